@@ -1,0 +1,15 @@
+// The virtual board: the feature level of an ESP32, on a pseudo-terminal. See README.md in this folder.
+#define MICROPY_CONFIG_ROM_LEVEL (MICROPY_CONFIG_ROM_LEVEL_EXTRA_FEATURES)
+
+#include "variants/mpconfigvariant_common.h"
+
+// An interrupt is scheduled and raised by the VM at a safe point, as on a board, and not from the signal handler.
+#undef MICROPY_ASYNC_KBD_INTR
+#define MICROPY_ASYNC_KBD_INTR (0)
+
+// The port's atomic section is a recursive mutex, with a GIL as well.
+#define MICROPY_PY_THREAD_RECURSIVE_MUTEX (1)
+
+// A scheduled callback runs soon, even when the main thread sleeps: wake it (patches/2-terminal.patch).
+void mp_unix_wake_main_thread(void);
+#define MICROPY_SCHED_HOOK_SCHEDULED mp_unix_wake_main_thread()

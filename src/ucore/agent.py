@@ -1,0 +1,63 @@
+"""Serves the host over the board's own stdin and stdout, until somebody wants the REPL back."""
+
+import json
+
+import ucore
+from ucore import pipes, wire
+from ucore.link import Link
+from ucore.output import Output
+from ucore.quirks import allow_interrupt, soft_reset
+from ucore.runner import Runner
+
+IDLE_MS = 1000
+
+
+def serve():
+    """Serve until Ctrl-C or Ctrl-A after a carriage return asks for the REPL, or the input ends."""
+    link = Link()
+    output = Output(link)
+    pipes.start(link)
+    ucore.open_pipe = pipes.open_pipe
+    ucore.close_pipe = pipes.close_pipe
+    ucore.is_pipe_open = pipes.is_pipe_open
+    ucore.Pipe = pipes.Pipe
+
+    def flush(now):
+        output.flush_due(now)
+        pipes.flush_due(now)
+
+    link.flush = flush
+    runner = Runner(link, output)
+    allow_interrupt(False)
+    while not link.leave:
+        try:
+            _step(link, runner)
+        except KeyboardInterrupt:
+            pass  # it came when its cell had ended, or it struck a step that is taken again
+    allow_interrupt(True)
+    if link.reset:
+        soft_reset()
+
+
+def _step(link, runner):
+    if link.cell:
+        runner.step()
+        return
+    link.pump()
+    if not link.inbox:
+        # Held items and resends want a look now and then; without them the host's next byte is all there is to wait for.
+        link.wait(5 if pipes.any_open() else 20 if link.outstanding() else IDLE_MS)
+        return
+    type, parent, content = link.inbox[0]
+    if type == wire.EXECUTE_REQUEST:
+        runner.begin(parent, content)
+        link.inbox.pop(0)
+        return
+    if type == wire.COMPLETE_REQUEST:
+        reply = json.dumps(runner.complete(content.decode()))
+        link.send(wire.COMPLETE_REPLY, parent, reply.encode())
+    elif type == wire.INSPECT_REQUEST:
+        link.send(wire.INSPECT_REPLY, parent, json.dumps(runner.inspect(content.decode())).encode())
+    elif type == wire.SHUTDOWN_REQUEST:
+        link.leave = link.reset = True
+    link.inbox.pop(0)

@@ -1,0 +1,389 @@
+"""Reliable messages over the board's byte stream: numbered frames, acks, windows, resends, hello.
+
+Nobody reads in the background: whoever waits, pumps. Two locks, always taken in the order rx, then tx, and nobody waits for the
+host while holding one. KeyboardInterrupt strikes the main thread at jumps and in blocking calls only, so state is committed in
+straight lines, and the bytes are written last: a frame half written is resent.
+"""
+
+import json
+import select
+from _thread import allocate_lock
+from binascii import crc32
+
+from ucore import wire
+from ucore.quirks import ESP32, RING, facts, random32, sleep_ms, sleep_us, streams, ticker, ticks_diff, ticks_ms, ticks_us
+
+_MARK = b"\xf7"
+GONE_MS = 3000  # no ack progress for so long: the host is gone, output is dropped and counted
+MIN_RTO_MS = 100  # below this, a busy host's scheduling looks like loss
+TICK_MS = 5
+FIRST_RTO_MS = 250
+MAX_RTO_MS = 4000
+QUIET_MS = 3  # after so long without a frame a stray print may stand before the next: it gets a mark of its own
+_NOTHING = (b"", 0, None, True)
+
+
+class Link:
+    """The board's end of the line.
+
+    ``inbox`` holds the messages received, (type, parent, content); ``session`` counts the host sessions, so that who waits for an
+    answer sees that its session is over. ``renew(frames)`` is called, tx held, when a new host session begins.
+    """
+
+    def __init__(self):
+        self.reader, self.writer = streams()
+        self._poll = select.poll()
+        self._poll.register(self.reader, select.POLLIN)
+        self._idle = select.poll()  # a poll object must not serve two threads at once
+        self._idle.register(self.reader, select.POLLIN)
+        self.tx = allocate_lock()
+        self.rx = allocate_lock()
+        self.big = allocate_lock()
+        self.boot = random32()
+        self.nonce = 0
+        self.session = 0
+        self.inbox = []
+        self.leave = self.reset = False
+        self.cell = 0  # parent id of the running cell
+        self.renew = self.flush = None
+        self._ticks = 0
+        self._ticker = None
+        self._parts = None
+        self._facts = facts()
+        self._begin({})
+        self._answer(0, False)  # an agent has started: a host that knew another one asks again at once
+
+    def _begin(self, hello):
+        """A host session starts afresh; called with both locks held (or before there are two threads)."""
+        self.window = hello.get("window", 2048)
+        self.payload = hello.get("payload", 112)
+        line = hello.get("line")
+        uart = line == "uart"
+        self._jtag = line == "usb_jtag"
+        self.max_write = hello.get("chunk", 120 if uart else 4096)
+        fifo = uart and ESP32 or hello.get("fifo")
+        self._byte_us = 10000000 // hello.get("baud", 115200) if fifo else 0
+        self._empty_at = ticks_us()
+        self.seq = self.base = 0
+        self.out = {}  # seq -> [frame, sent at, meta, resent]
+        self.flight = 0
+        self.gone = False
+        self.last = None  # the pipe of the last pipe frame
+        self._expected = 0
+        self._parts = None
+        self._clean = False
+        self._srtt = 0
+        self._var = 0
+        self._rto = FIRST_RTO_MS
+        self._sent_at = self._progress = self._polled = ticks_ms()
+        self.nonce = hello.get("nonce", 0)  # last: an interrupt before it leaves the old session, and the host asks again
+
+    # Out
+
+    def room(self, size, reserve=0):
+        """Whether a frame with ``size`` bytes of payload may go out now, leaving ``reserve`` bytes of window; tx held."""
+        return (
+            self.nonce != 0
+            and not self.gone
+            and self.flight + size + 16 <= self.window - reserve
+            and self.outstanding() < wire.MAX_OUTSTANDING
+        )
+
+    def outstanding(self):
+        """How many frame numbers are in use."""
+        return (self.seq - self.base) & 255
+
+    def commit(self, body, meta):
+        """Number, keep and write a frame: ``body`` is kind, an empty byte, payload; tx held, `room` asked.
+
+        ``meta`` says what the frame is, for the next session; None where it dies with this one.
+        """
+        seq = self.seq
+        body[1] = seq
+        self.enter(body + crc32(body, self.nonce).to_bytes(4, "little"), meta)
+
+    def enter(self, body, meta):
+        """Keep and write a finished frame, numbered ``self.seq`` and with its CRC; tx held."""
+        frame = bytes(body).replace(b"\xf6", b"\xf6\x01").replace(_MARK, b"\xf6\x02") + _MARK
+        seq = self.seq
+        now = ticks_ms()
+        self._progress = (self._progress, now)[seq == self.base]  # no jump here, see above
+        self.out[seq] = [frame, now, meta, False]
+        self.seq = (seq + 1) & 255
+        self.flight += len(frame)
+        self._write(frame, now)
+
+    def _write(self, frame, now):
+        if not self._clean or ticks_diff(now, self._sent_at) > QUIET_MS:
+            frame = _MARK + frame
+        size = len(frame)
+        if self._jtag and size & 63 == 0:
+            frame += _MARK  # a USB packet that is full to the brim may wait for another
+            size += 1
+        self._clean = False
+        if self._byte_us:
+            self._write_paced(frame, size)
+        else:
+            done = self.writer.write(frame) or 0 if size <= self.max_write else 0
+            if done != size:
+                self._write_rest(frame, done)
+        self._clean = True
+        self._sent_at = now
+
+    def _write_rest(self, frame, done):
+        # The port takes only so much at once, or a write was cut short.
+        view = memoryview(frame)
+        while done < len(frame):
+            done += self.writer.write(view[done : done + self.max_write]) or 0
+
+    def _write_paced(self, frame, size):
+        # The ESP32's UART takes 128 bytes; a write that does not fit waits for a 10 ms tick. So wait by the clock instead.
+        view = memoryview(frame)
+        done = 0
+        while done < size:
+            part = min(size - done, 60)  # small steps, so that the FIFO does not run dry
+            ahead = ticks_diff(self._empty_at, ticks_us()) + (part - 122) * self._byte_us
+            if ahead > 0:
+                sleep_us(ahead)
+            now = ticks_us()
+            if ticks_diff(self._empty_at, now) < 0:
+                self._empty_at = now
+            self.writer.write(view[done : done + part])
+            self._empty_at += part * self._byte_us
+            done += part
+
+    def _bare(self, kind, payload, nonce):
+        """Write a frame that is neither numbered nor kept; tx held."""
+        body = wire.checked(bytes((kind,)) + payload, nonce)
+        self._write(wire.stuff(body) + _MARK, ticks_ms())
+
+    def send(self, type, parent, content, meta=None, session=None):
+        """Send a message, in parts where it is large; waits for the window. Returns False where the session ended first."""
+        session = self.session if session is None else session
+        data = bytes((type, parent & 255, parent >> 8)) + content
+        if len(data) <= self.payload:
+            return self._send_frame(wire.MESSAGE, data, meta, session)
+        with self.big:  # parts of two messages must not mix; who holds it pumps
+            for at in range(0, len(data), self.payload):
+                kind = wire.PART if at + self.payload < len(data) else wire.LAST
+                if not self._send_frame(kind, data[at : at + self.payload], None, session):
+                    return False
+        return True
+
+    def _send_frame(self, kind, data, meta, session):
+        while True:
+            with self.tx:
+                if session != self.session:
+                    return False
+                if self.room(len(data)):
+                    self.commit(bytearray((kind, 0)) + data, meta)
+                    return True
+            self.pump(1)
+
+    # In
+
+    def wait(self, ms):
+        """Wait until the host has sent something, at most ``ms``; for the main thread."""
+        self._idle.poll(ms)
+
+    def pump(self, wait_ms=0):
+        """Take in what has arrived, send what is due; then give others a moment, ``wait_ms`` long."""
+        with self.rx:
+            while self._poll.poll(0):
+                line = self.reader.readline(wire.MAX_LINE)
+                if not line:
+                    self.leave = True  # end of input: nobody will ever come
+                    break
+                self._line(line)
+        self._polled = now = ticks_ms()
+        with self.tx:
+            self._timers(now)
+        if wait_ms:
+            sleep_ms(wait_ms)
+
+    def poll(self):
+        """Pump if nobody has for a millisecond."""
+        if ticks_diff(ticks_ms(), self._polled) > 0:
+            self.pump()
+
+    def tick(self, change):
+        """One more (1) or one less (-1) needs the ticker: it sends what is held while the main thread is busy."""
+        self._ticks += change
+        if self._ticks and not self._ticker:
+            self._ticker = ticker(self._tick, TICK_MS)
+        elif not self._ticks and self._ticker:
+            self._ticker.deinit()
+            self._ticker = None
+
+    def _tick(self, timer):
+        # It interrupts the main thread, which may hold the lock: never wait for it here.
+        if self.tx.acquire(False):
+            try:
+                self.flush(ticks_ms())
+            finally:
+                self.tx.release()
+
+    def _timers(self, now):
+        self.flush(now)
+        oldest = self.out.get(self.base)
+        if oldest and not self.gone:
+            if ticks_diff(now, self._progress) > GONE_MS:
+                self.gone = True
+            elif ticks_diff(now, oldest[1]) > self._rto:
+                self._rto = min(self._rto * 2, MAX_RTO_MS)
+                self._resend(self.base, now)
+
+    def _resend(self, seq, now):
+        kept = self.out[seq]
+        kept[1] = now
+        kept[3] = True
+        self._clean = False
+        self._write(kept[0], now)
+
+    def _line(self, line):
+        if line[-2:] == b"\x03\n" or b"\x03" in line or b"\r" in line or b"\x01" in line:
+            if self._tool(line):
+                return
+            line = line.replace(b"\x03", b"")
+        if len(line) < 2:
+            return
+        body = wire.unescape(line[:-1])
+        kind = body[0] if body else 0
+        body = wire.unchecked(body, 0 if kind == wire.HELLO else self.nonce)
+        if body is None or (kind != wire.HELLO and not self.nonce):
+            if self.nonce:
+                self._ack()  # a damaged line: what we expect, said again, makes the host resend at once
+            return
+        if self.gone:
+            self.gone = False
+            self._progress = ticks_ms()
+        if kind == wire.ACK:
+            self._acked(body)
+        elif kind == wire.HELLO:
+            self._hello(body)
+        elif kind == wire.PING:
+            self._ack()
+        else:
+            self._numbered(kind, body)
+
+    def _tool(self, line):
+        """Ctrl-C or Ctrl-A after a carriage return is mpremote or a person at a terminal: give the REPL back."""
+        if b"\r\x03" in line or b"\r\x01" in line:
+            self.leave = True
+        return self.leave
+
+    def _numbered(self, kind, body):
+        expected = self._expected
+        if len(body) > 1 and body[1] == expected:
+            body = body[2:]
+            parts = self._parts
+            if kind == wire.MESSAGE:
+                parts = None
+            else:
+                if parts is None:
+                    parts = []
+                if sum(map(len, parts)) < wire.MAX_MESSAGE:
+                    parts.append(body)
+                if kind == wire.LAST:
+                    body = b"".join(parts)
+                    parts = None
+            # A straight line: an interrupt finds all of it done, or nothing.
+            self._parts = parts
+            self._expected = (expected + 1) & 255
+            if kind != wire.PART:
+                self.inbox.append((body[0], body[1] | body[2] << 8, body[3:]))
+        self._ack()
+
+    def _ack(self):
+        with self.tx:
+            self._bare(wire.ACK, bytes((self._expected,)), self.nonce)
+
+    def _acked(self, body):
+        with self.tx:
+            out = self.out
+            seq = self.base
+            ack = body[1]
+            if ((ack - seq) & 255) > ((self.seq - seq) & 255):
+                return
+            before = self.flight
+            now = ticks_ms()
+            fresh = None
+            while seq != ack:
+                kept = out.pop(seq, _NOTHING)
+                self.flight -= len(kept[0])
+                self.base = seq = (seq + 1) & 255
+                if not kept[3]:
+                    fresh = kept
+            if len(body) > 4:
+                # What lies between and is not missing has arrived: it leaves the window before its turn.
+                missing = list(body[4:])
+                again = missing[: body[3]]
+                while seq != body[2] and seq != self.seq:
+                    if seq not in missing:
+                        self.flight -= len(out.pop(seq, _NOTHING)[0])
+                    elif seq in again and seq in out:
+                        self._resend(seq, now)
+                    seq = (seq + 1) & 255
+            if self.flight != before:
+                self._progress = now
+                if fresh:
+                    self._measure(ticks_diff(now, fresh[1]))
+                self._rto = max(MIN_RTO_MS, self._srtt + 4 * self._var) if self._srtt else FIRST_RTO_MS
+
+    def _measure(self, rtt):
+        # As TCP does (RFC 6298), in whole milliseconds.
+        rtt += 1
+        if self._srtt:
+            self._var += (abs(rtt - self._srtt) - self._var) // 4
+            self._srtt += (rtt - self._srtt) // 8
+        else:
+            self._srtt = rtt
+            self._var = rtt // 2
+
+    # Hello
+
+    def _hello(self, body):
+        try:
+            hello = json.loads(body[1:])
+            known = hello["nonce"] == self.nonce
+            fits = hello["v"] == wire.PROTOCOL
+        except (ValueError, KeyError, TypeError):
+            return
+        with self.tx:
+            frames = []
+            if fits and not known:
+                frames = self._frames()
+                self._begin(hello)
+                self.session += 1
+                self.inbox = []
+            self._answer(hello["nonce"], known)
+            if fits and not known:
+                self.renew(frames)
+            elif known:
+                self._progress = now = ticks_ms()
+                seq = self.base
+                while seq != self.seq:
+                    if seq in self.out:
+                        self._resend(seq, now)
+                    seq = (seq + 1) & 255
+
+    def _answer(self, nonce, resumed):
+        reply = {"v": wire.PROTOCOL, "build": wire.BUILD, "boot": self.boot, "nonce": nonce, "resumed": resumed}
+        reply["cell"] = self.cell
+        reply["ring"] = RING
+        reply.update(self._facts)
+        self._clean = False
+        self._bare(wire.HELLO, json.dumps(reply).encode(), 0)
+
+    def _frames(self):
+        """What nobody acknowledged, oldest first: (meta, kind, payload) of the frames that outlive their session."""
+        frames = []
+        seq = self.base
+        while seq != self.seq:
+            kept = self.out.get(seq)
+            if kept and kept[2] is not None:
+                body = wire.unstuff(kept[0][:-1])
+                frames.append((kept[2], body[0], body[2:-4]))
+            seq = (seq + 1) & 255
+        return frames
+

@@ -1,0 +1,70 @@
+"""What the board's programs print, held for a moment so that many small prints travel as one frame."""
+
+from ucore import wire
+from ucore.quirks import ticks_diff, ticks_ms
+
+HOLD_MS = 5
+
+
+class Output:
+    """Text on its way to the host; each piece belongs to the cell that printed it."""
+
+    def __init__(self, link):
+        self._link = link
+        self._parent = 0
+        self._held = b""
+        self._flushed = ticks_ms()
+        self._dropped = 0
+
+    def write(self, parent, text):
+        """Send ``text`` (str) as output of the cell ``parent``; blocks while the line is full, drops where nobody listens."""
+        data = text.encode()
+        link = self._link
+        link.poll()
+        while data:
+            with link.tx:
+                now = ticks_ms()
+                if parent == self._parent or self.flush(now):
+                    self._parent = parent
+                    take = max(link.payload - 3 - len(self._held), 0)
+                    self._held += data[:take]
+                    data = data[take:]
+                    if data or ticks_diff(now, self._flushed) >= HOLD_MS:
+                        if self.flush(now):
+                            continue
+            if data:
+                link.pump(1)
+
+    def flush_due(self, now):
+        """Send what has been held for HOLD_MS; tx held."""
+        if self._held and ticks_diff(now, self._flushed) >= HOLD_MS:
+            self.flush(now)
+
+    def flush(self, now):
+        """Send what is held; False where the window has no room. tx held."""
+        link = self._link
+        held = self._held
+        if not held:
+            return True
+        if not link.room(len(held), link.window // 2):
+            if link.nonce and not link.gone:
+                return False
+            self._dropped += len(held)
+            self._held = b""
+            return True
+        if self._dropped:
+            held = b"[%d bytes of output were lost: no host was listening]\n" % self._dropped + held
+        body = bytearray((wire.MESSAGE, 0, wire.STREAM, self._parent & 255, self._parent >> 8)) + held
+        self._held = b""
+        self._dropped = 0
+        self._flushed = now
+        link.commit(body, None)
+        return True
+
+    def drain(self):
+        """Send all that is held; waits for the window."""
+        while True:
+            with self._link.tx:
+                if self.flush(ticks_ms()):
+                    return
+            self._link.pump(1)

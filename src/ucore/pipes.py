@@ -1,0 +1,342 @@
+"""Open pipes: batching, back-pressure, and the exact count of every frame.
+
+Equal-sized writes travel as batches. A write goes out at once while writes are rare, so that a slow sensor is seen at once; where
+they come fast, as many are held back as come in HOLD_MS, up to a frame full. Held items leave with the next write, with whoever
+pumps, or by the ticker, whichever is first.
+"""
+
+import struct
+from _thread import allocate_lock, get_ident
+from binascii import crc32
+
+from ucore import wire
+from ucore.quirks import ticks_diff, ticks_ms
+
+HOLD_MS = 4
+RESERVE = 256  # bytes of window that pipes leave to replies
+_OPEN = -1  # in a kept frame's meta (opening, number, item size): what stands there for an opening, a close
+_CLOSE = -2
+_DATA = 9  # where items begin in a frame buffer: kind, number, pipe id, item size, first number
+
+_link = None
+_open = {}  # name -> _Opening
+_threads = {}  # (thread, name) -> _Opening: which opening a producer thread has seen
+_main = 0
+_generation = 0
+_names = allocate_lock()
+
+
+class _Opening:
+    """One opening of a pipe: from open_pipe to close_pipe."""
+
+    def __init__(self, name, id, generation):
+        self.name = name
+        self.id = id
+        self.generation = generation
+        self.open = True
+        self.number = 0  # of the first item held; items dropped count too
+        self.end = _DATA
+        self.size = -1
+        self.stop = 0  # `write` may hold an item where the buffer ends before this
+        self.wire_size = -1  # what the host expects next, if this run goes on
+        self.wire_number = 0
+        self.flushed = ticks_ms()
+        self.late = []  # threads that have had their one write after the close
+        self.tx = _link.tx
+        self.buffer = bytearray(_DATA + _link.payload + 4)
+        self.view = memoryview(self.buffer)
+
+    def write(self, data):
+        """Send one frame, at most 65,535 bytes; blocks while the line is full.
+
+        Raises ValueError for a larger one, TypeError for what is not bytes, OSError where the pipe is closed (the first write
+        after the close is dropped in silence, so that a loop on is_pipe_open ends quietly).
+        """
+        size = len(data)
+        with self.tx:
+            end = self.end
+            if end < self.stop and size == self.size:
+                self.buffer[end : end + size] = data
+                self.end = end + size
+                return
+        self._write(data)
+
+    def _write(self, data):
+        if isinstance(data, str):
+            raise TypeError("pipe.write takes bytes: encode the text")
+        if not isinstance(data, bytes):
+            data = bytes(memoryview(data))
+        size = len(data)
+        if size > wire.MAX_WRITE:
+            raise ValueError("pipe.write takes at most 65535 bytes, not %d" % size)
+        _note(self)
+        if size == 0 or size > len(self.buffer) - _DATA - 4:
+            return self._write_chunk(data)
+        _link.poll()
+        while True:
+            with self.tx:
+                if not self.open:
+                    break
+                if self.end == _DATA:
+                    self.size = size
+                if size == self.size and self.end + size + 4 <= len(self.buffer):
+                    self.buffer[self.end : self.end + size] = data
+                    self.end += size
+                    self._due(ticks_ms())
+                    return
+                # Full, or another size: what is held goes first. A host that is gone drops it, and it is counted.
+                if self._flush(ticks_ms()):
+                    continue
+            _link.pump(1)
+        self._too_late()
+
+    def _due(self, now):
+        """Send what is held, or say how much more may be held; tx held."""
+        items = (self.end - _DATA) // self.size
+        full = (len(self.buffer) - _DATA - 4) // self.size
+        quiet = ticks_diff(now, self.flushed)
+        want = items * HOLD_MS // max(quiet, 1) if quiet < 4 * HOLD_MS else 0
+        if items >= full or items > want or quiet >= HOLD_MS:
+            self._flush(now)
+        self.stop = _DATA + (min(max(want, 1), full) - 1) * self.size
+
+    def _flush(self, now):
+        """Send the items held; False where the window has no room. tx held."""
+        end = self.end
+        if end == _DATA:
+            return True
+        link = _link
+        if not link.room(end, RESERVE):
+            if link.nonce and not link.gone:
+                return False
+            # Nobody listens: the numbers go on, so the host learns how many it missed.
+            self.number += (end - _DATA) // self.size
+            self.end = _DATA
+            return True
+        buffer = self.buffer
+        size = self.size
+        if size == self.wire_size and self.number == self.wire_number:
+            if link.last is self:
+                start = _DATA - 2
+                kind = wire.SAME
+            else:
+                start = _DATA - 3
+                kind = wire.NEXT
+                buffer[_DATA - 1] = self.id
+        else:
+            start = 0
+            kind = wire.BATCH
+            struct.pack_into("<BHI", buffer, 2, self.id, size, self.number)
+        buffer[start] = kind
+        buffer[start + 1] = link.seq
+        struct.pack_into("<I", buffer, end, crc32(self.view[start:end], link.nonce))
+        body = buffer[start : end + 4]
+        meta = (self, self.number, size)
+        # A straight line from here to the write inside `enter`: an interrupt finds all of it done, or nothing.
+        self.number = self.wire_number = self.number + (end - _DATA) // size
+        self.wire_size = size
+        self.end = _DATA
+        self.flushed = now
+        link.last = self
+        link.enter(body, meta)
+        return True
+
+    def _write_chunk(self, data):
+        """A write that does not fit into one frame, or is empty: it has a number of its own."""
+        link = _link
+        session = link.session
+        at = 0
+        room = link.payload - 7
+        while True:
+            with self.tx:
+                if not self.open:
+                    break
+                if session != link.session:  # a new host has seen nothing of it
+                    session = link.session
+                    at = 0
+                if self._flush(ticks_ms()):
+                    last = at + room >= len(data)
+                    if not link.nonce or link.gone:
+                        self.number += 1
+                        return
+                    if link.room(room + 7, RESERVE):
+                        head = struct.pack("<BBBIH", wire.CHUNK if last else wire.CHUNK_PART, 0, self.id, self.number, at)
+                        body = bytearray(head) + data[at : at + room]
+                        meta = (self, self.number, 0)
+                        # A straight line, as in _flush.
+                        at += room
+                        self.number += last
+                        self.wire_size = -1
+                        link.last = None
+                        link.commit(body, meta)
+                        if last:
+                            return
+                        continue
+            link.pump(1)
+        self._too_late()
+
+    def _too_late(self):
+        thread = get_ident()
+        if thread in self.late:
+            raise OSError("pipe %s is closed" % self.name)
+        self.late.append(thread)
+
+    def announce(self, number):
+        """Tell the host of this opening, its next frame being ``number``; tx held."""
+        head = struct.pack("<BBBHBHI", wire.MESSAGE, 0, wire.COMM_OPEN, 0, self.id, self.generation, number)
+        _link.commit(bytearray(head) + self.name.encode(), (self, number, _OPEN))
+
+    def end_run(self):
+        """Tell the host that this opening has ended, and how many frames it had; tx held."""
+        self.open = False
+        self.stop = 0
+        head = struct.pack("<BBBHBI", wire.MESSAGE, 0, wire.COMM_CLOSE, 0, self.id, self.number)
+        _link.commit(bytearray(head), (self, self.number, _CLOSE))
+
+
+class Pipe:
+    """A handle to an open pipe; a context manager that closes it on exit."""
+
+    def __init__(self, opening):
+        self.name = opening.name
+        self.write = opening.write
+        self._opening = opening
+
+    def __repr__(self):
+        return "<Pipe %s, %s>" % (self.name, "open" if self._opening.open else "closed")
+
+    def close(self):
+        """The same as ``ucore.close_pipe(self.name)``."""
+        close_pipe(self.name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        _close(self._opening)
+
+
+def open_pipe(name):
+    """Open the pipe ``name`` and return a `Pipe`; another handle where it is open already. Raises ValueError for a bad name."""
+    global _generation
+    wire.check_name(name)
+    with _names:
+        opening = _open.get(name)
+        if opening is None:
+            used = [other.id for other in _open.values()]
+            generation = _generation = (_generation + 1) & 0xFFFF
+            id = generation % 255
+            while id in used:
+                id = (id + 1) % 255
+            opening = _Opening(name, id, generation)
+            _tell(opening, opening.announce, 0)
+            _open[name] = opening
+            _link.tick(1)  # held items must leave in time even where the main thread computes
+    if get_ident() != _main:
+        _threads[get_ident(), name] = opening
+    return Pipe(opening)
+
+
+def close_pipe(name):
+    """Close the pipe; does nothing where it is not open."""
+    opening = _open.get(name)
+    if opening:
+        _close(opening)
+
+
+def is_pipe_open(name):
+    """Whether the pipe is open; for a thread whose own opening of it has ended: False, even where it was opened again."""
+    opening = _open.get(name)
+    if get_ident() == _main:
+        return opening is not None
+    seen = _threads.get((get_ident(), name))
+    if seen is None:
+        if opening is None:
+            return False
+        _note(opening)
+        seen = opening
+    return seen.open
+
+
+def _note(opening):
+    """Remember which opening of the name this thread works on."""
+    key = (get_ident(), opening.name)
+    if key[0] != _main and key not in _threads:
+        with _names:
+            _threads[key] = opening
+
+
+def forget(thread):
+    """A thread ends, or one that has got its number begins: what it had seen counts no more."""
+    with _names:
+        for key in list(_threads):
+            if key[0] == thread:
+                del _threads[key]
+
+
+def _close(opening):
+    with _names:
+        if opening.open:
+            _tell(opening, opening.end_run)
+            opening.open = False
+            opening.stop = 0
+            if _open.get(opening.name) is opening:
+                del _open[opening.name]
+            _link.tick(-1)
+
+
+def _tell(opening, send, *args):
+    """Send an opening or a close, after what is held. It waits for the window, not for a host that is gone."""
+    while True:
+        with _link.tx:
+            if opening._flush(ticks_ms()):
+                if not _link.nonce:
+                    return  # a host that comes is told what is open
+                if _link.outstanding() < wire.MAX_OUTSTANDING:
+                    return send(*args)
+                if _link.gone:
+                    _link.nonce = 0  # too much to remember: the host that returns finds a new session
+                    return
+        _link.pump(1)
+
+
+def flush_due(now):
+    """Send what has been held for HOLD_MS; tx held."""
+    for opening in list(_open.values()):
+        if opening.end != _DATA and ticks_diff(now, opening.flushed) >= HOLD_MS:
+            opening._flush(now)
+
+
+def _renew(frames):
+    """A new host: tell it what is open, and send again what the old one had not acknowledged; tx held."""
+    first = {}
+    for (opening, number, size), kind, payload in frames:
+        if opening not in first:
+            first[opening] = number
+    for opening in _open.values():
+        if opening not in first:
+            first[opening] = opening.number
+    for opening, number in first.items():
+        opening.wire_size = -1
+        opening.announce(number)
+    for (opening, number, size), kind, payload in frames:
+        if size > 0:
+            start = 7 if kind == wire.BATCH else 1 if kind == wire.NEXT else 0
+            head = struct.pack("<BBBHI", wire.BATCH, 0, opening.id, size, number)
+            _link.commit(bytearray(head) + payload[start:], (opening, number, size))
+        elif size != _OPEN:
+            _link.commit(bytearray((kind, 0)) + payload, (opening, number, size))
+
+
+def start(link):
+    """Bind the pipes to the agent's link; the calling thread is the main thread."""
+    global _link, _main
+    _link = link
+    _main = get_ident()
+    link.renew = _renew
+    link.flush = flush_due
+
+
+def any_open():
+    """Whether any pipe is open."""
+    return bool(_open)

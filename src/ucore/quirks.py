@@ -1,0 +1,79 @@
+"""What differs between the ports of MicroPython (and CPython), behind a few names."""
+
+import os
+import sys
+import time
+
+UNIX = sys.platform in ("linux", "darwin", "win32")
+ESP32 = sys.platform == "esp32"
+# Bytes the input takes while nobody reads: an ESP32's UART has 259, USB holds the rest back, a pseudo-terminal has 4095.
+RING = {"rp2": 400, "linux": 1000, "darwin": 1000}.get(sys.platform, 200)
+CPYTHON = sys.implementation.name == "cpython"
+
+
+def streams():
+    """The board's raw byte streams, (input, output): unbuffered, nothing translated."""
+    if CPYTHON:
+        return open(0, "rb", 0, closefd=False), open(1, "wb", 0, closefd=False)
+    return sys.stdin.buffer, sys.stdout.buffer
+
+
+def random32():
+    """A random number other than 0, for nonces."""
+    return int.from_bytes(os.urandom(4), "little") | 1
+
+
+def allow_interrupt(on):
+    """Whether Ctrl-C raises KeyboardInterrupt; off, it arrives as data. The unix port can only raise."""
+    if not UNIX:
+        import micropython
+
+        micropython.kbd_intr(3 if on else -1)
+
+
+def ticker(callback, period_ms):
+    """Call ``callback(timer)`` every ``period_ms`` in the main thread, between two bytecodes; returns the timer or None.
+
+    The ESP32 has no virtual timers before 1.26: there it is hardware timer 3. Where a program takes that for itself, held
+    output waits for the next write.
+    """
+    try:
+        from machine import Timer
+    except ImportError:
+        return None
+    for number in (-1, 3):
+        try:
+            timer = Timer(number)
+            timer.init(period=period_ms, mode=Timer.PERIODIC, callback=callback)
+            return timer
+        except (ValueError, OSError, TypeError):
+            pass
+    return None
+
+
+def soft_reset():
+    """Start the board's Python afresh."""
+    import machine
+
+    machine.soft_reset()
+
+
+def facts():
+    """What the hello says about the board."""
+    found = {"platform": sys.platform, "python": sys.implementation.name, "unix": UNIX}
+    found["version"] = ".".join(str(part) for part in sys.implementation.version[:3])
+    found["machine"] = getattr(sys.implementation, "_machine", sys.platform)
+    try:
+        from machine import unique_id
+
+        found["id"] = "".join("%02x" % byte for byte in unique_id())
+    except (ImportError, AttributeError):
+        pass
+    return found
+
+
+sleep_ms = getattr(time, "sleep_ms", None) or (lambda ms: time.sleep(ms / 1000))
+sleep_us = getattr(time, "sleep_us", None) or (lambda us: time.sleep(us / 1000000))
+ticks_ms = getattr(time, "ticks_ms", None) or (lambda: int(time.monotonic() * 1000) & 0x3FFFFFFF)
+ticks_us = getattr(time, "ticks_us", None) or (lambda: int(time.monotonic() * 1000000) & 0x3FFFFFFF)
+ticks_diff = getattr(time, "ticks_diff", None) or (lambda a, b: ((a - b + 0x20000000) & 0x3FFFFFFF) - 0x20000000)

@@ -1,0 +1,124 @@
+"""The protocol both ends of the line share: frames, escapes, CRC, message types, limits.
+
+docs/protocol.md is the full specification; this file is the one place its numbers live. It runs unchanged on
+MicroPython and on CPython and imports nothing of the rest of the package.
+
+Board to host a frame is ``stuff(ctl [seq] payload crc32) MARK``; host to board it is ``escape(ctl [seq] payload crc32) \\n``.
+The CRC-32 is seeded with the session nonce (0 for a hello), so that a frame of another session is never taken for one of this.
+"""
+
+from binascii import crc32
+
+PROTOCOL = 1
+BUILD = "0.1.0"
+
+# Neither byte occurs in UTF-8, so text between frames can always be told from frames.
+MARK = 0xF7
+ESC = 0xF6
+_MARK = b"\xf7"
+_ESC = b"\xf6"
+_ESC_ESC = b"\xf6\x01"
+_ESC_MARK = b"\xf6\x02"
+
+# Frame kinds, the low bits of ctl. A ctl byte is 0x80-0x8A: no UTF-8 text begins with it, and it needs no stuffing.
+ACK = 0x80  # the next number expected; host to board, where some are missing: then the end of what has come, how many of the missing to
+# send again, and the missing, those first (not numbered)
+HELLO = 0x81  # JSON (not numbered, CRC seed 0)
+MESSAGE = 0x82  # type, parent (2), content: a whole message in one frame
+PART = 0x83  # a part of a larger message; more follows (one such message at a time)
+LAST = 0x84  # its last part
+BATCH = 0x85  # pipe id, item size (2), first number (4), items: starts or restarts a pipe's run of equal items
+NEXT = 0x86  # pipe id, items: the run of this pipe goes on
+SAME = 0x87  # items: the run of the pipe in the pipe frame before goes on
+CHUNK = 0x88  # pipe id, number (4), offset (2), bytes: a pipe write that is empty or larger than a frame, its last part
+CHUNK_PART = 0x89  # the same for a part that others follow
+PING = 0x8A  # host to board: answer with an ACK (not numbered)
+
+# Message types, named after the Jupyter messages they carry.
+EXECUTE_REQUEST = ord("X")
+INPUT_REPLY = ord("I")
+COMPLETE_REQUEST = ord("C")
+INSPECT_REQUEST = ord("N")
+SHUTDOWN_REQUEST = ord("D")
+STATUS = ord("s")
+STREAM = ord("o")
+EXECUTE_RESULT = ord("r")
+DISPLAY_DATA = ord("d")
+INPUT_REQUEST = ord("i")
+EXECUTE_REPLY = ord("x")
+COMPLETE_REPLY = ord("c")
+INSPECT_REPLY = ord("n")
+COMM_OPEN = ord("p")  # pipe id, generation (2), next number (4), name
+COMM_CLOSE = ord("q")  # pipe id, frames written in all (4)
+
+# Sequence numbers have 8 bits; selective repeat needs the distance below half of that.
+MAX_OUTSTANDING = 120
+MAX_WRITE = 65535  # the published limit of Pipe.write
+MAX_NAME = 64  # bytes of UTF-8
+MAX_MESSAGE = 65536 + 1024  # the largest message either end assembles: a 64 kB cell and its framing
+MAX_LINE = 300  # bytes of one host-to-board line, escapes and newline included
+LINE_PAYLOAD = 80  # bytes of payload in one host-to-board frame: two of them fit a 259-byte ring, escaped
+SAFE_RING = 200  # unacknowledged bytes towards a board that has advertised nothing
+
+
+def stuff(body):
+    """Escape ``body`` for the board-to-host direction; returns bytes without the closing mark."""
+    return body.replace(_ESC, _ESC_ESC).replace(_MARK, _ESC_MARK)
+
+
+def unstuff(frame):
+    """The reverse of `stuff`; a damaged frame gives bytes that the CRC then refuses."""
+    if _ESC in frame:
+        return frame.replace(_ESC_MARK, _MARK).replace(_ESC_ESC, _ESC)
+    return frame
+
+
+def checked(body, nonce):
+    """``body`` with its CRC-32 (little-endian), seeded with the session nonce."""
+    return body + crc32(body, nonce).to_bytes(4, "little")
+
+
+def unchecked(body, nonce):
+    """``body`` without its CRC, or None where the CRC does not fit."""
+    if len(body) < 5 or crc32(body[:-4], nonce) != int.from_bytes(body[-4:], "little"):
+        return None
+    return body[:-4]
+
+
+# A line never holds these raw: Ctrl-A to Ctrl-E (0x03 is the interrupt, the others steer a raw REPL), newline and return.
+_RESERVED = b"\x01\x02\x03\x04\x05\n\r"
+
+
+def escape(body):
+    """Escape ``body`` for the host-to-board direction: 0x10, then the byte with bit 6 flipped."""
+    body = body.replace(b"\x10", b"\x10\x50")
+    for byte in _RESERVED:
+        body = body.replace(bytes((byte,)), bytes((0x10, byte ^ 0x40)))
+    return body
+
+
+def unescape(line):
+    """The reverse of `escape`."""
+    if b"\x10" not in line:
+        return line
+    parts = line.split(b"\x10")
+    out = [parts[0]]
+    for part in parts[1:]:
+        if part:
+            out.append(bytes((part[0] ^ 0x40,)))
+            out.append(part[1:])
+    return b"".join(out)
+
+
+def check_name(name):
+    """Refuse a pipe name that is empty, too long, or holds a control character.
+
+    Raises TypeError for anything but a str, ValueError for a bad one.
+    """
+    if not isinstance(name, str):
+        raise TypeError("a pipe name is a str")
+    if not name or len(name.encode()) > MAX_NAME:
+        raise ValueError("a pipe name has 1 to 64 bytes of UTF-8")
+    for char in name:
+        if ord(char) < 32 or 127 <= ord(char) < 160:
+            raise ValueError("a pipe name holds no control characters")

@@ -1,0 +1,175 @@
+"""The state file: how a hub says where it is, and how both ends prove that they know its token.
+
+The hub holds an operating-system lock beside the file for life. A file whose lock is free is stale, and nobody
+connects to what it says. `filelock` would do the locking too, but it imports asyncio, which doubles a client's start.
+"""
+
+import hashlib
+import hmac
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from . import settings
+from .errors import HubDeniedError
+
+__all__ = ["GREETING", "MAX_LINE", "Advert", "Claim", "hub_proof", "is_same", "peer_proof", "read"]
+
+FORMAT = 1
+GREETING = "ucore 1 "  # the hub's first words on every connection; its nonce follows
+MAX_LINE = 4096  # bytes of a peer's first line: room for every option, not for a flood
+_CLAIM_TIMEOUT_S = 5.0  # a hub that leaves needs a moment to let its boards go
+
+
+@dataclass(frozen=True)
+class Advert:
+    """Where a hub is: its process, its address, its token (64 hex digits) and its build."""
+
+    pid: int
+    host: str
+    port: int
+    token: str
+    build: str
+
+
+def peer_proof(token: str, hub_nonce: str, peer_nonce: str, role: str, pipe: str = "") -> str:
+    """Return what a peer shows the hub instead of the token (64 hex digits)."""
+    return _proof(token, "peer", hub_nonce, peer_nonce, role, pipe)
+
+
+def hub_proof(token: str, hub_nonce: str, peer_nonce: str) -> str:
+    """Return what the hub shows a peer, so that a squatter on its port is found out (64 hex digits)."""
+    return _proof(token, "hub", hub_nonce, peer_nonce)
+
+
+def is_same(proof: str, expected: str) -> bool:
+    """Compare two proofs in constant time. Raises nothing, whatever a stranger sent."""
+    return hmac.compare_digest(proof.encode("utf-8", "replace"), expected.encode())
+
+
+def _proof(token: str, *words: str) -> str:
+    return hmac.new(token.encode(), "\n".join(words).encode(), hashlib.sha256).hexdigest()
+
+
+def read(path: "Path | None" = None) -> "Advert | None":
+    """Return what the living hub says about itself, None if there is none (or its file is stale or garbled).
+
+    Raises HubDeniedError if the file could have been written by another user.
+    """
+    path = path or settings.state_path()
+    try:
+        with open(path, encoding="utf-8") as file:
+            _check_owner(path, os.fstat(file.fileno()))
+            content = json.loads(file.read(65536))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+        return None
+    try:
+        advert = Advert(**content)
+    except TypeError:
+        return None
+    types = {"pid": int, "host": str, "port": int, "token": str, "build": str}
+    if any(type(getattr(advert, name)) is not kind for name, kind in types.items()):
+        return None
+    if len(advert.token) != 64 or not advert.token.isascii() or not 1 <= advert.port <= 65535:
+        return None
+    return advert if _is_locked(_lock_path(path)) else None
+
+
+class Claim:
+    """The hub's hold on its state file: taken first, published once the hub listens, withdrawn at the end."""
+
+    def __init__(self, path: "Path | None" = None):
+        self.path = path or settings.state_path()
+        self._lock_fd = -1
+        self._written: "bytes | None" = None
+
+    def take(self) -> bool:
+        """Take the lock; False if another hub holds it and is not just leaving."""
+        if not self.path.parent.is_dir():
+            self.path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+        fd = os.open(_lock_path(self.path), os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        # A reader that asks whether the lock is free holds it for microseconds, a hub that leaves for a little longer.
+        deadline = time.monotonic() + _CLAIM_TIMEOUT_S
+        while not _lock(fd):
+            if self.path.exists() and read(self.path) is not None or time.monotonic() > deadline:
+                os.close(fd)
+                return False
+            time.sleep(0.01)
+        self._lock_fd = fd
+        return True
+
+    def publish(self, advert: Advert) -> None:
+        """Write the file in one step, readable by this user only. Raises OSError if it cannot be written."""
+        self._written = json.dumps({"format": FORMAT, **asdict(advert)}).encode()
+        draft = self.path.with_name(f"{self.path.name}.{os.getpid()}")
+        draft.unlink(missing_ok=True)
+        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(fd, "wb") as file:
+            file.write(self._written)
+        os.replace(draft, self.path)
+
+    def withdraw(self) -> None:
+        """Remove the file if it is still the one this hub wrote. The lock stays until `release`."""
+        try:
+            if self._written is not None and self.path.read_bytes() == self._written:
+                self.path.unlink()
+        except OSError:
+            pass
+
+    def release(self) -> None:
+        """Let go of the lock; the lock's file stays, because removing it would race with the next hub."""
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+
+def _lock_path(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        fd = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not _lock(fd, shared=True)
+    finally:
+        os.close(fd)
+
+
+if os.name == "nt":
+    import msvcrt
+
+    def _lock(fd: int, shared: bool = False) -> bool:
+        try:
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+    def _check_owner(path: Path, status: os.stat_result) -> None:
+        """Windows keeps other users out of the profile folder by itself."""
+
+else:
+    import fcntl
+
+    def _lock(fd: int, shared: bool = False) -> bool:
+        # Askers share the lock, so that they never see each other as the hub.
+        try:
+            fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+    def _check_owner(path: Path, status: os.stat_result) -> None:
+        # Whoever can write the file can pose as the hub, and hubs are handed code to run.
+        if status.st_uid not in (os.geteuid(), 0) or status.st_mode & 0o022:
+            raise HubDeniedError(
+                f"The state file {path} belongs to, or can be written by, another user, so what it says is not trusted. "
+                "Remove it, or set UCORE_STATE_PATH to a path in a folder of your own."
+            )

@@ -1,0 +1,167 @@
+"""One attached board: a session over a stream, in a thread of its own that does nothing but keep the line going."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from ukernel import ports
+from ukernel.errors import BoardError, BoardGoneError, NoAnswerError
+from ukernel.session import CONNECTING, READY, Gone, Ready, Refused, Session
+
+ANSWER_S = 10.0  # a board that has just been opened may boot first
+GRACE_S = 5.0  # a cable pulled and put back within this is no event at all
+RETRY_S = 0.25  # between two looks for a port that has vanished
+
+
+class Board:
+    """The board on ``port``.
+
+    deliver(board, event) is called on the board's thread, with the events of `ukernel.session`. A lost stream is opened again, also
+    under another name where the USB serial number tells; within GRACE_S nobody notices, after it a Gone is delivered, and a Ready once
+    the board is back. A Refused ends the board. ``session_options`` are those of `Session`.
+    """
+
+    def __init__(self, port: str, deliver: Callable[[Board, object], None], *, open_stream=ports.open_stream, **session_options):
+        self.port = port
+        self.facts: dict = {}
+        self.state = CONNECTING
+        self._info = ports.describe(port)
+        self.name = self._info.name
+        self._deliver = deliver
+        self._open_stream = open_stream
+        self._options = session_options
+        self._session: Session | None = None
+        self._stream: ports.Stream | None = None
+        self._commands: deque[Callable[[], None]] = deque()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"board {self.name}", daemon=True)
+
+    # Any thread
+
+    def start(self) -> None:
+        """Open the port and say hello; the first event says how that went."""
+        self._thread.start()
+
+    def send(self, type: int, parent: int, content: bytes) -> None:
+        """Queue a message for the board."""
+        self._command(lambda: self._session.send(type, parent, content))
+
+    def interrupt(self) -> None:
+        """Interrupt the running cell; does nothing where none runs."""
+        self._command(lambda: self._session.interrupt(time.monotonic()))
+
+    def close(self) -> None:
+        """Let go of the port. The board's programs go on. Returns when the thread has ended, or within 2 s."""
+        self._closing.set()
+        self._wake()
+        if self._thread.ident and self._thread is not threading.current_thread():
+            self._thread.join(2.0)
+
+    def _command(self, command: Callable[[], None]) -> None:
+        self._commands.append(command)
+        self._wake()
+
+    def _wake(self) -> None:
+        stream = self._stream
+        if stream is not None:
+            stream.wake()
+
+    # The board's thread
+
+    def _run(self) -> None:
+        try:
+            stream = self._open_stream(self.port)
+        except BoardError as error:
+            self._refuse(error)
+            return
+        self._session = Session(**{"line": stream.kind, **self._options})
+        told = False  # a Gone has been delivered, a Ready not yet
+        while stream is not None:
+            self._stream = stream
+            try:
+                told = self._serve(stream, told)
+                return
+            except BoardGoneError as error:
+                lost = error
+            finally:
+                self._stream = None
+                stream.close()
+            stream, told = self._find_again(lost, told)
+
+    def _refuse(self, error: Exception) -> None:
+        self.state = "refused"
+        self._deliver(self, Refused(error))
+
+    def _serve(self, stream: ports.Stream, told: bool) -> bool:
+        """Keep the line going until `close`, or a BoardGoneError."""
+        session = self._session
+        now = time.monotonic()
+        session.start(now)
+        answer_by = now + (ANSWER_S if not self.facts else GRACE_S)
+        while not self._closing.is_set():
+            while self._commands:
+                self._commands.popleft()()
+            data = session.data_to_send(now)
+            if data:
+                stream.write(data)
+            deadline = session.deadline(now)
+            if session.state == CONNECTING:
+                if now > answer_by and not told:
+                    told = self._unanswered()
+                    if not told:
+                        return told
+            elif session.check_silence(now):
+                answer_by = now
+                continue
+            chunk = stream.read(None if deadline is None else max(deadline - now, 0.0))
+            now = time.monotonic()
+            if not chunk:
+                continue
+            for event in session.receive_data(chunk, now):
+                if isinstance(event, Refused):
+                    self._refuse(event.error)
+                    return told
+                if isinstance(event, Ready):
+                    # Back within the grace, with nothing lost: nobody need know. Otherwise even the same session is news.
+                    self.facts = event.facts
+                    self.state = READY
+                    if event.resumed and not told:
+                        continue
+                    told = False
+                self._deliver(self, event)
+        return told
+
+    def _unanswered(self) -> bool:
+        """Nobody has answered the hello in time. True where a board that we knew may still come back."""
+        error = NoAnswerError(
+            f"The board on {self.port} does not answer. Either it runs no µcore agent, or its program keeps it from looking at the line. "
+            "Press its reset button, or run `ucore virtual` for a board without hardware."
+        )
+        if not self.facts:
+            self._refuse(error)
+            return False
+        self.state = "gone"
+        self._deliver(self, Gone(error))
+        return True
+
+    def _find_again(self, lost: BoardGoneError, told: bool) -> tuple[ports.Stream | None, bool]:
+        """Open the stream again wherever it comes back; None once closed."""
+        self.state = CONNECTING
+        since = time.monotonic()
+        while not self._closing.wait(RETRY_S):
+            if not told and time.monotonic() - since > GRACE_S:
+                self.state = "gone"
+                self._deliver(self, Gone(lost))
+                told = True
+            if self._info.serial_number:
+                for info in ports.find_boards():
+                    if info.serial_number == self._info.serial_number:
+                        self.port = info.port
+            try:
+                return self._open_stream(self.port), told
+            except BoardError:
+                pass
+        return None, told

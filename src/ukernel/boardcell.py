@@ -1,0 +1,217 @@
+"""One `%%ucore` cell: the board runs it, the sub-kernel counts it, and the front end sees one cell.
+
+The sub-kernel gets the same request and does nothing with it but give it a number and put it into the history. What
+it says about that is taken from it: its busy status and its execute_input are the cell's, its idle status and its reply are
+not waited for, because the board is done first.
+"""
+
+from typing import TYPE_CHECKING
+
+from . import boardtrace, cells
+from .envelope import Message
+from .errors import UcoreError
+from .lane import Lane, now, reply_metadata, stops_queue
+
+if TYPE_CHECKING:
+    from .switchboard import Switchboard
+
+__all__ = ["BoardRun"]
+
+_NO_INPUT = "input() was called, but this front end does not take input requests for this cell."
+_EOF = "\x04"  # what ipykernel takes for the end of the input, and so does the board
+
+
+class BoardRun:
+    """The execution of one board cell."""
+
+    def __init__(self, switchboard: "Switchboard", request: Message, lane: Lane, cell: cells.BoardCell):
+        self.request = request
+        self._switchboard = switchboard
+        self._frontend = switchboard.frontend
+        self._lane = lane
+        self._cell = cell
+        self._silent = request.content.get("silent", False)
+        self._attachment = switchboard.attachments.get(cell.options.get("--board"))
+        self._asked = 0  # the hub's number for the request; 0: not sent
+        self._count: int | None = None  # the execution count, once the sub-kernel has given it
+        self._open = False  # busy and execute_input are out: output may follow
+        self._early: list = []  # output that came before
+        self._result: dict | None = None  # the board's execute_reply
+        self._counted: dict | None = None  # the sub-kernel's
+        self._subkernel_busy = True
+        self._finished = False
+        self._timed_out = self._interrupted = self._input_refused = False
+        self._started = now()
+
+    def start(self) -> None:
+        self._switchboard.send_to_subkernel("shell", self.request)
+        self._attachment.when_ready(self._send)
+
+    # --- the sub-kernel's part ----------------------------------------------------------------------
+
+    def take_status(self, message: Message) -> None:
+        if message.content["execution_state"] == "busy":
+            self._frontend.iopub.send_multipart(message.frames)
+            if self._silent:
+                self._begin()
+        else:
+            self._subkernel_busy = False
+
+    def take_input(self, message: Message) -> None:
+        self._frontend.iopub.send_multipart(message.frames)
+        self._count = message.content["execution_count"]
+        self._begin()
+
+    def take_reply(self, message: Message) -> None:
+        self._counted = message.content
+        if self._count is None:
+            self._count = message.content.get("execution_count")
+        self._finish_when_over()
+
+    def lose_subkernel(self, error: dict) -> None:
+        """The sub-kernel died: the board goes on, only the counting is over."""
+        self._subkernel_busy = False
+        self._counted = {"status": "ok", "execution_count": self._count, "user_expressions": {}, "payload": []}
+        if not self._open:
+            self._frontend.status("busy", self.request)
+            self._begin()
+        self._finish_when_over()
+
+    def _begin(self) -> None:
+        self._open = True
+        early, self._early = self._early, []
+        for msg_type, content in early:
+            self._show(msg_type, content)
+        self._finish_when_over()
+
+    # --- the board's part -----------------------------------------------------------------------------
+
+    def _send(self, error: "Exception | None") -> None:
+        if error is not None:
+            self._fail(error)
+            return
+        self._switchboard.introduce_board(self)
+        try:
+            code = cells.board_source(self._cell)
+            self._asked = self._attachment.send("execute_request", {"code": code}, self._receive)
+        except UcoreError as lost:
+            self._fail(lost)
+            return
+        timeout_s = self._cell.options.get("--timeout")
+        if timeout_s is not None:
+            self._switchboard.call_later(timeout_s, self._time_out)
+
+    def _receive(self, msg_type: str, content: dict) -> None:
+        """A message from the hub about this cell, which may come long after the cell has ended: its threads print."""
+        if msg_type == "execute_reply":
+            self._result = self._result or content
+            self._finish_when_over()
+        elif msg_type == "status":
+            if content.get("execution_state") == "queued":
+                self.tell(f"Waiting for the board: {content.get('holder') or 'another cell'} is using it.\n")
+        elif self._open:
+            self._show(msg_type, content)
+        else:
+            self._early.append((msg_type, content))
+
+    def _show(self, msg_type: str, content: dict) -> None:
+        if msg_type == "input_request":
+            self._ask(content)
+        elif msg_type == "execute_result":
+            if not self._silent:
+                self._frontend.publish(msg_type, {"metadata": {}, **content, "execution_count": self._count}, self._parent)
+        elif msg_type in ("stream", "display_data", "clear_output"):
+            self._frontend.publish(msg_type, content, self._parent)
+
+    def tell(self, text: str) -> None:
+        """Print something of our own below the cell."""
+        self._receive("stream", {"name": "stderr", "text": text})
+
+    @property
+    def _parent(self) -> bytes:
+        return self.request.header_frame
+
+    # --- input, interrupt, time limit -------------------------------------------------------------------
+
+    def _ask(self, content: dict) -> None:
+        if self.request.content.get("allow_stdin", False):
+            self._switchboard.asker = self
+            self._frontend.ask(self.request, content.get("prompt", ""), content.get("password", False))
+        else:
+            self._input_refused = True
+            self.answer_input(_EOF)
+
+    def answer_input(self, value: str) -> None:
+        """The user's line for the board's input()."""
+        self._switchboard.asker = None
+        if self._result is None:
+            try:
+                self._attachment.send("input_reply", {"parent": self._asked, "value": value})
+            except UcoreError:
+                pass  # losing the hub has failed the cell already
+
+    def interrupt(self) -> None:
+        """Stop the cell: KeyboardInterrupt on the board, or an end to waiting for one."""
+        self._interrupted = True
+        if self._asked:
+            try:
+                self._attachment.send("interrupt_request", {"parent": self._asked})
+            except UcoreError:
+                pass
+        elif self._result is None:
+            self._attachment.forget(self._send)
+            self._end("KeyboardInterrupt", "Interrupted while the board was not attached yet.")
+
+    def _time_out(self) -> None:
+        if self._result is None:
+            self._timed_out = True
+            self.interrupt()
+
+    # --- the end --------------------------------------------------------------------------------------------
+
+    def _fail(self, error: Exception) -> None:
+        self._end(type(error).__name__, str(error))
+
+    def _end(self, ename: str, evalue: str) -> None:
+        self._result = {"status": "error", "ename": ename, "evalue": evalue, "traceback": []}
+        self._finish_when_over()
+
+    def _finish_when_over(self) -> None:
+        # The sub-kernel's reply is waited for only where it says more than a number.
+        needs_reply = self._silent or self.request.content.get("user_expressions")
+        if self._finished or self._result is None or not self._open or (needs_reply and self._counted is None):
+            return
+        self._finished = True
+        if self._switchboard.asker is self:
+            self._switchboard.asker = None
+        self._switchboard.sources.add(self._count or 0, self.request.content["code"])
+        reply = self._make_reply(self._result)
+        if stops_queue(self.request, reply):
+            self._lane.condemn()
+        if reply["status"] == "error" and self._cell.options.get("--no-raise"):
+            reply = {"status": "ok", "execution_count": self._count, "user_expressions": {}, "payload": []}
+        self._frontend.reply(self.request, reply, metadata=reply_metadata(reply["status"], self._started))
+        self._frontend.status("idle", self.request)
+        self._switchboard.ignore_subkernel(self.request, reply=self._counted is None, idle=self._subkernel_busy)
+        self._lane.finish()
+
+    def _make_reply(self, result: dict) -> dict:
+        """Return the content of the execute_reply; publishes the error, if there is one."""
+        rest = {"execution_count": self._count, "user_expressions": {}, "payload": []}
+        status = result.get("status", "ok")
+        if status == "ok":
+            return {**rest, **(self._counted or {}), "status": "ok"}
+        ename, evalue, lines = result.get("ename", "BoardError"), result.get("evalue", ""), result.get("traceback", [])
+        if status == "aborted":
+            if not self._interrupted:
+                return {"status": "aborted"}
+            ename, evalue = "KeyboardInterrupt", "Interrupted while another cell had the board."
+        if self._timed_out:
+            seconds = self._cell.options["--timeout"]
+            ename, evalue = "TimeoutError", f"The cell took longer than {seconds:g} s (--timeout) and was interrupted."
+        elif self._input_refused and ename == "EOFError":
+            ename, evalue = "StdinNotImplementedError", _NO_INPUT
+        traceback = boardtrace.format_error(ename, evalue, lines, self._switchboard.sources)
+        error = {"ename": ename, "evalue": evalue, "traceback": traceback}
+        self._frontend.publish("error", error, self._parent)
+        return {"status": "error", **rest, **error}

@@ -1,0 +1,176 @@
+"""A cell's text: whose it is, its options, and the source that the board runs. Pure: text in, values out."""
+
+import ast
+import codeop
+import shlex
+import warnings
+from dataclasses import dataclass, field
+
+from .errors import UsageError
+
+__all__ = ["MAGIC", "OPTIONS", "BoardCell", "board_source", "completeness", "find_magic", "is_board_cell", "parse", "wrap_last_expression"]
+
+MAGIC = "%%ucore"
+SHOW = "_ucore_show"  # the board's name for "show this value as the cell's result"
+
+
+@dataclass(frozen=True)
+class _Option:
+    value: "str | None"  # what stands for its value in the usage, None for a switch
+    help: str
+
+
+OPTIONS = {
+    "--board": _Option("NAME", "run on this board (a port, a URL or a board name) instead of the notebook's own"),
+    "--timeout": _Option("SECONDS", "interrupt the cell if it takes longer"),
+    "--out": _Option("NAME", "put the last expression's value, or else the printed text, into this host variable"),
+    "--no-raise": _Option(None, "show an error, but let the cells after this one run"),
+    "--save": _Option("FILE", "write the cell to this file on the board instead of running it"),
+}
+
+
+@dataclass(frozen=True)
+class BoardCell:
+    """A cell for the board."""
+
+    body: str  # the cell with an empty line for each line up to the magic, so that line numbers hold
+    body_start: int  # where the text after the magic line begins in the cell, in characters
+    magic_start: int  # where the magic line begins
+    options: dict = field(default_factory=dict)  # by option name: its value, True for a switch
+
+
+def is_board_cell(code: str) -> bool:
+    """Tell whether the first line that is neither blank nor a comment is the magic."""
+    return find_magic(code) is not None
+
+
+def parse(code: str) -> "BoardCell | None":
+    """Return the board cell that this text is, None if it is a host cell.
+
+    Raises UsageError for a magic line that is not understood.
+    """
+    found = find_magic(code)
+    if found is None:
+        return None
+    start, end = found
+    body_start = min(end + 1, len(code))
+    body = "\n" * code.count("\n", 0, body_start) + code[body_start:]
+    return BoardCell(body, body_start, start, _read_options(code[start + len(MAGIC) : end]))
+
+
+def find_magic(code: str) -> "tuple[int, int] | None":
+    """Return where the magic line starts and ends, None for a host cell."""
+    start = 0
+    while start < len(code):
+        end = code.find("\n", start)
+        end = len(code) if end < 0 else end
+        line = code[start:end].rstrip()
+        if line and not line.lstrip().startswith("#"):
+            return (start, end) if line.split(None, 1)[0] == MAGIC and line[0] == "%" else None
+        start = end + 1
+    return None
+
+
+def _read_options(text: str) -> dict:
+    try:
+        words = shlex.split(text, comments=True, posix=True)
+    except ValueError as error:
+        raise UsageError(f"{MAGIC}{text.rstrip()}: {error}. {_usage()}") from None
+    options: dict = {}
+    words.reverse()
+    while words:
+        name, equals, value = words.pop().partition("=")
+        option = OPTIONS.get(name)
+        if option is None:
+            raise UsageError(f"{MAGIC} does not know {name!r}. {_usage()}")
+        if option.value is None:
+            if equals:
+                raise UsageError(f"{name} takes no value. {_usage()}")
+            options[name] = True
+            continue
+        if not equals:
+            value = words.pop() if words else ""
+        if not value:
+            raise UsageError(f"{name} needs a value: {name} {option.value}. {_usage()}")
+        options[name] = _check_value(name, value)
+    return options
+
+
+def _check_value(name: str, value: str) -> "str | float":
+    if name == "--timeout":
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds < 1e9:
+            raise UsageError(f"--timeout {value}: the value must be a number of seconds above 0.")
+        return seconds
+    if name == "--out" and not value.isidentifier():
+        raise UsageError(f"--out {value}: {value!r} is not a name that a Python variable can have.")
+    return value
+
+
+def _usage() -> str:
+    lines = [f"  {name + ' ' + (option.value or ''):18}{option.help}" for name, option in OPTIONS.items()]
+    return "\n".join([f"After {MAGIC} may stand:", *lines])
+
+
+def board_source(cell: BoardCell) -> str:
+    """Return the source that the board is to run for a cell."""
+    path = cell.options.get("--save")
+    if path is not None:
+        text = cell.body.lstrip("\n")
+        return f"with open({path!r}, 'w') as _file:\n    _file.write({text!r})\nprint({f'Saved to {path} on the board.'!r})\ndel _file"
+    return wrap_last_expression(cell.body)
+
+
+def wrap_last_expression(body: str) -> str:
+    """Return the source with its last expression, if it ends in one, handed to the board's show function.
+
+    Line numbers stay as they are. A trailing semicolon asks for silence. What this Python cannot parse is returned as it
+    is: the board has the last word on its syntax.
+    """
+    body = body.replace("\r\n", "\n").replace("\r", "\n")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an odd escape in the cell is the board's business
+            tree = ast.parse(body)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return body
+    last = tree.body[-1] if tree.body else None
+    if not isinstance(last, ast.Expr) or isinstance(last.value, (ast.Await, ast.Yield, ast.YieldFrom)):
+        return body
+    assert last.end_lineno is not None and last.end_col_offset is not None
+    start = _offset(body, last.lineno, last.col_offset)
+    end = _offset(body, last.end_lineno, last.end_col_offset)
+    if body[end:].lstrip(" \t\f\\\n").startswith(";"):
+        return body
+    # Two pairs of parentheses: a bare `1, 2` is one value.
+    return f"{body[:start]}{SHOW}(({body[start:end]})){body[end:]}"
+
+
+def _offset(text: str, line: int, column: int) -> int:
+    """Return the index in the text of a position as `ast` gives it: lines from 1, columns in bytes of UTF-8."""
+    start = 0
+    for _ in range(line - 1):
+        start = text.index("\n", start) + 1
+    return start + len(text[start:].split("\n", 1)[0].encode()[:column].decode())
+
+
+def completeness(body: str) -> dict:
+    """Return the content of an is_complete_reply for a board cell's body."""
+    if not body.strip():
+        return {"status": "incomplete", "indent": ""}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            done = codeop.compile_command(body, "<cell>", "exec") is not None
+    except (SyntaxError, ValueError, OverflowError):
+        return {"status": "invalid"}
+    last = body.rstrip(" \t").rsplit("\n", 1)[-1]
+    indent = last[: len(last) - len(last.lstrip())]
+    if last.rstrip().endswith(":"):
+        return {"status": "incomplete", "indent": indent + "    "}
+    if not done or indent:  # an indented block goes on until a blank line
+        return {"status": "incomplete", "indent": indent}
+    return {"status": "complete"}

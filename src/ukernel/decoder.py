@@ -1,0 +1,193 @@
+"""From frames to numbers: the decoders of `collect`, `read_array` and `live_plot`.
+
+A `struct` format decodes all frames at once (through NumPy where there is NumPy); any other callable sees one frame after the other.
+A frame that cannot be decoded is left out and counted, whoever decodes.
+"""
+
+import re
+import struct
+import time
+
+from .reader import Frames
+
+__all__ = ["Samples", "as_decoder"]
+
+DEFAULT_FORMAT = "<f"  # the convention of the pipes page: one little-endian 32-bit float a frame
+KINDS = {"b": "i", "B": "u", "?": "b", "h": "i", "H": "u", "i": "i", "I": "u", "l": "i", "L": "u", "q": "i", "Q": "u", "n": "i", "N": "u"}
+KINDS |= {"e": "f", "f": "f", "d": "f"}
+
+
+def as_decoder(decoder) -> "FormatDecoder | CallableDecoder":
+    """Return what decodes frames: for None one little-endian float a frame, else for a struct format or for a callable.
+
+    Raises ValueError for anything else, and for a format that does not give numbers.
+    """
+    if decoder is None:
+        return FormatDecoder(DEFAULT_FORMAT)
+    if isinstance(decoder, str):
+        return FormatDecoder(decoder)
+    if callable(decoder):
+        return CallableDecoder(decoder)
+    raise ValueError(f"decoder must be a function of bytes, a struct format such as '<fff', or None, not {decoder!r}")
+
+
+def _numpy():
+    """NumPy, or None. Imported when the first samples are decoded: it costs a tenth of a second."""
+    try:
+        import numpy
+    except ImportError:
+        return None
+    return numpy
+
+
+class _Decoder:
+    """What every decoder keeps: how many frames were bad, and what was wrong with the first of them."""
+
+    shape: "tuple | None" = None  # of one sample; None until one was seen
+
+    def __init__(self) -> None:
+        self.bad = 0
+        self.first_error: "str | None" = None
+
+    def _refuse(self, count: int, error: str) -> None:
+        self.bad += count
+        self.first_error = self.first_error or error
+
+
+class FormatDecoder(_Decoder):
+    """Decodes frames of one struct format; several values in one make a sample of that many columns."""
+
+    def __init__(self, format: str):
+        super().__init__()
+        self.format = format
+        try:
+            self._struct = struct.Struct(format)
+        except struct.error as error:
+            raise ValueError(f"decoder {format!r} is not a struct format: {error}") from None
+        self._fields = _fields(format)
+        self.shape = () if len(self._fields) == 1 else (len(self._fields),)
+        self._dtype = None
+
+    def decode(self, frames: Frames, limit: int, deadline: float):
+        """Take at most `limit` frames; returns an array (float64) or, without NumPy, a list."""
+        size, count = frames.size, min(limit, frames.count)
+        data = frames.take(limit)
+        if size != self._struct.size:
+            self._refuse(count, f"a frame of {size} bytes, where {self.format!r} takes {self._struct.size}")
+            data = data[:0]
+        np = _numpy()
+        if np is None:
+            rows = self._struct.iter_unpack(data)
+            return [value for value, in rows] if self.shape == () else list(rows)
+        if self._dtype is None:
+            offsets, formats = zip(*self._fields)
+            names = [f"f{index}" for index in range(len(formats))]
+            self._dtype = np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": self._struct.size})
+        records = np.frombuffer(data, self._dtype)
+        if self.shape == ():
+            return records["f0"].astype(np.float64)
+        table = np.empty((len(records), len(self._fields)))
+        for column, name in enumerate(self._dtype.names):
+            table[:, column] = records[name]
+        return table
+
+
+def _fields(format: str) -> list[tuple[int, str]]:
+    """Offset and NumPy type of every value in a frame of this struct format."""
+    order = format[0] if format[:1] in tuple("@=<>!") else "@"
+    numpy_order = {"<": "<", ">": ">", "!": ">"}.get(order, "=")
+    fields, before = [], order
+    for count, code in re.findall(r"(\d*)([a-zA-Z?])", format.lstrip("@=<>!")):
+        repeat = int(count) if count else 1
+        if code != "x" and repeat:
+            if code not in KINDS:
+                raise ValueError(f"decoder {format!r} does not give numbers: {code!r} stands for bytes; use a function")
+            size = struct.calcsize(order + code)
+            first = struct.calcsize(before + code) - size
+            fields += [(first + index * size, f"{numpy_order}{KINDS[code]}{size}") for index in range(repeat)]
+        before += count + code
+    if not fields:
+        raise ValueError(f"decoder {format!r} holds no value")
+    return fields
+
+
+class CallableDecoder(_Decoder):
+    """Decodes with a function from the bytes of one frame to a number, or to a row of numbers."""
+
+    def __init__(self, function):
+        super().__init__()
+        self._function = function
+
+    def decode(self, frames: Frames, limit: int, deadline: float):
+        """Take at most `limit` frames, and none after `deadline` (monotonic); returns an array (float64) or, without NumPy, a list."""
+        function, pop, clock = self._function, frames.pop, time.monotonic
+        values = []
+        for _ in range(min(limit, frames.count)):
+            chunk = pop()
+            try:
+                values.append(function(chunk))
+            except Exception as error:  # whatever a user's function raises costs this frame only
+                self._refuse(1, f"{type(error).__name__}: {error} (frame of {len(chunk)} bytes)")
+            if clock() >= deadline:
+                break
+        np = _numpy()
+        return values if np is None else self._as_array(np, values)
+
+    def _as_array(self, np, values: list):
+        try:
+            array = np.array(values, np.float64)
+            if not values:
+                return array.reshape(0, *(self.shape or ()))
+            if self.shape in (None, array.shape[1:]) and not (np.isnan(array).any() and None in values):
+                self.shape = array.shape[1:]
+                return array
+        except (TypeError, ValueError, OverflowError):
+            pass
+        good = []  # something among them is not a number, or not of the same shape: one by one
+        for value in values:
+            try:
+                if value is None:
+                    raise TypeError("it returned None")
+                row = np.asarray(value, np.float64)
+                if self.shape not in (None, row.shape):
+                    raise ValueError(f"it returned a value of shape {row.shape} after one of {self.shape}")
+            except (TypeError, ValueError, OverflowError) as error:
+                self._refuse(1, f"the decoder did not return a number: {error}")
+            else:
+                self.shape = row.shape
+                good.append(row)
+        return np.array(good, np.float64).reshape(len(good), *(self.shape or ()))
+
+
+class Samples:
+    """Decoded samples, in order."""
+
+    def __init__(self, decoder: "FormatDecoder | CallableDecoder"):
+        self._decoder = decoder
+        self._blocks: list = []
+        self.count = 0
+
+    def add(self, frames: Frames, limit: int, deadline: float) -> None:
+        """Decode at most `limit` of these frames and keep the samples."""
+        block = self._decoder.decode(frames, limit, deadline)
+        if len(block):
+            self._blocks.append(block)
+            self.count += len(block)
+
+    @property
+    def bad(self) -> int:
+        """Frames that could not be decoded."""
+        return self._decoder.bad
+
+    def why_bad(self) -> str:
+        """How many frames could not be decoded, and what was wrong with the first: a sentence."""
+        return f"{self.bad:,} of {self.bad + self.count:,} frames could not be decoded and were left out; the first: {self._decoder.first_error}."
+
+    def array(self):
+        """All samples: a float64 array of shape (n,) or (n, columns), or a list where there is no NumPy."""
+        np = _numpy()
+        if np is None:
+            return [sample for block in self._blocks for sample in block]
+        if not self._blocks:
+            return np.empty((0, *(self._decoder.shape or ())))
+        return self._blocks[0] if len(self._blocks) == 1 else np.concatenate(self._blocks)

@@ -1,0 +1,475 @@
+"""The hub's desk for one board: its cells in line, its messages sorted to who asked, its pipes to who reads.
+
+A `Board` calls `_deliver` on its own thread; everything else here runs in the hub's event loop.
+"""
+
+import asyncio
+import codecs
+import json
+import logging
+import random
+import threading
+import time
+from collections import OrderedDict, deque
+
+from ucore import wire
+
+from . import session
+from .errors import BoardGoneError, BoardRestartedError, NoAnswerError, UcoreError, UsageError
+from .listener import Opening
+
+__all__ = ["Cell", "Desk"]
+
+MAX_INBOX_BYTES = 4 << 20  # events the loop has not seen yet; beyond it the board's thread waits, and the line holds back
+MAX_MERGED_BYTES = 1 << 18  # consecutive batches passed on as one
+MAX_CELLS = 256  # ended cells remembered, because board threads print after their cell has ended
+MAX_QUEUED = 1000  # cells one client may have in line
+ASK_TIMEOUT_S = 5.0  # completion and inspection: a board between two cells answers in milliseconds
+ATTACH_TIMEOUT_S = 90.0  # the first attach may have to copy µcore on to the board
+
+_log = logging.getLogger("ukernel.hub")
+_NO_COMPLETION = {"status": "ok", "matches": [], "cursor_start": 0, "cursor_end": 0, "metadata": {}}
+_NO_INSPECTION = {"status": "ok", "found": False, "data": {}, "metadata": {}}
+_RELAYED = {wire.EXECUTE_RESULT: "execute_result", wire.DISPLAY_DATA: "display_data"}
+_ANSWERS = {wire.COMPLETE_REPLY: "complete_reply", wire.INSPECT_REPLY: "inspect_reply"}
+
+
+class Cell:
+    """One cell on its way through a board. ``client`` is None once nobody waits for it."""
+
+    def __init__(self, client, request: int, code: str, parent: int = 0):
+        self.client = client
+        self.request = request
+        self.code = code
+        self.parent = parent  # its number on the line; 0 while it waits
+        self.started = False
+        self.stop_wanted = False
+        self.asking = False
+        self.since = time.time()
+        self.label = client.label if client is not None else "an earlier session"
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def send(self, type: str, content: dict) -> None:
+        if self.client is not None:
+            self.client.send(type, self.request, content)
+
+    def print(self, data: bytes, final: bool = False) -> None:
+        """Send on printed bytes, which may end inside a character."""
+        text = self._decoder.decode(data, final)
+        if text:
+            self.send("stream", {"name": "stdout", "text": text})
+
+
+class Desk:
+    """One board, who uses it, and what it runs."""
+
+    def __init__(self, port: str, board_factory, hub):
+        self.hub = hub
+        self.clients: set = set()
+        self.openings: "dict[int, Opening]" = {}
+        self.running: "Cell | None" = None
+        self.queues: "OrderedDict[object, deque[Cell]]" = OrderedDict()  # by client, in turn
+        self.state = "connecting"
+        self.unused_timer: "asyncio.TimerHandle | None" = None
+        self._loop = asyncio.get_running_loop()
+        self._cells: "OrderedDict[int, Cell]" = OrderedDict()
+        self._last: "Cell | None" = None
+        self._asked: dict = {}  # parent -> (client, request id, empty answer, timer)
+        self._attaching: "set[asyncio.Future]" = set()
+        # Random, so that threads left by another hub's cells are not taken for children of ours.
+        self._parent = random.randrange(1, 65536)
+        self._room = threading.Condition()
+        self._inbox: list = []
+        self._held = 0
+        self._closing = False
+        self.board = board_factory(port, self._deliver)
+        self.port = self.board.port
+
+    # --- the board's thread ---------------------------------------------------------------------
+
+    def _deliver(self, board, event) -> None:
+        size = 256 + len(getattr(event, "data", None) or getattr(event, "content", None) or b"")
+        with self._room:
+            while self._held > MAX_INBOX_BYTES and not self._closing:
+                self._room.wait()
+            if self._closing:
+                return
+            first = not self._inbox
+            self._inbox.append(event)
+            self._held += size
+        if first:
+            try:
+                self._loop.call_soon_threadsafe(self._drain)
+            except RuntimeError:
+                pass  # the hub has left
+
+    # --- events ---------------------------------------------------------------------------------
+
+    def _drain(self) -> None:
+        with self._room:
+            events, self._inbox = self._inbox, []
+            self._held = 0
+            self._room.notify_all()
+        batch, parts, size = None, [], 0
+        for event in events:
+            if type(event) is session.PipeBatch:
+                # Batches that follow each other travel on as one.
+                if (
+                    batch is not None
+                    and event.id == batch.id
+                    and event.size == batch.size
+                    and event.size
+                    and event.number == (batch.number + size // batch.size) & 0xFFFFFFFF
+                    and size < MAX_MERGED_BYTES
+                ):
+                    parts.append(event.data)
+                    size += len(event.data)
+                    continue
+                self._pass(batch, parts)
+                batch, parts, size = event, [event.data], len(event.data)
+                continue
+            self._pass(batch, parts)
+            batch = None
+            try:
+                self._handle(event)
+            except Exception:
+                _log.exception("%s: could not handle %r", self.name, event)
+        self._pass(batch, parts)
+
+    def _pass(self, batch, parts: "list[bytes]") -> None:
+        if batch is None:
+            return
+        opening = self.openings.get(batch.id)
+        if opening is None:
+            _log.warning("%s: frames for pipe %d, which is not open", self.name, batch.id)
+        else:
+            opening.batch(batch.number, batch.size, parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def _handle(self, event) -> None:
+        kind = type(event)
+        if kind is session.Message:
+            self._message(event)
+        elif kind is session.Console:
+            cell = self.running or self._last
+            if cell is not None:
+                cell.send("stream", {"name": "stdout", "text": event.text})
+        elif kind is session.PipeOpened:
+            self._opened(event)
+        elif kind is session.PipeLost:
+            if event.id in self.openings:
+                self.openings[event.id].lose(event.count)
+        elif kind is session.PipeClosed:
+            if event.id in self.openings:
+                self._ended(event.id, "closed")
+        elif kind is session.Ready:
+            self._ready(event)
+        elif kind is session.Gone:
+            self._gone(event)
+        elif kind is session.Refused:
+            self._refused(event.error)
+        else:
+            _log.warning("%s: an event of an unknown kind: %r", self.name, event)
+
+    def _ready(self, event) -> None:
+        _log.info("%s: ready, %s", self.name, event)
+        self.state = "ready"
+        if event.restarted:
+            self._drop_work(BoardRestartedError(f"The board {self.name} restarted: what it ran and remembered is lost."))
+            self._end_pipes("board restarted")
+            self._cells.clear()
+        elif not event.resumed:
+            # Another session with the same program on the board: pipes that are still open are announced again.
+            if self.running is not None and self.running.parent != event.cell_parent:
+                self._drop_work(BoardGoneError(f"The connection to the board {self.name} broke, and the cell's answer was lost."))
+        if event.cell_parent and (self.running is None or self.running.parent != event.cell_parent):
+            # It outlived its session, or its hub: nobody waits for its answer, but the board is not free before it.
+            cell = self._cells.get(event.cell_parent) or Cell(None, 0, "", event.cell_parent)
+            cell.client, cell.started = None, True
+            self.running = self._cells[event.cell_parent] = cell
+        self._settle_attaching(None)
+        self._next()
+        self.hub.review()
+
+    def _gone(self, event) -> None:
+        _log.info("%s: gone, %s", self.name, event)
+        self.state = "gone"
+        error = BoardGoneError(event.sentence)
+        self._drop_work(error)
+        self._end_pipes("board gone")
+        self._settle_attaching(error)
+        self.hub.review()
+
+    def _refused(self, error: Exception) -> None:
+        _log.info("%s: refused, %s", self.name, error)
+        self.state = "refused"
+        self._drop_work(error)
+        self._end_pipes("board gone")
+        self._settle_attaching(error)
+        self.hub.drop(self)
+
+    def _opened(self, event) -> None:
+        known = self.openings.get(event.id)
+        if known is not None:
+            if (known.name, known.generation) == (event.name, event.generation):
+                return  # announced again after a broken session
+            self._ended(event.id, "closed")
+        number = getattr(event, "number", 0)
+        opening = self.openings[event.id] = Opening(self.name, event.name, event.generation, number)
+        self.hub.opened(self, opening)
+
+    def _ended(self, pipe_id: int, reason: str) -> None:
+        opening = self.openings.pop(pipe_id)
+        opening.end(reason)
+        self.hub.ended(opening)
+
+    def _end_pipes(self, reason: str) -> None:
+        for pipe_id in list(self.openings):
+            self._ended(pipe_id, reason)
+
+    # --- messages from the board ------------------------------------------------------------------
+
+    def _message(self, event) -> None:
+        type_, parent, content = event.type, event.parent, event.content
+        cell = self._cells.get(parent)
+        if type_ == wire.STREAM:
+            cell = cell or self.running or self._last
+            if cell is not None:
+                cell.print(content)
+        elif type_ == wire.STATUS:
+            if cell is not None and cell is self.running and not cell.started:
+                cell.started = True
+                cell.send("status", {"execution_state": "busy"})
+                if cell.stop_wanted:
+                    self.board.interrupt()
+        elif type_ in _RELAYED:
+            if cell is not None:
+                cell.send(_RELAYED[type_], self._parse(content))
+        elif type_ == wire.INPUT_REQUEST:
+            self._ask_input(cell, self._parse(content))
+        elif type_ == wire.EXECUTE_REPLY:
+            if cell is not None and cell is self.running:
+                self._finish(cell, self._parse(content, "the board's answer to the cell could not be read"))
+        elif type_ in _ANSWERS:
+            if parent in self._asked:
+                self._answer(parent, self._parse(content))
+        else:
+            _log.warning("%s: a message of an unknown type %r", self.name, type_)
+
+    def _parse(self, content: bytes, evalue: str = "") -> dict:
+        """Return the JSON object in ``content``. Where it is none, raise ValueError, or return an error with ``evalue``."""
+        try:
+            parsed = json.loads(content)
+            if not isinstance(parsed, dict):
+                raise ValueError("not a JSON object")
+        except (ValueError, RecursionError):
+            if not evalue:
+                raise
+            _log.warning("%s: %s: %r", self.name, evalue, content[:200])
+            return {"status": "error", "ename": "BoardError", "evalue": f"{evalue}.", "traceback": []}
+        return parsed
+
+    def _ask_input(self, cell: "Cell | None", content: dict) -> None:
+        if cell is None or cell is not self.running:
+            return
+        cell.asking = True
+        if cell.client is None:
+            self.board.interrupt()  # nobody is there to answer, and nothing waits for ever
+        else:
+            cell.send("input_request", {"prompt": content.get("prompt", ""), "password": bool(content.get("password"))})
+
+    def _finish(self, cell: Cell, content: dict) -> None:
+        cell.print(b"", final=True)
+        cell.asking = False
+        self._last = cell
+        self.running = None
+        content.setdefault("status", "ok")
+        cell.send("execute_reply", content)
+        self._next()
+        self.hub.review()
+
+    def _drop_work(self, error: Exception) -> None:
+        """Fail everything that waits for this board."""
+        reply = failure(error)
+        if self.running is not None:
+            cell, self.running = self.running, None
+            self._last = cell
+            cell.print(b"", final=True)
+            cell.send("execute_reply", reply)
+        for queue in self.queues.values():
+            for cell in queue:
+                cell.send("execute_reply", reply)
+        self.queues.clear()
+        for parent in list(self._asked):
+            self._answer(parent, None)
+
+    # --- what clients ask for -----------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The board's stable name; its port as long as it has none."""
+        return self.board.name or self.port
+
+    @property
+    def is_used(self) -> bool:
+        """Whether anybody or anything needs the board: a client, a cell, an open pipe."""
+        return bool(self.clients or self.running or self.queues or self.openings)
+
+    async def attached(self) -> None:
+        """Return once the board is ready. Raises what keeps it from it."""
+        if self.state == "ready":
+            return
+        if self.state == "gone":
+            raise BoardGoneError(f"The board {self.name} is gone from {self.port}. Plug it in again, or choose another one.")
+        future = self._loop.create_future()
+        self._attaching.add(future)
+        try:
+            await asyncio.wait_for(future, ATTACH_TIMEOUT_S)
+        except asyncio.TimeoutError:
+            raise NoAnswerError(
+                f"The board {self.name} on {self.port} did not answer within {ATTACH_TIMEOUT_S:.0f} s. Press its reset button and try again."
+            ) from None
+        finally:
+            self._attaching.discard(future)
+
+    def _settle_attaching(self, error: "Exception | None") -> None:
+        for future in self._attaching:
+            if not future.done():
+                future.set_result(None) if error is None else future.set_exception(error)
+
+    def execute(self, client, request: int, code: str) -> None:
+        """Put a cell in line; its client hears the rest in messages."""
+        cell = Cell(client, request, code)
+        size = len(code.encode("utf-8", "replace"))
+        queue = self.queues.get(client, ())
+        if self.state != "ready":
+            error: "UcoreError | None" = BoardGoneError(
+                f"The board {self.name} is not there ({self.state}). It is looked for on {self.port}; run the cell again once it is back."
+            )
+        elif size > wire.MAX_MESSAGE - 16:
+            error = UsageError(f"The cell has {size:,} bytes; a board takes {wire.MAX_MESSAGE - 16:,} at most. Split it.")
+        elif len(queue) >= MAX_QUEUED:
+            error = UsageError(f"{MAX_QUEUED} cells wait for the board {self.name} already.")
+        else:
+            error = None
+        if error is not None:
+            return cell.send("execute_reply", failure(error))
+        holder = self.holder()
+        self.queues.setdefault(client, deque()).append(cell)
+        self._next()
+        if not cell.parent:
+            cell.send("status", {"execution_state": "queued", "holder": holder})
+
+    def holder(self) -> str:
+        """Return a label for whose cell the board runs; empty if it runs none."""
+        return self.running.label if self.running is not None else ""
+
+    def _next(self) -> None:
+        """Start the next cell if the board is free: clients take turns, each one's cells keep their order."""
+        if self.running is not None or self.state != "ready" or not self.queues:
+            return
+        client, queue = self.queues.popitem(last=False)
+        cell = queue.popleft()
+        if queue:
+            self.queues[client] = queue  # back to the end of the line
+        cell.parent = self._new_parent()
+        self._cells[cell.parent] = self.running = cell
+        while len(self._cells) > MAX_CELLS:
+            self._cells.popitem(last=False)
+        self.board.send(wire.EXECUTE_REQUEST, cell.parent, cell.code.encode("utf-8", "replace"))
+        cell.code = ""
+
+    def _new_parent(self) -> int:
+        while True:
+            self._parent = self._parent % 65535 + 1
+            if self._parent not in self._cells and self._parent not in self._asked:
+                return self._parent
+
+    def interrupt(self, client, request: "int | None") -> None:
+        """Stop a client's cell: the one with this request id, or, for None, whatever the client runs or has in line.
+
+        A cell whose client has left may be stopped by anybody.
+        """
+        waiting = self.queues.get(client, deque())
+        for cell in [cell for cell in waiting if request in (None, cell.request)]:
+            waiting.remove(cell)
+            cell.send("execute_reply", {"status": "aborted"})
+        if not waiting:
+            self.queues.pop(client, None)
+        cell = self.running
+        if cell is None:
+            return
+        if (cell.client is client and request in (None, cell.request)) or (cell.client is None and request is None):
+            # Before the board has started the cell, an interrupt would hit nothing, or the agent.
+            if cell.started:
+                self.board.interrupt()
+            else:
+                cell.stop_wanted = True
+
+    def reply_input(self, client, request: int, value: str) -> None:
+        """Pass on what the user typed."""
+        cell = self.running
+        if cell is not None and cell.asking and cell.client is client and cell.request == request:
+            cell.asking = False
+            self.board.send(wire.INPUT_REPLY, cell.parent, json.dumps({"value": value}).encode())
+
+    def ask(self, client, request: int, type_: int, content: dict) -> None:
+        """Ask the board for a completion or an inspection. While it runs a cell, the answer is empty at once."""
+        if type_ == wire.COMPLETE_REQUEST:
+            name, cursor = "complete_reply", content.get("cursor_pos", 0)
+            empty = {**_NO_COMPLETION, "cursor_start": cursor, "cursor_end": cursor}
+        else:
+            name, empty = "inspect_reply", _NO_INSPECTION
+        data = json.dumps(content).encode()
+        if self.state != "ready" or self.running is not None or len(data) > wire.MAX_MESSAGE - 16:
+            return client.send(name, request, empty)
+        parent = self._new_parent()
+        timer = self._loop.call_later(ASK_TIMEOUT_S, self._answer, parent, None)
+        self._asked[parent] = client, request, name, empty, timer
+        self.board.send(type_, parent, data)
+
+    def _answer(self, parent: int, content: "dict | None") -> None:
+        client, request, name, empty, timer = self._asked.pop(parent)
+        timer.cancel()
+        client.send(name, request, empty if content is None else {**empty, **content})
+
+    def leave(self, client) -> None:
+        """Forget a client: its waiting cells are dropped, the one that runs goes on without a listener."""
+        self.clients.discard(client)
+        self.queues.pop(client, None)
+        for cell in self._cells.values():
+            if cell.client is client:
+                cell.client = None
+        if self.running is not None and self.running.client is None and self.running.asking:
+            self.board.interrupt()
+
+    def as_dict(self) -> dict:
+        """Return what `boards_reply` says about it."""
+        facts = self.board.facts or {}
+        running = self.running
+        return {
+            "name": self.name,
+            "port": self.port,
+            "state": self.state,
+            "description": str(facts.get("machine") or facts.get("platform") or ""),
+            "facts": facts,
+            "clients": sorted(client.label for client in self.clients),
+            "running": {"client": running.label, "since": running.since} if running is not None else None,
+            "waiting": [cell.label for queue in self.queues.values() for cell in queue],
+        }
+
+    def end(self, reason: str) -> None:
+        """Let pipes and cells go, with the reason; `close` comes next."""
+        self._drop_work(BoardGoneError(f"The board hub let go of the board {self.name}: {reason}."))
+        self._end_pipes(reason)
+
+    def close(self) -> None:
+        """Close the board. Blocks until its thread has ended: call it outside the event loop."""
+        with self._room:
+            self._closing = True
+            self._room.notify_all()
+        self.board.close()
+
+
+def failure(error: Exception) -> dict:
+    """Return the reply content that tells a client of ``error``."""
+    return {"status": "error", "ename": type(error).__name__, "evalue": str(error), "traceback": []}

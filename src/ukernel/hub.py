@@ -1,0 +1,423 @@
+"""The board hub: one process per user and host that owns the boards, and serves clients and pipe readers.
+
+``python -m ukernel.hub``, started by whoever needs it first; it leaves when nobody does. docs/protocol.md describes the
+listener's protocol.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from collections import deque
+
+from ucore import wire
+
+from . import advert, ports, settings
+from .desk import Desk, failure
+from .errors import BoardError, HubError, PipeNameError, UcoreError, UsageError
+from .listener import Listener, Opening, Reader
+
+__all__ = ["Hub", "main"]
+
+ANOTHER_HUB = 3  # exit status: another hub holds the state file
+MAX_LINE_BYTES = 16 << 20  # of one message from a client
+MAX_PENDING_BYTES = 8 << 20  # output held for a client that does not read; what is beyond it is dropped and counted
+MAX_REPLIES_BYTES = 64 << 20  # a client that has not even read its replies by then is cut off
+ENDED_KEPT = 32  # pipes that have ended, listed for the curious
+STOP_TIMEOUT_S = 3.0  # to flush the last words and to let the boards go
+
+_log = logging.getLogger("ukernel.hub")
+
+
+class Hub:
+    """Boards, clients, pipes, and the rules for staying and leaving."""
+
+    def __init__(self, board_factory=None, linger_s: "float | None" = None):
+        self.board_factory = board_factory or _board
+        self.linger_s = settings.hub_linger_s() if linger_s is None else linger_s
+        self.clients: "set[Client]" = set()
+        self.readers: "set[Reader]" = set()
+        self.desks: "dict[str, Desk]" = {}
+        self.recent: "deque[dict]" = deque(maxlen=ENDED_KEPT)
+        self.advert: "advert.Advert | None" = None
+        self.listener: "Listener | None" = None
+        self._waiting: "list[Reader]" = []  # readers of a pipe that no board has opened yet
+        self._closing: "set[asyncio.Future]" = set()
+        self._leave_timer: "asyncio.TimerHandle | None" = None
+        self._stop: "asyncio.Event | None" = None
+
+    async def run(self, claim: advert.Claim) -> None:
+        """Serve until nobody needs the hub, or `stop`. ``claim`` must be taken. Raises OSError if it cannot publish."""
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        token = os.urandom(32).hex()
+        self.listener = Listener(token, lambda: Client(self), self._subscribe)
+        port = await self.listener.listen()
+        self.advert = advert.Advert(os.getpid(), "127.0.0.1", port, token, wire.BUILD)
+        _on_signals(self._loop, self.stop)
+        try:
+            claim.publish(self.advert)
+            _log.info("hub %d listens on port %d", os.getpid(), port)
+            self.review()
+            await self._stop.wait()
+        finally:
+            claim.withdraw()
+            await self._finish()
+            _log.info("hub %d leaves", os.getpid())
+
+    def stop(self) -> None:
+        """Leave soon: pipes end with "hub stopped", cells with an error. Only in the hub's own loop."""
+        self._stop.set()
+
+    async def _finish(self) -> None:
+        self.listener.close()
+        for desk in list(self.desks.values()):
+            desk.end("hub stopped")
+            self.drop(desk)
+        for reader in self._waiting:
+            reader.end("hub stopped", 0)
+        for client in list(self.clients):
+            client.transport.close()
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=STOP_TIMEOUT_S)
+        # Last words to those who still read; who does not is not waited for.
+        deadline = self._loop.time() + STOP_TIMEOUT_S
+        while (self.clients or self.readers) and self._loop.time() < deadline:
+            await asyncio.sleep(0.01)
+
+    # --- staying and leaving ------------------------------------------------------------------------
+
+    def review(self) -> None:
+        """Start or stop the clocks after which an unused board is closed and an unused hub leaves."""
+        for desk in self.desks.values():
+            if desk.is_used:
+                if desk.unused_timer is not None:
+                    desk.unused_timer.cancel()
+                    desk.unused_timer = None
+            elif desk.unused_timer is None:
+                desk.unused_timer = self._loop.call_later(self.linger_s, self.drop, desk)
+        # An unused board must be given back first, so that the hub never leaves with one open.
+        used = self.clients or self.readers or self._closing or any(desk.is_used for desk in self.desks.values())
+        if used:
+            if self._leave_timer is not None:
+                self._leave_timer.cancel()
+                self._leave_timer = None
+        elif self._leave_timer is None:
+            self._leave_timer = self._loop.call_later(self.linger_s, self.stop)
+
+    def drop(self, desk: Desk) -> None:
+        """Close a board that nobody uses, or that cannot be used."""
+        if self.desks.get(desk.port) is not desk:
+            return
+        del self.desks[desk.port]
+        if desk.unused_timer is not None:
+            desk.unused_timer.cancel()
+        _log.info("%s: closing", desk.name)
+        closing = self._loop.run_in_executor(None, desk.close)
+        self._closing.add(closing)
+        closing.add_done_callback(self._closed)
+
+    def _closed(self, closing: asyncio.Future) -> None:
+        self._closing.discard(closing)
+        if not closing.cancelled() and closing.exception() is not None:
+            _log.error("a board did not close: %r", closing.exception())
+        self.review()
+
+    # --- boards ---------------------------------------------------------------------------------------
+
+    async def attach(self, ref: "str | None") -> Desk:
+        """Return the desk of the board that ``ref`` means, once the board is ready. Raises BoardError."""
+        desk = next((desk for desk in self.desks.values() if ref and ref in (desk.port, desk.board.port, desk.board.name)), None)
+        if desk is None:
+            # Looking for boards reads the USB tree: not in the loop.
+            port = await self._loop.run_in_executor(None, ports.resolve, ref)
+            while self._closing:  # perhaps that very board is just being let go
+                await asyncio.wait(self._closing)
+            desk = next((desk for desk in self.desks.values() if port in (desk.port, desk.board.port)), None)
+            if desk is None:
+                desk = self.desks[port] = Desk(port, self.board_factory, self)
+                desk.board.start()
+        await desk.attached()
+        return desk
+
+    # --- pipes ----------------------------------------------------------------------------------------
+
+    def _subscribe(self, reader: Reader) -> None:
+        """Bind a reader to the opening it means, or let it wait for one. Raises PipeNameError if it means several."""
+        found = [
+            opening
+            for desk in self.desks.values()
+            for opening in desk.openings.values()
+            if opening.name == reader.pipe and _is_meant(reader, desk)
+        ]
+        if len(found) > 1:
+            boards = " and ".join(sorted(opening.board for opening in found))
+            raise PipeNameError(f"The pipe {reader.pipe!r} is open on {boards}: say which board you mean.")
+        reader.on_lost = self._reader_left
+        self.readers.add(reader)
+        if found:
+            found[0].join(reader)
+        else:
+            self._waiting.append(reader)
+        self.review()
+
+    def _reader_left(self, reader: Reader) -> None:
+        self.readers.discard(reader)
+        if reader in self._waiting:
+            self._waiting.remove(reader)
+        if reader.opening is not None:
+            reader.opening.leave(reader)
+        self.review()
+
+    def opened(self, desk: Desk, opening: Opening) -> None:
+        """A board opened a pipe: bind who waits for it."""
+        for reader in [reader for reader in self._waiting if reader.pipe == opening.name and _is_meant(reader, desk)]:
+            self._waiting.remove(reader)
+            opening.join(reader)
+        self.review()
+
+    def ended(self, opening: Opening) -> None:
+        """An opening is over."""
+        self.recent.append(opening.as_dict(is_open=False))
+        self.review()
+
+    # --- what clients see -------------------------------------------------------------------------------
+
+    async def boards(self) -> "list[dict]":
+        """Return the boards in use and the ones that are plugged in."""
+        found = await self._loop.run_in_executor(None, ports.find_boards)
+        boards = [desk.as_dict() for desk in self.desks.values()]
+        held = {desk.board.port for desk in self.desks.values()} | set(self.desks)
+        for info in found:
+            if info.port not in held:
+                boards.append({"name": info.name, "port": info.port, "state": "free", "description": info.description})
+        return boards
+
+    def pipes(self) -> "list[dict]":
+        """Return the open pipes, then the ones that have ended lately."""
+        openings = [opening.as_dict() for desk in self.desks.values() for opening in desk.openings.values()]
+        return openings + list(self.recent)
+
+
+def _is_meant(reader: Reader, desk: Desk) -> bool:
+    return reader.board is None or reader.board in (desk.board.name, desk.board.port, desk.port)
+
+
+class Client(asyncio.Protocol):
+    """One client: JSON lines both ways. Its types of request are the methods of `_HANDLERS`."""
+
+    def __init__(self, hub: Hub):
+        self.hub = hub
+        self.desk: "Desk | None" = None
+        self.label = "a client"
+        self._buffer = bytearray()
+        self._searched = 0
+        self._dropped = 0  # characters of output
+        self._tasks: "set[asyncio.Task]" = set()
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.hub.clients.add(self)
+        transport.set_write_buffer_limits(high=MAX_PENDING_BYTES, low=MAX_PENDING_BYTES // 2)
+        self.hub.review()
+
+    def connection_lost(self, error):
+        self.hub.clients.discard(self)
+        for task in self._tasks:
+            task.cancel()
+        if self.desk is not None:
+            self.desk.leave(self)
+        self.hub.review()
+
+    def data_received(self, data):
+        self._buffer += data
+        end = self._buffer.find(b"\n", self._searched)
+        start = 0
+        while end >= 0:
+            self._receive(bytes(self._buffer[start:end]))
+            start = end + 1
+            end = self._buffer.find(b"\n", start)
+        del self._buffer[:start]
+        self._searched = len(self._buffer)
+        if self._searched > MAX_LINE_BYTES:
+            _log.warning("%s sent a message of more than %d bytes", self.label, MAX_LINE_BYTES)
+            self.transport.abort()
+
+    def _receive(self, line: bytes) -> None:
+        try:
+            message = json.loads(line)
+            type_, request, content = message["type"], message["id"], message.get("content") or {}
+            if not isinstance(type_, str) or not isinstance(request, int) or not isinstance(content, dict):
+                raise TypeError("type, id or content")
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            _log.warning("%s sent no message: %r", self.label, error)
+            return
+        handler = self._HANDLERS.get(type_)
+        try:
+            if handler is None:
+                raise UsageError(f"The board hub knows no {type_!r}.")
+            answer = handler(self, request, content)
+        except (UcoreError, KeyError, TypeError, ValueError) as error:
+            return self._fail(type_, request, error)
+        if asyncio.iscoroutine(answer):
+            task = self.hub._loop.create_task(self._answer_later(type_, request, answer))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _answer_later(self, type_: str, request: int, answer) -> None:
+        try:
+            await answer
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            if not isinstance(error, UcoreError):
+                _log.exception("%s failed", type_)
+            self._fail(type_, request, error)
+
+    def _fail(self, type_: str, request: int, error: Exception) -> None:
+        if isinstance(error, KeyError):
+            error = UsageError(f"The message {type_!r} has no {error}.")
+        self.send(type_.replace("_request", "_reply"), request, failure(error))
+
+    def send(self, type: str, parent: int, content: dict) -> None:
+        """Send a message. Output is dropped, and the loss counted, while the client does not read."""
+        if self.transport.is_closing():
+            return
+        pending = self.transport.get_write_buffer_size()
+        if type == "stream":
+            if pending > MAX_PENDING_BYTES:
+                self._dropped += len(content["text"])
+                return
+            if self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                content = {"name": "stderr", "text": f"\n[{dropped:,} characters of output dropped: not read in time]\n" + content["text"]}
+        elif pending > MAX_REPLIES_BYTES:
+            _log.warning("%s does not read: cut off", self.label)
+            return self.transport.abort()
+        message = {"type": type, "parent": parent, "content": content}
+        self.transport.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+
+    # --- requests -----------------------------------------------------------------------------------------
+
+    def _here(self) -> Desk:
+        if self.desk is None:
+            raise BoardError("No board is attached yet.")
+        return self.desk
+
+    async def _attach(self, request, content):
+        if isinstance(content.get("client"), str):
+            self.label = content["client"][:100]
+        ref = content.get("board")
+        if ref is not None and not isinstance(ref, str):
+            raise UsageError("board must be a name, a port or null")
+        desk = await self.hub.attach(ref or None)
+        if self.desk is not None and self.desk is not desk:
+            self.desk.leave(self)
+        self.desk = desk
+        desk.clients.add(self)
+        self.hub.review()
+        board = {"name": desk.name, "port": desk.board.port, "facts": desk.board.facts or {}}
+        self.send("attach_reply", request, {"status": "ok", "board": board})
+
+    def _execute(self, request, content):
+        code = content["code"]
+        if not isinstance(code, str):
+            raise UsageError("code must be a str")
+        self._here().execute(self, request, code)
+        self.hub.review()
+
+    def _reply_input(self, request, content):
+        if self.desk is not None:
+            self.desk.reply_input(self, content.get("parent", request), str(content["value"]))
+
+    def _interrupt(self, request, content):
+        if self.desk is not None:
+            self.desk.interrupt(self, content.get("parent"))
+            self.hub.review()
+
+    def _complete(self, request, content):
+        self._here().ask(self, request, wire.COMPLETE_REQUEST, content)
+
+    def _inspect(self, request, content):
+        self._here().ask(self, request, wire.INSPECT_REQUEST, content)
+
+    async def _boards(self, request, content):
+        self.send("boards_reply", request, {"status": "ok", "boards": await self.hub.boards()})
+
+    def _pipes(self, request, content):
+        self.send("pipes_reply", request, {"status": "ok", "pipes": self.hub.pipes()})
+
+    async def _listen(self, request, content):
+        port = content["port"]
+        if type(port) is not int or not 1 <= port <= 65535:
+            raise UsageError(f"{port!r} is no port number")
+        await self.hub.listener.listen(port)
+        self.send("listen_reply", request, {"status": "ok"})
+
+    def _stop(self, request, content):
+        if content.get("only_if_idle"):
+            others = sorted(client.label for client in self.hub.clients if client is not self)
+            running = [desk.name for desk in self.hub.desks.values() if desk.running is not None]
+            if others or running:
+                users = ", ".join(others) or f"a cell on {', '.join(running)}"
+                raise HubError(f"The board hub (build {wire.BUILD}) is used by {users}.")
+        self.send("stop_reply", request, {"status": "ok"})
+        self.hub.stop()
+
+    _HANDLERS = {
+        "attach_request": _attach,
+        "execute_request": _execute,
+        "input_reply": _reply_input,
+        "interrupt_request": _interrupt,
+        "complete_request": _complete,
+        "inspect_request": _inspect,
+        "boards_request": _boards,
+        "pipes_request": _pipes,
+        "listen_request": _listen,
+        "stop_request": _stop,
+    }
+
+
+def _board(port: str, deliver):
+    # Imported with the first board: a hub without one starts faster.
+    from .board import Board
+
+    return Board(port, deliver)
+
+
+def _on_signals(loop: asyncio.AbstractEventLoop, stop) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, stop)
+        except (NotImplementedError, RuntimeError, ValueError):
+            try:  # Windows has no signal handlers in the loop
+                signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
+            except ValueError:
+                return  # not in the main thread: a hub inside a test
+
+
+def main(board_factory=None) -> int:
+    """Run a hub until nobody needs it; returns the exit status, `ANOTHER_HUB` if there is one already."""
+    log = settings.hub_log()
+    if log is not None:
+        logging.basicConfig(filename=log, level=logging.INFO, format="%(asctime)s %(process)d %(message)s")
+    else:
+        _log.addHandler(logging.NullHandler())
+    claim = advert.Claim()
+    if not claim.take():
+        _log.info("hub %d: another hub holds %s", os.getpid(), claim.path)
+        return ANOTHER_HUB
+    try:
+        asyncio.run(Hub(board_factory).run(claim))
+    except Exception:
+        _log.exception("the hub failed")
+        raise
+    finally:
+        claim.release()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

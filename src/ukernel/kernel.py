@@ -1,0 +1,40 @@
+"""The µcore kernel: ``python -m ukernel.kernel -f {connection_file} [--virtual]``.
+
+The process is a switchboard between a Jupyter front end, an ipykernel and the board hub. This module only starts it: the
+child first, because a Python kernel takes half a second to start, then everything that has to be imported.
+"""
+
+import sys
+
+if __name__ == "__main__" and sys.path and not getattr(sys.flags, "safe_path", False):
+    # A notebook's folder may hold a `queue.py`: it must not stand in for the library's. The sub-kernel has the folder.
+    del sys.path[0]
+
+import argparse
+import json
+
+__all__ = ["main"]
+
+
+def main(argv: "list[str] | None" = None) -> int:
+    """Run a kernel until it is shut down; return the process's exit code."""
+    parser = argparse.ArgumentParser(prog="python -m ukernel.kernel", description="The µcore Jupyter kernel.")
+    parser.add_argument("-f", dest="connection_file", required=True, metavar="FILE", help="Jupyter's connection file")
+    parser.add_argument("--virtual", action="store_true", help="bring a virtual board of its own")
+    options, _ = parser.parse_known_args(argv)  # front ends may add options meant for ipykernel
+    with open(options.connection_file, encoding="utf-8") as file:
+        connection = json.load(file)
+
+    from .subkernel import Subkernel
+
+    subkernel = Subkernel(connection, options.connection_file)
+
+    from .attachment import Attachments
+    from .switchboard import Switchboard
+
+    attachments = Attachments(virtual=options.virtual)
+    return Switchboard(connection, options.connection_file, subkernel, attachments).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

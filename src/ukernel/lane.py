@@ -1,0 +1,123 @@
+"""One shell's execute requests: one runs, the others wait, and an error in one aborts those behind it."""
+
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from .envelope import Message
+
+if TYPE_CHECKING:
+    from .switchboard import Switchboard
+
+__all__ = ["HostRun", "Lane", "reply_metadata", "stops_queue"]
+
+
+class Lane:
+    """The execute requests of the main shell, or of one subshell, to both targets."""
+
+    def __init__(self, switchboard: "Switchboard", make_run: Callable):
+        self._switchboard = switchboard
+        self._make_run = make_run  # (request, lane) -> a run: what executes one request
+        self._waiting: deque[Message] = deque()
+        self._doomed: list[Message] = []
+        self.running = None
+
+    def add(self, request: Message) -> None:
+        self._waiting.append(request)
+        if self.running is None:
+            self._next()
+
+    def condemn(self) -> None:
+        """Decide that what waits now is to be aborted: the running request has failed.
+
+        To be called before its reply leaves: what a client sends once it has seen that reply is to run.
+        """
+        self._switchboard.receive_requests()
+        self._doomed.extend(self._waiting)
+        self._waiting.clear()
+
+    def finish(self) -> None:
+        """Go on after the running request: its idle status is out."""
+        self.running = None
+        for request in self._doomed:
+            content = {"status": "aborted"}
+            self._switchboard.frontend.status("busy", request)
+            self._switchboard.frontend.reply(request, content, metadata=reply_metadata("aborted"))
+            self._switchboard.frontend.status("idle", request)
+        self._doomed.clear()
+        self._next()
+
+    def _next(self) -> None:
+        # A loop, not recursion: a run may be over as soon as it is started.
+        while self.running is None and self._waiting:
+            request = self._waiting.popleft()
+            self.running = self._make_run(request, self)
+            self.running.start()
+
+
+class HostRun:
+    """A cell for the Python side: everything is passed on as it is; here is only watched when it is over."""
+
+    def __init__(self, switchboard: "Switchboard", request: Message, lane: Lane):
+        self._switchboard = switchboard
+        self._lane = lane
+        self._replied = False
+        self._busy = False
+        self.request = request
+
+    def start(self) -> None:
+        self._switchboard.send_to_subkernel("shell", self.request)
+
+    def take_status(self, message: Message) -> None:
+        """The sub-kernel's status about this cell: busy or idle."""
+        self._switchboard.frontend.iopub.send_multipart(message.frames)
+        self._busy = message.content["execution_state"] == "busy"
+        self._finish_when_over()
+
+    def take_input(self, message: Message) -> None:
+        self._switchboard.frontend.iopub.send_multipart(message.frames)
+
+    def take_reply(self, message: Message) -> None:
+        if stops_queue(self.request, message.content):
+            self._lane.condemn()
+        self._switchboard.frontend.shell.send_multipart(message.frames)
+        self._replied = True
+        self._finish_when_over()
+
+    def interrupt(self) -> None:
+        self._switchboard.subkernel.interrupt()
+
+    def lose_subkernel(self, error: dict) -> None:
+        """The sub-kernel died under the cell: report what ``error`` says, as the cell's own."""
+        frontend, parent = self._switchboard.frontend, self.request.header_frame
+        if not self._busy:
+            frontend.status("busy", self.request)
+        if not self._replied:
+            frontend.publish("error", error, parent)
+            content = {"status": "error", "execution_count": None, "user_expressions": {}, "payload": [], **error}
+            if stops_queue(self.request, content):
+                self._lane.condemn()
+            frontend.reply(self.request, content, metadata=reply_metadata("error"))
+        frontend.status("idle", self.request)
+        self._lane.finish()
+
+    def _finish_when_over(self) -> None:
+        # Both, because what is sent to the sub-kernel between the two would meet its own queue being aborted.
+        if self._replied and not self._busy:
+            self._lane.finish()
+
+
+def stops_queue(request: Message, reply: dict) -> bool:
+    """Tell whether this reply aborts the requests behind it, by ipykernel's rule."""
+    content = request.content
+    return reply.get("status") == "error" and not content.get("silent", False) and content.get("stop_on_error", True)
+
+
+def reply_metadata(status: str, started: "str | None" = None) -> dict:
+    """Return what ipykernel adds to an execute reply, for a reply of our own."""
+    return {"started": started or now(), "dependencies_met": True, "status": status}
+
+
+def now() -> str:
+    return datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,33 @@
+"""What the Python side knows of the board: the `%%ucore` magic, which there does nothing.
+
+The switchboard sends every board cell to the sub-kernel as well, so that one counter and one history serve both.
+"""
+
+from . import cells
+
+__all__ = ["load_ipython_extension"]
+
+
+def load_ipython_extension(ip) -> None:
+    """Register the magics with an IPython shell."""
+    ip.input_transformers_cleanup.append(_bring_magic_up)
+    ip.register_magic_function(lambda line, cell: _ucore_cell(ip, line, cell), "cell", "ucore")
+
+
+def _bring_magic_up(lines: list[str]) -> list[str]:
+    """Let blank lines and comments stand before the magic: IPython wants it on the very first line."""
+    code = "".join(lines)
+    found = cells.find_magic(code)
+    return code[found[0] :].splitlines(keepends=True) if found else lines
+
+
+def _ucore_cell(ip, line: str, cell: str) -> None:
+    from IPython.core.error import UsageError
+
+    code = ip.kernel.get_parent("shell").get("content", {}).get("code", "")
+    try:
+        board_cell = cells.parse(code)
+    except cells.UsageError as error:
+        raise UsageError(str(error)) from None
+    if board_cell is None:  # called from Python code, or the magic is indented
+        raise UsageError("Put %%ucore at the start of the cell's first line: the whole cell then runs on the board.")

@@ -1,0 +1,231 @@
+"""Data from the board in Python.
+
+    from ukernel.pipes import subscribe, collect, live_plot, stop_live
+
+    samples = collect("adc", n=200)             # a NumPy array
+
+    with subscribe("adc") as pipe:              # one bytes object per pipe.write on the board
+        for chunk in pipe:
+            ...
+
+Importing this module is quick: NumPy, matplotlib and the board come in when they are needed.
+"""
+
+import difflib
+import math
+import numbers
+import operator
+import sys
+import time
+from typing import TYPE_CHECKING, Callable, NamedTuple, Union
+
+from ucore.wire import check_name
+
+from .decoder import Samples, as_decoder
+from .errors import HubUnreachableError, PipeEndedEarlyWarning, UcoreError
+from .subscription import Pipe, warn
+
+if TYPE_CHECKING:
+    from .liveplot import LivePlot
+
+__all__ = ["Pipe", "PipeState", "collect", "live_plot", "pipes", "stop_live", "subscribe"]
+
+HINT_AFTER_S = 5.0  # how long `collect` waits without a deadline before it says what it waits for
+
+Decoder = Union[Callable[[bytes], float], str, None]
+
+
+def subscribe(
+    name: str, *, timeout: "float | None" = None, replay: bool = False, strict: bool = False, board: "str | None" = None
+) -> Pipe:
+    """Return the pipe `name`: a context manager that yields one bytes object per `pipe.write` on the board.
+
+    The subscription is in force when this returns: nothing written from then on is missed. It ends when the producer closes the pipe. The
+    pipe may be opened later.
+
+    timeout: seconds an iteration or `Pipe.read` waits for a chunk before it raises TimeoutError; None: for ever.
+    replay: begin with what the hub still holds of this opening.
+    strict: raise PipeEndedError, not a warning, when the pipe ends for another reason than being closed by the producer.
+    board: which board, where several have a pipe of that name.
+
+    Raises ValueError for a bad name or timeout, HubUnreachableError or HubDeniedError when there is no hub to ask.
+    """
+    check_name(name)
+    if timeout is not None:
+        timeout = _positive(timeout, "timeout", "seconds")
+    from .client import open_reader
+
+    options = ("batches", "replay") if replay else ("batches",)
+    return Pipe(name, open_reader(name, board=board, options=options), timeout=timeout, strict=strict)
+
+
+def collect(
+    name: str, *, n: "int | None" = None, seconds: "float | None" = None, decoder: Decoder = None, allow_empty: bool = False
+):
+    """Wait for `n` samples or for `seconds`, whichever comes first, and return the samples.
+
+    n: samples to wait for. seconds: counted from the call. At least one of the two is needed.
+    decoder: a function from the bytes of one frame to a number (or a row of numbers), or a struct format such as "<fff", which decodes many
+        frames at once; None for one little-endian 32-bit float a frame, `struct.unpack("<f", b)[0]`.
+    allow_empty: return an empty array where there are no samples.
+
+    Returns a NumPy array (float64) of shape (n,), or (n, columns) where a frame gives several values; a list without NumPy. Warns if the pipe
+    ended early (PipeEndedEarlyWarning), frames are missing (PipeDataLostWarning) or could not be decoded (PipeDecodeWarning). Raises
+    ValueError for bad arguments, TimeoutError when there are no samples, HubError when there is no hub to ask.
+    """
+    started = time.monotonic()
+    check_name(name)
+    if n is None and seconds is None:
+        raise ValueError("collect needs n= (how many samples) or seconds= (how long), or both.")
+    if n is not None:
+        n = _count(n, "n", 1)
+    deadline = math.inf if seconds is None else started + _positive(seconds, "seconds", "seconds")
+    samples = Samples(as_decoder(decoder))
+    with subscribe(name) as pipe:
+        pipe.fill(samples, n, min(deadline, started + HINT_AFTER_S) if seconds is None else deadline)
+        if seconds is None and samples.count < n and not pipe.end_reason:
+            _hint(pipe, samples, n)
+            pipe.fill(samples, n, math.inf)
+        if not samples.count and not allow_empty:
+            raise TimeoutError(_why_nothing(pipe, samples, seconds))
+        pipe.tell_decoding(samples)
+        if pipe.end_reason and (n is None or samples.count < n):
+            asked = f"{samples.count} of {n}" if n else f"{samples.count}"
+            after = "" if n else f" and {time.monotonic() - started:.1f} of {seconds:g} s"
+            warn(PipeEndedEarlyWarning, f"Pipe {name!r} ended after {asked} samples{after}: {pipe.why_ended()}.")
+    return samples.array()
+
+
+def live_plot(
+    name: str,
+    *,
+    decoder: Decoder = None,
+    window: int = 200,
+    ylim: "tuple[float, float] | None" = (-1.5, 1.5),
+    title: "str | None" = None,
+    interval: int = 40,
+    duration: "float | None" = None,
+) -> "LivePlot":
+    """Show a chart of the pipe's latest values that moves while you work in other cells. Needs `%matplotlib widget`.
+
+    decoder: as for `collect`; several values a frame give several lines.
+    window: samples shown. ylim: limits of the y axis, None for automatic ones. title: of the axes.
+    interval: milliseconds between pictures. duration: seconds until it stops by itself, None for never.
+
+    Returns at once, with a handle: `stop()`, `wait()`, `data`, `lost`. A chart of the same name is replaced. It stops when the producer closes
+    the pipe, at `stop_live(name)`, or after `duration`. Raises ValueError for bad arguments, UsageError where there is nothing to draw on,
+    HubError when there is no hub to ask.
+    """
+    check_name(name)
+    window = _count(window, "window", 2)
+    if ylim is not None:
+        ylim = _limits(ylim)
+    interval_s = _positive(interval, "interval", "milliseconds") / 1000
+    if duration is not None:
+        duration = _positive(duration, "duration", "seconds")
+    if title is not None and not isinstance(title, str):
+        raise ValueError(f"title must be a str or None, not {title!r}.")
+    decode = as_decoder(decoder)
+    from . import liveplot
+
+    return liveplot.start(
+        name, lambda: subscribe(name), decode, window=window, ylim=ylim, title=title, interval_s=interval_s, duration_s=duration
+    )
+
+
+def stop_live(name: "str | None" = None) -> None:
+    """Stop the live plot of that pipe, or all of them. The last picture stays. Stopping what does not run does nothing."""
+    from . import liveplot
+
+    liveplot.stop(name)
+
+
+class PipeState(NamedTuple):
+    """What the hub says about one pipe."""
+
+    name: str
+    board: str
+    open: bool
+    frames: int
+    readers: int
+
+
+def pipes() -> "list[PipeState]":
+    """Return the pipes that the hub knows; none where no hub runs. Raises HubDeniedError or NoAnswerError if it does not answer."""
+    from . import client
+
+    try:
+        hub = client.connect(start=False, timeout_s=2.0)
+    except HubUnreachableError:
+        return []
+    try:
+        reply = hub.request("pipes_request", {}, timeout_s=2.0)
+    finally:
+        hub.close()
+    return [PipeState(*(pipe.get(field) for field in PipeState._fields)) for pipe in reply["pipes"]]
+
+
+# What `collect` says
+
+
+def _hint(pipe: Pipe, samples: Samples, n: int) -> None:
+    state = "no pipe of that name is open yet" if pipe.opening is None else f"{samples.count} samples so far"
+    print(
+        f"collect({pipe.name!r}): still waiting for {n} samples; {state}. Interrupt to stop, or give seconds= as well.",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _why_nothing(pipe: Pipe, samples: Samples, seconds: "float | None") -> str:
+    """Why there are no samples, and what to do."""
+    start = f"No samples from pipe {pipe.name!r}"
+    if samples.bad:
+        return f"{start}: {samples.why_bad()}"
+    if pipe.end_reason:
+        return f"{start}: it ended before anything was written to it: {pipe.why_ended()}."
+    if pipe.lost:
+        return f"{start} in {seconds:g} s: {pipe.why_lost()}."
+    if pipe.opening is not None:
+        return f"{start} in {seconds:g} s: it is open, but nothing was written to it. Is the producer's loop still running?"
+    return f"{start} in {seconds:g} s: the board has not opened it{_open_names(pipe.name)}. Start the producer: ucore.open_pipe({pipe.name!r})."
+
+
+def _open_names(name: str) -> str:
+    """What is open instead of `name`, as part of a sentence."""
+    try:
+        names = sorted({pipe.name for pipe in pipes() if pipe.open} - {name})
+    except (UcoreError, OSError):
+        return ""  # there is something more important to say
+    alike = difflib.get_close_matches(name, names, 1)
+    if alike:
+        return f"; {alike[0]!r} is open: did you mean that"
+    return f" (open now: {', '.join(map(repr, names[:10]))})" if names else ""
+
+
+# Arguments
+
+
+def _count(value, what: str, least: int) -> int:
+    try:
+        if isinstance(value, bool) or (count := operator.index(value)) < least:
+            raise TypeError
+    except TypeError:
+        raise ValueError(f"{what} must be a whole number of samples, {least} or more, not {value!r}.") from None
+    return count
+
+
+def _positive(value, what: str, unit: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value) or value <= 0:
+        raise ValueError(f"{what} must be a number of {unit} above 0, not {value!r}.")
+    return float(value)
+
+
+def _limits(ylim) -> "tuple[float, float]":
+    try:
+        low, high = map(float, ylim)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(f"ylim must be two finite numbers, the lower one first, or None, not {ylim!r}.")
+    return low, high

@@ -1,0 +1,50 @@
+"""The sub-kernel's process: ipykernel as it is, plus the two magics. Started by `ukernel.subkernel`, by nobody else."""
+
+import sys
+
+if __name__ == "__main__" and sys.path and not getattr(sys.flags, "safe_path", False):
+    # A notebook's folder may hold a `queue.py`; while we import, it is not ours. IPython puts it back.
+    del sys.path[0]
+
+import os
+import signal
+import threading
+
+__all__ = ["main"]
+
+
+def _hold_leash() -> None:
+    """End this process and the programs it started when the switchboard is gone, however that happened."""
+    fd = int(os.environ.pop("UCORE_LEASH_FD", "-1"))
+    if fd < 0:
+        return  # Windows: ipykernel waits on the switchboard's process handle
+    os.set_inheritable(fd, False)
+
+    def wait() -> None:
+        os.read(fd, 1)
+        if os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)
+
+    threading.Thread(target=wait, name="ucore-leash", daemon=True).start()
+
+
+def main() -> None:
+    _hold_leash()
+    outer = os.environ.pop("UCORE_OUTER_CONNECTION_FILE", "")
+    # The debugger would warn in every cell that it cannot step into frozen modules of the standard library.
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    from ipykernel.kernelapp import IPKernelApp
+
+    from ukernel import magics
+
+    app = IPKernelApp.instance()
+    app.initialize()
+    magics.load_ipython_extension(app.shell)
+    # What %connect_info and get_connection_file() tell people is the notebook's connection, not the inner one.
+    app.connection_file = outer
+    app.start()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""The reading end of the listener's stream, without a socket: bytes in, frames and notices out.
+
+The stream is a row of parts, each a 32-bit little-endian word and a body. A word up to 65,535 is the length of one frame. Bit 31 marks
+a notice: bits 24-30 its kind, bits 0-23 the length of its body. Kind 1 is a JSON object, kind 2 a batch: many frames of one size.
+
+Python never looks at a single frame here. Parts with the same header stand at regular distances, so a whole row of them is recognised,
+and their bodies are taken out, by slicing columns of bytes.
+"""
+
+import json
+import struct
+
+from .errors import HubError
+
+__all__ = ["FrameReader", "Frames"]
+
+MAX_FRAME_BYTES = 65_535  # longer lengths are notices
+NOTICE = 0x8000_0000
+KIND_JSON = 1
+KIND_BATCH = 2
+BATCH = struct.Struct("<HI")  # size of an item, number of the first frame
+NARROW_BYTES = 32  # up to here taking bodies out column by column is faster than slice by slice
+
+
+class Frames:
+    """Frames of one size, end to end in one buffer, oldest first. `count` of them are left to take."""
+
+    __slots__ = ("_data", "_start", "count", "size")
+
+    def __init__(self, data: bytes, size: int, count: int):
+        self._data = data
+        self._start = 0
+        self.size = size
+        self.count = count
+
+    def pop(self) -> bytes:
+        """Take the oldest frame."""
+        start = self._start
+        self._start = stop = start + self.size
+        self.count -= 1
+        return self._data[start:stop]
+
+    def take(self, limit: int) -> memoryview:
+        """Take at most `limit` frames, oldest first, end to end and without copying."""
+        start, count = self._start, min(limit, self.count)
+        self._start = stop = start + count * self.size
+        self.count -= count
+        return memoryview(self._data)[start:stop]
+
+
+class FrameReader:
+    """Cuts the stream into `Frames` and notices (dictionaries), in the order they were sent."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._held = 0  # bytes in _parts
+        self._needed = 4  # bytes before another look is worth while
+
+    def receive_data(self, data: bytes) -> list[Frames | dict]:
+        """Take what the socket gave; returns what is complete. Raises HubError where the bytes make no sense."""
+        self._parts.append(data)
+        self._held += len(data)
+        if self._held < self._needed:
+            return []
+        buffer = data if len(self._parts) == 1 else b"".join(self._parts)
+        events: list[Frames | dict] = []
+        position = 0
+        while True:
+            start = position + 4
+            word = int.from_bytes(buffer[position:start], "little")
+            body = word & 0xFF_FFFF if word & NOTICE else word
+            if len(buffer) < start + body or len(buffer) < start:
+                self._needed = 4 + body if len(buffer) >= start else 4
+                break
+            if word <= MAX_FRAME_BYTES:
+                count = _row(buffer, position, 4 + body, 4)
+                events.append(Frames(_bodies(buffer, start, 4 + body, body, count), body, count))
+                position += count * (4 + body)
+                continue
+            kind = word >> 24 & 0x7F if word & NOTICE else 0
+            if kind == KIND_BATCH:
+                size, items = _batch_shape(buffer, start, body)
+                count = _row(buffer, position, 4 + body, 6)  # length and item size alike: only the frame number differs
+                width = items * size
+                events.append(Frames(_bodies(buffer, start + BATCH.size, 4 + body, width, count), size, count * items))
+                position += count * (4 + body)
+                continue
+            if kind == KIND_JSON:
+                events.append(_notice(buffer[start : start + body]))
+            elif not kind:
+                raise HubError(f"The pipe listener announced a frame of {word} bytes; no pipe carries more than {MAX_FRAME_BYTES}.")
+            position = start + body  # a kind this version does not know is left out
+        rest = buffer[position:]
+        self._parts, self._held = [rest], len(rest)
+        return events
+
+
+def _row(buffer: bytes, position: int, stride: int, head: int) -> int:
+    """How many parts from `position` on begin with the same `head` bytes, each `stride` after the last (the first one counts)."""
+    room = (len(buffer) - position) // stride
+    count = 1
+    while count < room:
+        step = min(room - count, 4 * count)  # small steps first: a stream of mixed sizes must not be searched over and over
+        start = position + count * stride
+        stop = start + step * stride
+        alike = step
+        for column in range(head):
+            byte = buffer[position + column : position + column + 1]
+            found = buffer[start + column : stop : stride]
+            if found != byte * step:
+                alike = min(alike, step - len(found.lstrip(byte)))
+        count += alike
+        if alike < step:
+            break
+    return count
+
+
+def _bodies(buffer: bytes, start: int, stride: int, width: int, count: int) -> bytes:
+    """The `count` bodies of `width` bytes that stand `stride` apart, end to end."""
+    if count == 1:
+        return buffer[start : start + width]
+    stop = start + count * stride
+    if width > NARROW_BYTES:
+        return b"".join([buffer[at : at + width] for at in range(start, stop, stride)])
+    bodies = bytearray(count * width)
+    for column in range(width):
+        bodies[column::width] = buffer[start + column : stop - stride + width : stride]
+    return bytes(bodies)
+
+
+def _batch_shape(buffer: bytes, start: int, body: int) -> tuple[int, int]:
+    if body > BATCH.size:
+        size, _number = BATCH.unpack_from(buffer, start)
+        if size and not (body - BATCH.size) % size:
+            return size, (body - BATCH.size) // size
+    raise HubError(f"The pipe listener sent a batch of {body} bytes that does not divide into frames.")
+
+
+def _notice(body: bytes) -> dict:
+    try:
+        notice = json.loads(body)
+    except ValueError:
+        notice = None
+    if not isinstance(notice, dict):
+        raise HubError(f"The pipe listener sent a notice that cannot be read: {body[:60]!r}.")
+    return notice

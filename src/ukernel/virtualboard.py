@@ -1,0 +1,385 @@
+"""A virtual board: the board's side of a serial line, with real MicroPython (or CPython) behind it.
+
+``python -m ukernel.virtualboard`` prints one JSON line, ``{"port", "python", "version", "banner"}``, and runs until it is told
+to stop. The port is a pseudo-terminal, which the hub opens as it would open a serial port; where there are none (Windows),
+or with ``--socket``, it is a ``socket://`` URL.
+
+The line is made of two pseudo-terminals::
+
+    hub == slave B | master B == board's output          (at full speed, nothing in between)
+                     master B --> this process --> master A | slave A == board's input
+
+The board's input has a terminal of its own because 0x03 must interrupt the board, as a UART driver's ``kbd_intr`` does: A is
+the board's controlling terminal, which turns 0x03 into SIGINT and lets every other byte pass. When this process dies, even
+by SIGKILL, A hangs up and takes the board with it.
+"""
+
+import argparse
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from . import firmware
+from .errors import BoardGoneError, UcoreError
+
+__all__ = ["VirtualBoard", "main"]
+
+HEAP = "4m"  # as a board with SPIRAM has
+RING = 2048  # bytes that the board's input holds while nobody reads it; more are dropped, as a UART does
+STUCK_S = 2.0  # output that nobody takes for so long is dropped, as USB drivers do
+INTERRUPT = b"\x03"
+# How the board's process ends when its program asked for it (ukernel/simulated/machine.py has the same), and the
+# machine.reset_cause() that follows; any other end is a crash.
+CAUSES = {0: ("its program ended", 5), 82: ("machine.reset", 2), 83: ("machine.soft_reset", 5)}
+CRASHED = 3
+MAX_BOOT_DELAY_S = 5.0  # between two boots of a board that dies at once every time
+
+try:
+    import fcntl
+    import pty
+    import select
+    import termios
+except ImportError:  # Windows
+    pty = None
+
+
+class VirtualBoard:
+    """A virtual board in a process of its own, which ends with this object or with this process, whatever comes first.
+
+    ``python`` is "micropython" (BoardGoneError if it is not built, see `ukernel.firmware`), "cpython", or "auto": MicroPython
+    if it is built. It starts at once and never builds. Use it in a ``with`` statement, or call `start` and `stop`.
+
+    Attributes, once started: ``port`` (what to give to UCORE_BOARD), ``python`` ("micropython" or "cpython"), ``version`` and
+    ``banner`` (a line for people that says which one runs).
+    """
+
+    def __init__(self, python: str = "auto", *, heap: str = HEAP, socket: bool = False, package: "Path | None" = None):
+        self.python = python
+        self.port = self.version = self.banner = ""
+        self._options = ["--python", python, "--heap", heap, *(["--socket"] if socket else [])]
+        self._options += ["--package", str(package)] if package else []
+        self._process: "subprocess.Popen | None" = None
+
+    def start(self) -> "VirtualBoard":
+        """Start it and return it. Raises BoardGoneError with the reason if it cannot run."""
+        command = [sys.executable, "-m", "ukernel.virtualboard", "--stdin-leash", *self._options]
+        with tempfile.TemporaryFile() as errors:
+            # Its standard input is the leash: it ends when this process does, however that happens.
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=_environment(), start_new_session=True
+            )
+            line = self._process.stdout.readline()
+            self._process.stdout.close()
+            if not line:
+                self.stop()
+                errors.seek(0)
+                text = errors.read().decode(errors="replace").strip()
+                raise BoardGoneError(f"The virtual board did not start: {text or 'it gave no reason'}")
+        about = json.loads(line)
+        self.port, self.python = about["port"], about["python"]
+        self.version, self.banner = about["version"], about["banner"]
+        return self
+
+    def stop(self) -> None:
+        """Stop it and wait for its end; nothing happens if it does not run."""
+        if self._process:
+            self._process.stdin.close()
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+    __enter__ = start
+
+    def __exit__(self, *exc_info) -> None:
+        self.stop()
+
+
+class _Chip:
+    """The board's process: what runs it, and how often it has booted."""
+
+    def __init__(self, options):
+        self.python, self.version, self.command, self.note = _choose(options)
+        self.flash = tempfile.TemporaryDirectory(prefix="ucore-virtual-")  # its file system: the working folder
+        self.environment = _environment()
+        self.environment.update(MICROPYPATH=".frozen:lib", UCORE_VIRTUAL_ID=options.id, UCORE_VIRTUAL_RESET_CAUSE="1")
+        self.process = None
+        self.boots = 0
+        self.delay_s = 0.0
+
+    @property
+    def banner(self) -> str:
+        name = "MicroPython" if self.python == "micropython" else "CPython"
+        return f"virtual board, {name} {self.version}" + (f" ({self.note})" if self.note else "")
+
+    def boot(self, cause: str, **how) -> bytes:
+        """Start the process; return the boot text."""
+        self.boots += 1
+        self._booted = time.monotonic()
+        self.process = subprocess.Popen(self.command, cwd=self.flash.name, env=self.environment, **how)
+        return f"\r\nµcore {self.banner}, boot {self.boots} ({cause})\r\n".encode()
+
+    def ended(self) -> str:
+        """Return why the process, which has ended, did so; `delay_s` is then the time to wait before the next boot."""
+        code = self.process.wait()
+        cause, number = CAUSES.get(code, (f"it crashed, exit code {code}", CRASHED))
+        self.environment["UCORE_VIRTUAL_RESET_CAUSE"] = str(number)
+        at_once = time.monotonic() - self._booted < 1.0
+        self.delay_s = min(MAX_BOOT_DELAY_S, 2 * self.delay_s or 0.1) if at_once else 0.1
+        if at_once and number == CRASHED:
+            print(f"The virtual board stopped as soon as it had booted: {cause}.", file=sys.stderr, flush=True)
+        return cause
+
+    def stop(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.flash.cleanup()
+
+
+class _Terminal:
+    """The board on two pseudo-terminals, in one thread."""
+
+    def __init__(self, chip: _Chip):
+        self.chip = chip
+        self.master_a, self.slave_a = pty.openpty()
+        # B's slave stays open here, so that hubs may come and go: without any, the board's output would fail.
+        self.master_b, self.slave_b = pty.openpty()
+        _make_raw(self.slave_b)
+        self.port = os.ttyname(self.slave_b)
+        os.set_blocking(self.master_a, False)
+        os.set_blocking(self.slave_b, False)
+        self.stuck_since = None
+
+    def run(self, leash: "int | None") -> None:
+        """Carry bytes and boot the board again whenever it ends, until a signal or the leash ends this."""
+        woken, wake = os.pipe()
+        for end in (woken, wake):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(wake)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        poll = select.poll()
+        for fd in (self.master_b, woken, *([] if leash is None else [leash])):
+            poll.register(fd, select.POLLIN)
+        self._boot("power on")
+        boot_at, cause = None, ""
+        while True:
+            for fd, _ in poll.poll(1000 if boot_at is None else max(0, 1000 * (boot_at - time.monotonic()))):
+                if fd == self.master_b:
+                    self._to_board(os.read(self.master_b, 4096))
+                elif fd == woken:
+                    os.read(woken, 4096)
+                elif not os.read(leash, 4096):
+                    return
+            if boot_at is None and self.chip.process.poll() is not None:
+                cause = self.chip.ended()
+                boot_at = time.monotonic() + self.chip.delay_s
+            if boot_at is not None and time.monotonic() >= boot_at:
+                self._boot(cause)
+                boot_at = None
+            self._drop_unread_output()
+
+    def _boot(self, cause: str) -> None:
+        _make_raw(self.slave_a)
+        text = self.chip.boot(
+            cause, stdin=self.slave_a, stdout=self.master_b, stderr=self.master_b, start_new_session=True, preexec_fn=_take_terminal
+        )
+        if select.select([], [self.master_b], [], 0)[1]:
+            os.write(self.master_b, text)
+
+    def _to_board(self, data: bytes) -> None:
+        waiting = int.from_bytes(fcntl.ioctl(self.slave_a, termios.FIONREAD, b"\0\0\0\0"), sys.byteorder)
+        room = max(0, RING - waiting)
+        if len(data) > room:
+            # As on a UART: what the ring cannot take is lost, but an interrupt always comes through.
+            data = data[:room] + INTERRUPT * (INTERRUPT in data[room:])
+        try:
+            os.write(self.master_a, data)
+        except BlockingIOError:
+            pass
+
+    def _drop_unread_output(self) -> None:
+        """Make room for the board's output when nobody has read any for a while: it must not hang its program."""
+        if select.select([], [self.master_b], [], 0)[1]:
+            self.stuck_since = None
+        elif self.stuck_since is None:
+            self.stuck_since = time.monotonic()
+        elif time.monotonic() - self.stuck_since >= STUCK_S and not select.select([], [self.master_b], [], 0.3)[1]:
+            try:
+                while os.read(self.slave_b, 65536):
+                    pass
+            except BlockingIOError:
+                self.stuck_since = None
+
+
+class _Socket:
+    """The board on loopback TCP: one connection at a time, the board runs on between connections."""
+
+    def __init__(self, chip: _Chip):
+        self.chip = chip
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = "socket://127.0.0.1:%d" % self.listener.getsockname()[1]
+        self.peer: "socket.socket | None" = None
+
+    def run(self, leash: "int | None") -> None:
+        """Carry bytes and boot the board again whenever it ends, until a signal or the leash ends this."""
+        self._boot("power on")
+        threading.Thread(target=self._accept, daemon=True).start()
+        if leash is not None:
+            threading.Thread(target=self._wait_for_leash, args=(leash,), daemon=True).start()
+        while True:
+            data = os.read(self.chip.process.stdout.fileno(), 65536)
+            if data:
+                self._to_host(data)
+            else:
+                cause = self.chip.ended()
+                time.sleep(self.chip.delay_s)
+                self._boot(cause)
+
+    def _boot(self, cause: str) -> None:
+        pipe = subprocess.PIPE
+        text = self.chip.boot(cause, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, start_new_session=True)
+        self._to_host(text)
+
+    def _wait_for_leash(self, leash: int) -> None:
+        while os.read(leash, 4096):
+            pass
+        signal.raise_signal(signal.SIGTERM)
+
+    def _to_host(self, data: bytes) -> None:
+        peer = self.peer
+        try:
+            # What nobody takes is dropped, as _Terminal does.
+            while peer and data and _is_writable(peer):
+                data = data[peer.send(data) :]
+        except OSError:
+            self.peer = None
+
+    def _accept(self) -> None:
+        while True:
+            newcomer = self.listener.accept()[0]
+            if self.peer:  # as a serial port that is open already
+                newcomer.close()
+                continue
+            newcomer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.peer = newcomer
+            threading.Thread(target=self._from_host, args=(newcomer,), daemon=True).start()
+
+    def _from_host(self, peer: socket.socket) -> None:
+        try:
+            while data := peer.recv(4096):
+                try:
+                    os.write(self.chip.process.stdin.fileno(), data)
+                except (OSError, ValueError):
+                    pass  # it is booting
+        except OSError:
+            pass
+        self.peer = None
+        peer.close()
+
+
+def _is_writable(peer: socket.socket) -> bool:
+    import select
+
+    return bool(select.select([], [peer], [], STUCK_S)[1])
+
+
+def _make_raw(terminal: int) -> None:
+    """Let every byte pass as it is. Signals are off: the board turns them on when it can take them, and its 0x03 with them."""
+    flags = termios.tcgetattr(terminal)
+    flags[0] = flags[1] = 0
+    flags[2] = termios.CS8 | termios.CREAD | termios.CLOCAL
+    flags[3] = termios.NOFLSH  # an interrupt must not throw away what is on its way
+    flags[6] = [b"\0"] * len(flags[6])  # no other control character has a meaning
+    flags[6][termios.VINTR] = INTERRUPT
+    flags[6][termios.VMIN] = 1
+    flags[6][termios.VTIME] = 0
+    termios.tcsetattr(terminal, termios.TCSANOW, flags)
+
+
+def _take_terminal() -> None:
+    """In the new process: its standard input becomes its controlling terminal."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # until it is ready to be interrupted
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def _environment() -> "dict[str, str]":
+    """Return our environment, in which child processes find these packages from any working folder."""
+    ours = str(Path(__file__).parents[1])
+    paths = [ours, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in paths if path)}
+
+
+def _choose(options) -> "tuple[str, str, list, str]":
+    """Return (python, version, command, note for the banner). Raises UcoreError."""
+    start = "import ucore.agent; ucore.agent.serve()"
+    note = ""
+    if options.python != "cpython" and pty and not options.socket:
+        program = firmware.build(package=options.package) if options.build else firmware.find(options.package)
+        if program:
+            return "micropython", firmware.version(program), [program, "-X", f"heapsize={options.heap}", "-c", start], ""
+        note = "MicroPython is not built yet: ucore virtual --build"
+        if options.python == "micropython":
+            raise UcoreError("MicroPython for the virtual board is not built yet. Build it with: ucore virtual --build")
+    elif options.python == "micropython":
+        raise UcoreError("MicroPython for the virtual board needs a pseudo-terminal: use --python cpython here.")
+    command = [sys.executable, "-m", "ukernel.cpythonboard"]
+    if options.package:
+        command += ["--package", options.package]
+    return "cpython", ".".join(str(part) for part in sys.version_info[:3]), command, note
+
+
+def _stop(*_) -> None:
+    raise SystemExit(0)
+
+
+def run(options, announce) -> None:
+    """Run a virtual board in this process until SIGINT or SIGTERM; call ``announce(about)`` once its port is there.
+
+    ``about`` is the dictionary of the JSON line. Raises UcoreError if the board cannot run.
+    """
+    chip = _Chip(options)
+    try:
+        line = _Terminal(chip) if pty and not options.socket else _Socket(chip)
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), _stop)
+        announce({"port": line.port, "python": chip.python, "version": chip.version, "banner": chip.banner})
+        line.run(sys.stdin.fileno() if options.stdin_leash else None)
+    finally:
+        chip.stop()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a virtual board to a command's parser."""
+    parser.add_argument("--python", choices=("auto", "micropython", "cpython"), default="auto", help="what runs the board (default: MicroPython if it is built)")
+    parser.add_argument("--build", action="store_true", help="build MicroPython first if it is not built, half a minute")
+    parser.add_argument("--heap", default=HEAP, help="MicroPython's heap, such as 120k or 4m (default: %(default)s)")
+    parser.add_argument("--id", default=os.environ.get("UCORE_VIRTUAL_ID") or "02" + secrets.token_hex(5), help="machine.unique_id() as 12 hexadecimal digits (default: UCORE_VIRTUAL_ID, else random)")
+    parser.add_argument("--socket", action="store_true", help="serve on a socket:// URL instead of a pseudo-terminal; needs CPython")
+    parser.add_argument("--stdin-leash", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--package", type=Path, help=argparse.SUPPRESS)
+
+
+def main() -> None:
+    """Run a virtual board and print its JSON line."""
+    parser = argparse.ArgumentParser(prog="python -m ukernel.virtualboard", description="Run a virtual board.")
+    add_arguments(parser)
+    try:
+        run(parser.parse_args(), lambda about: print(json.dumps(about), flush=True))
+    except UcoreError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
