@@ -11,7 +11,7 @@ from _thread import allocate_lock
 from binascii import crc32
 
 from ucore import wire
-from ucore.quirks import ESP32, RING, facts, random32, sleep_ms, sleep_us, streams, ticker, ticks_diff, ticks_ms, ticks_us
+from ucore.quirks import ESP32, RING, facts, random32, sleep_ms, sleep_us, streams, ticker, ticks_add, ticks_diff, ticks_ms, ticks_us
 
 _MARK = b"\xf7"
 GONE_MS = 3000  # no ack progress for so long: the host is gone, output is dropped and counted
@@ -61,8 +61,11 @@ class Link:
         uart = line == "uart"
         self._jtag = line == "usb_jtag"
         self.max_write = hello.get("chunk", 120 if uart else 4096)
-        fifo = uart and ESP32 or hello.get("fifo")
-        self._byte_us = 10000000 // hello.get("baud", 115200) if fifo else 0
+        baud = hello.get("baud", 115200)
+        self._pace = baud if uart and ESP32 or hello.get("fifo") else 0
+        # A window full of frames may wait in a UART's queue before an ack can come; that is no loss.
+        self._rto_min = MIN_RTO_MS + (self.window * 10000 // baud if uart else 0)
+        self._rto = self._rto_min + FIRST_RTO_MS
         self._empty_at = ticks_us()
         self.seq = self.base = 0
         self.out = {}  # seq -> [frame, sent at, meta, resent]
@@ -74,7 +77,6 @@ class Link:
         self._clean = False
         self._srtt = 0
         self._var = 0
-        self._rto = FIRST_RTO_MS
         self._sent_at = self._progress = self._polled = ticks_ms()
         self.nonce = hello.get("nonce", 0)  # last: an interrupt before it leaves the old session, and the host asks again
 
@@ -121,7 +123,7 @@ class Link:
             frame += _MARK  # a USB packet that is full to the brim may wait for another
             size += 1
         self._clean = False
-        if self._byte_us:
+        if self._pace:
             self._write_paced(frame, size)
         else:
             done = self.writer.write(frame) or 0 if size <= self.max_write else 0
@@ -142,14 +144,14 @@ class Link:
         done = 0
         while done < size:
             part = min(size - done, 60)  # small steps, so that the FIFO does not run dry
-            ahead = ticks_diff(self._empty_at, ticks_us()) + (part - 122) * self._byte_us
+            ahead = ticks_diff(self._empty_at, ticks_us()) - (122 - part) * 10000000 // self._pace
             if ahead > 0:
                 sleep_us(ahead)
             now = ticks_us()
             if ticks_diff(self._empty_at, now) < 0:
                 self._empty_at = now
             self.writer.write(view[done : done + part])
-            self._empty_at += part * self._byte_us
+            self._empty_at = ticks_add(self._empty_at, part * 10000000 // self._pace)
             done += part
 
     def _bare(self, kind, payload, nonce):
@@ -328,7 +330,7 @@ class Link:
                 self._progress = now
                 if fresh:
                     self._measure(ticks_diff(now, fresh[1]))
-                self._rto = max(MIN_RTO_MS, self._srtt + 4 * self._var) if self._srtt else FIRST_RTO_MS
+                self._rto = max(self._rto_min, self._srtt + 4 * self._var)
 
     def _measure(self, rtt):
         # As TCP does (RFC 6298), in whole milliseconds.

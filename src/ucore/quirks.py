@@ -77,3 +77,4 @@ sleep_us = getattr(time, "sleep_us", None) or (lambda us: time.sleep(us / 100000
 ticks_ms = getattr(time, "ticks_ms", None) or (lambda: int(time.monotonic() * 1000) & 0x3FFFFFFF)
 ticks_us = getattr(time, "ticks_us", None) or (lambda: int(time.monotonic() * 1000000) & 0x3FFFFFFF)
 ticks_diff = getattr(time, "ticks_diff", None) or (lambda a, b: ((a - b + 0x20000000) & 0x3FFFFFFF) - 0x20000000)
+ticks_add = getattr(time, "ticks_add", None) or (lambda a, b: (a + b) & 0x3FFFFFFF)

@@ -5,9 +5,13 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from . import settings
 from .errors import HubUnreachableError, UcoreError
+
+if TYPE_CHECKING:
+    from .loop import Loop
 
 __all__ = ["Attachment", "Attachments"]
 
@@ -63,22 +67,26 @@ class Attachment:
             port = settings.pipe_port()
             if port is not None:
                 client.request("listen_request", {"port": port})
-            board = client.request("attach_request", {"board": ref, "client": _label()}, timeout_s=None)["board"]
+            board = client.request("attach_request", {"board": ref, "client": _label()}, timeout_s=None)[
+                "board"
+            ]
         except Exception as error:  # whatever it is, it belongs into the cell that wants the board
             if client is not None:
                 client.close()
-            self._attachments.post(lambda error=error: self._settle(None, {}, error))
+            self._attachments.loop.post(lambda error=error: self._settle(None, {}, error))
         else:
-            self._attachments.post(lambda: self._settle(client, board, None))
+            self._attachments.loop.post(lambda: self._settle(client, board, None))
 
     def _settle(self, client, board: dict, error: "Exception | None") -> None:
         self._client, self.board = client, board
         self._state = _READY if error is None else _IDLE
         if client is not None:
-            self._attachments.watch(client.fileno(), self.pump)
+            self._attachments.loop.add(client.fileno(), self.pump)
         waiting, self._waiting = self._waiting, []
         for callback in waiting:
             callback(error)
+        if client is not None:
+            self.pump()  # what came while we were attaching
 
     def send(self, msg_type: str, content: dict, receive: "Callable[[str, dict], None] | None" = None) -> int:
         """Send a request on a ready attachment; ``receive(type, content)`` hears whatever answers it.
@@ -113,7 +121,7 @@ class Attachment:
         if self._state != _READY:
             return
         self._state = _IDLE
-        self._attachments.unwatch(self._client.fileno())
+        self._attachments.loop.remove(self._client.fileno())
         self._client.close()
         receivers, self._receivers = self._receivers, OrderedDict()
         failure = {"status": "error", "ename": type(error).__name__, "evalue": str(error), "traceback": []}
@@ -137,13 +145,9 @@ class Attachments:
         self._connect = connect
         self._by_board: dict = {}
 
-    def start(self, post: Callable, watch: Callable, unwatch: Callable) -> None:
-        """Begin to attach the notebook's board.
-
-        ``post(callable)`` runs something on the switchboard's thread, ``watch(fd, callable)`` whenever there is something
-        to read.
-        """
-        self.post, self.watch, self.unwatch = post, watch, unwatch
+    def start(self, loop: "Loop") -> None:
+        """Begin to attach the notebook's board; messages from hubs are read in this loop."""
+        self.loop = loop
         self.get(None).open()
 
     def get(self, board: "str | None") -> Attachment:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["BoardRun"]
 
+# A board that runs our agent is attached in a fraction of this; one that must be sent it first takes longer.
+PATIENCE_S = 2.0
 _NO_INPUT = "input() was called, but this front end does not take input requests for this cell."
-_EOF = "\x04"  # what ipykernel takes for the end of the input, and so does the board
 
 
 class BoardRun:
@@ -46,6 +47,8 @@ class BoardRun:
     def start(self) -> None:
         self._switchboard.send_to_subkernel("shell", self.request)
         self._attachment.when_ready(self._send)
+        if not self._asked:
+            self._switchboard.loop.call_later(PATIENCE_S, self._explain_wait)
 
     # --- the sub-kernel's part ----------------------------------------------------------------------
 
@@ -59,7 +62,7 @@ class BoardRun:
 
     def take_input(self, message: Message) -> None:
         self._frontend.iopub.send_multipart(message.frames)
-        self._count = message.content["execution_count"]
+        self._count = self._lane.count = message.content["execution_count"]
         self._begin()
 
     def take_reply(self, message: Message) -> None:
@@ -71,7 +74,12 @@ class BoardRun:
     def lose_subkernel(self, error: dict) -> None:
         """The sub-kernel died: the board goes on, only the counting is over."""
         self._subkernel_busy = False
-        self._counted = {"status": "ok", "execution_count": self._count, "user_expressions": {}, "payload": []}
+        self._counted = {
+            "status": "ok",
+            "execution_count": self._count,
+            "user_expressions": {},
+            "payload": [],
+        }
         if not self._open:
             self._frontend.status("busy", self.request)
             self._begin()
@@ -99,7 +107,11 @@ class BoardRun:
             return
         timeout_s = self._cell.options.get("--timeout")
         if timeout_s is not None:
-            self._switchboard.call_later(timeout_s, self._time_out)
+            self._switchboard.loop.call_later(timeout_s, self._time_out)
+
+    def _explain_wait(self) -> None:
+        if not self._asked and self._result is None:
+            self.tell("Connecting to the board: it may have to be sent the µcore package first.\n")
 
     def _receive(self, msg_type: str, content: dict) -> None:
         """A message from the hub about this cell, which may come long after the cell has ended: its threads print."""
@@ -119,7 +131,9 @@ class BoardRun:
             self._ask(content)
         elif msg_type == "execute_result":
             if not self._silent:
-                self._frontend.publish(msg_type, {"metadata": {}, **content, "execution_count": self._count}, self._parent)
+                self._frontend.publish(
+                    msg_type, {"metadata": {}, **content, "execution_count": self._count}, self._parent
+                )
         elif msg_type in ("stream", "display_data", "clear_output"):
             self._frontend.publish(msg_type, content, self._parent)
 
@@ -138,8 +152,9 @@ class BoardRun:
             self._switchboard.asker = self
             self._frontend.ask(self.request, content.get("prompt", ""), content.get("password", False))
         else:
+            # The board knows no "not possible here": it is interrupted, and the error says why.
             self._input_refused = True
-            self.answer_input(_EOF)
+            self.interrupt()
 
     def answer_input(self, value: str) -> None:
         """The user's line for the board's input()."""
@@ -179,20 +194,27 @@ class BoardRun:
     def _finish_when_over(self) -> None:
         # The sub-kernel's reply is waited for only where it says more than a number.
         needs_reply = self._silent or self.request.content.get("user_expressions")
-        if self._finished or self._result is None or not self._open or (needs_reply and self._counted is None):
+        if (
+            self._finished
+            or self._result is None
+            or not self._open
+            or (needs_reply and self._counted is None)
+        ):
             return
         self._finished = True
         if self._switchboard.asker is self:
             self._switchboard.asker = None
         self._switchboard.sources.add(self._count or 0, self.request.content["code"])
         reply = self._make_reply(self._result)
-        if stops_queue(self.request, reply):
-            self._lane.condemn()
         if reply["status"] == "error" and self._cell.options.get("--no-raise"):
             reply = {"status": "ok", "execution_count": self._count, "user_expressions": {}, "payload": []}
+        if stops_queue(self.request, reply):
+            self._lane.condemn()
         self._frontend.reply(self.request, reply, metadata=reply_metadata(reply["status"], self._started))
         self._frontend.status("idle", self.request)
-        self._switchboard.ignore_subkernel(self.request, reply=self._counted is None, idle=self._subkernel_busy)
+        self._switchboard.ignore_subkernel(
+            self.request, reply=self._counted is None, idle=self._subkernel_busy
+        )
         self._lane.finish()
 
     def _make_reply(self, result: dict) -> dict:
@@ -201,15 +223,22 @@ class BoardRun:
         status = result.get("status", "ok")
         if status == "ok":
             return {**rest, **(self._counted or {}), "status": "ok"}
-        ename, evalue, lines = result.get("ename", "BoardError"), result.get("evalue", ""), result.get("traceback", [])
+        ename, evalue, lines = (
+            result.get("ename", "BoardError"),
+            result.get("evalue", ""),
+            result.get("traceback", []),
+        )
         if status == "aborted":
             if not self._interrupted:
                 return {"status": "aborted"}
             ename, evalue = "KeyboardInterrupt", "Interrupted while another cell had the board."
         if self._timed_out:
             seconds = self._cell.options["--timeout"]
-            ename, evalue = "TimeoutError", f"The cell took longer than {seconds:g} s (--timeout) and was interrupted."
-        elif self._input_refused and ename == "EOFError":
+            ename, evalue = (
+                "TimeoutError",
+                f"The cell took longer than {seconds:g} s (--timeout) and was interrupted.",
+            )
+        elif self._input_refused and ename == "KeyboardInterrupt":
             ename, evalue = "StdinNotImplementedError", _NO_INPUT
         traceback = boardtrace.format_error(ename, evalue, lines, self._switchboard.sources)
         error = {"ename": ename, "evalue": evalue, "traceback": traceback}

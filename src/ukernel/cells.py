@@ -8,7 +8,17 @@ from dataclasses import dataclass, field
 
 from .errors import UsageError
 
-__all__ = ["MAGIC", "OPTIONS", "BoardCell", "board_source", "completeness", "find_magic", "is_board_cell", "parse", "wrap_last_expression"]
+__all__ = [
+    "MAGIC",
+    "OPTIONS",
+    "BoardCell",
+    "board_source",
+    "completeness",
+    "find_magic",
+    "is_board_cell",
+    "parse",
+    "wrap_last_expression",
+]
 
 MAGIC = "%%ucore"
 SHOW = "_ucore_show"  # the board's name for "show this value as the cell's result"
@@ -21,9 +31,13 @@ class _Option:
 
 
 OPTIONS = {
-    "--board": _Option("NAME", "run on this board (a port, a URL or a board name) instead of the notebook's own"),
+    "--board": _Option(
+        "NAME", "run on this board (a port, a URL or a board name) instead of the notebook's own"
+    ),
     "--timeout": _Option("SECONDS", "interrupt the cell if it takes longer"),
-    "--out": _Option("NAME", "put the last expression's value, or else the printed text, into this host variable"),
+    "--out": _Option(
+        "NAME", "put the last expression's value, or else the printed text, into this host variable"
+    ),
     "--no-raise": _Option(None, "show an error, but let the cells after this one run"),
     "--save": _Option("FILE", "write the cell to this file on the board instead of running it"),
 }

@@ -1,7 +1,7 @@
 """From frames to numbers: the decoders of `collect`, `read_array` and `live_plot`.
 
-A `struct` format decodes all frames at once (through NumPy where there is NumPy); any other callable sees one frame after the other.
-A frame that cannot be decoded is left out and counted, whoever decodes.
+A `struct` format decodes all frames at once (through NumPy where there is NumPy); any other callable sees one
+frame after the other. A frame that cannot be decoded is left out and counted, whoever decodes.
 """
 
 import re
@@ -13,12 +13,27 @@ from .reader import Frames
 __all__ = ["Samples", "as_decoder"]
 
 DEFAULT_FORMAT = "<f"  # the convention of the pipes page: one little-endian 32-bit float a frame
-KINDS = {"b": "i", "B": "u", "?": "b", "h": "i", "H": "u", "i": "i", "I": "u", "l": "i", "L": "u", "q": "i", "Q": "u", "n": "i", "N": "u"}
+KINDS = {
+    "b": "i",
+    "B": "u",
+    "?": "b",
+    "h": "i",
+    "H": "u",
+    "i": "i",
+    "I": "u",
+    "l": "i",
+    "L": "u",
+    "q": "i",
+    "Q": "u",
+    "n": "i",
+    "N": "u",
+}
 KINDS |= {"e": "f", "f": "f", "d": "f"}
 
 
 def as_decoder(decoder) -> "FormatDecoder | CallableDecoder":
-    """Return what decodes frames: for None one little-endian float a frame, else for a struct format or for a callable.
+    """Return what decodes frames: for None one little-endian float a frame, else for a struct format or for a
+    callable.
 
     Raises ValueError for anything else, and for a format that does not give numbers.
     """
@@ -28,7 +43,9 @@ def as_decoder(decoder) -> "FormatDecoder | CallableDecoder":
         return FormatDecoder(decoder)
     if callable(decoder):
         return CallableDecoder(decoder)
-    raise ValueError(f"decoder must be a function of bytes, a struct format such as '<fff', or None, not {decoder!r}")
+    raise ValueError(
+        f"decoder must be a function of bytes, a struct format such as '<fff', or None, not {decoder!r}"
+    )
 
 
 def _numpy():
@@ -47,7 +64,7 @@ class _Decoder:
 
     def __init__(self) -> None:
         self.bad = 0
-        self.first_error: "str | None" = None
+        self.first_error: str | None = None
 
     def _refuse(self, count: int, error: str) -> None:
         self.bad += count
@@ -78,11 +95,13 @@ class FormatDecoder(_Decoder):
         np = _numpy()
         if np is None:
             rows = self._struct.iter_unpack(data)
-            return [value for value, in rows] if self.shape == () else list(rows)
+            return [value for (value,) in rows] if self.shape == () else list(rows)
         if self._dtype is None:
-            offsets, formats = zip(*self._fields)
+            offsets, formats = zip(*self._fields, strict=True)
             names = [f"f{index}" for index in range(len(formats))]
-            self._dtype = np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": self._struct.size})
+            self._dtype = np.dtype(
+                {"names": names, "formats": formats, "offsets": offsets, "itemsize": self._struct.size}
+            )
         records = np.frombuffer(data, self._dtype)
         if self.shape == ():
             return records["f0"].astype(np.float64)
@@ -101,7 +120,9 @@ def _fields(format: str) -> list[tuple[int, str]]:
         repeat = int(count) if count else 1
         if code != "x" and repeat:
             if code not in KINDS:
-                raise ValueError(f"decoder {format!r} does not give numbers: {code!r} stands for bytes; use a function")
+                raise ValueError(
+                    f"decoder {format!r} does not give numbers: {code!r} stands for bytes; use a function"
+                )
             size = struct.calcsize(order + code)
             first = struct.calcsize(before + code) - size
             fields += [(first + index * size, f"{numpy_order}{KINDS[code]}{size}") for index in range(repeat)]
@@ -119,7 +140,8 @@ class CallableDecoder(_Decoder):
         self._function = function
 
     def decode(self, frames: Frames, limit: int, deadline: float):
-        """Take at most `limit` frames, and none after `deadline` (monotonic); returns an array (float64) or, without NumPy, a list."""
+        """Take at most `limit` frames, and none after `deadline` (monotonic); returns an array (float64) or,
+        without NumPy, a list."""
         function, pop, clock = self._function, frames.pop, time.monotonic
         values = []
         for _ in range(min(limit, frames.count)):
@@ -164,15 +186,24 @@ class Samples:
 
     def __init__(self, decoder: "FormatDecoder | CallableDecoder"):
         self._decoder = decoder
-        self._blocks: list = []
+        self._table = None  # the first `count` rows are taken; a list without NumPy
         self.count = 0
 
     def add(self, frames: Frames, limit: int, deadline: float) -> None:
         """Decode at most `limit` of these frames and keep the samples."""
         block = self._decoder.decode(frames, limit, deadline)
-        if len(block):
-            self._blocks.append(block)
-            self.count += len(block)
+        count = self.count + len(block)
+        if isinstance(block, list):
+            self._table = self._table or []
+            self._table += block
+        elif self._table is None:
+            self._table = block.copy()  # its own memory, which can grow
+        else:
+            # Growing on the way, in small steps: joining blocks at the end would take time after the deadline.
+            if count > len(self._table):
+                self._table.resize((count + count // 8 + 1024, *block.shape[1:]), refcheck=False)
+            self._table[self.count : count] = block
+        self.count = count
 
     @property
     def bad(self) -> int:
@@ -181,13 +212,21 @@ class Samples:
 
     def why_bad(self) -> str:
         """How many frames could not be decoded, and what was wrong with the first: a sentence."""
-        return f"{self.bad:,} of {self.bad + self.count:,} frames could not be decoded and were left out; the first: {self._decoder.first_error}."
+        decoder = self._decoder
+        return (
+            f"{self.bad:,} of {self.bad + self.count:,} frames could not be decoded and were left out; "
+            f"the first: {decoder.first_error}."
+        )
 
     def array(self):
-        """All samples: a float64 array of shape (n,) or (n, columns), or a list where there is no NumPy."""
+        """All samples: a float64 array of shape (n,) or (n, columns), or a list where there is no NumPy.
+
+        They are handed over: nothing can be added afterwards.
+        """
         np = _numpy()
         if np is None:
-            return [sample for block in self._blocks for sample in block]
-        if not self._blocks:
+            return self._table or []
+        if not self.count:
             return np.empty((0, *(self._decoder.shape or ())))
-        return self._blocks[0] if len(self._blocks) == 1 else np.concatenate(self._blocks)
+        self._table.resize((self.count, *self._table.shape[1:]), refcheck=False)
+        return self._table

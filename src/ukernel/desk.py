@@ -8,6 +8,7 @@ import codecs
 import json
 import logging
 import random
+import re
 import threading
 import time
 from collections import OrderedDict, deque
@@ -15,7 +16,7 @@ from collections import OrderedDict, deque
 from ucore import wire
 
 from . import session
-from .errors import BoardGoneError, BoardRestartedError, NoAnswerError, UcoreError, UsageError
+from .errors import BoardGoneError, BoardRestartedError, NoAnswerError, UsageError
 from .listener import Opening
 
 __all__ = ["Cell", "Desk"]
@@ -28,10 +29,11 @@ ASK_TIMEOUT_S = 5.0  # completion and inspection: a board between two cells answ
 ATTACH_TIMEOUT_S = 90.0  # the first attach may have to copy µcore on to the board
 
 _log = logging.getLogger("ukernel.hub")
-_NO_COMPLETION = {"status": "ok", "matches": [], "cursor_start": 0, "cursor_end": 0, "metadata": {}}
-_NO_INSPECTION = {"status": "ok", "found": False, "data": {}, "metadata": {}}
+_DOTTED = re.compile(r"[\w.]*\Z")  # the dotted name that ends at the cursor; perhaps empty
+_WORD = re.compile(r"\w*")
+_MAX_QUESTION = 1000  # bytes; no name is longer
 _RELAYED = {wire.EXECUTE_RESULT: "execute_result", wire.DISPLAY_DATA: "display_data"}
-_ANSWERS = {wire.COMPLETE_REPLY: "complete_reply", wire.INSPECT_REPLY: "inspect_reply"}
+_ANSWERS = (wire.COMPLETE_REPLY, wire.INSPECT_REPLY)
 
 
 class Cell:
@@ -42,8 +44,7 @@ class Cell:
         self.request = request
         self.code = code
         self.parent = parent  # its number on the line; 0 while it waits
-        self.started = False
-        self.stop_wanted = False
+        self.replied = False
         self.asking = False
         self.since = time.time()
         self.label = client.label if client is not None else "an earlier session"
@@ -52,6 +53,13 @@ class Cell:
     def send(self, type: str, content: dict) -> None:
         if self.client is not None:
             self.client.send(type, self.request, content)
+
+    def reply(self, content: dict) -> None:
+        """Send the one reply; what the board answers after its cell was given up is nobody's."""
+        if not self.replied:
+            self.replied = True
+            self.print(b"", final=True)
+            self.send("execute_reply", content)
 
     def print(self, data: bytes, final: bool = False) -> None:
         """Send on printed bytes, which may end inside a character."""
@@ -74,8 +82,9 @@ class Desk:
         self._loop = asyncio.get_running_loop()
         self._cells: "OrderedDict[int, Cell]" = OrderedDict()
         self._last: "Cell | None" = None
-        self._asked: dict = {}  # parent -> (client, request id, empty answer, timer)
+        self._asked: dict = {}  # parent -> (what takes the answer, timer)
         self._attaching: "set[asyncio.Future]" = set()
+        self._unconfirmed: "set[int]" = set()  # pipes that a new session has not announced (yet)
         # Random, so that threads left by another hub's cells are not taken for children of ours.
         self._parent = random.randrange(1, 65536)
         self._room = threading.Condition()
@@ -112,6 +121,10 @@ class Desk:
             self._room.notify_all()
         batch, parts, size = None, [], 0
         for event in events:
+            if self._unconfirmed and not isinstance(event, (session.Ready, session.PipeOpened, session.Console)):
+                for pipe_id in self._unconfirmed & set(self.openings):
+                    self._ended(pipe_id, "closed")
+                self._unconfirmed = set()
             if type(event) is session.PipeBatch:
                 # Batches that follow each other travel on as one.
                 if (
@@ -155,11 +168,9 @@ class Desk:
                 cell.send("stream", {"name": "stdout", "text": event.text})
         elif kind is session.PipeOpened:
             self._opened(event)
-        elif kind is session.PipeLost:
-            if event.id in self.openings:
-                self.openings[event.id].lose(event.count)
         elif kind is session.PipeClosed:
             if event.id in self.openings:
+                self.openings[event.id].catch_up(event.frames)
                 self._ended(event.id, "closed")
         elif kind is session.Ready:
             self._ready(event)
@@ -178,13 +189,13 @@ class Desk:
             self._end_pipes("board restarted")
             self._cells.clear()
         elif not event.resumed:
-            # Another session with the same program on the board: pipes that are still open are announced again.
+            # Another session with the same program on the board: it announces first which pipes are still open.
+            self._unconfirmed = set(self.openings)
             if self.running is not None and self.running.parent != event.cell_parent:
                 self._drop_work(BoardGoneError(f"The connection to the board {self.name} broke, and the cell's answer was lost."))
         if event.cell_parent and (self.running is None or self.running.parent != event.cell_parent):
             # It outlived its session, or its hub: nobody waits for its answer, but the board is not free before it.
             cell = self._cells.get(event.cell_parent) or Cell(None, 0, "", event.cell_parent)
-            cell.client, cell.started = None, True
             self.running = self._cells[event.cell_parent] = cell
         self._settle_attaching(None)
         self._next()
@@ -193,10 +204,11 @@ class Desk:
     def _gone(self, event) -> None:
         _log.info("%s: gone, %s", self.name, event)
         self.state = "gone"
-        error = BoardGoneError(event.sentence)
-        self._drop_work(error)
-        self._end_pipes("board gone")
-        self._settle_attaching(error)
+        self._drop_work(event.error)
+        # Its readers are told, but the pipe may go on: where nothing was lost, the board does not announce it again.
+        for opening in self.openings.values():
+            opening.end("board gone")
+        self._settle_attaching(event.error)
         self.hub.review()
 
     def _refused(self, error: Exception) -> None:
@@ -210,11 +222,12 @@ class Desk:
     def _opened(self, event) -> None:
         known = self.openings.get(event.id)
         if known is not None:
+            self._unconfirmed.discard(event.id)
             if (known.name, known.generation) == (event.name, event.generation):
-                return  # announced again after a broken session
+                known.catch_up(event.number, "no_listener")  # written while there was no session
+                return
             self._ended(event.id, "closed")
-        number = getattr(event, "number", 0)
-        opening = self.openings[event.id] = Opening(self.name, event.name, event.generation, number)
+        opening = self.openings[event.id] = Opening(self.name, event.name, event.generation, event.number)
         self.hub.opened(self, opening)
 
     def _ended(self, pipe_id: int, reason: str) -> None:
@@ -236,11 +249,8 @@ class Desk:
             if cell is not None:
                 cell.print(content)
         elif type_ == wire.STATUS:
-            if cell is not None and cell is self.running and not cell.started:
-                cell.started = True
+            if cell is not None and cell is self.running and not cell.replied:
                 cell.send("status", {"execution_state": "busy"})
-                if cell.stop_wanted:
-                    self.board.interrupt()
         elif type_ in _RELAYED:
             if cell is not None:
                 cell.send(_RELAYED[type_], self._parse(content))
@@ -251,7 +261,7 @@ class Desk:
                 self._finish(cell, self._parse(content, "the board's answer to the cell could not be read"))
         elif type_ in _ANSWERS:
             if parent in self._asked:
-                self._answer(parent, self._parse(content))
+                self._answer(parent, json.loads(content))
         else:
             _log.warning("%s: a message of an unknown type %r", self.name, type_)
 
@@ -278,12 +288,11 @@ class Desk:
             cell.send("input_request", {"prompt": content.get("prompt", ""), "password": bool(content.get("password"))})
 
     def _finish(self, cell: Cell, content: dict) -> None:
-        cell.print(b"", final=True)
         cell.asking = False
         self._last = cell
         self.running = None
         content.setdefault("status", "ok")
-        cell.send("execute_reply", content)
+        cell.reply(content)
         self._next()
         self.hub.review()
 
@@ -291,13 +300,11 @@ class Desk:
         """Fail everything that waits for this board."""
         reply = failure(error)
         if self.running is not None:
-            cell, self.running = self.running, None
-            self._last = cell
-            cell.print(b"", final=True)
-            cell.send("execute_reply", reply)
+            self._last, self.running = self.running, None
+            self._last.reply(reply)
         for queue in self.queues.values():
             for cell in queue:
-                cell.send("execute_reply", reply)
+                cell.reply(reply)
         self.queues.clear()
         for parent in list(self._asked):
             self._answer(parent, None)
@@ -312,7 +319,7 @@ class Desk:
     @property
     def is_used(self) -> bool:
         """Whether anybody or anything needs the board: a client, a cell, an open pipe."""
-        return bool(self.clients or self.running or self.queues or self.openings)
+        return bool(self.clients or self.running or self.queues or (self.openings and self.state == "ready"))
 
     async def attached(self) -> None:
         """Return once the board is ready. Raises what keeps it from it."""
@@ -323,13 +330,16 @@ class Desk:
         future = self._loop.create_future()
         self._attaching.add(future)
         try:
-            await asyncio.wait_for(future, ATTACH_TIMEOUT_S)
-        except asyncio.TimeoutError:
-            raise NoAnswerError(
-                f"The board {self.name} on {self.port} did not answer within {ATTACH_TIMEOUT_S:.0f} s. Press its reset button and try again."
-            ) from None
+            # Not wait_for: a NoAnswerError of the board's is a TimeoutError too.
+            done, _ = await asyncio.wait([future], timeout=ATTACH_TIMEOUT_S)
         finally:
             self._attaching.discard(future)
+        if not done:
+            raise NoAnswerError(
+                f"The board {self.name} on {self.port} did not answer within {ATTACH_TIMEOUT_S:.0f} s. "
+                "Press its reset button and try again."
+            )
+        future.result()
 
     def _settle_attaching(self, error: "Exception | None") -> None:
         for future in self._attaching:
@@ -342,7 +352,7 @@ class Desk:
         size = len(code.encode("utf-8", "replace"))
         queue = self.queues.get(client, ())
         if self.state != "ready":
-            error: "UcoreError | None" = BoardGoneError(
+            error: "Exception | None" = BoardGoneError(
                 f"The board {self.name} is not there ({self.state}). It is looked for on {self.port}; run the cell again once it is back."
             )
         elif size > wire.MAX_MESSAGE - 16:
@@ -352,7 +362,7 @@ class Desk:
         else:
             error = None
         if error is not None:
-            return cell.send("execute_reply", failure(error))
+            return cell.reply(failure(error))
         holder = self.holder()
         self.queues.setdefault(client, deque()).append(cell)
         self._next()
@@ -392,45 +402,58 @@ class Desk:
         waiting = self.queues.get(client, deque())
         for cell in [cell for cell in waiting if request in (None, cell.request)]:
             waiting.remove(cell)
-            cell.send("execute_reply", {"status": "aborted"})
+            cell.reply({"status": "aborted"})
         if not waiting:
             self.queues.pop(client, None)
         cell = self.running
         if cell is None:
             return
         if (cell.client is client and request in (None, cell.request)) or (cell.client is None and request is None):
-            # Before the board has started the cell, an interrupt would hit nothing, or the agent.
-            if cell.started:
-                self.board.interrupt()
-            else:
-                cell.stop_wanted = True
+            self.board.interrupt()  # the session holds it back until the board has started the cell
 
     def reply_input(self, client, request: int, value: str) -> None:
         """Pass on what the user typed."""
         cell = self.running
         if cell is not None and cell.asking and cell.client is client and cell.request == request:
             cell.asking = False
-            self.board.send(wire.INPUT_REPLY, cell.parent, json.dumps({"value": value}).encode())
+            self.board.send(wire.INPUT_REPLY, cell.parent, value.encode("utf-8", "replace"))
 
-    def ask(self, client, request: int, type_: int, content: dict) -> None:
-        """Ask the board for a completion or an inspection. While it runs a cell, the answer is empty at once."""
-        if type_ == wire.COMPLETE_REQUEST:
-            name, cursor = "complete_reply", content.get("cursor_pos", 0)
-            empty = {**_NO_COMPLETION, "cursor_start": cursor, "cursor_end": cursor}
-        else:
-            name, empty = "inspect_reply", _NO_INSPECTION
-        data = json.dumps(content).encode()
-        if self.state != "ready" or self.running is not None or len(data) > wire.MAX_MESSAGE - 16:
-            return client.send(name, request, empty)
+    def complete(self, client, request: int, code: str, cursor: int) -> None:
+        """Ask the board for names that go on where ``code`` stops at ``cursor``."""
+        text = _DOTTED.search(code[:cursor])[0]
+        start = cursor - len(text.rpartition(".")[2])
+
+        def answer(names) -> None:
+            matches = [name for name in names or () if isinstance(name, str)]
+            content = {"matches": matches, "cursor_start": start, "cursor_end": cursor, "metadata": {}}
+            client.send("complete_reply", request, {"status": "ok", **content})
+
+        self._ask(wire.COMPLETE_REQUEST, text, answer)
+
+    def inspect(self, client, request: int, code: str, cursor: int) -> None:
+        """Ask the board what it knows of the name at ``cursor``."""
+        text = _DOTTED.search(code[:cursor])[0] + _WORD.match(code[cursor:])[0]
+
+        def answer(found) -> None:
+            data = {"text/plain": _description(text, found)} if isinstance(found, dict) else {}
+            content = {"status": "ok", "found": bool(data), "data": data, "metadata": {}}
+            client.send("inspect_reply", request, content)
+
+        self._ask(wire.INSPECT_REQUEST, text, answer)
+
+    def _ask(self, type_: int, text: str, answer) -> None:
+        """Put a question; ``answer(None)`` at once while the board runs a cell, and where it does not answer in time."""
+        data = text.encode("utf-8", "replace")
+        if self.state != "ready" or self.running is not None or len(data) > _MAX_QUESTION:
+            return answer(None)
         parent = self._new_parent()
-        timer = self._loop.call_later(ASK_TIMEOUT_S, self._answer, parent, None)
-        self._asked[parent] = client, request, name, empty, timer
+        self._asked[parent] = answer, self._loop.call_later(ASK_TIMEOUT_S, self._answer, parent, None)
         self.board.send(type_, parent, data)
 
-    def _answer(self, parent: int, content: "dict | None") -> None:
-        client, request, name, empty, timer = self._asked.pop(parent)
+    def _answer(self, parent: int, content: object) -> None:
+        answer, timer = self._asked.pop(parent)
         timer.cancel()
-        client.send(name, request, empty if content is None else {**empty, **content})
+        answer(content)
 
     def leave(self, client) -> None:
         """Forget a client: its waiting cells are dropped, the one that runs goes on without a listener."""
@@ -473,3 +496,10 @@ class Desk:
 def failure(error: Exception) -> dict:
     """Return the reply content that tells a client of ``error``."""
     return {"status": "error", "ename": type(error).__name__, "evalue": str(error), "traceback": []}
+
+
+def _description(name: str, found: dict) -> str:
+    """Return what the board said about an object, for people."""
+    lines = [f"Name:  {name}", f"Type:  {found.get('type')}", f"Value: {found.get('repr')}"]
+    names = [str(word) for word in found.get("names") or () if not str(word).startswith("__")]
+    return "\n".join([*lines, *(["Has:   " + ", ".join(names)] if names else [])])

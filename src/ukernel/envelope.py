@@ -10,6 +10,7 @@ import json
 import os
 import uuid
 from collections import deque
+from collections.abc import Sequence
 from datetime import datetime, timezone
 
 __all__ = ["Message", "Signer"]
@@ -26,7 +27,7 @@ class Message:
     Raises ValueError if the frames are not a Jupyter message.
     """
 
-    __slots__ = ("frames", "header", "_at", "_content", "_parent")
+    __slots__ = ("_at", "_content", "_parent", "frames", "header")
 
     def __init__(self, frames: list[bytes]):
         self.frames = frames
@@ -111,7 +112,13 @@ class Signer:
         return True
 
     def make(
-        self, msg_type: str, content: dict, *, parent: bytes = b"{}", idents: "list[bytes] | tuple" = (), metadata: dict = {}
+        self,
+        msg_type: str,
+        content: dict,
+        *,
+        parent: bytes = b"{}",
+        idents: Sequence[bytes] = (),
+        metadata: "dict | None" = None,
     ) -> list[bytes]:
         """Return the frames of a new message; ``parent`` is the header frame of what it answers."""
         self._count += 1
@@ -123,7 +130,7 @@ class Signer:
             "date": datetime.now(timezone.utc).isoformat().replace("+00:00", "Z"),
             "version": PROTOCOL_VERSION,
         }
-        signed = [_pack(header), parent, _pack(metadata), _pack(content)]
+        signed = [_pack(header), parent, _pack(metadata or {}), _pack(content)]
         return [*idents, DELIMITER, self._sign(signed), *signed]
 
     def with_content(self, message: Message, content: dict) -> list[bytes]:

@@ -197,7 +197,7 @@ class Hub:
 
     def pipes(self) -> "list[dict]":
         """Return the open pipes, then the ones that have ended lately."""
-        openings = [opening.as_dict() for desk in self.desks.values() for opening in desk.openings.values()]
+        openings = [opening.as_dict(desk.state == "ready") for desk in self.desks.values() for opening in desk.openings.values()]
         return openings + list(self.recent)
 
 
@@ -338,10 +338,10 @@ class Client(asyncio.Protocol):
             self.hub.review()
 
     def _complete(self, request, content):
-        self._here().ask(self, request, wire.COMPLETE_REQUEST, content)
+        self._here().complete(self, request, content["code"], int(content.get("cursor_pos", len(content["code"]))))
 
     def _inspect(self, request, content):
-        self._here().ask(self, request, wire.INSPECT_REQUEST, content)
+        self._here().inspect(self, request, content["code"], int(content.get("cursor_pos", len(content["code"]))))
 
     async def _boards(self, request, content):
         self.send("boards_reply", request, {"status": "ok", "boards": await self.hub.boards()})

@@ -34,7 +34,7 @@ def complete(switchboard: "Switchboard", request: Message) -> None:
     def reply(content: "dict | None") -> None:
         if content is None or not content.get("matches"):
             # The board is busy, or is not there: names that this notebook's board cells have used.
-            content = _complete_from_cells(switchboard.sources.texts() + [code], text)
+            content = _complete_from_cells([*switchboard.sources.texts(), code], text)
         content = {"status": "ok", "metadata": {}, **content}
         content["cursor_start"] = content.get("cursor_start", len(text)) + line_start
         content["cursor_end"] = content.get("cursor_end", len(text)) + line_start
@@ -59,7 +59,11 @@ def inspect(switchboard: "Switchboard", request: Message) -> None:
         switchboard.frontend.reply(request, {"status": "ok", **content})
         switchboard.frontend.status("idle", request)
 
-    question = {"code": line, "cursor_pos": cursor - line_start, "detail_level": request.content.get("detail_level", 0)}
+    question = {
+        "code": line,
+        "cursor_pos": cursor - line_start,
+        "detail_level": request.content.get("detail_level", 0),
+    }
     _ask_board(switchboard, request, "inspect_request", question, reply)
 
 
@@ -87,10 +91,12 @@ def _ask_board(switchboard: "Switchboard", request: Message, msg_type: str, cont
         settle(None)
         return
     try:
-        attachment.send(msg_type, content, lambda _, answer: settle(answer if answer.get("status") == "ok" else None))
+        attachment.send(
+            msg_type, content, lambda _, answer: settle(answer if answer.get("status") == "ok" else None)
+        )
     except UcoreError:
         settle(None)
-    switchboard.call_later(ANSWER_S, lambda: settle(None))
+    switchboard.loop.call_later(ANSWER_S, lambda: settle(None))
 
 
 def _complete_option(before: str) -> dict:
@@ -102,7 +108,7 @@ def _complete_option(before: str) -> dict:
 def _complete_from_cells(texts: list[str], line: str) -> dict:
     """Return the names in earlier board cells that go on as the line does: whole dotted names, up to the next dot."""
     typed = _NAME.search(line)[0]  # type: ignore[index]
-    owner, dot, word = typed.rpartition(".")
+    owner, dot, _ = typed.rpartition(".")
     found = set()
     for name in _NAMES.findall("\n".join(texts)):
         if name.startswith(typed) and name != typed:

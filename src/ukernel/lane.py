@@ -22,6 +22,7 @@ class Lane:
         self._waiting: deque[Message] = deque()
         self._doomed: list[Message] = []
         self.running = None
+        self.count = 0  # the last execution count given
 
     def add(self, request: Message) -> None:
         self._waiting.append(request)
@@ -64,6 +65,7 @@ class HostRun:
         self._lane = lane
         self._replied = False
         self._busy = False
+        self._counted = False
         self.request = request
 
     def start(self) -> None:
@@ -76,6 +78,8 @@ class HostRun:
         self._finish_when_over()
 
     def take_input(self, message: Message) -> None:
+        self._lane.count = message.content["execution_count"]
+        self._counted = True
         self._switchboard.frontend.iopub.send_multipart(message.frames)
 
     def take_reply(self, message: Message) -> None:
@@ -86,7 +90,7 @@ class HostRun:
         self._finish_when_over()
 
     def interrupt(self) -> None:
-        self._switchboard.subkernel.interrupt()
+        self._switchboard.interrupt_subkernel()
 
     def lose_subkernel(self, error: dict) -> None:
         """The sub-kernel died under the cell: report what ``error`` says, as the cell's own."""
@@ -95,7 +99,13 @@ class HostRun:
             frontend.status("busy", self.request)
         if not self._replied:
             frontend.publish("error", error, parent)
-            content = {"status": "error", "execution_count": None, "user_expressions": {}, "payload": [], **error}
+            content = {
+                "status": "error",
+                "execution_count": self._lane.count + (not self._counted),
+                "user_expressions": {},
+                "payload": [],
+                **error,
+            }
             if stops_queue(self.request, content):
                 self._lane.condemn()
             frontend.reply(self.request, content, metadata=reply_metadata("error"))
@@ -111,7 +121,11 @@ class HostRun:
 def stops_queue(request: Message, reply: dict) -> bool:
     """Tell whether this reply aborts the requests behind it, by ipykernel's rule."""
     content = request.content
-    return reply.get("status") == "error" and not content.get("silent", False) and content.get("stop_on_error", True)
+    return (
+        reply.get("status") == "error"
+        and not content.get("silent", False)
+        and content.get("stop_on_error", True)
+    )
 
 
 def reply_metadata(status: str, started: "str | None" = None) -> dict:

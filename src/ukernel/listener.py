@@ -29,6 +29,7 @@ _OPTIONS = {"notices", "batches"}
 
 _log = logging.getLogger("ukernel.hub")
 _BATCH = struct.Struct("<IHI")
+_NUMBERS = 0xFFFFFFFF  # frame numbers have 32 bits on the line; the hub's totals go on counting
 
 
 class Listener:
@@ -89,7 +90,9 @@ class _Door(asyncio.Protocol):
         strangers = self._listener.strangers
         if len(strangers) >= MAX_STRANGERS:
             # The oldest: honest peers stay strangers for a millisecond, so this never hits one.
-            next(iter(strangers)).transport.abort()
+            oldest = next(iter(strangers))
+            oldest._leave()
+            oldest.transport.abort()
         strangers[self] = None
         self._timer = asyncio.get_running_loop().call_later(HANDSHAKE_TIMEOUT_S, transport.abort)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -270,7 +273,8 @@ class Opening:
         self.name = name
         self.generation = generation
         self.frames = number  # written by the board so far, lost ones included: the number of the next frame
-        self.lost = {"board": 0, "no_listener": 0}
+        self.lost = {"board": 0, "no_listener": 0}  # never reached the hub: no room on the board, no hub to send to
+        self.unread = 0  # reached the hub, and nobody read
         self.readers: "list[Reader]" = []
         # A replay buffer has its place here: `batch` would also append to it, `join` feed it to the reader first.
 
@@ -279,8 +283,8 @@ class Opening:
         self.readers.append(reader)
         reader.opening = self
         # What went by before is no loss of this reader's: it is told once, here, as `unread`.
-        here = {"name": self.name, "board": self.board, "generation": self.generation, "number": self.frames & 0xFFFFFFFF}
-        reader.notice({"open": {**here, "unread": self.lost["no_listener"]}})
+        here = {"name": self.name, "board": self.board, "generation": self.generation, "number": self.frames & _NUMBERS}
+        reader.notice({"open": {**here, "unread": self.unread}})
 
     def leave(self, reader: Reader) -> None:
         """Forget ``reader``."""
@@ -288,12 +292,19 @@ class Opening:
             self.readers.remove(reader)
 
     def batch(self, number: int, size: int, data: bytes) -> None:
-        """Pass on equal-sized frames: ``data`` holds them end to end, ``number`` is the first one's."""
+        """Pass on equal-sized frames: ``data`` holds them end to end, ``number`` is the first one's.
+
+        What is missing before it was lost on the board; what has been seen, after a broken session, is left out.
+        """
+        ahead = self.catch_up(number)
+        if ahead < 0:
+            if not size or -ahead * size >= len(data):
+                return
+            data, number = data[-ahead * size :], (number - ahead) & _NUMBERS
         count = len(data) // size if size else 1
-        # Frame numbers have 32 bits on the line; the total goes on counting.
-        self.frames += (number + count - self.frames) & 0xFFFFFFFF
+        self.frames += count
         if not self.readers:
-            self.lost["no_listener"] += count
+            self.unread += count
             return
         plain = batch = None
         for reader in tuple(self.readers):  # a reader that is cut off leaves the list
@@ -304,11 +315,17 @@ class Opening:
                 plain = plain or encode_plain(size, data)
                 reader.feed(plain, count)
 
-    def lose(self, count: int, cause: str = "board") -> None:
-        """Count frames that never arrived, and tell the readers."""
-        self.lost[cause] = self.lost.get(cause, 0) + count
-        for reader in self.readers:
-            reader.notice({"lost": count, "cause": cause})
+    def catch_up(self, number: int, cause: str = "board") -> int:
+        """Count as lost what is missing before frame ``number``; return how far ahead it was, negative for the past."""
+        ahead = (number - self.frames) & _NUMBERS
+        if ahead > _NUMBERS // 2:
+            return ahead - _NUMBERS - 1
+        if ahead:
+            self.frames += ahead
+            self.lost[cause] += ahead
+            for reader in self.readers:
+                reader.notice({"lost": ahead, "cause": cause})
+        return ahead
 
     def end(self, reason: str) -> None:
         """Let the readers go, with the reason."""
@@ -323,7 +340,8 @@ class Opening:
             "board": self.board,
             "generation": self.generation,
             "frames": self.frames,
-            "lost": self.lost,
+            "lost": dict(self.lost),
+            "unread": self.unread,
             "readers": len(self.readers),
             "open": is_open,
         }
@@ -348,7 +366,7 @@ def encode_plain(size: int, data: bytes) -> bytes:
 
 def encode_batch(number: int, size: int, data: bytes) -> bytes:
     """Return a batch notice: the word, size of an item, number of the first frame, items."""
-    return _BATCH.pack(0x82000000 | len(data) + 6, size, number & 0xFFFFFFFF) + data
+    return _BATCH.pack(0x82000000 | len(data) + 6, size, number) + data
 
 
 def _notice(content: dict) -> bytes:

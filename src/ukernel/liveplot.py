@@ -1,8 +1,9 @@
 """Charts that follow a pipe.
 
-A `LivePlot` is a thread that reads the pipe into a `Window` and shows what is in it on a canvas, a few times a second. The canvas here is
-matplotlib's, through ipympl. What keeps it moving while other cells work: pictures are pushed from that thread and never asked for
-(ipympl's `draw_idle` asks the page, whose answer waits behind the running cell), and only the lines are drawn anew, over a copy of the rest.
+A `LivePlot` is a thread that reads the pipe into a `Window` and shows what is in it on a canvas, a few times
+a second. The canvas here is matplotlib's, through ipympl. What keeps it moving while other cells work:
+pictures are pushed from that thread and never asked for (ipympl's `draw_idle` asks the page, whose answer
+waits behind the running cell), and only the lines are drawn anew, over a copy of the rest.
 """
 
 import atexit
@@ -29,7 +30,7 @@ _charts_lock = threading.Lock()
 
 def start(
     name: str,
-    subscribe: Callable[[], Pipe],
+    subscribe: Callable[[str], Pipe],
     decoder: "FormatDecoder | CallableDecoder",
     *,
     window: int,
@@ -38,18 +39,25 @@ def start(
     interval_s: float,
     duration_s: "float | None",
 ) -> "LivePlot":
-    """Show a chart of the pipe in place of the one it had. Raises UsageError where there is nothing to draw on."""
+    """Show a chart of the pipe in place of the one it had.
+
+    Raises UsageError where there is nothing to draw on, and what `subscribe` raises.
+    """
     ends_at = math.inf if duration_s is None else time.monotonic() + duration_s
     _check_backend()
-    pipe = subscribe()
-    with _charts_lock:
-        previous = _charts.pop(name, None)
-        if previous:
-            previous.stop()
-            previous.canvas.remove()
-        canvas = MatplotlibCanvas(window, ylim, name if title is None else title)
-        chart = _charts[name] = LivePlot(pipe, decoder, Window(window), canvas, interval_s, ends_at)
-    return chart
+    pipe = subscribe(name)
+    try:
+        with _charts_lock:
+            previous = _charts.pop(name, None)
+            if previous:
+                previous.stop()
+                previous.canvas.remove()
+            canvas = MatplotlibCanvas(window, ylim, name if title is None else title)
+            chart = _charts[name] = LivePlot(pipe, decoder, Window(window), canvas, interval_s, ends_at)
+        return chart
+    except BaseException:
+        pipe.close()
+        raise
 
 
 def stop(name: "str | None" = None) -> None:
@@ -79,8 +87,8 @@ def _check_backend() -> None:
         backend = matplotlib.get_backend()
     if backend is None or not (backend.lower() == "widget" or "ipympl" in backend.lower()):
         raise UsageError(
-            f"live_plot draws through ipympl, but matplotlib is set to {(backend or 'no backend').split('.')[0]!r}. "
-            "Run %matplotlib widget in this notebook first, then this cell again."
+            f"live_plot draws through ipympl, but the backend is {backend!r}. Run %matplotlib widget "
+            "in this notebook first, then this cell again."
         )
 
 
@@ -125,10 +133,19 @@ class Window:
 class LivePlot:
     """A chart that follows a pipe, as `live_plot` returns it.
 
-    Attributes: `name` of the pipe; `lost`, the frames missing so far; `data`, the samples in the window (a copy).
+    Attributes: `name` of the pipe; `lost`, the frames missing so far; `data`, the samples in the window (a
+        copy).
     """
 
-    def __init__(self, pipe: Pipe, decoder, window: Window, canvas: "MatplotlibCanvas", interval_s: float, ends_at: float):
+    def __init__(
+        self,
+        pipe: Pipe,
+        decoder,
+        window: Window,
+        canvas: "MatplotlibCanvas",
+        interval_s: float,
+        ends_at: float,
+    ):
         self.name = pipe.name
         self.canvas = canvas
         self._pipe = pipe
@@ -136,14 +153,17 @@ class LivePlot:
         self._window = window
         self._interval_s = interval_s
         self._ends_at = ends_at
-        self._ended: "str | None" = None  # why, in words; None while it moves
+        self._ended: str | None = None  # why, in words; None while it moves
         # In the context of this cell, so that whatever the thread prints or shows belongs to the cell.
         run = contextvars.copy_context().run
-        self._thread = threading.Thread(target=run, args=(self._run,), name=f"live_plot {self.name}", daemon=True)
+        self._thread = threading.Thread(
+            target=run, args=(self._run,), name=f"live_plot {self.name}", daemon=True
+        )
         self._thread.start()
 
     def __repr__(self) -> str:
-        return f"<LivePlot {self.name!r}: {self._ended or 'running'}, {self._window.seen:,} samples, {self.lost:,} lost>"
+        state = self._ended or "running"
+        return f"<LivePlot {self.name!r}: {state}, {self._window.seen:,} samples, {self.lost:,} lost>"
 
     @property
     def lost(self) -> int:
@@ -164,7 +184,9 @@ class LivePlot:
         """Wait until it has stopped, at most `timeout` seconds; True if it has."""
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         while self._thread.is_alive() and time.monotonic() < deadline:
-            self._thread.join(max(0.0, min(0.1, deadline - time.monotonic())))  # short waits: Ctrl-C must get through on Windows
+            self._thread.join(
+                max(0.0, min(0.1, deadline - time.monotonic()))
+            )  # short waits: Ctrl-C must get through on Windows
         return not self._thread.is_alive()
 
     def _run(self) -> None:
@@ -185,11 +207,15 @@ class LivePlot:
             frames = self._pipe.wait_frames(min(self._ends_at, wake_at))
             now = time.monotonic()
             if frames is None:
-                return {LEFT: "stopped", CLOSED: "the producer closed the pipe"}.get(self._pipe.end_reason) or self._pipe.why_ended()
+                return {LEFT: "stopped", CLOSED: "the producer closed the pipe"}.get(
+                    self._pipe.end_reason
+                ) or self._pipe.why_ended()
             if now >= self._ends_at:
                 return "stopped: its time is over"
             if frames.count:
-                block = self._decoder.decode(frames, frames.count, max(picture_at, now + self._interval_s / 2))
+                block = self._decoder.decode(
+                    frames, frames.count, max(picture_at, now + self._interval_s / 2)
+                )
                 if len(block):
                     self._window.add(block)
                 now = time.monotonic()
@@ -250,7 +276,9 @@ class MatplotlibCanvas:
         self._axes.set_ylim(ylim or self._auto_limits)
         self._axes.grid(alpha=0.3)
         # Animated artists are left out of a full drawing: they are drawn over it.
-        self._text = self._axes.text(0.012, 0.97, "", transform=self._axes.transAxes, va="top", fontsize="small", animated=True)
+        self._text = self._axes.text(
+            0.012, 0.97, "", transform=self._axes.transAxes, va="top", fontsize="small", animated=True
+        )
         self._text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 2})
         self._lines: list = []
         self._canvas.mpl_connect("draw_event", self._after_drawing)
@@ -271,7 +299,8 @@ class MatplotlibCanvas:
         """Show the last picture."""
         self.draw(values, seen, note)
         if self._canvas.syncing_data_url and self._display:
-            # No page was ever there (nbclient, nbconvert): the picture kept in the notebook is still the one from before the first sample.
+            # No page was ever there (nbclient, nbconvert): the picture kept in the notebook is still the one
+            # from before the first sample.
             with self._lock:
                 self._display.update(self._canvas)
 
@@ -285,12 +314,14 @@ class MatplotlibCanvas:
         while len(self._lines) < values.shape[1]:
             self._lines += self._axes.plot([], [], linewidth=1.2, animated=True)
         low, high = math.inf, -math.inf
-        for line, column in zip(self._lines, values.T):
+        for line, column in zip(self._lines, values.T, strict=False):
             x, y = _envelope(column, seen, columns)
             line.set_data(x, y)
             low, high = _limits(y, low, high)
         self._text.set_text(note)
-        if self._auto_limits is not None and low <= high and self._axes.get_ylim() == self._auto_limits:  # else the user has zoomed
+        if (
+            self._auto_limits is not None and low <= high and self._axes.get_ylim() == self._auto_limits
+        ):  # else the user has zoomed
             self._auto_limits = _with_headroom(low, high, *self._auto_limits)
             self._axes.set_ylim(self._auto_limits)
 
@@ -311,18 +342,22 @@ class MatplotlibCanvas:
             self._axes.draw_artist(self._text)
 
     def _push(self) -> None:
-        """Send the picture. Whole ones only: the page skips pictures that come too fast, and of differences it must not miss one."""
+        """Send the picture. Whole ones only: the page skips pictures that come too fast, and of differences
+        it must not miss one."""
         self._canvas.send({"data": '{"type": "binary"}'}, buffers=[_png(self._canvas.buffer_rgba())])
 
 
 def _envelope(values, seen: int, columns: int):
-    """Points to draw: all of them, or for more than two a pixel column the lowest and the highest of each, so that no spike is left out."""
+    """Points to draw: all of them, or for more than two a pixel column the lowest and the highest of each, so
+    that no spike is left out."""
     import numpy as np
 
     if len(values) <= 2 * columns:
         return np.arange(len(values)), values
     step = -(-len(values) // columns)
-    first = (seen - len(values)) % step  # columns keep their samples as they move: otherwise the line would flicker
+    first = (
+        seen - len(values)
+    ) % step  # columns keep their samples as they move: otherwise the line would flicker
     starts = np.maximum(np.arange(-first, len(values), step), 0)
     y = np.empty(2 * len(starts))
     y[0::2] = np.fmin.reduceat(values, starts)

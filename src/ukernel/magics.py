@@ -18,7 +18,11 @@ def _bring_magic_up(lines: list[str]) -> list[str]:
     """Let blank lines and comments stand before the magic: IPython wants it on the very first line."""
     code = "".join(lines)
     found = cells.find_magic(code)
-    return code[found[0] :].splitlines(keepends=True) if found else lines
+    if not found:
+        return lines
+    # IPython refuses a cell magic with nothing below it; on the board, that is a cell which does nothing.
+    empty = [] if code[found[1] :].strip() else ["\n", "\n"]
+    return code[found[0] :].splitlines(keepends=True) + empty
 
 
 def _ucore_cell(ip, line: str, cell: str) -> None:
@@ -30,4 +34,6 @@ def _ucore_cell(ip, line: str, cell: str) -> None:
     except cells.UsageError as error:
         raise UsageError(str(error)) from None
     if board_cell is None:  # called from Python code, or the magic is indented
-        raise UsageError("Put %%ucore at the start of the cell's first line: the whole cell then runs on the board.")
+        raise UsageError(
+            "Put %%ucore at the start of the cell's first line: the whole cell then runs on the board."
+        )

@@ -11,13 +11,13 @@
 Importing this module is quick: NumPy, matplotlib and the board come in when they are needed.
 """
 
-import difflib
 import math
 import numbers
 import operator
 import sys
 import time
-from typing import TYPE_CHECKING, Callable, NamedTuple, Union
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 from ucore.wire import check_name
 
@@ -32,23 +32,31 @@ __all__ = ["Pipe", "PipeState", "collect", "live_plot", "pipes", "stop_live", "s
 
 HINT_AFTER_S = 5.0  # how long `collect` waits without a deadline before it says what it waits for
 
-Decoder = Union[Callable[[bytes], float], str, None]
+Decoder = Callable[[bytes], float] | str | None
 
 
 def subscribe(
-    name: str, *, timeout: "float | None" = None, replay: bool = False, strict: bool = False, board: "str | None" = None
+    name: str,
+    *,
+    timeout: "float | None" = None,
+    replay: bool = False,
+    strict: bool = False,
+    board: "str | None" = None,
 ) -> Pipe:
     """Return the pipe `name`: a context manager that yields one bytes object per `pipe.write` on the board.
 
-    The subscription is in force when this returns: nothing written from then on is missed. It ends when the producer closes the pipe. The
-    pipe may be opened later.
+    The subscription is in force when this returns: nothing written from then on is missed. It ends when the
+    producer closes the pipe. The pipe may be opened later.
 
-    timeout: seconds an iteration or `Pipe.read` waits for a chunk before it raises TimeoutError; None: for ever.
+    timeout: seconds an iteration or `Pipe.read` waits for a chunk before it raises TimeoutError; None: for
+        ever.
     replay: begin with what the hub still holds of this opening.
-    strict: raise PipeEndedError, not a warning, when the pipe ends for another reason than being closed by the producer.
+    strict: raise PipeEndedError, not a warning, when the pipe ends for another reason than being closed by
+        the producer.
     board: which board, where several have a pipe of that name.
 
-    Raises ValueError for a bad name or timeout, HubUnreachableError or HubDeniedError when there is no hub to ask.
+    Raises ValueError for a bad name or timeout, HubUnreachableError or HubDeniedError when there is no hub to
+    ask.
     """
     check_name(name)
     if timeout is not None:
@@ -60,18 +68,25 @@ def subscribe(
 
 
 def collect(
-    name: str, *, n: "int | None" = None, seconds: "float | None" = None, decoder: Decoder = None, allow_empty: bool = False
+    name: str,
+    *,
+    n: "int | None" = None,
+    seconds: "float | None" = None,
+    decoder: Decoder = None,
+    allow_empty: bool = False,
 ):
     """Wait for `n` samples or for `seconds`, whichever comes first, and return the samples.
 
     n: samples to wait for. seconds: counted from the call. At least one of the two is needed.
-    decoder: a function from the bytes of one frame to a number (or a row of numbers), or a struct format such as "<fff", which decodes many
-        frames at once; None for one little-endian 32-bit float a frame, `struct.unpack("<f", b)[0]`.
+    decoder: a function from the bytes of one frame to a number (or a row of numbers), or a struct format such
+        as "<fff", which decodes many frames at once; None for one little-endian 32-bit float a frame,
+        `struct.unpack("<f", b)[0]`.
     allow_empty: return an empty array where there are no samples.
 
-    Returns a NumPy array (float64) of shape (n,), or (n, columns) where a frame gives several values; a list without NumPy. Warns if the pipe
-    ended early (PipeEndedEarlyWarning), frames are missing (PipeDataLostWarning) or could not be decoded (PipeDecodeWarning). Raises
-    ValueError for bad arguments, TimeoutError when there are no samples, HubError when there is no hub to ask.
+    Returns a NumPy array (float64) of shape (n,), or (n, columns) where a frame gives several values; a list
+    without NumPy. Warns if the pipe ended early (PipeEndedEarlyWarning), frames are missing
+    (PipeDataLostWarning) or could not be decoded (PipeDecodeWarning). Raises ValueError for bad arguments,
+    TimeoutError when there are no samples, HubError when there is no hub to ask.
     """
     started = time.monotonic()
     check_name(name)
@@ -82,7 +97,7 @@ def collect(
     deadline = math.inf if seconds is None else started + _positive(seconds, "seconds", "seconds")
     samples = Samples(as_decoder(decoder))
     with subscribe(name) as pipe:
-        pipe.fill(samples, n, min(deadline, started + HINT_AFTER_S) if seconds is None else deadline)
+        pipe.fill(samples, n, deadline if seconds is not None else started + HINT_AFTER_S)
         if seconds is None and samples.count < n and not pipe.end_reason:
             _hint(pipe, samples, n)
             pipe.fill(samples, n, math.inf)
@@ -92,7 +107,10 @@ def collect(
         if pipe.end_reason and (n is None or samples.count < n):
             asked = f"{samples.count} of {n}" if n else f"{samples.count}"
             after = "" if n else f" and {time.monotonic() - started:.1f} of {seconds:g} s"
-            warn(PipeEndedEarlyWarning, f"Pipe {name!r} ended after {asked} samples{after}: {pipe.why_ended()}.")
+            warn(
+                PipeEndedEarlyWarning,
+                f"Pipe {name!r} ended after {asked} samples{after}: {pipe.why_ended()}.",
+            )
     return samples.array()
 
 
@@ -106,15 +124,15 @@ def live_plot(
     interval: int = 40,
     duration: "float | None" = None,
 ) -> "LivePlot":
-    """Show a chart of the pipe's latest values that moves while you work in other cells. Needs `%matplotlib widget`.
+    """Show a chart of the pipe's latest values that moves while other cells run. Needs `%matplotlib widget`.
 
     decoder: as for `collect`; several values a frame give several lines.
     window: samples shown. ylim: limits of the y axis, None for automatic ones. title: of the axes.
     interval: milliseconds between pictures. duration: seconds until it stops by itself, None for never.
 
-    Returns at once, with a handle: `stop()`, `wait()`, `data`, `lost`. A chart of the same name is replaced. It stops when the producer closes
-    the pipe, at `stop_live(name)`, or after `duration`. Raises ValueError for bad arguments, UsageError where there is nothing to draw on,
-    HubError when there is no hub to ask.
+    Returns at once, with a handle: `stop()`, `wait()`, `data`, `lost`. A chart of the same name is replaced.
+    It stops when the producer closes the pipe, at `stop_live(name)`, or after `duration`. Raises ValueError
+    for bad arguments, UsageError where there is nothing to draw on, HubError when there is no hub to ask.
     """
     check_name(name)
     window = _count(window, "window", 2)
@@ -129,12 +147,20 @@ def live_plot(
     from . import liveplot
 
     return liveplot.start(
-        name, lambda: subscribe(name), decode, window=window, ylim=ylim, title=title, interval_s=interval_s, duration_s=duration
+        name,
+        subscribe,
+        decode,
+        window=window,
+        ylim=ylim,
+        title=title,
+        interval_s=interval_s,
+        duration_s=duration,
     )
 
 
 def stop_live(name: "str | None" = None) -> None:
-    """Stop the live plot of that pipe, or all of them. The last picture stays. Stopping what does not run does nothing."""
+    """Stop the live plot of that pipe, or all of them. The last picture stays. Stopping what does not run
+    does nothing."""
     from . import liveplot
 
     liveplot.stop(name)
@@ -151,7 +177,8 @@ class PipeState(NamedTuple):
 
 
 def pipes() -> "list[PipeState]":
-    """Return the pipes that the hub knows; none where no hub runs. Raises HubDeniedError or NoAnswerError if it does not answer."""
+    """Return the pipes that the hub knows; none where no hub runs. Raises HubDeniedError or NoAnswerError if
+    it does not answer."""
     from . import client
 
     try:
@@ -171,7 +198,8 @@ def pipes() -> "list[PipeState]":
 def _hint(pipe: Pipe, samples: Samples, n: int) -> None:
     state = "no pipe of that name is open yet" if pipe.opening is None else f"{samples.count} samples so far"
     print(
-        f"collect({pipe.name!r}): still waiting for {n} samples; {state}. Interrupt to stop, or give seconds= as well.",
+        f"collect({pipe.name!r}): still waiting for {n} samples; {state}. "
+        "Interrupt to stop, or give seconds= as well.",
         file=sys.stderr,
         flush=True,
     )
@@ -187,8 +215,10 @@ def _why_nothing(pipe: Pipe, samples: Samples, seconds: "float | None") -> str:
     if pipe.lost:
         return f"{start} in {seconds:g} s: {pipe.why_lost()}."
     if pipe.opening is not None:
-        return f"{start} in {seconds:g} s: it is open, but nothing was written to it. Is the producer's loop still running?"
-    return f"{start} in {seconds:g} s: the board has not opened it{_open_names(pipe.name)}. Start the producer: ucore.open_pipe({pipe.name!r})."
+        why = "it is open, but nothing was written to it. Is the producer's loop still running?"
+    else:
+        why = f"the board has not opened it{_open_names(pipe.name)}. Run the cell that opens and fills it."
+    return f"{start} in {seconds:g} s: {why}"
 
 
 def _open_names(name: str) -> str:
@@ -197,6 +227,8 @@ def _open_names(name: str) -> str:
         names = sorted({pipe.name for pipe in pipes() if pipe.open} - {name})
     except (UcoreError, OSError):
         return ""  # there is something more important to say
+    import difflib
+
     alike = difflib.get_close_matches(name, names, 1)
     if alike:
         return f"; {alike[0]!r} is open: did you mean that"
@@ -211,12 +243,19 @@ def _count(value, what: str, least: int) -> int:
         if isinstance(value, bool) or (count := operator.index(value)) < least:
             raise TypeError
     except TypeError:
-        raise ValueError(f"{what} must be a whole number of samples, {least} or more, not {value!r}.") from None
+        raise ValueError(
+            f"{what} must be a whole number of samples, {least} or more, not {value!r}."
+        ) from None
     return count
 
 
 def _positive(value, what: str, unit: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value) or value <= 0:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, numbers.Real)
+        or not math.isfinite(value)
+        or value <= 0
+    ):
         raise ValueError(f"{what} must be a number of {unit} above 0, not {value!r}.")
     return float(value)
 

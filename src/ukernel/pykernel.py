@@ -30,6 +30,9 @@ def _hold_leash() -> None:
 
 
 def main() -> None:
+    """Run the kernel until it is shut down."""
+    # As ipykernel does between cells. It must hold from the start: a user may interrupt a kernel that is just starting.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _hold_leash()
     outer = os.environ.pop("UCORE_OUTER_CONNECTION_FILE", "")
     # The debugger would warn in every cell that it cannot step into frozen modules of the standard library.

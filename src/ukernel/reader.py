@@ -1,10 +1,11 @@
 """The reading end of the listener's stream, without a socket: bytes in, frames and notices out.
 
-The stream is a row of parts, each a 32-bit little-endian word and a body. A word up to 65,535 is the length of one frame. Bit 31 marks
-a notice: bits 24-30 its kind, bits 0-23 the length of its body. Kind 1 is a JSON object, kind 2 a batch: many frames of one size.
+The stream is a row of parts, each a 32-bit little-endian word and a body. A word up to 65,535 is the length
+of one frame. Bit 31 marks a notice: bits 24-30 its kind, bits 0-23 the length of its body. Kind 1 is a JSON
+object, kind 2 a batch: many frames of one size.
 
-Python never looks at a single frame here. Parts with the same header stand at regular distances, so a whole row of them is recognised,
-and their bodies are taken out, by slicing columns of bytes.
+Python never looks at a single frame here. Parts with the same header stand at regular distances, so a whole
+row of them is recognised, and their bodies are taken out, by slicing columns of bytes.
 """
 
 import json
@@ -16,8 +17,8 @@ __all__ = ["FrameReader", "Frames"]
 
 MAX_FRAME_BYTES = 65_535  # longer lengths are notices
 NOTICE = 0x8000_0000
-KIND_JSON = 1
-KIND_BATCH = 2
+KIND_JSON = 0x81  # the highest byte of the word
+KIND_BATCH = 0x82
 BATCH = struct.Struct("<HI")  # size of an item, number of the first frame
 NARROW_BYTES = 32  # up to here taking bodies out column by column is faster than slice by slice
 
@@ -57,7 +58,8 @@ class FrameReader:
         self._needed = 4  # bytes before another look is worth while
 
     def receive_data(self, data: bytes) -> list[Frames | dict]:
-        """Take what the socket gave; returns what is complete. Raises HubError where the bytes make no sense."""
+        """Take what the socket gave; returns what is complete. Raises HubError where the bytes make no
+        sense."""
         self._parts.append(data)
         self._held += len(data)
         if self._held < self._needed:
@@ -67,40 +69,45 @@ class FrameReader:
         position = 0
         while True:
             start = position + 4
-            word = int.from_bytes(buffer[position:start], "little")
-            body = word & 0xFF_FFFF if word & NOTICE else word
-            if len(buffer) < start + body or len(buffer) < start:
-                self._needed = 4 + body if len(buffer) >= start else 4
+            if len(buffer) < start:
+                self._needed = 4
                 break
-            if word <= MAX_FRAME_BYTES:
+            word = int.from_bytes(buffer[position:start], "little")
+            if MAX_FRAME_BYTES < word < NOTICE:
+                raise HubError(f"The pipe listener announced a frame of {word:,} bytes; no pipe carries such.")
+            body = word & 0xFF_FFFF  # for a frame, all of the word
+            if len(buffer) < start + body:
+                self._needed = 4 + body
+                break
+            kind = word >> 24
+            if not kind:
                 count = _row(buffer, position, 4 + body, 4)
                 events.append(Frames(_bodies(buffer, start, 4 + body, body, count), body, count))
                 position += count * (4 + body)
-                continue
-            kind = word >> 24 & 0x7F if word & NOTICE else 0
-            if kind == KIND_BATCH:
+            elif kind == KIND_BATCH:
                 size, items = _batch_shape(buffer, start, body)
-                count = _row(buffer, position, 4 + body, 6)  # length and item size alike: only the frame number differs
-                width = items * size
-                events.append(Frames(_bodies(buffer, start + BATCH.size, 4 + body, width, count), size, count * items))
+                count = _row(buffer, position, 4 + body, 6)  # alike but for the number of the first frame
+                bodies = _bodies(buffer, start + BATCH.size, 4 + body, items * size, count)
+                events.append(Frames(bodies, size, count * items))
                 position += count * (4 + body)
-                continue
-            if kind == KIND_JSON:
-                events.append(_notice(buffer[start : start + body]))
-            elif not kind:
-                raise HubError(f"The pipe listener announced a frame of {word} bytes; no pipe carries more than {MAX_FRAME_BYTES}.")
-            position = start + body  # a kind this version does not know is left out
+            else:
+                if kind == KIND_JSON:
+                    events.append(_notice(buffer[start : start + body]))
+                position = start + body  # a kind that this version does not know is left out
         rest = buffer[position:]
         self._parts, self._held = [rest], len(rest)
         return events
 
 
 def _row(buffer: bytes, position: int, stride: int, head: int) -> int:
-    """How many parts from `position` on begin with the same `head` bytes, each `stride` after the last (the first one counts)."""
+    """How many parts from `position` on begin with the same `head` bytes, each `stride` after the last (the
+    first one counts)."""
     room = (len(buffer) - position) // stride
     count = 1
     while count < room:
-        step = min(room - count, 4 * count)  # small steps first: a stream of mixed sizes must not be searched over and over
+        step = min(
+            room - count, 4 * count
+        )  # small steps first: a stream of mixed sizes must not be searched over and over
         start = position + count * stride
         stop = start + step * stride
         alike = step

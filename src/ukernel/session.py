@@ -31,11 +31,12 @@ MIN_GAP_S = 0.010  # a frame asked for again comes no sooner: the board looks at
 MAX_GAP_S = 0.25
 PING_S = 3.0  # a silent board is asked whether it lives
 SILENT_S = 10.0  # without an answer for so long, a board that runs no cell is taken for gone
-INTERRUPT_S = 0.1  # between two Ctrl-C, until the cell ends
+INTERRUPT_S = (0.2, 1.0)  # from the first Ctrl-C to the second, and between the others: a program may be tidying up
 MAX_SEGMENT = 4096  # bytes without a mark: more is no frame
 MAX_REPORTED = 60  # missing frames one ack can name: a line has 300 bytes
 
-WINDOWS = {"uart": 4096, "usb_jtag": 4096, "usb_cdc": 4096}  # bytes the board may have unacknowledged
+WINDOW_S = 0.18  # of a UART's time: bytes the board may have unacknowledged; more would only wait in queues
+WINDOWS = {"usb_jtag": 4096, "usb_cdc": 4096}
 PAYLOADS = {"uart": 112, "usb_jtag": 230, "usb_cdc": 230}  # bytes of data in a frame: on a UART it fits the 120 bytes of one write
 WIDE_WINDOW, WIDE_PAYLOAD = 6144, 470  # where the line has no such limit
 
@@ -147,7 +148,7 @@ class Session:
             "nonce": self.nonce,
             "line": line,
             "baud": baudrate,
-            "window": WINDOWS.get(line, WIDE_WINDOW),
+            "window": WINDOWS.get(line, WIDE_WINDOW) if line != "uart" else _uart_window(baudrate),
             "payload": PAYLOADS.get(line, WIDE_PAYLOAD),
             **(hello or {}),
         }
@@ -194,6 +195,7 @@ class Session:
         self.cell = 0
         self._started = False
         self._interrupt_at: float | None = None
+        self._interrupted = False
 
     # What the owner calls
 
@@ -221,6 +223,7 @@ class Session:
         """Interrupt the running cell: Ctrl-C once it has started, again until it ends (a unix board takes one at a time)."""
         if self.cell and self._interrupt_at is None:
             self._interrupt_at = now
+            self._interrupted = False
 
     def receive_data(self, data: bytes, now: float) -> list:
         """Take in what the line brought; returns the events in it."""
@@ -258,7 +261,9 @@ class Session:
             self._send_queued(now)
             if self._interrupt_at is not None and self._started and now >= self._interrupt_at:
                 out += b"\x03"
-                self._interrupt_at = now + (INTERRUPT_S if not self.facts.get("unix") else 1e9)
+                # A unix board takes one at a time, and loses none.
+                self._interrupt_at = None if self.facts.get("unix") else now + INTERRUPT_S[self._interrupted]
+                self._interrupted = True
             if not self.cell and now - self._heard_at > PING_S:
                 self._heard_at = now - PING_S / 2
                 out += self._line(bytes((wire.PING,)), self.nonce)
@@ -500,8 +505,11 @@ class Session:
         if resumed:
             self._resend(now)
         else:
+            waiting, cell = (self._queue, self.cell) if self._boot is None else ((), 0)
             self._boot = boot
             self._begin()
+            self._queue.extend(waiting)  # what was asked of us before the first hello
+            self.cell = cell
         self._ring = int(hello.get("ring", wire.SAFE_RING))
         events.append(Ready(self.facts, resumed, restarted, int(hello.get("cell", 0))))
 
@@ -594,6 +602,10 @@ class Session:
         else:
             self._rtt_var += (abs(rtt - self._rtt) - self._rtt_var) / 4
             self._rtt += (rtt - self._rtt) / 8
+
+
+def _uart_window(baudrate: int) -> int:
+    return max(1024, min(int(baudrate / 10 * WINDOW_S), WIDE_WINDOW))
 
 
 def _version_error(hello: dict) -> BoardVersionError:

@@ -39,10 +39,20 @@ class Subkernel:
         self._folder = _make_folder()
         self._leash = -1
         self._monitors: list = []
-        info = {name: connection[name] for name in ("key", "signature_scheme", "kernel_name") if name in connection}
+        info = {
+            name: connection[name]
+            for name in ("key", "signature_scheme", "kernel_name")
+            if name in connection
+        }
         ports = _free_ports(5) if _WINDOWS else [1, 2, 3, 4, 5]
-        info |= dict(zip(("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port"), ports, strict=True))
-        info |= {"transport": "tcp", "ip": "127.0.0.1"} if _WINDOWS else {"transport": "ipc", "ip": f"{self._folder}/s"}
+        info |= dict(
+            zip(("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port"), ports, strict=True)
+        )
+        info |= (
+            {"transport": "tcp", "ip": "127.0.0.1"}
+            if _WINDOWS
+            else {"transport": "ipc", "ip": f"{self._folder}/s"}
+        )
         self._info = info
         path = os.path.join(self._folder, "connection.json")
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
@@ -55,7 +65,9 @@ class Subkernel:
         command = [sys.executable, *flags, "-m", "ukernel.pykernel", "-f", path]
         env = os.environ | {"UCORE_OUTER_CONNECTION_FILE": connection_file}
         if _WINDOWS:
-            from jupyter_client.launcher import launch_kernel  # makes the interrupt event, hands on our process handle
+            from jupyter_client.launcher import (
+                launch_kernel,  # makes the interrupt event, hands on our process handle
+            )
 
             return launch_kernel(command, env=env, independent=False)
         # The child holds the reading end: however we end, it reads the end of file and ends too.
@@ -63,7 +75,9 @@ class Subkernel:
         env |= {"JPY_PARENT_PID": str(os.getpid()), "UCORE_LEASH_FD": str(leash)}
         try:
             # A session of its own, as under a Jupyter server: an interrupt goes to the programs that a cell started as well.
-            return subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, start_new_session=True, pass_fds=[leash])
+            return subprocess.Popen(
+                command, env=env, stdin=subprocess.DEVNULL, start_new_session=True, pass_fds=[leash]
+            )
         finally:
             os.close(leash)
 

@@ -1,6 +1,6 @@
-"""One subscription: the frames of one opening of a pipe, and the truth about what is missing and why it ended."""
+"""One subscription: the frames of one opening of a pipe, and the truth about what is missing and why it
+ended."""
 
-import asyncio
 import math
 import socket
 import sys
@@ -42,7 +42,8 @@ LOSS_SENTENCES = {
     "reader": "this reader was too slow",
 }
 
-# Python shows a warning once per line of code; a cell that is run again must hear again what is missing. Appended: filters of the user win.
+# Python shows a warning once per line of code; a cell that is run again must hear again what is missing.
+# Appended: filters of the user win.
 warnings.simplefilter("always", PipeWarning, append=True)
 
 
@@ -55,24 +56,29 @@ def warn(category: type[Warning], sentence: str) -> None:
 
 
 class Pipe:
-    """The frames of one opening of a pipe: a context manager and an iterator of bytes, one per `pipe.write` on the board.
+    """The frames of one opening of a pipe: a context manager, and an iterator of bytes.
 
-    `subscribe` makes it. It is bound to the opening it finds, or to the next one, and ends with it, after its last frame. One thread reads;
-    any may close. Attributes:
+    `subscribe` makes it; each bytes object is one `pipe.write` on the board. It is bound to the opening it
+    finds, or to the next one, and ends with it, after its last frame. One thread reads; any may close.
+    Attributes:
 
     name: of the pipe.
     opening: what the hub says about that opening (dict), None while the board has not opened the pipe.
     frames: chunks taken so far.
-    lost: frames the board wrote that this reader will not get; `losses` the same per cause: "board", "no_listener", "reader".
-    end_reason: None while open and until the last frame was taken, then "closed" (by the producer), "board restarted", "board gone",
-        "hub stopped", "too slow" (this reader), "connection lost", or "left" (closed on this side).
+    lost: frames the board wrote that this reader will not get; `losses` the same per cause: "board",
+        "no_listener", "reader".
+    end_reason: None while open and until the last frame was taken, then "closed" (by the producer), "board
+        restarted", "board gone", "hub stopped", "too slow" (this reader), "connection lost", or "left"
+        (closed on this side).
     """
 
-    def __init__(self, name: str, connection: socket.socket, *, timeout: "float | None" = None, strict: bool = False):
+    def __init__(
+        self, name: str, connection: socket.socket, *, timeout: "float | None" = None, strict: bool = False
+    ):
         self.name = name
-        self.opening: "dict | None" = None
+        self.opening: dict | None = None
         self.losses: dict[str, int] = {}
-        self.end_reason: "str | None" = None
+        self.end_reason: str | None = None
         self._socket = connection
         self._timeout_s = timeout
         self._strict = strict
@@ -110,7 +116,9 @@ class Pipe:
         """Leave the pipe. Safe to call again, and from another thread: a waiting read there ends."""
         self.end_reason = self.end_reason or LEFT
         try:
-            self._socket.shutdown(socket.SHUT_RDWR)  # wakes a thread that waits for data; close alone does not
+            self._socket.shutdown(
+                socket.SHUT_RDWR
+            )  # wakes a thread that waits for data; close alone does not
         except OSError:
             pass  # the other end was faster
         self._socket.close()
@@ -122,7 +130,8 @@ class Pipe:
         return self
 
     def __next__(self) -> bytes:
-        """Raises TimeoutError after the `timeout` given to `subscribe`; with `strict`, PipeEndedError after a bad end."""
+        """Raises TimeoutError after the `timeout` given to `subscribe`; with `strict`, PipeEndedError after a
+        bad end."""
         block = self._block
         if not block.count or self.end_reason:
             block = self.wait_frames(_deadline(self._timeout_s))
@@ -140,6 +149,8 @@ class Pipe:
 
     async def __anext__(self) -> bytes:
         """As `__next__`, without holding up the event loop."""
+        import asyncio  # here, because it takes longer to import than all the rest
+
         deadline = _deadline(self._timeout_s)
         while self.end_reason or not self._ready().count:
             if self.end_reason:
@@ -147,7 +158,7 @@ class Pipe:
                 raise StopAsyncIteration
             try:
                 wait_s = None if deadline == math.inf else deadline - time.monotonic()
-                await asyncio.wait_for(self._receive_async(), wait_s)
+                await asyncio.wait_for(self._receive_async(asyncio.get_running_loop()), wait_s)
             except asyncio.TimeoutError:
                 raise self._nothing_came(self._timeout_s) from None
         return self._block.pop()
@@ -155,8 +166,8 @@ class Pipe:
     def read(self, timeout: "float | None" = None) -> bytes:
         """Wait for the next chunk and return it.
 
-        timeout: seconds; None for what `subscribe` was given. Raises TimeoutError if nothing came in time, PipeEndedError if the pipe has
-        ended, PipeClosedError if it was closed on this side.
+        timeout: seconds; None for what `subscribe` was given. Raises TimeoutError if nothing came in time,
+            PipeEndedError if the pipe has ended, PipeClosedError if it was closed on this side.
         """
         timeout = self._timeout_s if timeout is None else timeout
         block = self.wait_frames(_deadline(timeout))
@@ -169,10 +180,12 @@ class Pipe:
     # Many samples at once
 
     def read_array(self, n: int, decoder=None, *, timeout: "float | None" = None):
-        """Wait for `n` samples and return them as `collect` does. The next read goes on with the frame after the last one.
+        """Wait for `n` samples and return them as `collect` does. The next read goes on with the frame after
+        the last one.
 
-        decoder: as for `collect`. timeout: seconds; None for what `subscribe` was given. Fewer than `n` samples come, with a
-        PipeEndedEarlyWarning, if the pipe ends, and without a word after the timeout. With nothing to return it raises what `read` does.
+        decoder: as for `collect`. timeout: seconds; None for what `subscribe` was given. Fewer than `n`
+            samples come, with a PipeEndedEarlyWarning, if the pipe ends, and without a word after the
+            timeout. With nothing to return it raises what `read` does.
         """
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise ValueError(f"n must be a whole number of samples, 1 or more, not {n!r}.")
@@ -183,11 +196,15 @@ class Pipe:
         if not samples.count:
             raise self._over() if self.end_reason else self._nothing_came(timeout)
         if samples.count < n and self.end_reason:
-            warn(PipeEndedEarlyWarning, f"Pipe {self.name!r} ended after {samples.count} of {n} samples: {self.why_ended()}.")
+            warn(
+                PipeEndedEarlyWarning,
+                f"Pipe {self.name!r} ended after {samples.count} of {n} samples: {self.why_ended()}.",
+            )
         return samples.array()
 
     def fill(self, samples: Samples, n: "int | None", deadline: float) -> None:
-        """Collect until there are `n` samples, the deadline (monotonic, inf for none) has come, or the pipe has ended."""
+        """Collect until there are `n` samples, the deadline (monotonic, inf for none) has come, or the pipe
+        has ended."""
         limit = sys.maxsize if n is None else n
         while samples.count < limit:
             block = self.wait_frames(deadline)
@@ -198,7 +215,8 @@ class Pipe:
                 return
 
     def wait_frames(self, deadline: float) -> "Frames | None":
-        """Return the frames at hand; wait until there are some, but not beyond the deadline: then there are none. None at the end."""
+        """Return the frames at hand; wait until there are some, but not beyond the deadline: then there are
+        none. None at the end."""
         while not self.end_reason:
             block = self._ready()
             if block.count:
@@ -221,7 +239,9 @@ class Pipe:
                 self.opening = event["open"]
             elif "lost" in event:
                 cause = event.get("cause", "board")
-                if self._received or cause != "no_listener":  # what nobody read before this subscription is not lost to it
+                if (
+                    self._received or cause != "no_listener"
+                ):  # what nobody read before this subscription is not lost to it
                     self.losses[cause] = self.losses.get(cause, 0) + event["lost"]
             elif "end" in event:
                 self.end_reason = self.end_reason or event["end"]
@@ -240,10 +260,10 @@ class Pipe:
         self._take_in(data)
         return True
 
-    async def _receive_async(self) -> None:
+    async def _receive_async(self, loop) -> None:
         self._socket.settimeout(0)
         try:
-            data = await asyncio.get_running_loop().sock_recv(self._socket, RECEIVE_BYTES)
+            data = await loop.sock_recv(self._socket, RECEIVE_BYTES)
         except OSError:
             data = b""
         self._take_in(data)
@@ -262,7 +282,9 @@ class Pipe:
 
     def why_lost(self) -> str:
         """How many frames are missing and why, as part of a sentence."""
-        causes = ", ".join(f"{count:,}: {LOSS_SENTENCES.get(cause, cause)}" for cause, count in self.losses.items())
+        causes = ", ".join(
+            f"{count:,}: {LOSS_SENTENCES.get(cause, cause)}" for cause, count in self.losses.items()
+        )
         return f"{self.lost:,} frames are missing ({causes})"
 
     def tell_decoding(self, samples: Samples) -> None:

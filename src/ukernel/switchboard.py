@@ -2,19 +2,12 @@
 
 Whatever it need not understand goes through as it came, frame by frame: comms, debugger, subshells, buffers, and what Jupyter
 will invent. For itself it takes execute requests (they run one at a time, on whichever side), questions about board cells,
-interrupts and the shutdown. One thread with a poller, not asyncio: a message passes twice as fast.
+interrupts and the shutdown.
 """
 
-import heapq
-import itertools
 import os
 import signal
-import socket
 import sys
-import time
-import traceback
-from collections import deque
-from collections.abc import Callable
 
 import zmq
 
@@ -26,15 +19,12 @@ from .envelope import Message, Signer
 from .errors import UsageError
 from .frontend import Frontend
 from .lane import HostRun, Lane
-from .subkernel import Subkernel, describe_exit
+from .loop import Loop
+from .subkernel import CHANNELS, Subkernel, describe_exit
 
 __all__ = ["Switchboard"]
 
-# A loop turn takes this many messages from one socket, so that a flood on one does not starve the others.
-MAX_BURST = 200
-# How often the loop wakes up with nothing to do: to notice that the process which started us is gone.
-IDLE_S = 1.0
-# A sub-kernel that has acknowledged its shutdown is given this long to end: half of what a Jupyter server waits.
+# A sub-kernel that was asked to shut down is given this long to end, less than half of what a Jupyter server waits.
 SHUTDOWN_S = 2.0
 # The sub-kernel normally speaks first. One that has not after this long is asked whether its iopub reaches us.
 PROBE_S = 1.0
@@ -43,54 +33,47 @@ PROBE_S = 1.0
 class Switchboard:
     """One kernel. `run` returns when it has been shut down."""
 
-    def __init__(self, connection: dict, connection_file: str, subkernel: Subkernel, attachments: Attachments):
+    def __init__(
+        self, connection: dict, connection_file: str, subkernel: Subkernel, attachments: Attachments
+    ):
         self.attachments = attachments
         self.subkernel = subkernel
         self.sources = Sources()
         self.asker: BoardRun | None = None  # the board cell that waits for the user's input
+        self.loop = Loop()
+        self.signer = Signer(connection.get("key", ""), connection.get("signature_scheme", "hmac-sha256"))
         self._connection, self._connection_file = connection, connection_file
         self._context = zmq.Context()
-        self.signer = Signer(connection.get("key", ""), connection.get("signature_scheme", "hmac-sha256"))
         self.frontend = Frontend(self._context, connection, self.signer)
-        self._poller = zmq.Poller()
-        self._readers: dict = {}  # socket or file descriptor -> what to do when it is readable
-        self._posted: deque[Callable] = deque()
-        self._timers: list = []
-        self._timer_numbers = itertools.count()
         self._lanes: dict[str | None, Lane] = {None: Lane(self, self._make_run)}
         self._subshells: set[str] = set()
-        self._pending: dict[str, Message] = {}  # requests passed on to the sub-kernel and not answered yet
-        self._ignored: dict[str, set[str]] = {}  # request -> what the sub-kernel still says about it that nobody wants
+        self._pending: dict[str, Message] = {}  # requests that the sub-kernel has not answered yet
+        self._ignored: dict[
+            str, set[str]
+        ] = {}  # by request: what the sub-kernel says about it that nobody wants
         self._held: list | None = []  # messages for a sub-kernel that is not ready; None: it is
         self._restarted = False
         self._introduced = False
         self._shutdown: Message | None = None
+        self._shutdown_answered = False
         self._exit_code: int | None = None
-        self._bell, self._ear = socket.socketpair()
-        self._parent_pid = os.getppid() if os.environ.get("JPY_PARENT_PID", "") == str(os.getppid()) else 0
-
-    # --- the loop -----------------------------------------------------------------------------------
 
     def run(self) -> int:
         """Pass messages until the kernel is shut down. Returns the process's exit code."""
         self._listen_to_signals()
-        for sock, receive in (
-            (self.frontend.control, self._from_control),
-            (self.frontend.shell, self._from_shell),
-            (self.frontend.stdin, self._from_stdin),
-        ):
-            self._add(sock, self._reader(sock, receive))
-        self._add(self.frontend.heartbeat, self._raw_reader(self.frontend.heartbeat, self.frontend.heartbeat.send_multipart))
-        self._add(self.frontend.iopub, self._raw_reader(self.frontend.iopub, lambda frames: self.frontend.welcome(frames[0])))
-        self._add(self._ear.fileno(), self._hear_bell)
+        frontend = self.frontend
+        self._listen(frontend.control, self._from_control)
+        self._listen(frontend.shell, self._from_shell)
+        self._listen(frontend.stdin, self._from_stdin)
+        self.loop.add_socket(frontend.heartbeat, frontend.heartbeat.send_multipart)
+        self.loop.add_socket(frontend.iopub, lambda frames: frontend.welcome(frames[0]))
         self._connect_subkernel()
-        self.attachments.start(self.post, self._add, self._remove)
+        self.attachments.start(self.loop)
+        parent_pid = os.getppid() if os.environ.get("JPY_PARENT_PID") == str(os.getppid()) else 0
         try:
             while self._exit_code is None:
-                for source, _ in self._poller.poll(self._until_next_timer()):
-                    self._readers.get(source, int)()
-                self._run_timers()
-                if self._parent_pid and os.getppid() != self._parent_pid:
+                self.loop.turn()
+                if parent_pid and os.getppid() != parent_pid:
                     self._exit_code = 1  # the server that started us is gone
         finally:
             self._close()
@@ -101,86 +84,28 @@ class Switchboard:
         self.attachments.close()
         self.frontend.close()
         self._context.term()
+        self.loop.close()
 
-    def post(self, action: Callable) -> None:
-        """Run ``action()`` in the loop. For other threads and signal handlers."""
-        self._posted.append(action)
-        self._ring()
-
-    def _ring(self) -> None:
-        try:
-            self._bell.send(b"x", getattr(socket, "MSG_DONTWAIT", 0))
-        except BlockingIOError:
-            pass  # it is ringing already
-
-    def _hear_bell(self) -> None:
-        self._ear.recv(4096)
-        while self._posted:
-            self._guard(self._posted.popleft())
-
-    def call_later(self, seconds: float, action: Callable) -> None:
-        """Run ``action()`` in the loop after that time."""
-        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._timer_numbers), action))
-
-    def _until_next_timer(self) -> float:
-        """Return the milliseconds that the poller may wait."""
-        if not self._timers:
-            return IDLE_S * 1000
-        return min(IDLE_S, max(0.0, self._timers[0][0] - time.monotonic())) * 1000
-
-    def _run_timers(self) -> None:
-        while self._timers and self._timers[0][0] <= time.monotonic():
-            self._guard(heapq.heappop(self._timers)[2])
-
-    def _add(self, source, read: Callable) -> None:
-        self._readers[source] = read
-        self._poller.register(source, zmq.POLLIN)
-
-    def _remove(self, source) -> None:
-        if self._readers.pop(source, None) is not None:
-            self._poller.unregister(source)
-
-    def _reader(self, sock: zmq.Socket, receive: Callable[[Message], None]) -> Callable:
-        """Return what takes the waiting Jupyter messages from a socket."""
-        return self._raw_reader(sock, lambda frames: receive(Message(frames)))
-
-    def _raw_reader(self, sock: zmq.Socket, receive: Callable[[list], None]) -> Callable:
-        def read() -> None:
-            for _ in range(MAX_BURST):
-                try:
-                    frames = sock.recv_multipart(zmq.NOBLOCK)
-                except zmq.ZMQError:
-                    return  # nothing more; or closed meanwhile, with its sub-kernel
-                self._guard(receive, frames)
-
-        return read
-
-    def _guard(self, action: Callable, *arguments) -> None:
-        """Call; a mistake in handling one message must not end the kernel."""
-        try:
-            action(*arguments)
-        except Exception:
-            print("ukernel.switchboard: a message could not be handled", file=sys.stderr)
-            traceback.print_exc()
+    def _listen(self, sock: zmq.Socket, receive) -> None:
+        self.loop.add_socket(sock, lambda frames: receive(Message(frames)))
 
     def _listen_to_signals(self) -> None:
-        def end(*_) -> None:
-            self._exit_code = 0
-            self._ring()
-
-        signal.signal(signal.SIGTERM, end)
+        signal.signal(signal.SIGTERM, lambda *_: self.loop.post(lambda: self._end(0)))
         # A front end that sends the signal although the kernelspec asks for a message, or Ctrl-C in a terminal.
-        signal.signal(signal.SIGINT, lambda *_: self.post(self._interrupt))
+        signal.signal(signal.SIGINT, lambda *_: self.loop.post(self._interrupt))
         if sys.platform == "win32" and os.environ.get("JPY_PARENT_PID"):
             from ipykernel.parentpoller import ParentPollerWindows
 
             ParentPollerWindows(0, int(os.environ["JPY_PARENT_PID"])).start()
 
+    def _end(self, exit_code: int) -> None:
+        self._exit_code = exit_code
+
     # --- from the front end ---------------------------------------------------------------------------
 
     def receive_requests(self) -> None:
         """Take in what front ends have sent on the shell channel up to now."""
-        self._readers[self.frontend.shell]()
+        self.loop.read_now(self.frontend.shell)
 
     def _from_shell(self, message: Message) -> None:
         if not self.signer.accepts(message):
@@ -235,18 +160,20 @@ class Switchboard:
 
     def _interrupt(self) -> None:
         runs = [lane.running for lane in self._lanes.values() if lane.running is not None]
-        board_runs = [run for run in runs if isinstance(run, BoardRun)]
-        for run in board_runs:
+        for run in runs:
             run.interrupt()
-        # With no cell at all it may still be busy with a comm message; when it is idle, it ignores the signal.
-        if self._held is None and len(board_runs) == len(runs) == 0 or len(board_runs) < len(runs):
+        if not runs:  # it may still be busy with a comm message; when it is idle, it ignores the signal
+            self.interrupt_subkernel()
+
+    def interrupt_subkernel(self) -> None:
+        if self._held is None:
             self.subkernel.interrupt()
 
     def _shut_down(self, request: Message) -> None:
         self._shutdown = request
         if self._held is None:
             self.subkernel.send("control", request.frames)
-            self.call_later(SHUTDOWN_S, self.subkernel.kill)
+            self.loop.call_later(SHUTDOWN_S, self.subkernel.kill)
         else:
             self.subkernel.kill()
 
@@ -264,20 +191,18 @@ class Switchboard:
     def _connect_subkernel(self) -> None:
         subkernel = self.subkernel
         subkernel.connect(self._context)
-        for channel, receive in (
-            ("iopub", self._from_iopub),
-            ("shell", self._to_shell),
-            ("control", self._to_control),
-            ("stdin", self._to_stdin),
-        ):
-            self._add(subkernel.sockets[channel], self._reader(subkernel.sockets[channel], receive))
-        subkernel.watch(lambda ended: self.post(lambda: self._lose_subkernel(ended)))
-        self.call_later(PROBE_S, lambda: self._probe(subkernel))
+        sockets = subkernel.sockets
+        self._listen(sockets["iopub"], self._from_iopub)
+        self._listen(sockets["shell"], self._to_shell)
+        self._listen(sockets["control"], self._to_control)
+        self._listen(sockets["stdin"], self._to_stdin)
+        subkernel.watch(lambda ended: self.loop.post(lambda: self._lose_subkernel(ended)))
+        self.loop.call_later(PROBE_S, lambda: self._probe(subkernel))
 
     def _probe(self, subkernel: Subkernel) -> None:
         if subkernel is self.subkernel and self._held is not None:
             subkernel.send("control", self.signer.make("kernel_info_request", {}, idents=[b"probe"]))
-            self.call_later(PROBE_S, lambda: self._probe(subkernel))
+            self.loop.call_later(PROBE_S, lambda: self._probe(subkernel))
 
     def _from_iopub(self, message: Message) -> None:
         kind = message.type
@@ -317,7 +242,7 @@ class Switchboard:
 
     def _hide_subkernel(self, subkernel: Subkernel) -> None:
         if subkernel is self.subkernel and not subkernel.hide():
-            self.call_later(0.1, lambda: self._hide_subkernel(subkernel))
+            self.loop.call_later(0.1, lambda: self._hide_subkernel(subkernel))
 
     def _find_run(self, message: Message):
         request_id = message.parent.get("msg_id")
@@ -388,21 +313,24 @@ class Switchboard:
     def _lose_subkernel(self, ended: Subkernel) -> None:
         if ended is not self.subkernel:
             return
-        for channel in ("iopub", "shell", "control", "stdin"):
-            self._readers[ended.sockets[channel]]()  # its last words
+        for channel in CHANNELS:
+            self.loop.read_now(ended.sockets[channel])  # its last words
         status = ended.exit_status or 0
         if self._shutdown is not None:
             if not self._shutdown_answered:
                 content = {"status": "ok", "restart": self._shutdown.content.get("restart", False)}
                 self.frontend.reply(self._shutdown, content, control=True)
-            self._exit_code = 0
+            self._end(0)
             return
         if self._held is not None:
-            print(f"ukernel: the Python process ended {describe_exit(status)} before it was ready.", file=sys.stderr)
-            self._exit_code = 1
+            print(
+                f"ukernel: the Python process ended {describe_exit(status)} before it was ready.",
+                file=sys.stderr,
+            )
+            self._end(1)
             return
-        for channel in ended.sockets:
-            self._remove(ended.sockets[channel])
+        for sock in ended.sockets.values():
+            self.loop.remove(sock)
         ended.close()
         self._replace_subkernel(status)
 
@@ -416,7 +344,11 @@ class Switchboard:
             f"The Python process of this notebook ended {describe_exit(status)}. "
             "A new one has been started: its variables are gone. The board was not touched."
         )
-        error = {"ename": "PythonExited", "evalue": text, "traceback": [f"\x1b[0;31mPythonExited\x1b[0m: {text}"]}
+        error = {
+            "ename": "PythonExited",
+            "evalue": text,
+            "traceback": [f"\x1b[0;31mPythonExited\x1b[0m: {text}"],
+        }
         pending, self._pending = self._pending, {}
         for request in pending.values():
             self.frontend.reply(request, {"status": "error", **error})
@@ -426,5 +358,3 @@ class Switchboard:
                 lane.running.lose_subkernel(error)
             if subshell is not None and lane.running is None:
                 del self._lanes[subshell]
-
-    _shutdown_answered = False

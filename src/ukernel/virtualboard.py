@@ -61,11 +61,12 @@ class VirtualBoard:
     ``banner`` (a line for people that says which one runs).
     """
 
-    def __init__(self, python: str = "auto", *, heap: str = HEAP, socket: bool = False, package: "Path | None" = None):
+    def __init__(self, python: str = "auto", *, heap: str = HEAP, socket: bool = False, package: "Path | None" = None, env: "dict[str, str] | None" = None):
         self.python = python
         self.port = self.version = self.banner = ""
         self._options = ["--python", python, "--heap", heap, *(["--socket"] if socket else [])]
         self._options += ["--package", str(package)] if package else []
+        self._options += [f"--env={name}={value}" for name, value in (env or {}).items()]
         self._process: "subprocess.Popen | None" = None
 
     def start(self) -> "VirtualBoard":
@@ -113,6 +114,7 @@ class _Chip:
         self.flash = tempfile.TemporaryDirectory(prefix="ucore-virtual-")  # its file system: the working folder
         self.environment = _environment()
         self.environment.update(MICROPYPATH=".frozen:lib", UCORE_VIRTUAL_ID=options.id, UCORE_VIRTUAL_RESET_CAUSE="1")
+        self.environment.update(setting.split("=", 1) for setting in options.env)
         self.process = None
         self.boots = 0
         self.delay_s = 0.0
@@ -333,7 +335,7 @@ def _choose(options) -> "tuple[str, str, list, str]":
             raise UcoreError("MicroPython for the virtual board is not built yet. Build it with: ucore virtual --build")
     elif options.python == "micropython":
         raise UcoreError("MicroPython for the virtual board needs a pseudo-terminal: use --python cpython here.")
-    command = [sys.executable, "-m", "ukernel.cpythonboard"]
+    command = [sys.executable, "-u", "-X", "utf8", "-m", "ukernel.cpythonboard"]
     if options.package:
         command += ["--package", options.package]
     return "cpython", ".".join(str(part) for part in sys.version_info[:3]), command, note
@@ -368,6 +370,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--id", default=os.environ.get("UCORE_VIRTUAL_ID") or "02" + secrets.token_hex(5), help="machine.unique_id() as 12 hexadecimal digits (default: UCORE_VIRTUAL_ID, else random)")
     parser.add_argument("--socket", action="store_true", help="serve on a socket:// URL instead of a pseudo-terminal; needs CPython")
     parser.add_argument("--stdin-leash", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help=argparse.SUPPRESS)
     parser.add_argument("--package", type=Path, help=argparse.SUPPRESS)
 
 

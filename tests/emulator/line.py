@@ -65,17 +65,9 @@ class LineEmulator:
         self.port: str | None = None
 
     def __enter__(self) -> LineEmulator:
+        command = [sys.executable, "-E", "-s", "-S", "-m", "emulator.process"]
         self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-E",
-                "-s",
-                "-S",
-                "-m",
-                "emulator.process",
-                json.dumps(self._config),
-                str(os.getpid()),
-            ],
+            [*command, json.dumps(self._config), str(os.getpid())],
             cwd=pathlib.Path(__file__).parent.parent,  # where -m finds it
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

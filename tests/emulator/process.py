@@ -12,6 +12,7 @@ import errno
 import gc
 import json
 import math
+import mmap
 import os
 import select
 import signal
@@ -140,19 +141,23 @@ class _Direction:
 
 
 class _Ring:
-    """The board's input ring holds `size_bytes` that it has not read. The driver takes 0x03 out before it."""
+    """The board's input ring: what does not fit beside its unread bytes is lost, but for 0x03, which the
+    driver takes out first."""
 
-    def __init__(self, path: str, size_bytes: int) -> None:
-        self._page = map_page(path)
+    def __init__(self, page: mmap.mmap, size_bytes: int) -> None:
+        self._page = page
         self._size = size_bytes
-        self._sent = BoardUart.LAYOUT.unpack_from(self._page)[3]
+        self._boots = self._sent = 0
 
     def keep(self, data: bytes) -> bytes:
-        unread = max(0, self._sent - BoardUart.LAYOUT.unpack_from(self._page)[3])
-        room = max(0, self._size - unread)
-        data = data if len(data) <= room else data[:room]
-        self._sent += len(data) - data.count(3)
-        return data
+        _, _, _, boots, _, _, read = BoardUart.LAYOUT.unpack_from(self._page)
+        if boots != self._boots:  # it starts with an empty ring
+            self._boots, self._sent = boots, read
+        self._sent = max(self._sent, read)
+        room = max(0, self._size - (self._sent - read))
+        kept = data[:room]
+        self._sent += len(kept) - kept.count(3)
+        return kept + b"\3" * data.count(3, room)
 
 
 class _Emulator:
@@ -163,9 +168,11 @@ class _Emulator:
         self.to_board = _Direction()
         self.directions = {"to_host": self.to_host, "to_board": self.to_board}
         self.to_host.source, self.to_board.target = _open_board(config["board"])
-        if config["uart"] and config["uart"][1]:
-            self.to_board.ring = _Ring(*config["uart"])
-        self.uart = map_page(config["uart"][0]) if config["uart"] else None
+        self.uart: mmap.mmap | None = None
+        if config["uart"]:
+            path, ring_bytes = config["uart"]
+            self.uart = map_page(path)
+            self.to_board.ring = _Ring(self.uart, ring_bytes) if ring_bytes else None
         self.master: int | None = None  # our end of the host's pseudo-terminal
         self.name = ""
         self.next_master: int | None = None
@@ -339,7 +346,8 @@ def _open_board(board: str | list[int]) -> tuple[int, int]:
 def _main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the test run, which then lets us go
     gc.disable()  # no cycles are made in the loop, and no pauses wanted
-    with contextlib.suppress(OSError):  # a line is hardware, it does not queue for a processor; not for everyone
+    # A line is hardware: it does not queue for a processor. It also works where we may not ask for this.
+    with contextlib.suppress(OSError, AttributeError):
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     config = json.loads(sys.argv[1])
     try:

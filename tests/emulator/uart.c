@@ -1,9 +1,9 @@
-/* The UART of an ESP32, for a board that is a program: loaded into it with LD_PRELOAD (see BoardUart in emulator.py).
+/* The UART of an ESP32, for a board that is a program: loaded into it with LD_PRELOAD (see BoardUart in uart.py).
 
    write() to standard output does what MicroPython's uart_stdout_tx_strn does on the chip: fill the FIFO, and if that did
    not take everything, sleep until the next tick and try again. The FIFO empties by the clock, at the line's rate.
    read() from standard input counts, so that the emulator knows how full the input ring is.
-   Only terminals are touched: programs on the way to the board (a launcher with pipes) run as ever. */
+   Only a program with both on a terminal is touched: what is on the way to the board (a launcher) runs as ever. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -18,7 +18,7 @@
 struct uart { /* BoardUart.LAYOUT */
     double bytes_per_s;
     uint32_t fifo_bytes, tick_us;
-    uint64_t read, written, waits;
+    uint64_t boots, written, waits, read;
 };
 
 static volatile struct uart *uart;
@@ -35,7 +35,9 @@ __attribute__((constructor)) static void load(void) {
     if (fd < 0) return;
     void *page = mmap(NULL, sizeof(struct uart), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);
-    if (page != MAP_FAILED) uart = page;
+    if (page == MAP_FAILED) return;
+    uart = page;
+    uart->boots++;
 }
 
 static double seconds(void) {
@@ -79,16 +81,14 @@ ssize_t write(int fd, const void *buffer, size_t size) {
     }
 }
 
-static ssize_t counted(const char *buffer, ssize_t count) {
-    uint64_t bytes = 0;
-    for (ssize_t i = 0; i < count; i++) bytes += buffer[i] != 3;
-    uart->read += bytes;
-    return count;
-}
-
 ssize_t read(int fd, void *buffer, size_t size) {
     ssize_t count = real_read(fd, buffer, size);
-    return fd == 0 && uart ? counted(buffer, count) : count;
+    if (fd == 0 && uart) {
+        uint64_t bytes = 0;
+        for (ssize_t i = 0; i < count; i++) bytes += ((char *)buffer)[i] != 3;
+        uart->read += bytes;
+    }
+    return count;
 }
 
 ssize_t __read_chk(int fd, void *buffer, size_t size, size_t limit) { /* read(), in programs built with FORTIFY */

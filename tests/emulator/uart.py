@@ -27,14 +27,14 @@ def has_compiler() -> bool:
 class BoardUart:
     """A transmit FIFO that makes the board's `write()` wait, and an input ring that loses what does not fit.
 
-    `env` is the environment to start the board with. A writer that finds the FIFO full sleeps until the next
-    tick, every `tick_s` (10 ms on the ESP32); 0 wakes it when half of the FIFO is free.
-    `ring_bytes=0` never loses input. Raises RuntimeError where there is no C compiler or no LD_PRELOAD.
+    `env`: what the board's environment needs in addition. A writer that finds the FIFO full sleeps until the
+    next tick, every `tick_s` (10 ms on the ESP32); 0 wakes it when half of the FIFO is free. `ring_bytes=0`
+    never loses input. Raises RuntimeError where there is no C compiler or no LD_PRELOAD.
     """
 
-    # What uart.c shares with us: bytes a second, FIFO, tick in us; then its counts: bytes read (but for 0x03,
-    # which the driver takes), bytes written, waits for the FIFO.
-    LAYOUT = struct.Struct("<dIIQQQ")
+    # What uart.c shares with us: bytes a second, FIFO, tick in us; then its counts: boots, bytes
+    # written, waits for the FIFO, bytes read (but for 0x03, which the driver takes).
+    LAYOUT = struct.Struct("<dIIQQQQ")
 
     def __init__(
         self, *, baudrate: int, fifo_bytes: int = 128, tick_s: float = 0.010, ring_bytes: int = 260
@@ -52,9 +52,11 @@ class BoardUart:
         flags = ["-O2", "-Wall", "-shared", "-fPIC"]
         subprocess.run(["cc", *flags, "-o", library, source, "-ldl", "-lpthread"], check=True)
         with open(self.path, "wb") as file:
-            file.write(self.LAYOUT.pack(baudrate / BITS_PER_BYTE, fifo_bytes, round(tick_s * 1e6), 0, 0, 0))
+            file.write(
+                self.LAYOUT.pack(baudrate / BITS_PER_BYTE, fifo_bytes, round(tick_s * 1e6), 0, 0, 0, 0)
+            )
         self._page = map_page(self.path)
-        self.env = {**os.environ, "LD_PRELOAD": library, "UCORE_TEST_UART": self.path}
+        self.env = {"LD_PRELOAD": library, "UCORE_TEST_UART": self.path}
 
     def __enter__(self) -> BoardUart:
         return self
@@ -68,9 +70,9 @@ class BoardUart:
 
     @property
     def stats(self) -> dict[str, int]:
-        """`read` (0x03 not counted), `written`: the board's bytes; `waits`: how often the FIFO was full."""
-        _, _, _, read, written, waits = self.LAYOUT.unpack_from(self._page)
-        return {"read": read, "written": written, "waits": waits}
+        """`boots` of the board; bytes that it has `written` and `read`; how often it `waits` for the FIFO."""
+        _, _, _, boots, written, waits, read = self.LAYOUT.unpack_from(self._page)
+        return {"boots": boots, "written": written, "waits": waits, "read": read}
 
 
 def map_page(path: str) -> mmap.mmap:

@@ -1,0 +1,119 @@
+"""The rig of the benchmarks and of the fault tests: a virtual board, a line of a given quality, and the host's end of it."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import queue
+import struct
+import sys
+import time
+
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "tests"))
+
+from emulator import BoardUart, Faults, LineEmulator  # noqa: E402, F401
+from ucore import wire  # noqa: E402
+from ukernel import session  # noqa: E402
+from ukernel.board import Board  # noqa: E402
+from ukernel.virtualboard import VirtualBoard  # noqa: E402
+
+PRODUCER = """
+import struct, _thread
+def produce(name, count, first):
+    pipe = ucore.open_pipe(name)
+    pack = struct.pack
+    write = pipe.write
+    for number in range(first, first + count):
+        write(pack("<I", number))
+    pipe.close()
+_thread.start_new_thread(produce, ({name!r}, {count}, {first}))
+"""
+
+
+class Rig(contextlib.ExitStack):
+    """A virtual board behind an emulated line, and a `Board` on it whose events land in a queue."""
+
+    def __init__(self, *, uart: bool = False, line: str | None = None, python: str = "micropython", hello: dict | None = None, **line_options):
+        super().__init__()
+        self.events: queue.Queue = queue.Queue()
+        self.parent = 0
+        board_options = {}
+        if uart:
+            self.uart = self.enter_context(BoardUart(baudrate=line_options["baudrate"]))
+            board_options["env"] = self.uart.env
+        self.virtual = self.enter_context(VirtualBoard(python, **board_options))
+        port = self.virtual.port
+        self.emulator = None
+        if line_options:
+            self.emulator = self.enter_context(LineEmulator(port, **({"uart": self.uart} if uart else {}), **line_options))
+            port = self.emulator.port
+        options = {"line": line} if line else {}
+        baudrate = line_options.get("baudrate")
+        self.board = Board(port, lambda board, event: self.events.put(event), baudrate=baudrate or 115200, hello=hello, **options)
+        self.callback(self.board.close)
+        self.board.start()
+        self.wait_for(session.Ready, 10)
+
+    @property
+    def counts(self) -> session.Counts:
+        return self.board._session.counts
+
+    def wait_for(self, kind, timeout_s: float, **fields):
+        """The next event of a kind, with these fields; others are passed over."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            event = self.events.get(timeout=max(deadline - time.monotonic(), 0.001))
+            if isinstance(event, session.Refused):
+                raise event.error
+            if isinstance(event, kind) and all(getattr(event, key) == value for key, value in fields.items()):
+                return event
+
+    def start_cell(self, code: str) -> int:
+        self.parent += 1
+        self.board.send(wire.EXECUTE_REQUEST, self.parent, code.encode())
+        return self.parent
+
+    def run(self, code: str, timeout_s: float = 30) -> bytes:
+        """Run a cell to its end; returns its reply's content."""
+        parent = self.start_cell(code)
+        return self.wait_for(session.Message, timeout_s, type=wire.EXECUTE_REPLY, parent=parent).content
+
+    def produce(self, count: int, first: int = 0, name: str = "bench") -> None:
+        """Start a thread on the board that writes ``count`` numbers, 4 bytes each."""
+        reply = self.run(PRODUCER.format(name=name, count=count, first=first))
+        assert reply == b'{"status":"ok"}', reply
+
+    def receive(self, count: int, timeout_s: float) -> dict:
+        """Take in the producer's numbers; returns {lost, duplicated, reordered, wrong, seconds}."""
+        arrived = bytearray()
+        numbers = []
+        started = None
+        deadline = time.monotonic() + timeout_s
+        while True:
+            event = self.events.get(timeout=max(deadline - time.monotonic(), 0.001))
+            if isinstance(event, session.PipeBatch):
+                if started is None:
+                    started = time.monotonic()
+                    skipped = len(event.data) // 4
+                arrived += event.data
+                numbers.append((event.number, len(event.data) // 4))
+            elif isinstance(event, session.PipeClosed):
+                break
+        seconds = time.monotonic() - started
+        values = struct.unpack(f"<{len(arrived) // 4}I", arrived)
+        seen = set(values)
+        return {
+            "lost": count - len(seen & set(range(count))),
+            "duplicated": len(values) - len(seen),
+            "reordered": sum(b < a for a, b in zip(values, values[1:])),
+            "wrong": len(seen - set(range(count))) + sum(n != m for n, m in zip(_starts(numbers), (n for n, _ in numbers))),
+            "seconds": seconds,
+            "per_s": (count - skipped) / seconds,
+        }
+
+
+def _starts(numbers):
+    at = 0
+    for _, items in numbers:
+        yield at
+        at += items

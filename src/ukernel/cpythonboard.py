@@ -1,0 +1,195 @@
+"""Runs the board's agent on CPython, for machines where MicroPython cannot be built: ``python -m ukernel.cpythonboard``.
+
+The agent serves on standard input and output, as on a board. This module supplies what MicroPython has and CPython lacks
+(`micropython`, ``time.sleep_ms`` and the like), puts the simulated peripherals in the path, and makes 0x03 on the input an
+interrupt: on a terminal of its own by the terminal, on a pipe by a thread that reads ahead.
+"""
+
+import _thread
+import argparse
+import collections
+import gc
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+import types
+from pathlib import Path
+
+__all__ = ["main"]
+
+TICKS_PERIOD = 1 << 30  # as on 32-bit boards, so that programs meet the wrap
+SCHEDULE_DEPTH = 8  # functions that can wait, as on a board
+HEAP_BYTES = 4 << 20  # what gc.mem_free() counts from: a board with SPIRAM
+MIN_STACK = 256 << 10  # CPython needs more than a board's few kilobytes
+ALIASES = ("binascii", "errno", "json", "os", "random", "select", "struct", "sys", "time")
+
+# POSIX has a signal to spare, which wakes the main thread; on Windows a scheduled function waits until the thread wakes.
+WAKE = getattr(signal, "SIGUSR1", None) or signal.SIGBREAK  # type: ignore[attr-defined]
+_scheduled: "collections.deque[tuple]" = collections.deque()
+_interruptible = True
+
+
+def main() -> None:
+    """Run the agent until the input ends."""
+    parser = argparse.ArgumentParser(prog="python -m ukernel.cpythonboard")
+    parser.add_argument("--package", type=Path)
+    options = parser.parse_args()
+    if options.package:
+        sys.path.insert(1, str(options.package.parent))
+    sys.path.insert(1, str(Path(__file__).parent / "simulated"))
+    _extend_modules()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(WAKE, _run_scheduled)
+    if os.isatty(0):
+        _kbd_intr(3)
+    else:
+        _read_ahead()
+    import ucore.agent
+
+    ucore.agent.serve()
+
+
+def _signal_main_thread(number: int) -> None:
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident, number)
+    else:
+        signal.raise_signal(number)
+
+
+def _read_ahead() -> None:
+    """Put a thread between the input and the agent, which turns 0x03 into an interrupt and the input's end into ours."""
+    source = os.dup(0)
+    agents_end, our_end = os.pipe()
+    os.dup2(agents_end, 0)
+    os.close(agents_end)
+
+    def read() -> None:
+        while data := os.read(source, 4096):
+            kept = data.replace(b"\x03", b"") if _interruptible else data
+            if kept != data:
+                _signal_main_thread(signal.SIGINT)
+            while kept:
+                kept = kept[os.write(our_end, kept) :]
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    if os.name == "nt":
+        import select
+
+        select.poll, select.POLLIN, select.POLLOUT = _PipePoll, 1, 4
+
+
+class _PipePoll:
+    """`select.poll` for our input on Windows, which has none for pipes."""
+
+    def register(self, stream, events: int = 1) -> None:
+        import msvcrt
+
+        self._stream = stream
+        self._handle = msvcrt.get_osfhandle(0)
+
+    def poll(self, timeout_ms: int = -1) -> list:
+        import _winapi
+
+        end = None if timeout_ms < 0 else time.monotonic() + timeout_ms / 1000
+        while not _winapi.PeekNamedPipe(self._handle, 0)[0]:
+            if end is not None and time.monotonic() >= end:
+                return []
+            time.sleep(0.001)
+        return [(self._stream, 1)]
+
+    ipoll = poll
+
+
+def _extend_modules() -> None:
+    """Add what MicroPython's modules have beyond CPython's."""
+    micropython = types.ModuleType("micropython")
+    micropython.const = lambda value: value
+    micropython.native = micropython.viper = lambda function: function
+    micropython.schedule = _schedule
+    micropython.kbd_intr = _kbd_intr
+    micropython.mem_info = lambda *verbose: print("mem: CPython")
+    micropython.opt_level = micropython.alloc_emergency_exception_buf = lambda *value: 0
+    chip = types.ModuleType("_virtualchip")
+    chip.reset = os._exit
+    chip.tick = _tick
+    sys.modules.update(micropython=micropython, _virtualchip=chip)
+    for name in ALIASES:
+        sys.modules["u" + name] = __import__(name)
+
+    time.sleep_ms = lambda ms: time.sleep(max(0, ms) / 1000)
+    time.sleep_us = lambda us: time.sleep(max(0, us) / 1_000_000)
+    time.ticks_ms = lambda: time.monotonic_ns() // 1_000_000 % TICKS_PERIOD
+    time.ticks_us = lambda: time.monotonic_ns() // 1000 % TICKS_PERIOD
+    time.ticks_cpu = time.ticks_us
+    time.ticks_add = lambda ticks, delta: (ticks + delta) % TICKS_PERIOD
+    half = TICKS_PERIOD // 2
+    time.ticks_diff = lambda end, start: (end - start + half) % TICKS_PERIOD - half
+
+    sys.print_exception = lambda error, file=None: traceback.print_exception(error, file=file or sys.stdout)
+    gc.mem_alloc = lambda: min(HEAP_BYTES, 64 * len(gc.get_objects()))
+    gc.mem_free = lambda: HEAP_BYTES - gc.mem_alloc()
+    gc.threshold = lambda *size: -1
+    stack_size = _thread.stack_size
+    _thread.stack_size = threading.stack_size = lambda size=0: stack_size(size and max(size, MIN_STACK))
+
+
+def _kbd_intr(char: int) -> None:
+    """`micropython.kbd_intr`: whether 0x03 on the input interrupts (3) or is data like any other byte (-1)."""
+    global _interruptible
+    _interruptible = char == 3
+    if os.isatty(0):
+        import termios
+
+        flags = termios.tcgetattr(0)
+        flags[3] = flags[3] | termios.ISIG if _interruptible else flags[3] & ~termios.ISIG
+        termios.tcsetattr(0, termios.TCSANOW, flags)
+
+
+def _schedule(function, argument) -> None:
+    """`micropython.schedule`: call ``function(argument)`` soon, in the main thread, between two bytecodes."""
+    if len(_scheduled) >= SCHEDULE_DEPTH:
+        raise RuntimeError("schedule queue full")
+    _scheduled.append((function, argument))
+    _signal_main_thread(WAKE)
+
+
+def _run_scheduled(*signal_and_frame, running=[]) -> None:  # noqa: B006 (one list for all calls, on purpose)
+    if running:  # a scheduled function is not interrupted by another one
+        return
+    running.append(True)
+    try:
+        while _scheduled:
+            function, argument = _scheduled.popleft()
+            try:
+                function(argument)
+            except Exception as error:
+                traceback.print_exception(error, file=sys.stdout)
+    finally:
+        running.clear()
+
+
+def _tick(function, run: int, period_us: int, once: bool, state: bytearray) -> None:
+    """What firmware/unix/virtualchip.c does in C: schedule ``function(run)`` at every period while state[0] is run."""
+    due = time.monotonic()
+    while True:
+        due += period_us / 1_000_000
+        while (left := due - time.monotonic()) > 0:
+            time.sleep(min(left, 0.1))
+            if state[0] != run:
+                return
+        if not state[1]:
+            state[1] = 1
+            try:
+                _schedule(function, run)
+            except RuntimeError:
+                state[1] = 0
+        if once:
+            return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Kernels for the tests: the project's own kernelspecs, and state, history and temporary files that are nobody else's."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from frontend import Notebook
+
+SOURCE = Path(__file__).parents[2] / "src"
+# Each variable that could lead a kernel to another one's files, hub or board.
+_FOREIGN = ("UCORE_BOARD", "UCORE_PIPE_PORT", "UCORE_PIPE_TOKEN", "UCORE_HUB_LOG", "JPY_SESSION_NAME")
+
+
+@pytest.fixture(scope="session")
+def private_environment(tmp_path_factory):
+    """The environment in which every kernel of a test run starts."""
+    folder = tmp_path_factory.mktemp("jupyter")
+    kernels = folder / "kernels"
+    shutil.copytree(SOURCE / "ukernel" / "kernelspecs", kernels)
+    temporary = folder / "tmp"
+    temporary.mkdir()
+    values = {
+        "JUPYTER_PATH": str(folder),
+        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+        "IPYTHONDIR": str(folder / "ipython"),
+        "UCORE_STATE_PATH": str(folder / "hub.json"),
+        "UCORE_HUB_LINGER_S": "0.5",
+        "PYTHONPATH": os.pathsep.join([str(SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "PYTHONWARNINGS": "",
+        "TMPDIR": str(temporary),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in values.items():
+            patch.setenv(name, value)
+        for name in _FOREIGN:
+            patch.delenv(name, raising=False)
+        if str(SOURCE) not in sys.path:
+            patch.syspath_prepend(str(SOURCE))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def shared_notebook(private_environment):
+    """One notebook on a virtual board, for the tests that leave it as they found it."""
+    with Notebook("ucore-virtual") as notebook:
+        yield notebook
+
+
+@pytest.fixture
+def notebook(shared_notebook):
+    """A working notebook on a virtual board, with nothing left over from the test before."""
+    while shared_notebook.received():
+        pass
+    return shared_notebook
+
+
+@pytest.fixture
+def own_notebook(private_environment):
+    """A notebook of the test's own, to be restarted and broken."""
+    with Notebook("ucore-virtual") as notebook:
+        yield notebook

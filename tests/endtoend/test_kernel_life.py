@@ -1,0 +1,189 @@
+"""Input, interrupts, restarts, crashes and ends, on both sides."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from frontend import PATIENCE_S, Notebook
+
+ENDLESS = "import time\nprint('started')\nwhile True:\n    time.sleep(0.01)"
+
+
+def test_input_on_the_board_asks_the_front_end(notebook):
+    assert _answer(notebook, "%%ucore\nname = input('who? ')\nname + '!'", "who? ", "me").result == "'me!'"
+
+
+def test_input_on_the_host_still_asks_the_front_end(notebook):
+    assert _answer(notebook, "input('where? ')", "where? ", "here").result == "'here'"
+
+
+def test_input_without_a_front_end_that_takes_it_is_an_error(notebook):
+    outcome = notebook.run("%%ucore\ninput('who? ')")
+    assert outcome.error == "StdinNotImplementedError"
+    assert notebook.run("%%ucore\n1").result == "1"
+
+
+def test_input_is_interruptible(notebook):
+    request = notebook.send("%%ucore\ninput('who? ')", allow_stdin=True)
+    notebook.client.get_stdin_msg(timeout=PATIENCE_S)
+    notebook.interrupt()
+    assert notebook.finish(request)[0].error == "KeyboardInterrupt"
+    assert _answer(notebook, "%%ucore\ninput('again? ')", "again? ", "yes").result == "'yes'"
+
+
+@pytest.mark.parametrize("magic", ["", "%%ucore\n"], ids=["host", "board"])
+def test_an_interrupt_stops_the_cell_and_keeps_everything(notebook, magic):
+    notebook.run(magic + "kept = 5")
+    request = notebook.send(magic + ENDLESS)
+    notebook.wait_for_text(request, "started")
+    notebook.interrupt()
+    outcome = notebook.finish(request)[0]
+    assert outcome.error == "KeyboardInterrupt"
+    assert notebook.run(magic + "kept").result == "5"
+
+
+def test_an_interrupt_of_a_board_cell_aborts_what_waits(notebook):
+    requests = [notebook.send(code) for code in ("%%ucore\n" + ENDLESS, "%%ucore\n1", "2")]
+    notebook.wait_for_text(requests[0], "started")
+    notebook.interrupt()
+    outcomes = notebook.finish(*requests)
+    assert [outcome.reply["status"] for outcome in outcomes] == ["error", "aborted", "aborted"]
+
+
+def test_an_interrupt_with_nothing_running_does_nothing(notebook):
+    notebook.interrupt()
+    assert notebook.run("1").result == "1"
+    assert notebook.run("%%ucore\n1").result == "1"
+
+
+def test_an_interrupted_board_cell_does_not_hurt_the_host_side(notebook):
+    notebook.run("import threading; ticks = []; alive = threading.Event()")
+    request = notebook.send("%%ucore\n" + ENDLESS)
+    notebook.wait_for_text(request, "started")
+    notebook.interrupt()
+    notebook.finish(request)
+    assert notebook.run("alive.is_set()").result == "False"
+
+
+def test_a_crash_of_python_is_reported_in_the_cell_and_python_comes_back(own_notebook):
+    own_notebook.run("%%ucore\non_board = 7")
+    own_notebook.run("gone = 1")
+    outcome = own_notebook.run("import os; os._exit(3)")
+    assert outcome.error == "PythonExited"
+    assert "exit code 3" in outcome.traceback
+    assert outcome.types[-1] == "idle"
+    assert own_notebook.run("'gone' in globals()").result == "False"
+    assert own_notebook.run("%%ucore\non_board").result == "7"
+
+
+def test_a_killed_python_is_named_by_its_signal(own_notebook):
+    outcome = own_notebook.run("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    assert "SIGKILL" in outcome.traceback
+    assert own_notebook.run("1").result == "1"
+
+
+def test_a_crash_aborts_what_waits_behind_the_cell(own_notebook):
+    outcomes = own_notebook.finish(own_notebook.send("import os; os._exit(1)"), own_notebook.send("1"))
+    assert [outcome.reply["status"] for outcome in outcomes] == ["error", "aborted"]
+
+
+def test_a_board_cell_outlives_a_crash_of_python(own_notebook):
+    pid = int(own_notebook.run("import os; os.getpid()").result)
+    request = own_notebook.send("%%ucore\nimport time\nprint('started')\ntime.sleep(1)\n'survived'")
+    own_notebook.wait_for_text(request, "started")
+    os.kill(pid, signal.SIGKILL)
+    assert own_notebook.finish(request)[0].result == "'survived'"
+    assert own_notebook.run("1").result == "1"
+
+
+def test_completion_that_was_under_way_gets_an_answer_when_python_dies(own_notebook):
+    own_notebook.send("import os, time; time.sleep(0.5); os._exit(1)")
+    assert own_notebook.complete("zi|")["status"] == "error"
+
+
+def test_a_restart_gives_a_fresh_python(own_notebook):
+    own_notebook.run("old = 1")
+    own_notebook.manager.restart_kernel()
+    own_notebook.client.wait_for_ready(timeout=PATIENCE_S)
+    assert own_notebook.run("'old' in globals()").result == "False"
+    assert own_notebook.run("%%ucore\n1").result == "1"
+
+
+def test_a_shutdown_leaves_no_process_and_no_file(private_environment):
+    with Notebook("ucore-virtual") as notebook:
+        notebook.run("%%ucore\n1")
+        processes = _family(notebook)
+    _wait_for_end(processes)
+    assert _leftovers(private_environment) == []
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
+def test_a_killed_switchboard_takes_everything_with_it(private_environment, busy):
+    with Notebook("ucore-virtual") as notebook:
+        notebook.run("%%ucore\n1")
+        if busy:
+            request = notebook.send(ENDLESS)
+            notebook.wait_for_text(request, "started")
+        processes = _family(notebook)
+        os.kill(notebook.manager.provisioner.pid, signal.SIGKILL)
+        _wait_for_end(processes)
+    assert _leftovers(private_environment) == []
+
+
+def test_a_program_started_by_a_cell_ends_with_a_killed_switchboard(private_environment):
+    with Notebook("ucore") as notebook:
+        notebook.run("import subprocess; child = subprocess.Popen(['sleep', '1000'])")
+        child = psutil.Process(int(notebook.run("child.pid").result))
+        os.kill(notebook.manager.provisioner.pid, signal.SIGKILL)
+        _wait_for_end([child])
+
+
+def test_nothing_on_disk_shows_where_the_sub_kernel_listens(notebook, private_environment):
+    assert _leftovers(private_environment, "ucore-*/connection.json") == []
+
+
+def test_a_notebook_of_an_unwilling_board_says_so_in_its_first_board_cell(private_environment, monkeypatch):
+    monkeypatch.setenv("UCORE_BOARD", str(private_environment / "no-such-port"))
+    with Notebook("ucore") as notebook:
+        assert notebook.run("1").result == "1"
+        outcome = notebook.run("%%ucore\n1")
+        assert outcome.reply["status"] == "error"
+        assert outcome.types[-1] == "idle"
+        assert "no-such-port" in outcome.reply["evalue"]
+
+
+def _answer(notebook, code, prompt, value):
+    request = notebook.send(code, allow_stdin=True)
+    asked = notebook.client.get_stdin_msg(timeout=PATIENCE_S)
+    assert asked["content"] == {"prompt": prompt, "password": False}
+    assert asked["parent_header"]["msg_id"] == request
+    notebook.client.input(value)
+    return notebook.finish(request)[0]
+
+
+def _family(notebook) -> list[psutil.Process]:
+    """The kernel's processes: itself and what it started."""
+    switchboard = psutil.Process(notebook.manager.provisioner.pid)
+    return [switchboard, *switchboard.children(recursive=True)]
+
+
+def _wait_for_end(processes) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while alive := [process for process in processes if _is_alive(process)]:
+        assert time.monotonic() < deadline, f"still running: {alive}"
+        time.sleep(0.05)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _leftovers(environment: Path, pattern: str = "ucore-*") -> list[Path]:
+    """What kernels left in the folder for temporary files, apart from folders that an open notebook uses."""
+    return [path for path in (environment / "tmp").glob(pattern) if not path.name.startswith("ucore-virtual-")]

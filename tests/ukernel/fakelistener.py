@@ -1,0 +1,130 @@
+"""A pipe listener that says exactly what a test wants, byte for byte, after an honest handshake."""
+
+import json
+import os
+import queue
+import socket
+import struct
+import threading
+
+from ukernel import advert
+
+WAIT_S = 10.0
+
+
+class Feed:
+    """One reader's connection, as the hub sees it."""
+
+    def __init__(self, connection: socket.socket, request: dict):
+        self.connection = connection
+        self.request = request
+
+    def raw(self, data: bytes) -> None:
+        self.connection.sendall(data)
+
+    def frame(self, *chunks: bytes) -> None:
+        self.raw(b"".join(struct.pack("<I", len(chunk)) + chunk for chunk in chunks))
+
+    def floats(self, *values: float) -> None:
+        self.frame(*(struct.pack("<f", value) for value in values))
+
+    def batch(self, *chunks: bytes, number: int = 0) -> None:
+        self.raw(batch(*chunks, number=number))
+
+    def notice(self, **content) -> None:
+        self.raw(notice(**content))
+
+    def opened(self) -> None:
+        self.notice(open={"name": self.request["pipe"], "board": "fake", "generation": 1, "number": 0})
+
+    def end(self, reason: str = "closed") -> None:
+        self.notice(end=reason, frames=0)
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        try:
+            self.connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.connection.close()
+
+
+def batch(*chunks: bytes, number: int = 0) -> bytes:
+    body = struct.pack("<HI", len(chunks[0]), number) + b"".join(chunks)
+    return struct.pack("<I", 0x8200_0000 | len(body)) + body
+
+
+def notice(**content) -> bytes:
+    body = json.dumps(content).encode()
+    return struct.pack("<I", 0x8100_0000 | len(body)) + body
+
+
+class FakeListener:
+    """Listens, and advertises itself as a hub in `state_path`.
+
+    `script(feed)` serves each reader, in a thread of its own; without a script readers wait in `feeds`.
+    """
+
+    def __init__(self, state_path, pipes=()):
+        self.script = None
+        self.feeds: queue.Queue = queue.Queue()
+        self.pipes = [
+            {"name": name, "board": "fake", "frames": 0, "readers": 0, "open": True} for name in pipes
+        ]
+        self.token = os.urandom(32).hex()
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self._open: list = []
+        self._claim = advert.Claim(state_path)
+        assert self._claim.take()
+        self._claim.publish(advert.Advert(os.getpid(), "127.0.0.1", self.port, self.token, "fake"))
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def feed(self) -> Feed:
+        return self.feeds.get(timeout=WAIT_S)
+
+    def close(self) -> None:
+        self._socket.close()
+        for connection in self._open:
+            connection.close()
+        self._claim.withdraw()
+        self._claim.release()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            self._open.append(connection)
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        nonce = os.urandom(16).hex()
+        connection.sendall(f"{advert.GREETING}{nonce}\n".encode())
+        with connection.makefile("rb") as lines:
+            request = json.loads(lines.readline())
+            proof = advert.peer_proof(
+                self.token, nonce, request["nonce"], request["role"], request.get("pipe") or ""
+            )
+            assert advert.is_same(request["proof"], proof)
+            answer = {"ok": True, "proof": advert.hub_proof(self.token, nonce, request["nonce"])}
+            connection.sendall(json.dumps(answer).encode() + b"\n")
+            if request["role"] == "client":
+                self._answer(connection, lines)
+                return
+        feed = Feed(connection, request)
+        try:
+            if self.script:
+                self.script(feed)
+            else:
+                self.feeds.put(feed)
+        except OSError:
+            pass  # the reader has left: its right
+
+    def _answer(self, connection: socket.socket, lines) -> None:
+        for line in lines:
+            message = json.loads(line)
+            assert message["type"] == "pipes_request"
+            reply = {"type": "pipes_reply", "parent": message["id"], "content": {"pipes": self.pipes}}
+            connection.sendall(json.dumps(reply).encode() + b"\n")

@@ -1,0 +1,156 @@
+"""The state file: written by the living hub alone, believed only while that hub lives."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from ukernel import advert
+from ukernel.errors import HubDeniedError
+
+TOKEN = "0f" * 32
+HERE = advert.Advert(os.getpid(), "127.0.0.1", 4242, TOKEN, "0.1.0")
+
+posix = pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    path = tmp_path / "run" / "hub.json"
+    monkeypatch.setenv("UCORE_STATE_PATH", str(path))
+    return path
+
+
+@pytest.fixture
+def claim(path):
+    claim = advert.Claim()
+    assert claim.take()
+    yield claim
+    claim.release()
+
+
+def test_what_is_published_can_be_read(claim):
+    assert advert.read() is None
+    claim.publish(HERE)
+    assert advert.read() == HERE
+
+
+@posix
+def test_only_its_user_can_read_it(claim, path):
+    claim.publish(HERE)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+@posix
+def test_not_even_for_a_moment_under_a_generous_umask(claim, path):
+    before = os.umask(0)
+    try:
+        claim.publish(HERE)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_file_whose_hub_has_gone_is_stale(claim, path):
+    claim.publish(HERE)
+    claim.release()
+    assert path.exists()
+    assert advert.read() is None
+
+
+def test_a_killed_hub_leaves_a_stale_file(path):
+    code = (
+        "from ukernel import advert; claim = advert.Claim(); claim.take(); "
+        f"claim.publish(advert.Advert(1, '127.0.0.1', 4242, {TOKEN!r}, '0.1.0')); print('up', flush=True); input()"
+    )
+    hub = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with hub:
+        assert hub.stdout.readline().strip() == b"up"
+        assert advert.read().port == 4242
+        os.kill(hub.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+    assert path.exists()
+    assert advert.read() is None
+    claim = advert.Claim()
+    assert claim.take()  # and nothing is in the next hub's way
+    claim.release()
+
+
+def test_two_hubs_cannot_hold_it(claim):
+    claim.publish(HERE)
+    assert not advert.Claim().take()
+
+
+def test_a_hub_waits_for_one_that_is_about_to_leave(claim, monkeypatch):
+    naps = []
+
+    def leave_meanwhile(_seconds):
+        naps.append(1)
+        claim.release()
+
+    monkeypatch.setattr(advert.time, "sleep", leave_meanwhile)
+    second = advert.Claim()
+    assert second.take()
+    assert naps
+    second.release()
+
+
+def test_a_hub_removes_its_own_file_only(claim, path):
+    claim.publish(HERE)
+    path.write_text("another hub's")
+    claim.withdraw()
+    assert path.read_text() == "another hub's"
+    claim.publish(HERE)
+    claim.withdraw()
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"format":2}',
+        '{"format":1,"pid":1}',
+        '{"format":1,"pid":1,"host":"127.0.0.1","port":"x","token":"' + TOKEN + '","build":"1"}',
+        '{"format":1,"pid":1,"host":"127.0.0.1","port":70000,"token":"' + TOKEN + '","build":"1"}',
+        '{"format":1,"pid":1,"host":"127.0.0.1","port":7000,"token":"short","build":"1"}',
+        '{"format":1,"pid":1,"host":"127.0.0.1","port":7000,"token":"' + TOKEN + '","build":"1","more":1}',
+        "\udcff",
+    ],
+)
+def test_a_garbled_file_is_no_hub(claim, path, text):
+    claim.publish(HERE)
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert advert.read() is None
+
+
+@posix
+def test_a_file_that_others_can_write_is_not_believed(claim, path):
+    claim.publish(HERE)
+    path.chmod(0o622)
+    with pytest.raises(HubDeniedError, match="another user"):
+        advert.read()
+
+
+def test_a_proof_is_good_for_one_greeting_one_role_and_one_pipe():
+    proofs = {
+        advert.peer_proof(TOKEN, "a" * 32, "b" * 32, "reader", "adc"),
+        advert.peer_proof(TOKEN, "c" * 32, "b" * 32, "reader", "adc"),
+        advert.peer_proof(TOKEN, "a" * 32, "b" * 32, "client"),
+        advert.peer_proof(TOKEN, "a" * 32, "b" * 32, "reader", "imu"),
+        advert.peer_proof("1f" * 32, "a" * 32, "b" * 32, "reader", "adc"),
+        advert.hub_proof(TOKEN, "a" * 32, "b" * 32),
+    }
+    assert len(proofs) == 6
+    assert all(len(proof) == 64 and TOKEN not in proof for proof in proofs)
+
+
+@pytest.mark.parametrize("odd", ["", "µ", "\ud800", "0" * 63])
+def test_odd_proofs_compare_as_wrong(odd):
+    assert not advert.is_same(odd, "0" * 64)

@@ -1,0 +1,49 @@
+"""The tree of errors: what the page of it says is what there is."""
+
+import re
+
+import pytest
+
+from ukernel import errors
+
+
+def _classes():
+    return {name: value for name, value in vars(errors).items() if isinstance(value, type)}
+
+
+def test_the_docstring_shows_every_class_and_nothing_else():
+    assert set(re.findall(r"\b[A-Z]\w+(?:Error|Warning)\b", errors.__doc__)) - {"TimeoutError", "ValueError", "UserWarning"} == set(
+        _classes()
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [
+        ("NoAnswerError", (errors.BoardError, TimeoutError)),
+        ("PipeNameError", (errors.PipeError, ValueError)),
+        ("SettingError", (errors.UcoreError, ValueError)),
+        ("HubDeniedError", (errors.HubError,)),
+        ("PipeDataLostWarning", (errors.PipeWarning, UserWarning)),
+    ],
+)
+def test_errors_are_also_what_python_programs_catch(name, others):
+    assert issubclass(getattr(errors, name), others[0])
+    assert all(issubclass(getattr(errors, name), other) for other in others)
+
+
+def test_an_error_of_another_process_is_raised_as_its_class():
+    error = errors.by_name("BoardGoneError", "The board went away.")
+    assert type(error) is errors.BoardGoneError
+    assert str(error) == "The board went away."
+
+
+@pytest.mark.parametrize("ename", ["OSError", "PipeWarning", "by_name", "__doc__", "Nonsense"])
+def test_a_name_from_elsewhere_makes_no_class_of_ours(ename):
+    error = errors.by_name(ename, "sentence")
+    assert type(error) is errors.UcoreError
+    assert str(error) == f"{ename}: sentence"
+
+
+def test_every_public_name_exists_and_every_class_is_public():
+    assert set(errors.__all__) == {*_classes(), "by_name"}

@@ -1,0 +1,448 @@
+"""The hub: cells in turn, each client hears its own, and nothing waits for ever."""
+
+import json
+
+import pytest
+
+from scripted import PATIENCE_S, running_hub, wait_until
+from ucore import wire
+from ukernel import advert, client
+from ukernel.errors import (
+    BoardError,
+    BoardGoneError,
+    BoardNotFoundError,
+    BoardRestartedError,
+    HubError,
+    HubUnreachableError,
+    NoAnswerError,
+    UsageError,
+)
+
+KITCHEN = "scripted://kitchen"
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path, monkeypatch):
+    monkeypatch.setenv("UCORE_STATE_PATH", str(tmp_path / "run" / "hub.json"))
+
+
+@pytest.fixture
+def hub():
+    with running_hub() as thread:
+        yield thread
+
+
+class Notebook:
+    """A client attached to a board, and what it has heard."""
+
+    def __init__(self, board=KITCHEN, label="a notebook"):
+        self.client = client.connect(start=False)
+        self.board = self.client.request("attach_request", {"board": board, "client": label})["board"]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.client.close()
+
+    def send(self, code):
+        return self.client.send("execute_request", {"code": code, "store": True})
+
+    def next(self):
+        message = self.client.receive(PATIENCE_S)
+        assert message is not None, "nothing came"
+        return message
+
+    def until(self, type, parent):
+        """All messages up to one of this type, as (type, content) pairs; all must belong to `parent`."""
+        heard = []
+        while not heard or heard[-1][0] != type:
+            message = self.next()
+            assert message["parent"] == parent
+            heard.append((message["type"], message["content"]))
+        return heard
+
+    def run(self, code):
+        return self.until("execute_reply", self.send(code))
+
+
+@pytest.fixture
+def notebook(hub):
+    with Notebook() as attached:
+        yield attached
+
+
+def test_attaching_tells_which_board_it_is(hub):
+    with Notebook() as notebook:
+        assert notebook.board["name"] == "kitchen"
+        assert notebook.board["port"] == KITCHEN
+        assert notebook.board["facts"]["platform"] == "scripted"
+
+
+def test_a_cell_is_busy_prints_shows_and_is_answered(notebook):
+    assert notebook.run("print hello") == [
+        ("status", {"execution_state": "busy"}),
+        ("stream", {"name": "stdout", "text": "hello"}),
+        ("execute_reply", {"status": "ok"}),
+    ]
+    shown = notebook.run("show 42")
+    assert shown[1] == ("execute_result", {"data": {"text/plain": "42"}, "metadata": {}})
+
+
+def test_an_error_on_the_board_is_the_reply(notebook):
+    reply = notebook.run("fail too hot")[-1][1]
+    assert (reply["status"], reply["ename"], reply["evalue"]) == ("error", "ValueError", "too hot")
+
+
+def test_text_cut_inside_a_character_arrives_whole(hub, notebook):
+    request = notebook.send("hold")
+    notebook.until("status", request)
+    board = hub.boards["kitchen"]
+    board.say(wire.STREAM, "µ".encode()[:1])
+    board.say(wire.STREAM, "µ".encode()[1:])
+    board.finish()
+    assert notebook.until("execute_reply", request)[0] == ("stream", {"name": "stdout", "text": "µ"})
+
+
+def test_a_second_client_waits_and_hears_for_whom(hub):
+    with Notebook(label="first.ipynb") as first, Notebook(label="second.ipynb") as second:
+        held = first.send("hold")
+        first.until("status", held)
+        waiting = second.send("print mine")
+        assert second.next()["content"] == {"execution_state": "queued", "holder": "first.ipynb"}
+        hub.boards["kitchen"].finish()
+        assert first.until("execute_reply", held)[-1][1] == {"status": "ok"}
+        assert [kind for kind, _ in second.until("execute_reply", waiting)] == ["status", "stream", "execute_reply"]
+
+
+def test_clients_take_turns(hub):
+    with Notebook(label="greedy") as greedy, Notebook(label="modest") as modest:
+        greedy.until("status", greedy.send("hold"))
+        for n in range(3):
+            greedy.send(f"print greedy {n}")
+        modest.send("print modest")
+        wait_until(lambda: len(hub.call(lambda: hub.hub.desks[KITCHEN].as_dict())["waiting"]) == 4)
+        hub.boards["kitchen"].finish()
+        wait_until(lambda: len(hub.boards["kitchen"].sent) == 5)
+        cells = [content.decode() for _, _, content in hub.boards["kitchen"].sent]
+        assert cells == ["hold", "print greedy 0", "print modest", "print greedy 1", "print greedy 2"]
+
+
+def test_each_client_hears_its_own_output_only(hub):
+    with Notebook() as one, Notebook() as other:
+        assert [content.get("text") for _, content in one.run("print one")][1] == "one"
+        assert [content.get("text") for _, content in other.run("print other")][1] == "other"
+        assert one.client.drain() == []
+
+
+def test_a_thread_prints_after_its_cell_has_ended(hub, notebook):
+    request = notebook.send("hold")
+    notebook.until("status", request)
+    board = hub.boards["kitchen"]
+    parent = board.running
+    board.finish()
+    notebook.until("execute_reply", request)
+    notebook.run("print another cell")
+    board.say(wire.STREAM, b"late", parent)
+    late = notebook.next()
+    assert (late["type"], late["parent"], late["content"]["text"]) == ("stream", request, "late")
+
+
+def test_console_text_belongs_to_the_running_cell_then_to_the_last(hub, notebook):
+    from ukernel.session import Console
+
+    request = notebook.send("hold")
+    notebook.until("status", request)
+    hub.boards["kitchen"].tell(Console("ets Jul 29"))
+    assert notebook.next()["content"]["text"] == "ets Jul 29"
+    hub.boards["kitchen"].finish()
+    notebook.until("execute_reply", request)
+    hub.boards["kitchen"].tell(Console("rst:0x1"))
+    assert notebook.next()["parent"] == request
+
+
+def test_input_goes_to_the_client_and_back(hub, notebook):
+    request = notebook.send("ask Name? ")
+    asked = notebook.until("input_request", request)[-1][1]
+    assert asked == {"prompt": "Name? ", "password": False}
+    notebook.client.send("input_reply", {"parent": request, "value": "Ada µ"})
+    assert notebook.until("execute_reply", request)[0] == ("stream", {"name": "stdout", "text": "Ada µ"})
+
+
+def test_an_interrupt_stops_the_running_cell(hub, notebook):
+    request = notebook.send("hold")
+    notebook.until("status", request)
+    notebook.client.send("interrupt_request", {"parent": request})
+    assert notebook.until("execute_reply", request)[-1][1]["ename"] == "KeyboardInterrupt"
+
+
+def test_an_interrupt_without_a_parent_stops_all_of_ones_own(hub):
+    with Notebook() as mine, Notebook() as other:
+        held = mine.send("hold")
+        mine.until("status", held)
+        waiting = mine.send("print never")
+        others = other.send("print later")
+        assert mine.next()["content"]["execution_state"] == "queued"
+        mine.client.send("interrupt_request", {"parent": None})
+        assert mine.until("execute_reply", waiting)[-1][1] == {"status": "aborted"}
+        assert mine.until("execute_reply", held)[-1][1]["ename"] == "KeyboardInterrupt"
+        assert other.until("execute_reply", others)[-1][1] == {"status": "ok"}
+
+
+def test_nobody_can_interrupt_another_ones_cell(hub):
+    with Notebook() as mine, Notebook() as other:
+        held = mine.send("hold")
+        mine.until("status", held)
+        other.client.send("interrupt_request", {"parent": None})
+        other.client.send("interrupt_request", {"parent": held})
+        other.client.request("pipes_request")  # answered after the interrupts were handled
+        assert hub.boards["kitchen"].interrupts == 0
+
+
+def test_completion_asks_the_board_for_the_name_at_the_cursor(hub, notebook):
+    code = "import time\ntime.sl\nx"
+    answer = notebook.client.request("complete_request", {"code": code, "cursor_pos": 19})
+    assert hub.boards["kitchen"].sent[-1][2] == b"time.sl"
+    assert answer["matches"] == ["sleep", "sleep_ms"]
+    assert (answer["cursor_start"], answer["cursor_end"]) == (17, 19)
+
+
+def test_inspection_asks_for_the_whole_name(hub, notebook):
+    answer = notebook.client.request("inspect_request", {"code": "pin.value", "cursor_pos": 5})
+    assert hub.boards["kitchen"].sent[-1][2] == b"pin.value"
+    assert answer["found"]
+    assert "42" in answer["data"]["text/plain"]
+
+
+def test_completion_does_not_wait_for_a_running_cell(hub, notebook):
+    notebook.until("status", notebook.send("hold"))
+    answer = notebook.client.request("complete_request", {"code": "ti", "cursor_pos": 2})
+    assert (answer["status"], answer["matches"]) == ("ok", [])
+
+
+def test_a_cell_too_large_for_the_board_is_refused_in_words(notebook):
+    reply = notebook.run("x" * 70_000)[-1][1]
+    assert reply["ename"] == "UsageError"
+    assert "70,000" in reply["evalue"]
+
+
+def test_a_board_that_goes_takes_its_cells_with_it(hub, notebook):
+    held = notebook.send("hold")
+    notebook.until("status", held)
+    waiting = notebook.send("print never")
+    assert notebook.next()["content"]["execution_state"] == "queued"
+    hub.boards["kitchen"].gone(BoardGoneError("The board went away."))
+    reply = notebook.until("execute_reply", held)[-1][1]
+    assert (reply["ename"], reply["evalue"]) == ("BoardGoneError", "The board went away.")
+    assert notebook.until("execute_reply", waiting)[-1][1]["ename"] == "BoardGoneError"
+    assert notebook.run("print now")[-1][1]["ename"] == "BoardGoneError"
+
+
+def test_a_board_that_comes_back_with_a_cell_running_is_not_free(hub, notebook):
+    held = notebook.send("hold")
+    notebook.until("status", held)
+    board = hub.boards["kitchen"]
+    board.gone(BoardGoneError("The board went away."))
+    notebook.until("execute_reply", held)
+    board.ready(resumed=True, cell_parent=board.running)
+    waiting = notebook.send("print after")
+    assert notebook.next()["content"]["execution_state"] == "queued"
+    board.finish()
+    assert notebook.until("execute_reply", waiting)[-1][1] == {"status": "ok"}  # and no second reply for the first
+
+
+def test_a_restarted_board_ends_its_cell_with_that_reason(hub, notebook):
+    held = notebook.send("hold")
+    notebook.until("status", held)
+    hub.boards["kitchen"].ready(restarted=True)
+    assert notebook.until("execute_reply", held)[-1][1]["ename"] == "BoardRestartedError"
+    assert notebook.run("print fresh")[-1][1] == {"status": "ok"}
+
+
+def test_a_cell_left_by_an_earlier_hub_is_waited_for_and_can_be_interrupted(hub, notebook):
+    board = hub.boards["kitchen"]
+    board.running = 777
+    board.ready(cell_parent=777)
+    waiting = notebook.send("print mine")
+    assert notebook.next()["content"]["holder"] == "an earlier session"
+    notebook.client.send("interrupt_request", {"parent": waiting + 1000})
+    notebook.client.send("interrupt_request", {"parent": None})
+    assert notebook.until("execute_reply", waiting)[-1][1] == {"status": "aborted"}
+    wait_until(lambda: board.interrupts == 1)
+    assert notebook.run("print free")[-1][1] == {"status": "ok"}
+
+
+def test_a_client_that_leaves_does_not_stop_its_cell(hub, notebook):
+    with Notebook(label="closed.ipynb") as leaving:
+        leaving.until("status", leaving.send("hold"))
+        leaving.send("print never")
+        leaving.next()
+    wait_until(lambda: len(hub.hub.clients) == 1)
+    running = notebook.client.request("boards_request")["boards"][0]["running"]
+    assert running["client"] == "closed.ipynb"
+    waiting = notebook.send("print mine")
+    notebook.next()
+    hub.boards["kitchen"].finish()
+    notebook.until("execute_reply", waiting)
+    assert [content for _, _, content in hub.boards["kitchen"].sent] == [b"hold", b"print mine"]
+
+
+def test_a_cell_that_asks_nobody_is_interrupted(hub, notebook):
+    with Notebook() as leaving:
+        leaving.until("input_request", leaving.send("ask anybody there?"))
+    wait_until(lambda: hub.boards["kitchen"].interrupts == 1)
+    assert notebook.run("print free")[-1][1] == {"status": "ok"}
+
+
+def test_a_board_that_cannot_be_opened_is_an_error_for_who_asked(hub):
+    with client.connect(start=False) as asking, pytest.raises(BoardNotFoundError, match="no port"):
+        asking.request("attach_request", {"board": "scripted://missing"})
+    wait_until(lambda: not hub.hub.desks)
+
+
+def test_a_client_without_a_board_is_told_so(hub):
+    with client.connect(start=False) as alone:
+        request = alone.send("execute_request", {"code": "1"})
+        message = alone.receive(PATIENCE_S)
+        assert (message["type"], message["parent"]) == ("execute_reply", request)
+        with pytest.raises(BoardError, match="attached"):
+            alone.request("complete_request", {"code": "1", "cursor_pos": 1})
+
+
+def test_nonsense_from_a_client_or_a_board_harms_nobody(hub, notebook):
+    with client.connect(start=False) as odd:
+        odd._socket.sendall(b'not json\n[]\n{"type":1}\n{"type":"execute_request","id":1,"content":[1]}\n')
+        with pytest.raises(UsageError, match="dance_request"):
+            odd.request("dance_request")
+    with pytest.raises(UsageError, match="code"):
+        notebook.client.request("complete_request")
+    board = hub.boards["kitchen"]
+    request = notebook.send("hold")
+    notebook.until("status", request)
+    board.say(0x7F, b"a type of the future")
+    board.say(wire.EXECUTE_RESULT, b"not json")
+    board.say(wire.INPUT_REQUEST, b"[1]")
+    board.tell("no event at all")
+    board.write(b"1234", 4, 0, id=99)
+    board.say(wire.EXECUTE_REPLY, b"not json either")
+    assert notebook.until("execute_reply", request)[-1][1]["ename"] == "BoardError"
+    assert notebook.run("print on")[-1][1] == {"status": "ok"}
+
+
+def test_a_client_that_does_not_read_loses_output_not_replies(hub, notebook, monkeypatch):
+    from ukernel import hub as module
+
+    monkeypatch.setattr(module, "MAX_PENDING_BYTES", 100_000)
+    request = notebook.send("hold")
+    notebook.until("status", request)
+    board = hub.boards["kitchen"]
+    text = b"x" * 60_000
+    mine = next(iter(hub.hub.clients))
+    written = 0
+    while not hub.call(lambda: mine._dropped):
+        board.say(wire.STREAM, text)
+        written += len(text)
+        assert written < 1 << 28
+    board.finish()
+    heard = notebook.until("execute_reply", request)
+    assert heard[-1][1] == {"status": "ok"}
+    assert sum(len(content.get("text", "")) for _, content in heard) < written
+
+
+def test_an_unused_board_is_given_back_and_an_unused_hub_leaves():
+    with running_hub(linger_s=0.05) as thread:
+        with Notebook() as notebook:
+            notebook.run("print hello")
+        assert thread.boards["kitchen"].closed.wait(PATIENCE_S)
+        thread.join()
+        assert advert.read() is None
+        assert not thread.claim.path.exists()
+
+
+def test_a_hub_stays_for_a_running_cell_and_for_an_open_pipe():
+    with running_hub(linger_s=0.05) as thread:
+        with Notebook() as notebook:
+            notebook.until("status", notebook.send("hold"))
+            thread.boards["kitchen"].open("adc")
+        wait_until(lambda: not thread.hub.clients)
+        thread.boards["kitchen"].finish()
+        wait_until(lambda: thread.hub.desks[KITCHEN].running is None)
+        assert not thread.boards["kitchen"].closed.is_set()
+        thread.boards["kitchen"].close_pipe(0)
+        thread.join()
+
+
+def test_stop_is_for_anybody_but_a_newer_build_asks_first(hub, notebook):
+    with client.connect(start=False) as other:
+        with pytest.raises(HubError, match="a notebook"):
+            other.request("stop_request", {"only_if_idle": True})
+        assert other.request("stop_request") == {"status": "ok"}
+    with pytest.raises(HubUnreachableError):
+        while True:
+            notebook.next()
+    hub.join()
+
+
+def test_a_stopping_hub_fails_the_running_cell(hub, notebook):
+    request = notebook.send("hold")
+    notebook.until("status", request)
+    hub.stop()
+    reply = notebook.until("execute_reply", request)[-1][1]
+    assert reply["ename"] == "BoardGoneError"
+    assert "hub stopped" in reply["evalue"]
+
+
+def test_a_silent_board_is_an_error_in_bounded_time(hub, monkeypatch):
+    import scripted
+    from ukernel import desk
+
+    monkeypatch.setattr(desk, "ATTACH_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(scripted.ScriptedBoard, "start", lambda board: None)
+    with client.connect(start=False) as asking, pytest.raises(NoAnswerError, match="reset button"):
+        asking.request("attach_request", {"board": KITCHEN})
+
+
+def test_boards_in_use_and_free_boards_are_listed(hub, notebook, monkeypatch):
+    from ukernel import ports
+
+    free = ports.PortInfo("/dev/ttyX0", "rp2-123456", "rp2", "usb_cdc", "Pico", "E123456")
+    monkeypatch.setattr(ports, "find_boards", lambda: [free])
+    used, idle = notebook.client.request("boards_request")["boards"]
+    assert (used["name"], used["state"], used["clients"]) == ("kitchen", "ready", ["a notebook"])
+    assert idle == {"name": "rp2-123456", "port": "/dev/ttyX0", "state": "free", "description": "Pico"}
+
+
+def test_the_boards_thread_is_held_back_while_the_hub_is_busy(hub, notebook, monkeypatch):
+    import threading
+
+    from ukernel import desk, session
+
+    monkeypatch.setattr(desk, "MAX_INBOX_BYTES", 10_000)
+    board = hub.boards["kitchen"]
+    busy, done = threading.Event(), threading.Event()
+    hub.hub._loop.call_soon_threadsafe(lambda: (busy.set(), done.wait(PATIENCE_S)))
+    assert busy.wait(PATIENCE_S)
+    delivered = []
+
+    def deliver():
+        for number in range(200):
+            board._tell(board, session.PipeBatch(1, number, 1000, bytes(1000)))
+            delivered.append(number)
+
+    board_thread = threading.Thread(target=deliver)
+    board_thread.start()
+    wait_until(lambda: len(delivered) >= 7)
+    assert len(delivered) < 20
+    done.set()
+    board_thread.join(PATIENCE_S)
+    assert len(delivered) == 200
+
+
+def test_replies_are_json_lines(hub):
+    """The protocol as another language sees it, without the client library."""
+    here = advert.read()
+    sock = client._handshake(here.host, here.port, here.token, {"role": "client"})
+    with sock, sock.makefile("rwb") as lines:
+        lines.write(b'{"type":"pipes_request","id":7,"content":{}}\n')
+        lines.flush()
+        assert json.loads(lines.readline()) == {"type": "pipes_reply", "parent": 7, "content": {"status": "ok", "pipes": []}}

@@ -1,0 +1,553 @@
+import asyncio
+import inspect
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from fakelistener import FakeListener
+
+from ukernel import pipes
+from ukernel.errors import (
+    HubUnreachableError,
+    PipeClosedError,
+    PipeDataLostWarning,
+    PipeDecodeWarning,
+    PipeEndedEarlyWarning,
+    PipeEndedError,
+)
+from ukernel.pipes import collect, subscribe
+
+
+@pytest.fixture
+def listener(tmp_path, monkeypatch):
+    path = tmp_path / "state.json"
+    monkeypatch.setenv("UCORE_STATE_PATH", str(path))
+    monkeypatch.delenv("UCORE_PIPE_PORT", raising=False)
+    fake = FakeListener(path)
+    yield fake
+    fake.close()
+
+
+@pytest.fixture
+def no_numpy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numpy", None)
+
+
+def serve(listener, *values, end="closed"):
+    """Let every reader have these floats, then the end."""
+
+    def script(feed):
+        feed.opened()
+        feed.floats(*values)
+        if end:
+            feed.end(end)
+
+    listener.script = script
+
+
+# The published face
+
+
+def test_the_signatures_are_those_of_the_page():
+    def shape(function):
+        return {
+            name: (parameter.kind, parameter.default)
+            for name, parameter in inspect.signature(function).parameters.items()
+        }
+
+    position, keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    assert shape(collect) == {
+        "name": (position, inspect.Parameter.empty),
+        "n": (keyword, None),
+        "seconds": (keyword, None),
+        "decoder": (keyword, None),
+        "allow_empty": (keyword, False),
+    }
+    assert shape(pipes.live_plot) == {
+        "name": (position, inspect.Parameter.empty),
+        "decoder": (keyword, None),
+        "window": (keyword, 200),
+        "ylim": (keyword, (-1.5, 1.5)),
+        "title": (keyword, None),
+        "interval": (keyword, 40),
+        "duration": (keyword, None),
+    }
+    assert shape(pipes.stop_live) == {"name": (position, None)}
+
+
+def test_importing_needs_neither_numpy_nor_matplotlib():
+    code = (
+        "import sys, ukernel.pipes\n"
+        "print([m for m in ('numpy', 'matplotlib', 'asyncio', 'zmq') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# subscribe
+
+
+def test_one_write_is_one_chunk_and_the_iteration_ends_with_the_producer(listener):
+    with subscribe("adc") as pipe:
+        feed = listener.feed()
+        feed.opened()
+        feed.frame(b"one", b"", b"x" * 65535)
+        feed.batch(b"four", b"five")
+        feed.end("closed")
+        assert list(pipe) == [b"one", b"", b"x" * 65535, b"four", b"five"]
+        assert (pipe.end_reason, pipe.lost, pipe.frames) == ("closed", 0, 5)
+
+
+def test_a_subscription_asks_for_batches_of_its_pipe(listener):
+    with subscribe("Ünit/1") as pipe:
+        request = listener.feed().request
+        assert (request["pipe"], request["board"], request["options"]) == ("Ünit/1", None, ["batches"])
+        assert pipe.name == "Ünit/1"
+    with subscribe("adc", replay=True, board="b"):
+        request = listener.feed().request
+        assert (request["board"], request["options"]) == ("b", ["batches", "replay"])
+
+
+def test_a_pipe_knows_its_state(listener):
+    with subscribe("adc") as pipe:
+        feed = listener.feed()
+        assert pipe.end_reason is None
+        assert repr(pipe) == "<Pipe 'adc': not open yet, 0 frames, 0 lost>"
+        feed.opened()
+        feed.floats(1, 2)
+        next(pipe)
+        assert pipe.end_reason is None
+        assert pipe.opening["board"] == "fake"
+        assert repr(pipe) == "<Pipe 'adc': open, 1 frames, 0 lost>"
+    assert pipe.end_reason == "left"
+    assert list(pipe) == []
+
+
+def test_the_end_reason_waits_for_the_last_frame(listener):
+    serve(listener, 1, 2)
+    with subscribe("adc") as pipe:
+        next(pipe)
+        assert pipe.end_reason is None
+        next(pipe)
+        assert list(pipe) == []
+        assert pipe.end_reason == "closed"
+
+
+@pytest.mark.parametrize("name", ["", "x" * 65, "é" * 33, "a\nb", "\x7f"])
+def test_a_bad_name_is_refused(name):
+    for ask in (subscribe, lambda name: collect(name, n=1), pipes.live_plot):
+        with pytest.raises(ValueError, match="pipe name"):
+            ask(name)
+
+
+def test_a_break_leaves_the_rest_for_nobody(listener):
+    listener.script = lambda feed: [feed.floats(i) for i in range(100_000)]
+    with subscribe("adc") as pipe:
+        for i, _chunk in enumerate(pipe):
+            if i >= 50:
+                break
+    assert pipe.frames == 51
+    assert next(pipe, None) is None
+
+
+def test_closing_from_another_thread_ends_a_waiting_iteration(listener):
+    with subscribe("adc") as pipe:
+        listener.feed()
+        threading.Timer(0.1, pipe.close).start()
+        assert list(pipe) == []
+        assert pipe.end_reason == "left"
+
+
+def test_a_timeout_ends_a_wait(listener):
+    with subscribe("adc", timeout=0.05) as pipe:
+        feed = listener.feed()
+        with pytest.raises(TimeoutError, match="the board has not opened"):
+            next(pipe)
+        feed.opened()
+        feed.floats(1)
+        assert next(pipe)
+        with pytest.raises(TimeoutError, match=r"'adc'.*0.05 s\."):
+            next(pipe)
+
+
+def test_read_returns_chunk_after_chunk(listener):
+    with subscribe("adc") as pipe:
+        feed = listener.feed()
+        feed.frame(b"a", b"b")
+        assert pipe.read() == b"a"
+        assert pipe.read(timeout=1) == b"b"
+        with pytest.raises(TimeoutError):
+            pipe.read(timeout=0.05)
+        with pytest.raises(TimeoutError):
+            pipe.read(timeout=0)
+        feed.end("closed")
+        with pytest.raises(PipeEndedError, match="the producer closed it"):
+            pipe.read()
+    with pytest.raises(PipeEndedError):
+        pipe.read()
+    with subscribe("adc") as pipe:
+        pass
+    with pytest.raises(PipeClosedError):
+        pipe.read()
+
+
+def test_read_array_goes_on_where_it_stopped(listener):
+    with subscribe("adc") as pipe:
+        feed = listener.feed()
+        feed.floats(*range(10))
+        assert pipe.read_array(3).tolist() == [0, 1, 2]
+        assert struct.unpack("<f", next(pipe)) == (3,)
+        assert pipe.read_array(2, lambda b: 2 * struct.unpack("<f", b)[0]).tolist() == [8, 10]
+        assert pipe.read_array(9, timeout=0.05).tolist() == [6, 7, 8, 9]
+        with pytest.raises(TimeoutError):
+            pipe.read_array(9, timeout=0.05)
+        feed.floats(10)
+        feed.end("closed")
+        with pytest.warns(PipeEndedEarlyWarning, match="1 of 9"):
+            assert pipe.read_array(9).tolist() == [10]
+        with pytest.raises(PipeEndedError):
+            pipe.read_array(9)
+        with pytest.raises(ValueError, match="n must be"):
+            pipe.read_array(0)
+
+
+def test_the_same_pipe_can_be_iterated_asynchronously(listener):
+    serve(listener, 1, 2, 3)
+
+    async def values():
+        async with subscribe("adc") as pipe:
+            return [struct.unpack("<f", chunk)[0] async for chunk in pipe]
+
+    assert asyncio.run(values()) == [1, 2, 3]
+
+
+def test_asynchronous_iteration_leaves_the_loop_free_and_knows_timeouts(listener):
+    async def first():
+        async with subscribe("adc", timeout=0.2) as pipe:
+            ticks = 0
+
+            async def tick():
+                nonlocal ticks
+                while True:
+                    ticks += 1
+                    await asyncio.sleep(0.01)
+
+            ticking = asyncio.ensure_future(tick())
+            with pytest.raises(TimeoutError):
+                await anext(pipe)
+            ticking.cancel()
+            return ticks
+
+    assert asyncio.run(first()) > 1
+
+
+# Truth
+
+
+def test_lost_frames_are_counted_by_cause_and_told(listener):
+    with pytest.warns(PipeDataLostWarning) as told, subscribe("adc") as pipe:
+        feed = listener.feed()
+        feed.opened()
+        feed.frame(b"a")
+        feed.notice(lost=5, cause="board")
+        feed.frame(b"b")
+        feed.notice(lost=1200, cause="reader")
+        feed.notice(lost=34, cause="reader")
+        feed.end("closed")
+        assert list(pipe) == [b"a", b"b"]
+        assert pipe.lost == 1239
+        assert pipe.losses == {"board": 5, "reader": 1234}
+    sentences = [str(warning.message) for warning in told]
+    assert len(sentences) == 2
+    assert "5 frames are missing" in sentences[0]
+    assert "1,239 frames are missing" in sentences[1]
+    assert "1,234: this reader was too slow" in sentences[1]
+    assert {warning.filename for warning in told} == {__file__}
+
+
+def test_what_nobody_read_before_the_subscription_is_not_lost_to_it(listener):
+    with subscribe("adc") as pipe:
+        feed = listener.feed()
+        feed.opened()
+        feed.notice(lost=99, cause="no_listener")
+        feed.frame(b"a")
+        feed.end("closed")
+        assert list(pipe) == [b"a"]
+        assert pipe.lost == 0
+
+
+@pytest.mark.parametrize("reason", ["board restarted", "board gone", "hub stopped", "too slow"])
+def test_a_bad_end_is_told(listener, reason):
+    serve(listener, 1, end=reason)
+    with subscribe("adc") as pipe, pytest.warns(PipeEndedEarlyWarning, match="not by its producer"):
+        assert len(list(pipe)) == 1
+    assert pipe.end_reason == reason
+    with subscribe("adc", strict=True) as pipe:
+        next(pipe)
+        with pytest.raises(PipeEndedError, match="'adc' ended"):
+            next(pipe)
+
+
+def test_a_connection_that_breaks_is_not_taken_for_an_end(listener):
+    with subscribe("adc", strict=True) as pipe:
+        feed = listener.feed()
+        feed.raw(struct.pack("<I", 10) + b"half")
+        feed.hang_up()
+        with pytest.raises(PipeEndedError, match="connection"):
+            next(pipe)
+        assert pipe.end_reason == "connection lost"
+
+
+def test_a_warning_comes_again_when_a_cell_runs_again(listener):
+    serve(listener, 1)
+    code = (
+        "from ukernel.pipes import collect\n"
+        "cell = compile('collect(\"adc\", n=2)', '<cell>', 'exec')\n"
+        "exec(cell), exec(cell)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.count("PipeEndedEarlyWarning") == 2
+
+
+# collect
+
+
+def test_n_samples(listener):
+    serve(listener, *range(300), end=None)
+    samples = collect("adc", n=200)
+    assert samples.dtype == np.float64
+    assert samples.tolist() == list(range(200))
+
+
+def test_seconds_are_waited_out_when_nothing_comes(listener):
+    started = time.monotonic()
+    assert collect("adc", seconds=1, allow_empty=True).shape == (0,)
+    assert time.monotonic() - started >= 1
+
+
+@pytest.mark.parametrize(
+    "decoder", [None, lambda b: time.sleep(0.001) or 1.0], ids=["default", "slow decoder"]
+)
+def test_seconds_end_a_flood(listener, decoder):
+    stream = struct.pack("<If", 4, 1.5) * 100_000
+
+    def script(feed):
+        while True:
+            feed.raw(stream)
+
+    listener.script = script
+    started = time.monotonic()
+    samples = collect("adc", seconds=0.5, decoder=decoder)
+    assert time.monotonic() - started >= 0.5
+    assert len(samples) > 100
+
+
+def test_whichever_comes_first(listener):
+    serve(listener, *range(10), end=None)
+    assert len(collect("adc", n=10, seconds=60)) == 10
+    assert len(collect("adc", n=11, seconds=0.1)) == 10
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{}]
+    + [{"n": n} for n in (0, -1, True, 1.5, 10.0, "10", np.nan)]
+    + [{"seconds": s} for s in (0, -1, True, float("nan"), float("inf"), "1", 1j)]
+    + [{"n": 1, "decoder": d} for d in (5, "", "<Q5", "<4s", "<f4", "<4x", b"<f")],
+    ids=str,
+)
+def test_bad_arguments_are_refused_before_anything_happens(arguments):
+    with pytest.raises(ValueError, match=r".{20}"):
+        collect("adc", **arguments)
+
+
+def test_numpy_numbers_are_numbers(listener):
+    serve(listener, 1, 2, end=None)
+    assert len(collect("adc", n=np.int32(2), seconds=np.float32(5))) == 2
+
+
+def test_an_early_end_returns_what_came_with_a_warning(listener):
+    serve(listener, 1, 2, 3)
+    with pytest.warns(PipeEndedEarlyWarning, match="3 of 10 samples: the producer closed it") as told:
+        assert collect("adc", n=10).tolist() == [1, 2, 3]
+    assert told[0].filename == __file__
+    with pytest.warns(PipeEndedEarlyWarning, match=r"3 samples and 0\.\d of 60 s"):
+        assert len(collect("adc", seconds=60)) == 3
+
+
+def test_an_end_after_the_last_sample_is_not_early(listener):
+    serve(listener, 1, 2, 3)
+    assert len(collect("adc", n=3)) == 3
+
+
+def test_lost_frames_are_told(listener):
+    def script(feed):
+        feed.floats(1)
+        feed.notice(lost=7, cause="reader")
+        feed.floats(2)
+
+    listener.script = script
+    with pytest.warns(PipeDataLostWarning, match="7 frames"):
+        assert collect("adc", n=2).tolist() == [1, 2]
+
+
+def test_without_numpy_there_is_a_list(listener, no_numpy):
+    serve(listener, 1, 2, 3, end=None)
+    assert collect("adc", n=2) == [1, 2]
+    assert collect("adc", n=2, decoder="<hh") == [(0, 16256), (0, 16384)]
+    assert collect("adc", n=2, decoder=len) == [4, 4]
+
+
+def test_a_format_gives_columns(listener):
+    def script(feed):
+        feed.batch(*(struct.pack("<hBx", i, 2 * i) for i in range(5)))
+
+    listener.script = script
+    samples = collect("imu", n=4, decoder="<hBx")
+    assert samples.dtype == np.float64
+    assert samples.tolist() == [[0, 0], [1, 2], [2, 4], [3, 6]]
+
+
+@pytest.mark.parametrize("format", ["<f", ">d", "!hhh", "<fxxI", "@bq", "=?e", "<2i3B", "b 2h", "q"])
+def test_a_format_means_what_struct_says(listener, format):
+    packer = struct.Struct(format)
+    count = len(packer.unpack(bytes(packer.size)))
+    rows = [tuple(range(i, i + count)) for i in range(1, 4)]
+    listener.script = lambda feed: feed.frame(*(packer.pack(*row) for row in rows))
+    expected = [[float(v) for v in packer.unpack(packer.pack(*row))] for row in rows]
+    assert collect("x", n=3, decoder=format).reshape(3, -1).tolist() == expected
+
+
+def test_a_callable_sees_each_frame(listener):
+    listener.script = lambda feed: feed.frame(b"a", b"bcd", b"", b"efghi")
+    assert collect("x", n=4, decoder=len).tolist() == [1, 3, 0, 5]
+    samples = collect("x", n=2, decoder=lambda b: (len(b), 0.5))
+    assert samples.tolist() == [[1, 0.5], [3, 0.5]]
+
+
+def test_a_bad_frame_costs_that_frame(listener):
+    def script(feed):
+        feed.floats(1)
+        feed.frame(b"abc", b"")
+        feed.floats(2, 3)
+
+    listener.script = script
+    expected = "2 of 5 frames could not be decoded and were left out; the first: a frame of 3 bytes"
+    with pytest.warns(PipeDecodeWarning, match=expected) as told:
+        assert collect("adc", n=3).tolist() == [1, 2, 3]
+    assert len(told) == 1
+    with pytest.warns(PipeDecodeWarning, match=r"2 of 5 frames.*error: unpack requires a buffer of 4 bytes"):
+        assert collect("adc", n=3, decoder=lambda b: struct.unpack("<f", b)[0]).tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("wrong", [None, "x", [1.0, 2.0], {}, [[1], [1, 2]]], ids=repr)
+def test_what_is_no_number_costs_that_frame(listener, wrong):
+    listener.script = lambda feed: feed.frame(b"1", b"?", b"2")
+    with pytest.warns(PipeDecodeWarning, match="1 of 3 frames"):
+        assert collect("x", n=2, decoder=lambda b: wrong if b == b"?" else float(b)).tolist() == [1, 2]
+
+
+def test_nan_is_a_number(listener):
+    serve(listener, 1, float("nan"), float("inf"), end=None)
+    samples = collect("adc", n=3, decoder=lambda b: struct.unpack("<f", b)[0])
+    assert np.isnan(samples[1])
+    assert np.isinf(samples[2])
+
+
+# No samples
+
+
+def why_nothing(**arguments):
+    with pytest.raises(TimeoutError) as raised:
+        collect("adc", **arguments)
+    return str(raised.value)
+
+
+def test_no_samples_because_the_pipe_is_not_open(listener):
+    assert "the board has not opened it." in why_nothing(seconds=0.05)
+
+
+def test_no_samples_and_other_pipes_are_open(listener):
+    fake = {"board": "fake", "frames": 0, "readers": 0}
+    listener.pipes = [{**fake, "name": "imu", "open": True}, {**fake, "name": "old", "open": False}]
+    assert "(open now: 'imu')" in why_nothing(seconds=0.05)
+    listener.pipes.append({**fake, "name": "adc0", "open": True})
+    assert "'adc0' is open: did you mean that" in why_nothing(seconds=0.05)
+
+
+def test_no_samples_because_nothing_was_written(listener):
+    listener.script = lambda feed: feed.opened()
+    assert "it is open, but nothing was written to it" in why_nothing(seconds=0.05)
+
+
+def test_no_samples_because_the_producer_closed(listener):
+    serve(listener)
+    assert "ended before anything was written to it: the producer closed it" in why_nothing(n=5)
+
+
+def test_no_samples_because_the_board_is_gone(listener):
+    serve(listener, end="board gone")
+    assert "the board is gone" in why_nothing(seconds=5)
+
+
+def test_no_samples_because_none_could_be_decoded(listener):
+    listener.script = lambda feed: feed.frame(b"abc")
+    assert "1 of 1 frames could not be decoded" in why_nothing(seconds=0.1)
+
+
+def test_no_samples_can_be_allowed(listener):
+    assert collect("adc", seconds=0.05, allow_empty=True).shape == (0,)
+    assert collect("adc", seconds=0.05, allow_empty=True, decoder="<fff").shape == (0, 3)
+
+
+def test_waiting_long_without_a_deadline_prints_one_hint(listener, monkeypatch, capsys):
+    monkeypatch.setattr(pipes, "HINT_AFTER_S", 0.1)
+
+    def script(feed):
+        time.sleep(0.3)
+        feed.floats(1, 2)
+
+    listener.script = script
+    assert len(collect("adc", n=2)) == 2
+    hint = capsys.readouterr().err
+    assert hint.count("\n") == 1
+    assert "collect('adc'): still waiting for 2 samples; no pipe of that name is open yet" in hint
+    assert len(collect("adc", n=2, seconds=5)) == 2
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to oneself")
+def test_an_interrupt_ends_the_wait_and_the_subscription(listener):
+    threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        collect("adc", n=1)
+    assert listener.feed().connection.recv(1) == b""
+
+
+def test_no_hub_is_said(monkeypatch, tmp_path):
+    monkeypatch.setenv("UCORE_STATE_PATH", str(tmp_path / "none.json"))
+    monkeypatch.setenv("UCORE_PIPE_PORT", "1")
+    monkeypatch.setenv("UCORE_PIPE_TOKEN", "0" * 64)
+    with pytest.raises(HubUnreachableError, match="port 1 "):
+        collect("adc", n=1)
+    assert pipes.pipes() == []
+
+
+def test_the_port_and_the_token_can_come_from_the_environment(listener, monkeypatch, tmp_path):
+    monkeypatch.setenv("UCORE_STATE_PATH", str(tmp_path / "none.json"))
+    monkeypatch.setenv("UCORE_PIPE_PORT", str(listener.port))
+    monkeypatch.setenv("UCORE_PIPE_TOKEN", listener.token)
+    serve(listener, 1, end=None)
+    assert len(collect("adc", n=1)) == 1
+
+
+def test_open_pipes_are_listed(listener):
+    listener.pipes = [{"name": "adc", "board": "fake", "frames": 7, "readers": 2, "open": True}]
+    (state,) = pipes.pipes()
+    assert (state.name, state.board, state.frames, state.readers, state.open) == ("adc", "fake", 7, 2, True)

@@ -1,0 +1,119 @@
+import json
+import random
+import struct
+
+import pytest
+from fakelistener import batch, notice
+
+from ukernel.errors import HubError
+from ukernel.reader import FrameReader, Frames
+
+
+def plain(*chunks):
+    return b"".join(struct.pack("<I", len(chunk)) + chunk for chunk in chunks)
+
+
+def unfold(events):
+    """Chunks and notices, one by one."""
+    for event in events:
+        if isinstance(event, Frames):
+            while event.count:
+                yield event.pop()
+        else:
+            yield event
+
+
+def read(stream, sizes=None):
+    reader = FrameReader()
+    if sizes is None:
+        return list(unfold(reader.receive_data(stream)))
+    out, position = [], 0
+    while position < len(stream):
+        size = sizes()
+        out += unfold(reader.receive_data(stream[position : position + size]))
+        position += size
+    return out
+
+
+def test_plain_frames_come_out_as_they_went_in():
+    chunks = [b"one", b"", b"four", b"five", b"x" * 65535, b"", b""]
+    assert read(plain(*chunks)) == chunks
+
+
+def test_frames_of_one_size_come_as_one_block():
+    (block,) = FrameReader().receive_data(plain(*(struct.pack("<f", i) for i in range(1000))))
+    assert (block.count, block.size) == (1000, 4)
+    assert block.take(10**9).tobytes() == struct.pack("<1000f", *range(1000))
+
+
+def test_equal_batches_come_as_one_block():
+    chunks = [struct.pack("<f", i) for i in range(280)]
+    stream = b"".join(batch(*chunks[i : i + 28], number=i) for i in range(0, 280, 28))
+    (block,) = FrameReader().receive_data(stream)
+    assert (block.count, block.size) == (280, 4)
+    assert list(unfold([block])) == chunks
+
+
+def test_a_batch_of_another_item_size_but_the_same_length_is_another_block():
+    stream = batch(b"abcd", b"efgh") + batch(b"ab", b"cd", b"ef", b"gh")
+    assert read(stream) == [b"abcd", b"efgh", b"ab", b"cd", b"ef", b"gh"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_stream_in_any_pieces_is_understood(seed):
+    rng = random.Random(seed)
+    expected, stream = [], b""
+    for _ in range(rng.randrange(1, 60)):
+        kind = rng.randrange(4)
+        size = rng.choice([0, 1, 4, 4, 4, 12, 40, 200])
+        chunks = [rng.randbytes(size) for _ in range(rng.choice([1, 2, 3, 28, 28, 300]))]
+        if kind == 0:
+            content = {"lost": rng.randrange(1000), "cause": "reader"}
+            stream += notice(**content)
+            expected.append(content)
+        elif kind == 1 and size:
+            for _ in range(rng.randrange(1, 9)):
+                stream += batch(*chunks, number=rng.randrange(2**32))
+                expected += chunks
+        elif kind == 2:
+            stream += struct.pack("<I", 0xFF00_0003) + b"???"  # a kind of tomorrow
+        else:
+            stream += plain(*chunks)
+            expected += chunks
+    assert read(stream) == expected
+    assert read(stream, lambda: rng.choice([1, 2, 3, 5, 50, 1000, 65536])) == expected
+
+
+def test_a_large_batch_may_come_byte_by_byte():
+    stream = batch(b"x" * 40_000, b"y" * 40_000)
+    reader = FrameReader()
+    for at in range(20):
+        assert not reader.receive_data(stream[at : at + 1])
+    assert list(unfold(reader.receive_data(stream[20:]))) == [b"x" * 40_000, b"y" * 40_000]
+
+
+def test_frames_can_be_taken_one_by_one_and_many_at_once():
+    (block,) = FrameReader().receive_data(plain(b"ab", b"cd", b"ef", b"gh"))
+    assert block.pop() == b"ab"
+    assert block.take(2).tobytes() == b"cdef"
+    assert block.count == 1
+    assert block.take(5).tobytes() == b"gh"
+    assert not block.count
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        struct.pack("<I", 65536),
+        struct.pack("<I", 0x7FFF_FFFF),
+        struct.pack("<I", 0x8200_0000 | 6) + struct.pack("<HI", 4, 0),
+        struct.pack("<I", 0x8200_0000 | 9) + struct.pack("<HI", 2, 0) + b"abc",
+        struct.pack("<I", 0x8200_0000 | 9) + struct.pack("<HI", 0, 0) + b"abc",
+        struct.pack("<I", 0x8100_0000 | 3) + b"{a}",
+        struct.pack("<I", 0x8100_0000 | 2) + json.dumps([]).encode(),
+    ],
+    ids=["too long", "no notice", "empty batch", "broken batch", "items of no size", "no JSON", "no object"],
+)
+def test_nonsense_is_an_error_not_a_hang(stream):
+    with pytest.raises(HubError):
+        FrameReader().receive_data(stream + bytes(100))
