@@ -13,7 +13,7 @@ sys.path.append(str(pathlib.Path(__file__).parents[1] / "tests"))
 
 from emulator import BoardUart, Faults, LineEmulator  # noqa: E402, F401
 from ucore import wire  # noqa: E402
-from ukernel import session  # noqa: E402
+from ukernel import firmware, session  # noqa: E402
 from ukernel.board import Board  # noqa: E402
 from ukernel.virtualboard import VirtualBoard  # noqa: E402
 
@@ -35,6 +35,8 @@ class Rig(contextlib.ExitStack):
 
     def __init__(self, *, uart: bool = False, line: str | None = None, python: str = "micropython", hello: dict | None = None, **line_options):
         super().__init__()
+        if python == "micropython":
+            firmware.build()  # at once where it is built
         self.events: queue.Queue = queue.Queue()
         self.parent = 0
         board_options = {}

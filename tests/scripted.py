@@ -47,6 +47,7 @@ class ScriptedBoard:
         if "missing" in self.port:
             return self.tell(session.Refused(BoardNotFoundError(f"There is no port {self.port}.")))
         self.ready()
+        return None
 
     def ready(self, resumed=False, restarted=False, cell_parent=0):
         self.state = "ready"

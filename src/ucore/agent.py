@@ -1,6 +1,7 @@
 """Serves the host over the board's own stdin and stdout, until somebody wants the REPL back."""
 
 import json
+import sys
 
 import ucore
 from ucore import pipes, wire
@@ -11,29 +12,41 @@ from ucore.runner import Runner
 
 IDLE_MS = 1000
 
+_runner = None  # it stays when the REPL is given back: variables, pipes and threads go on with the next `serve`
+
 
 def serve():
-    """Serve until Ctrl-C or Ctrl-A after a carriage return asks for the REPL, or the input ends."""
-    link = Link()
-    output = Output(link)
-    pipes.start(link)
-    ucore.open_pipe = pipes.open_pipe
-    ucore.close_pipe = pipes.close_pipe
-    ucore.is_pipe_open = pipes.is_pipe_open
-    ucore.Pipe = pipes.Pipe
+    """Serve until a carriage return asks for the REPL (a terminal, mpremote), or the input ends."""
+    global _runner
+    if _runner is None:
+        link = Link()
+        output = Output(link)
+        pipes.start(link)
+        ucore.open_pipe = pipes.open_pipe
+        ucore.close_pipe = pipes.close_pipe
+        ucore.is_pipe_open = pipes.is_pipe_open
+        ucore.Pipe = pipes.Pipe
 
-    def flush(now):
-        output.flush_due(now)
-        pipes.flush_due(now)
+        def flush(now):
+            output.flush_due(now)
+            pipes.flush_due(now)
 
-    link.flush = flush
-    runner = Runner(link, output)
+        link.flush = flush
+        _runner = Runner(link, output)
+    runner = _runner
+    link = runner.link
+    runner.install()
     allow_interrupt(False)
+    link.arrive()
     while not link.leave:
         try:
             _step(link, runner)
         except KeyboardInterrupt:
             pass  # it came when its cell had ended, or it struck a step that is taken again
+        except (MemoryError, ValueError) as error:  # a request that is too much is dropped, the agent goes on
+            link.take()
+            sys.print_exception(error)
+    runner.remove()
     allow_interrupt(True)
     if link.reset:
         soft_reset()
@@ -50,14 +63,14 @@ def _step(link, runner):
         return
     type, parent, content = link.inbox[0]
     if type == wire.EXECUTE_REQUEST:
-        runner.begin(parent, content)
-        link.inbox.pop(0)
+        with link.rx:  # in a straight line: an interrupt finds it waiting, or begun
+            runner.begin(parent, content)
+            link.inbox.pop(0)
         return
     if type == wire.COMPLETE_REQUEST:
-        reply = json.dumps(runner.complete(content.decode()))
-        link.send(wire.COMPLETE_REPLY, parent, reply.encode())
+        link.send(wire.COMPLETE_REPLY, parent, json.dumps(runner.complete(content.decode())).encode())
     elif type == wire.INSPECT_REQUEST:
         link.send(wire.INSPECT_REPLY, parent, json.dumps(runner.inspect(content.decode())).encode())
     elif type == wire.SHUTDOWN_REQUEST:
         link.leave = link.reset = True
-    link.inbox.pop(0)
+    link.take()

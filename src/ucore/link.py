@@ -51,7 +51,6 @@ class Link:
         self._parts = None
         self._facts = facts()
         self._begin({})
-        self._answer(0, False)  # an agent has started: a host that knew another one asks again at once
 
     def _begin(self, hello):
         """A host session starts afresh; called with both locks held (or before there are two threads)."""
@@ -175,7 +174,7 @@ class Link:
     def _send_frame(self, kind, data, meta, session):
         while True:
             with self.tx:
-                if session != self.session:
+                if session != self.session or self.leave:
                     return False
                 if self.room(len(data)):
                     self.commit(bytearray((kind, 0)) + data, meta)
@@ -184,6 +183,20 @@ class Link:
 
     # In
 
+    def arrive(self):
+        """The agent serves, for the first time or again: a host that knew another one asks at once."""
+        self.leave = False
+        with self.tx:
+            self._answer(0, False)
+
+    def take(self, type=None):
+        """Take the first message, or the first of a type, out of the inbox; None where there is none."""
+        with self.rx:
+            for message in self.inbox:
+                if type is None or message[0] == type:
+                    self.inbox.remove(message)
+                    return message
+
     def wait(self, ms):
         """Wait until the host has sent something, at most ``ms``; for the main thread."""
         self._idle.poll(ms)
@@ -191,12 +204,16 @@ class Link:
     def pump(self, wait_ms=0):
         """Take in what has arrived, send what is due; then give others a moment, ``wait_ms`` long."""
         with self.rx:
-            while self._poll.poll(0):
-                line = self.reader.readline(wire.MAX_LINE)
-                if not line:
-                    self.leave = True  # end of input: nobody will ever come
-                    break
-                self._line(line)
+            while not self.leave and self._poll.poll(0):
+                first = self.reader.read(1)
+                if first == b"\r" or not first:
+                    # No line of ours holds a carriage return: mpremote or a person at a terminal wants the REPL, and what follows
+                    # is for it. Or the input has ended, and nobody will ever come.
+                    with self.tx:
+                        self.leave = True
+                        self.nonce = 0
+                elif first > b"\n":
+                    self._line(first + self.reader.readline(wire.MAX_LINE))
         self._polled = now = ticks_ms()
         with self.tx:
             self._timers(now)
@@ -243,10 +260,8 @@ class Link:
         self._write(kept[0], now)
 
     def _line(self, line):
-        if line[-2:] == b"\x03\n" or b"\x03" in line or b"\r" in line or b"\x01" in line:
-            if self._tool(line):
-                return
-            line = line.replace(b"\x03", b"")
+        if b"\x03" in line:
+            line = line.replace(b"\x03", b"")  # an interrupt that came between two cells
         if len(line) < 2:
             return
         body = wire.unescape(line[:-1])
@@ -267,12 +282,6 @@ class Link:
             self._ack()
         else:
             self._numbered(kind, body)
-
-    def _tool(self, line):
-        """Ctrl-C or Ctrl-A after a carriage return is mpremote or a person at a terminal: give the REPL back."""
-        if b"\r\x03" in line or b"\r\x01" in line:
-            self.leave = True
-        return self.leave
 
     def _numbered(self, kind, body):
         expected = self._expected

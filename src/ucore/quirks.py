@@ -2,13 +2,36 @@
 
 import os
 import sys
-import time
 
+CPYTHON = sys.implementation.name == "cpython"
 UNIX = sys.platform in ("linux", "darwin", "win32")
 ESP32 = sys.platform == "esp32"
 # Bytes the input takes while nobody reads: an ESP32's UART has 259, USB holds the rest back, a pseudo-terminal has 4095.
-RING = {"rp2": 400, "linux": 1000, "darwin": 1000}.get(sys.platform, 200)
-CPYTHON = sys.implementation.name == "cpython"
+RING = 1000 if UNIX else 400 if sys.platform == "rp2" else 200
+
+if CPYTHON:
+    import time
+
+    def sleep_ms(ms):
+        time.sleep(ms / 1000)
+
+    def sleep_us(us):
+        time.sleep(us / 1000000)
+
+    def ticks_ms():
+        return int(time.monotonic() * 1000) & 0x3FFFFFFF
+
+    def ticks_us():
+        return int(time.monotonic() * 1000000) & 0x3FFFFFFF
+
+    def ticks_diff(a, b):
+        return ((a - b + 0x20000000) & 0x3FFFFFFF) - 0x20000000
+
+    def ticks_add(a, b):
+        return (a + b) & 0x3FFFFFFF
+
+else:
+    from time import sleep_ms, sleep_us, ticks_add, ticks_diff, ticks_ms, ticks_us
 
 
 def streams():
@@ -60,21 +83,14 @@ def soft_reset():
 
 def facts():
     """What the hello says about the board."""
-    found = {"platform": sys.platform, "python": sys.implementation.name, "unix": UNIX}
-    found["version"] = ".".join(str(part) for part in sys.implementation.version[:3])
-    found["machine"] = getattr(sys.implementation, "_machine", sys.platform)
+    python = sys.implementation
+    found = {"platform": sys.platform, "python": python.name, "unix": UNIX}
+    found["version"] = "%d.%d.%d" % tuple(python.version[:3])
+    found["machine"] = getattr(python, "_machine", sys.platform)
     try:
-        from machine import unique_id
+        import machine
 
-        found["id"] = "".join("%02x" % byte for byte in unique_id())
+        found["id"] = "".join(["%02x" % byte for byte in machine.unique_id()])
     except (ImportError, AttributeError):
         pass
     return found
-
-
-sleep_ms = getattr(time, "sleep_ms", None) or (lambda ms: time.sleep(ms / 1000))
-sleep_us = getattr(time, "sleep_us", None) or (lambda us: time.sleep(us / 1000000))
-ticks_ms = getattr(time, "ticks_ms", None) or (lambda: int(time.monotonic() * 1000) & 0x3FFFFFFF)
-ticks_us = getattr(time, "ticks_us", None) or (lambda: int(time.monotonic() * 1000000) & 0x3FFFFFFF)
-ticks_diff = getattr(time, "ticks_diff", None) or (lambda a, b: ((a - b + 0x20000000) & 0x3FFFFFFF) - 0x20000000)
-ticks_add = getattr(time, "ticks_add", None) or (lambda a, b: (a + b) & 0x3FFFFFFF)

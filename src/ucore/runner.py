@@ -17,7 +17,7 @@ class Runner:
     """One cell at a time. Progress lives in attributes: an interrupt at any point leaves a step that can be taken again."""
 
     def __init__(self, link, output):
-        self._link = link
+        self.link = link
         self._output = output
         self._main = _thread.get_ident()
         self._parents = {}  # thread -> the cell that started it
@@ -25,22 +25,24 @@ class Runner:
         self._session = 0
         self._error = None
         self._done = False
+        self._was = builtins.print, builtins.input
         self.cell = 0  # parent id of the cell that runs, or ran last
         self.globals = {"__name__": "__main__", "ucore": ucore, "_ucore_show": self._show}
-        self._install()
 
-    def _install(self):
+    def install(self):
+        """Take over print, input and the starting of threads."""
         builtins.print = self._print
         builtins.input = self._input
+        sys.modules["_thread"] = self
 
-        class Threads:
-            pass
+    def remove(self):
+        """Give them back."""
+        builtins.print = self._was[0]
+        builtins.input = self._was[1]
+        sys.modules["_thread"] = _thread
 
-        threads = Threads()
-        for name in dir(_thread):
-            setattr(threads, name, getattr(_thread, name))
-        threads.start_new_thread = self._start_thread
-        sys.modules["_thread"] = threads
+    def __getattr__(self, name):  # as the module _thread: what it has and we do not change
+        return getattr(_thread, name)
 
     def _parent(self):
         thread = _thread.get_ident()
@@ -58,33 +60,31 @@ class Runner:
             builtins._ = value
             self._output.drain()
             content = json.dumps({"data": {"text/plain": repr(value)}, "metadata": {}})
-            self._link.send(wire.EXECUTE_RESULT, self.cell, content.encode(), None, self._session)
+            self.link.send(wire.EXECUTE_RESULT, self.cell, content.encode(), None, self._session)
 
     def _input(self, prompt="", password=False):
-        link = self._link
+        link = self.link
         if _thread.get_ident() != self._main:
             raise RuntimeError("input() works in the cell itself, not in a thread")
         self._output.drain()
         content = json.dumps({"prompt": str(prompt), "password": password}).encode()
         link.send(wire.INPUT_REQUEST, self.cell, content, None, self._session)
-        while self._session == link.session:
-            for message in link.inbox:
-                if message[0] == wire.INPUT_REPLY:
-                    link.inbox.remove(message)
-                    if message[1] == self.cell:
-                        return message[2].decode()
-                    break
+        while self._session == link.session and not link.leave:
+            reply = link.take(wire.INPUT_REPLY)
+            if reply and reply[1] == self.cell:
+                return reply[2].decode()
             link.wait(50)
             link.pump()
         raise EOFError("the host that was asked for input is gone")
 
-    def _start_thread(self, function, args, kwargs={}):
+    def start_new_thread(self, function, args, kwargs={}):
         parent = self._parent()
 
         def run():
             thread = _thread.get_ident()
             pipes.forget(thread)
-            self._parents[thread] = parent
+            with self.link.tx:
+                self._parents[thread] = parent
             try:
                 function(*args, **kwargs)
             except SystemExit:
@@ -92,7 +92,8 @@ class Runner:
             except BaseException as error:
                 self._output.write(parent, "Unhandled exception in a thread of this cell:\n" + trace(error))
             finally:
-                self._parents.pop(thread, None)
+                with self.link.tx:
+                    self._parents.pop(thread, None)
                 pipes.forget(thread)
 
         return _thread.start_new_thread(run, ())
@@ -100,10 +101,10 @@ class Runner:
     def begin(self, parent, source):
         """Take on a cell; `step` runs it. ``source`` is UTF-8."""
         self._source = source
-        self._session = self._link.session
+        self._session = self.link.session
         self._error = None
         self._done = False
-        self.cell = self._link.cell = parent
+        self.cell = self.link.cell = parent
 
     def step(self):
         """Take the cell one step further: run it, then reply."""
@@ -116,7 +117,7 @@ class Runner:
         self._reply()
 
     def _run(self):
-        link = self._link
+        link = self.link
         try:
             link.tick(1)
             source = self._source
@@ -139,11 +140,11 @@ class Runner:
             reply = {"status": "error", "ename": type(error).__name__, "evalue": str(error)}
             reply["traceback"] = trace(error).split("\n")
             content = json.dumps(reply).encode()
-        self._link.send(wire.EXECUTE_REPLY, self.cell, content, None, self._session)
+        self.link.send(wire.EXECUTE_REPLY, self.cell, content, None, self._session)
         # A straight line to the end: an interrupt in it comes too late, or finds the reply to be sent once more.
-        self._link.cell = 0
+        self.link.cell = 0
         self._error = None
-        self._link.tick(-1)
+        self.link.tick(-1)
 
     def complete(self, text):
         """The attributes, or names, that begin as the dotted ``text`` does; never calls anything."""

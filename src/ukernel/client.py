@@ -31,10 +31,15 @@ _started: list = []  # hubs this process started: kept so that they can be reape
 def connect(*, start: bool = True, timeout_s: float = 15.0) -> "HubClient":
     """Connect to this user's hub, starting one if there is none and ``start`` is true.
 
-    Raises HubUnreachableError if none answers within ``timeout_s`` seconds, HubDeniedError if the two cannot prove to each other
-    that they know the token, HubError if a hub of another build is in use by others.
+    Raises HubUnreachableError if none answers within ``timeout_s`` seconds, HubDeniedError if the two cannot prove to each
+    other that they know the token, HubError if a hub of another build is in use by others.
     """
-    return _find(lambda here: HubClient(_handshake(here.host, here.port, here.token, {"role": "client"})), start, timeout_s, any_build=not start)
+    return _find(
+        lambda here: HubClient(_handshake(here.host, here.port, here.token, {"role": "client"})),
+        start,
+        timeout_s,
+        any_build=not start,
+    )
 
 
 def open_reader(name: str, board: "str | None" = None, options=(), *, timeout_s: float = 15.0) -> socket.socket:
@@ -52,14 +57,16 @@ def open_reader(name: str, board: "str | None" = None, options=(), *, timeout_s:
         here = advert.read()
         if here is None:
             raise HubDeniedError(
-                f"UCORE_PIPE_PORT is {port}, but no hub runs on this machine whose token could be used. If the port is forwarded "
-                "from another machine, set UCORE_PIPE_TOKEN to the token in the state file over there."
+                f"UCORE_PIPE_PORT is {port}, but no hub runs on this machine whose token could be used. If the port is "
+                "forwarded from another machine, set UCORE_PIPE_TOKEN to the token in the state file over there."
             )
         token = here.token
     try:
         return _handshake(_LOOPBACK, port, token, request)
     except HubDeniedError as error:
-        raise HubDeniedError(f"{error} UCORE_PIPE_PORT is {port}: is it the right hub's? UCORE_PIPE_TOKEN must be its token.") from None
+        raise HubDeniedError(
+            f"{error} UCORE_PIPE_PORT is {port}: is it the right hub's? UCORE_PIPE_TOKEN must be its token."
+        ) from None
     except OSError as error:
         raise HubUnreachableError(
             f"Nothing answers on port {port} of this machine, where UCORE_PIPE_PORT says that a pipe listener is ({error}). "
@@ -180,7 +187,7 @@ class HubClient:
         self._send_lock = threading.Lock()
         self._last_id = 0
         self._buffer = bytearray()
-        self._messages: "deque[dict]" = deque()
+        self._messages: deque[dict] = deque()
 
     def __enter__(self) -> "HubClient":
         return self
@@ -189,7 +196,7 @@ class HubClient:
         self.close()
 
     def fileno(self) -> int:
-        """Return the socket's descriptor, for a poller. Call `drain` once before waiting on it: messages may be here already."""
+        """Return the socket's descriptor, for a poller. `drain` before waiting on it: messages may be here already."""
         return self._fd
 
     def send(self, type: str, content: dict) -> int:
@@ -283,7 +290,9 @@ class HubClient:
 
 
 def _lost() -> HubUnreachableError:
-    return HubUnreachableError("The connection to the board hub is lost: it stopped, or was killed. Run the cell again to start another one.")
+    return HubUnreachableError(
+        "The connection to the board hub is lost: it stopped, or was killed. Run the cell again to start another one."
+    )
 
 
 def _wait(fd: int, timeout_s: "float | None", writing: bool = False) -> None:

@@ -37,8 +37,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m ukernel.cpythonboard")
     parser.add_argument("--package", type=Path)
     options = parser.parse_args()
-    if options.package:
+    if options.package:  # another `ucore` than the one that this package has imported
         sys.path.insert(1, str(options.package.parent))
+        for name in [name for name in sys.modules if name.split(".")[0] == "ucore"]:
+            del sys.modules[name]
     sys.path.insert(1, str(Path(__file__).parent / "simulated"))
     _extend_modules()
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -43,9 +43,7 @@ def as_decoder(decoder) -> "FormatDecoder | CallableDecoder":
         return FormatDecoder(decoder)
     if callable(decoder):
         return CallableDecoder(decoder)
-    raise ValueError(
-        f"decoder must be a function of bytes, a struct format such as '<fff', or None, not {decoder!r}"
-    )
+    raise ValueError(f"decoder must be a function of bytes, a struct format such as '<fff', or None, not {decoder!r}")
 
 
 def _numpy():
@@ -99,9 +97,7 @@ class FormatDecoder(_Decoder):
         if self._dtype is None:
             offsets, formats = zip(*self._fields, strict=True)
             names = [f"f{index}" for index in range(len(formats))]
-            self._dtype = np.dtype(
-                {"names": names, "formats": formats, "offsets": offsets, "itemsize": self._struct.size}
-            )
+            self._dtype = np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": self._struct.size})
         records = np.frombuffer(data, self._dtype)
         if self.shape == ():
             return records["f0"].astype(np.float64)
@@ -120,9 +116,7 @@ def _fields(format: str) -> list[tuple[int, str]]:
         repeat = int(count) if count else 1
         if code != "x" and repeat:
             if code not in KINDS:
-                raise ValueError(
-                    f"decoder {format!r} does not give numbers: {code!r} stands for bytes; use a function"
-                )
+                raise ValueError(f"decoder {format!r} does not give numbers: {code!r} stands for bytes; use a function")
             size = struct.calcsize(order + code)
             first = struct.calcsize(before + code) - size
             fields += [(first + index * size, f"{numpy_order}{KINDS[code]}{size}") for index in range(repeat)]
@@ -199,7 +193,7 @@ class Samples:
         elif self._table is None:
             self._table = block.copy()  # its own memory, which can grow
         else:
-            # Growing on the way, in small steps: joining blocks at the end would take time after the deadline.
+            # Grown on the way, in small steps: joining blocks at the end would take time after the deadline.
             if count > len(self._table):
                 self._table.resize((count + count // 8 + 1024, *block.shape[1:]), refcheck=False)
             self._table[self.count : count] = block

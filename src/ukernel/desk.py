@@ -1,6 +1,6 @@
 """The hub's desk for one board: its cells in line, its messages sorted to who asked, its pipes to who reads.
 
-A `Board` calls `_deliver` on its own thread; everything else here runs in the hub's event loop.
+Everything here but `Desk.close` runs in the hub's event loop; the `Inbox` brings the events of the board's thread there.
 """
 
 import asyncio
@@ -9,7 +9,6 @@ import json
 import logging
 import random
 import re
-import threading
 import time
 from collections import OrderedDict, deque
 
@@ -17,12 +16,11 @@ from ucore import wire
 
 from . import session
 from .errors import BoardGoneError, BoardRestartedError, NoAnswerError, UsageError
+from .inbox import Inbox
 from .listener import Opening
 
 __all__ = ["Cell", "Desk"]
 
-MAX_INBOX_BYTES = 4 << 20  # events the loop has not seen yet; beyond it the board's thread waits, and the line holds back
-MAX_MERGED_BYTES = 1 << 18  # consecutive batches passed on as one
 MAX_CELLS = 256  # ended cells remembered, because board threads print after their cell has ended
 MAX_QUEUED = 1000  # cells one client may have in line
 ASK_TIMEOUT_S = 5.0  # completion and inspection: a board between two cells answers in milliseconds
@@ -74,93 +72,45 @@ class Desk:
     def __init__(self, port: str, board_factory, hub):
         self.hub = hub
         self.clients: set = set()
-        self.openings: "dict[int, Opening]" = {}
-        self.running: "Cell | None" = None
-        self.queues: "OrderedDict[object, deque[Cell]]" = OrderedDict()  # by client, in turn
+        self.openings: dict[int, Opening] = {}
+        self.running: Cell | None = None
+        self.queues: OrderedDict[object, deque[Cell]] = OrderedDict()  # by client, in turn
         self.state = "connecting"
-        self.unused_timer: "asyncio.TimerHandle | None" = None
+        self._refusal: Exception | None = None
+        self.unused_timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
-        self._cells: "OrderedDict[int, Cell]" = OrderedDict()
-        self._last: "Cell | None" = None
+        self._cells: OrderedDict[int, Cell] = OrderedDict()
+        self._last: Cell | None = None
         self._asked: dict = {}  # parent -> (what takes the answer, timer)
-        self._attaching: "set[asyncio.Future]" = set()
-        self._unconfirmed: "set[int]" = set()  # pipes that a new session has not announced (yet)
+        self._attaching: set[asyncio.Future] = set()
+        self._unconfirmed: set[int] = set()  # pipes that a new session has not announced (yet)
         # Random, so that threads left by another hub's cells are not taken for children of ours.
         self._parent = random.randrange(1, 65536)
-        self._room = threading.Condition()
-        self._inbox: list = []
-        self._held = 0
-        self._closing = False
-        self.board = board_factory(port, self._deliver)
+        self._inbox = Inbox(self._loop, self._receive)
+        self.board = board_factory(port, lambda board, event: self._inbox.put(event))
         self.port = self.board.port
-
-    # --- the board's thread ---------------------------------------------------------------------
-
-    def _deliver(self, board, event) -> None:
-        size = 256 + len(getattr(event, "data", None) or getattr(event, "content", None) or b"")
-        with self._room:
-            while self._held > MAX_INBOX_BYTES and not self._closing:
-                self._room.wait()
-            if self._closing:
-                return
-            first = not self._inbox
-            self._inbox.append(event)
-            self._held += size
-        if first:
-            try:
-                self._loop.call_soon_threadsafe(self._drain)
-            except RuntimeError:
-                pass  # the hub has left
 
     # --- events ---------------------------------------------------------------------------------
 
-    def _drain(self) -> None:
-        with self._room:
-            events, self._inbox = self._inbox, []
-            self._held = 0
-            self._room.notify_all()
-        batch, parts, size = None, [], 0
-        for event in events:
-            if self._unconfirmed and not isinstance(event, (session.Ready, session.PipeOpened, session.Console)):
-                for pipe_id in self._unconfirmed & set(self.openings):
-                    self._ended(pipe_id, "closed")
-                self._unconfirmed = set()
-            if type(event) is session.PipeBatch:
-                # Batches that follow each other travel on as one.
-                if (
-                    batch is not None
-                    and event.id == batch.id
-                    and event.size == batch.size
-                    and event.size
-                    and event.number == (batch.number + size // batch.size) & 0xFFFFFFFF
-                    and size < MAX_MERGED_BYTES
-                ):
-                    parts.append(event.data)
-                    size += len(event.data)
-                    continue
-                self._pass(batch, parts)
-                batch, parts, size = event, [event.data], len(event.data)
-                continue
-            self._pass(batch, parts)
-            batch = None
-            try:
-                self._handle(event)
-            except Exception:
-                _log.exception("%s: could not handle %r", self.name, event)
-        self._pass(batch, parts)
-
-    def _pass(self, batch, parts: "list[bytes]") -> None:
-        if batch is None:
-            return
-        opening = self.openings.get(batch.id)
-        if opening is None:
-            _log.warning("%s: frames for pipe %d, which is not open", self.name, batch.id)
-        else:
-            opening.batch(batch.number, batch.size, parts[0] if len(parts) == 1 else b"".join(parts))
+    def _receive(self, event) -> None:
+        if self._unconfirmed and not isinstance(event, (session.Ready, session.PipeOpened, session.Console)):
+            for pipe_id in self._unconfirmed & set(self.openings):
+                self._ended(pipe_id, "closed")
+            self._unconfirmed = set()
+        try:
+            self._handle(event)
+        except Exception:
+            _log.exception("%s: could not handle %r", self.name, event)
 
     def _handle(self, event) -> None:
         kind = type(event)
-        if kind is session.Message:
+        if kind is session.PipeBatch:
+            opening = self.openings.get(event.id)
+            if opening is None:
+                _log.warning("%s: frames for pipe %d, which is not open", self.name, event.id)
+            else:
+                opening.batch(event.number, event.size, event.data)
+        elif kind is session.Message:
             self._message(event)
         elif kind is session.Console:
             cell = self.running or self._last
@@ -192,7 +142,9 @@ class Desk:
             # Another session with the same program on the board: it announces first which pipes are still open.
             self._unconfirmed = set(self.openings)
             if self.running is not None and self.running.parent != event.cell_parent:
-                self._drop_work(BoardGoneError(f"The connection to the board {self.name} broke, and the cell's answer was lost."))
+                self._drop_work(
+                    BoardGoneError(f"The connection to the board {self.name} broke, and the cell's answer was lost.")
+                )
         if event.cell_parent and (self.running is None or self.running.parent != event.cell_parent):
             # It outlived its session, or its hub: nobody waits for its answer, but the board is not free before it.
             cell = self._cells.get(event.cell_parent) or Cell(None, 0, "", event.cell_parent)
@@ -214,6 +166,7 @@ class Desk:
     def _refused(self, error: Exception) -> None:
         _log.info("%s: refused, %s", self.name, error)
         self.state = "refused"
+        self._refusal = error
         self._drop_work(error)
         self._end_pipes("board gone")
         self._settle_attaching(error)
@@ -319,7 +272,8 @@ class Desk:
     @property
     def is_used(self) -> bool:
         """Whether anybody or anything needs the board: a client, a cell, an open pipe."""
-        return bool(self.clients or self.running or self.queues or (self.openings and self.state == "ready"))
+        has_pipes = bool(self.openings) and self.state == "ready"
+        return bool(self.clients or self._attaching or self.running or self.queues or has_pipes)
 
     async def attached(self) -> None:
         """Return once the board is ready. Raises what keeps it from it."""
@@ -334,6 +288,7 @@ class Desk:
             done, _ = await asyncio.wait([future], timeout=ATTACH_TIMEOUT_S)
         finally:
             self._attaching.discard(future)
+            self.hub.review()
         if not done:
             raise NoAnswerError(
                 f"The board {self.name} on {self.port} did not answer within {ATTACH_TIMEOUT_S:.0f} s. "
@@ -351,9 +306,12 @@ class Desk:
         cell = Cell(client, request, code)
         size = len(code.encode("utf-8", "replace"))
         queue = self.queues.get(client, ())
-        if self.state != "ready":
-            error: "Exception | None" = BoardGoneError(
-                f"The board {self.name} is not there ({self.state}). It is looked for on {self.port}; run the cell again once it is back."
+        if self._refusal is not None:
+            error: Exception | None = self._refusal
+        elif self.state != "ready":
+            error = BoardGoneError(
+                f"The board {self.name} is not there ({self.state}). It is looked for on {self.port}; "
+                "run the cell again once it is back."
             )
         elif size > wire.MAX_MESSAGE - 16:
             error = UsageError(f"The cell has {size:,} bytes; a board takes {wire.MAX_MESSAGE - 16:,} at most. Split it.")
@@ -368,6 +326,7 @@ class Desk:
         self._next()
         if not cell.parent:
             cell.send("status", {"execution_state": "queued", "holder": holder})
+        return None
 
     def holder(self) -> str:
         """Return a label for whose cell the board runs; empty if it runs none."""
@@ -449,6 +408,7 @@ class Desk:
         parent = self._new_parent()
         self._asked[parent] = answer, self._loop.call_later(ASK_TIMEOUT_S, self._answer, parent, None)
         self.board.send(type_, parent, data)
+        return None
 
     def _answer(self, parent: int, content: object) -> None:
         answer, timer = self._asked.pop(parent)
@@ -487,9 +447,7 @@ class Desk:
 
     def close(self) -> None:
         """Close the board. Blocks until its thread has ended: call it outside the event loop."""
-        with self._room:
-            self._closing = True
-            self._room.notify_all()
+        self._inbox.close()
         self.board.close()
 
 
@@ -501,5 +459,5 @@ def failure(error: Exception) -> dict:
 def _description(name: str, found: dict) -> str:
     """Return what the board said about an object, for people."""
     lines = [f"Name:  {name}", f"Type:  {found.get('type')}", f"Value: {found.get('repr')}"]
-    names = [str(word) for word in found.get("names") or () if not str(word).startswith("__")]
+    names = [str(word) for word in found.get("names") or () if not str(word).startswith("_")]
     return "\n".join([*lines, *(["Has:   " + ", ".join(names)] if names else [])])

@@ -22,7 +22,7 @@ __all__ = ["FirmwareError", "build", "find", "version"]
 
 SUITE = "trixie"  # the Debian release whose MicroPython (1.25) the patches fit
 TOOLS = {"apt-get": "apt", "gcc": "gcc", "make": "make", "dpkg-source": "dpkg-dev", "patch": "patch"}
-MAX_PROGRAMS = 4  # kept in the cache: one for each of a few checkouts
+MAX_PROGRAMS = 6  # kept in the cache: a few checkouts, and what tests freeze
 MAX_SOURCES = 2
 STEPS = 6
 
@@ -93,7 +93,11 @@ def _inputs(package: "Path | None") -> "dict[str, bytes]":
     if package is None:
         package = Path(importlib.util.find_spec("ucore").submodule_search_locations[0])
     found = {}
-    for folder, target in ((package, "stage/ucore"), (here / "simulated", "stage"), (firmware / "unix", "variant")):
+    for folder, target in (
+        (package, "stage/ucore"),
+        (here / "simulated", "stage"),
+        (firmware / "unix", "variant"),
+    ):
         for path in sorted(folder.rglob("*")):
             if path.suffix in (".py", ".c", ".h", ".mk", ".patch"):
                 found[f"{target}/{path.relative_to(folder).as_posix()}"] = path.read_bytes()
@@ -124,7 +128,9 @@ def _build(root: Path, inputs: "dict[str, bytes]", program: Path, report: "Calla
         packages = " ".join(TOOLS[tool] for tool in missing)
         raise FirmwareError(f"Building MicroPython needs {', '.join(missing)}: apt-get install {packages}")
     if re.search(r"\s", str(root)):
-        raise FirmwareError(f"make cannot build in a folder with a space in its name, {root}: set UCORE_CACHE_DIR to another one.")
+        raise FirmwareError(
+            f"make cannot build in a folder with a space in its name, {root}: set UCORE_CACHE_DIR to another one."
+        )
     report(f"[1/{STEPS}] MicroPython for the virtual board, in {root}")
     source = root / f"source-{_digest(inputs, 'variant/patches/')}"
     if not (source / "patched").exists():
@@ -144,7 +150,10 @@ def _build(root: Path, inputs: "dict[str, bytes]", program: Path, report: "Calla
     _run([*common, "-C", "ports/unix", *settings_, f"MICROPY_MANIFEST_STAGE_DIR={source}/stage"], source)
 
     report(f"[6/{STEPS}] trying it")
-    _run([f"{source}/build/micropython", "-c", "import ucore, machine, esp32, _thread, select, asyncio"], source / "stage")
+    _run(
+        [f"{source}/build/micropython", "-c", "import ucore, machine, esp32, _thread, select, asyncio"],
+        source / "stage",
+    )
     unfinished = program.parent.with_suffix(".new")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
@@ -171,7 +180,11 @@ def _unpack(root: Path, source: Path, inputs: "dict[str, bytes]", report: "Calla
     for name in sorted(name for name in inputs if name.startswith("variant/patches/")):
         patch = unfinished / Path(name).name
         patch.write_bytes(inputs[name])
-        _run(["patch", "-p1", "--batch", "--forward", "-i", patch], unfinished / "source", f"{Path(name).name} does not fit {packages[-1].stem}")
+        _run(
+            ["patch", "-p1", "--batch", "--forward", "-i", patch],
+            unfinished / "source",
+            f"{Path(name).name} does not fit {packages[-1].stem}",
+        )
     (unfinished / "source/patched").touch()
     shutil.rmtree(source, ignore_errors=True)
     (unfinished / "source").rename(source)
@@ -238,10 +251,22 @@ def _stage(folder: Path, inputs: "dict[str, bytes]", prefix: str, but: str = "\0
 def _run(command: list, folder: Path, trouble: str = "") -> None:
     """Run a step of the build; raise FirmwareError with the end of its output if it fails."""
     # A clean slate: flags meant for other builds must not leak in, and messages are to be English.
-    environment = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "http_proxy", "https_proxy", "no_proxy") if name in os.environ}
+    environment = {
+        name: os.environ[name]
+        for name in ("PATH", "HOME", "TMPDIR", "http_proxy", "https_proxy", "no_proxy")
+        if name in os.environ
+    }
     environment["LC_ALL"] = "C"
     command = [str(part) for part in command]
-    done = subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
     if done.returncode:
         output = (done.stdout + done.stderr).strip()
         log = _root() / "failed.log"

@@ -5,7 +5,6 @@ listener's protocol.
 """
 
 import asyncio
-import json
 import logging
 import os
 import signal
@@ -15,17 +14,16 @@ from collections import deque
 from ucore import wire
 
 from . import advert, ports, settings
-from .desk import Desk, failure
-from .errors import BoardError, HubError, PipeNameError, UcoreError, UsageError
+from .desk import Desk
+from .errors import PipeNameError
 from .listener import Listener, Opening, Reader
+from .visitor import Visitor
 
 __all__ = ["Hub", "main"]
 
 ANOTHER_HUB = 3  # exit status: another hub holds the state file
-MAX_LINE_BYTES = 16 << 20  # of one message from a client
-MAX_PENDING_BYTES = 8 << 20  # output held for a client that does not read; what is beyond it is dropped and counted
-MAX_REPLIES_BYTES = 64 << 20  # a client that has not even read its replies by then is cut off
 ENDED_KEPT = 32  # pipes that have ended, listed for the curious
+FIRST_CLIENT_S = 5.0  # what a busy machine may need between starting a hub and connecting to it
 STOP_TIMEOUT_S = 3.0  # to flush the last words and to let the boards go
 
 _log = logging.getLogger("ukernel.hub")
@@ -37,30 +35,31 @@ class Hub:
     def __init__(self, board_factory=None, linger_s: "float | None" = None):
         self.board_factory = board_factory or _board
         self.linger_s = settings.hub_linger_s() if linger_s is None else linger_s
-        self.clients: "set[Client]" = set()
-        self.readers: "set[Reader]" = set()
-        self.desks: "dict[str, Desk]" = {}
-        self.recent: "deque[dict]" = deque(maxlen=ENDED_KEPT)
-        self.advert: "advert.Advert | None" = None
-        self.listener: "Listener | None" = None
-        self._waiting: "list[Reader]" = []  # readers of a pipe that no board has opened yet
-        self._closing: "set[asyncio.Future]" = set()
-        self._leave_timer: "asyncio.TimerHandle | None" = None
-        self._stop: "asyncio.Event | None" = None
+        self.clients: set[Visitor] = set()
+        self.readers: set[Reader] = set()
+        self.desks: dict[str, Desk] = {}
+        self.recent: deque[dict] = deque(maxlen=ENDED_KEPT)
+        self.advert: advert.Advert | None = None
+        self.listener: Listener | None = None
+        self._waiting: list[Reader] = []  # readers of a pipe that no board has opened yet
+        self._closing: set[asyncio.Future] = set()
+        self._leave_timer: asyncio.TimerHandle | None = None
+        self._stop: asyncio.Event | None = None
 
     async def run(self, claim: advert.Claim) -> None:
         """Serve until nobody needs the hub, or `stop`. ``claim`` must be taken. Raises OSError if it cannot publish."""
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         token = os.urandom(32).hex()
-        self.listener = Listener(token, lambda: Client(self), self._subscribe)
+        self.listener = Listener(token, lambda: Visitor(self), self._subscribe)
         port = await self.listener.listen()
         self.advert = advert.Advert(os.getpid(), "127.0.0.1", port, token, wire.BUILD)
         _on_signals(self._loop, self.stop)
         try:
             claim.publish(self.advert)
             _log.info("hub %d listens on port %d", os.getpid(), port)
-            self.review()
+            # Whoever started it is on the way, and must not find it gone again.
+            self._leave_timer = self._loop.call_later(max(self.linger_s, FIRST_CLIENT_S), self.stop)
             await self._stop.wait()
         finally:
             claim.withdraw()
@@ -129,7 +128,9 @@ class Hub:
 
     async def attach(self, ref: "str | None") -> Desk:
         """Return the desk of the board that ``ref`` means, once the board is ready. Raises BoardError."""
-        desk = next((desk for desk in self.desks.values() if ref and ref in (desk.port, desk.board.port, desk.board.name)), None)
+        desk = next(
+            (desk for desk in self.desks.values() if ref and ref in (desk.port, desk.board.port, desk.board.name)), None
+        )
         if desk is None:
             # Looking for boards reads the USB tree: not in the loop.
             port = await self._loop.run_in_executor(None, ports.resolve, ref)
@@ -197,187 +198,14 @@ class Hub:
 
     def pipes(self) -> "list[dict]":
         """Return the open pipes, then the ones that have ended lately."""
-        openings = [opening.as_dict(desk.state == "ready") for desk in self.desks.values() for opening in desk.openings.values()]
+        openings = [
+            opening.as_dict(desk.state == "ready") for desk in self.desks.values() for opening in desk.openings.values()
+        ]
         return openings + list(self.recent)
 
 
 def _is_meant(reader: Reader, desk: Desk) -> bool:
     return reader.board is None or reader.board in (desk.board.name, desk.board.port, desk.port)
-
-
-class Client(asyncio.Protocol):
-    """One client: JSON lines both ways. Its types of request are the methods of `_HANDLERS`."""
-
-    def __init__(self, hub: Hub):
-        self.hub = hub
-        self.desk: "Desk | None" = None
-        self.label = "a client"
-        self._buffer = bytearray()
-        self._searched = 0
-        self._dropped = 0  # characters of output
-        self._tasks: "set[asyncio.Task]" = set()
-
-    def connection_made(self, transport):
-        self.transport = transport
-        self.hub.clients.add(self)
-        transport.set_write_buffer_limits(high=MAX_PENDING_BYTES, low=MAX_PENDING_BYTES // 2)
-        self.hub.review()
-
-    def connection_lost(self, error):
-        self.hub.clients.discard(self)
-        for task in self._tasks:
-            task.cancel()
-        if self.desk is not None:
-            self.desk.leave(self)
-        self.hub.review()
-
-    def data_received(self, data):
-        self._buffer += data
-        end = self._buffer.find(b"\n", self._searched)
-        start = 0
-        while end >= 0:
-            self._receive(bytes(self._buffer[start:end]))
-            start = end + 1
-            end = self._buffer.find(b"\n", start)
-        del self._buffer[:start]
-        self._searched = len(self._buffer)
-        if self._searched > MAX_LINE_BYTES:
-            _log.warning("%s sent a message of more than %d bytes", self.label, MAX_LINE_BYTES)
-            self.transport.abort()
-
-    def _receive(self, line: bytes) -> None:
-        try:
-            message = json.loads(line)
-            type_, request, content = message["type"], message["id"], message.get("content") or {}
-            if not isinstance(type_, str) or not isinstance(request, int) or not isinstance(content, dict):
-                raise TypeError("type, id or content")
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            _log.warning("%s sent no message: %r", self.label, error)
-            return
-        handler = self._HANDLERS.get(type_)
-        try:
-            if handler is None:
-                raise UsageError(f"The board hub knows no {type_!r}.")
-            answer = handler(self, request, content)
-        except (UcoreError, KeyError, TypeError, ValueError) as error:
-            return self._fail(type_, request, error)
-        if asyncio.iscoroutine(answer):
-            task = self.hub._loop.create_task(self._answer_later(type_, request, answer))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _answer_later(self, type_: str, request: int, answer) -> None:
-        try:
-            await answer
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:
-            if not isinstance(error, UcoreError):
-                _log.exception("%s failed", type_)
-            self._fail(type_, request, error)
-
-    def _fail(self, type_: str, request: int, error: Exception) -> None:
-        if isinstance(error, KeyError):
-            error = UsageError(f"The message {type_!r} has no {error}.")
-        self.send(type_.replace("_request", "_reply"), request, failure(error))
-
-    def send(self, type: str, parent: int, content: dict) -> None:
-        """Send a message. Output is dropped, and the loss counted, while the client does not read."""
-        if self.transport.is_closing():
-            return
-        pending = self.transport.get_write_buffer_size()
-        if type == "stream":
-            if pending > MAX_PENDING_BYTES:
-                self._dropped += len(content["text"])
-                return
-            if self._dropped:
-                dropped, self._dropped = self._dropped, 0
-                content = {"name": "stderr", "text": f"\n[{dropped:,} characters of output dropped: not read in time]\n" + content["text"]}
-        elif pending > MAX_REPLIES_BYTES:
-            _log.warning("%s does not read: cut off", self.label)
-            return self.transport.abort()
-        message = {"type": type, "parent": parent, "content": content}
-        self.transport.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
-
-    # --- requests -----------------------------------------------------------------------------------------
-
-    def _here(self) -> Desk:
-        if self.desk is None:
-            raise BoardError("No board is attached yet.")
-        return self.desk
-
-    async def _attach(self, request, content):
-        if isinstance(content.get("client"), str):
-            self.label = content["client"][:100]
-        ref = content.get("board")
-        if ref is not None and not isinstance(ref, str):
-            raise UsageError("board must be a name, a port or null")
-        desk = await self.hub.attach(ref or None)
-        if self.desk is not None and self.desk is not desk:
-            self.desk.leave(self)
-        self.desk = desk
-        desk.clients.add(self)
-        self.hub.review()
-        board = {"name": desk.name, "port": desk.board.port, "facts": desk.board.facts or {}}
-        self.send("attach_reply", request, {"status": "ok", "board": board})
-
-    def _execute(self, request, content):
-        code = content["code"]
-        if not isinstance(code, str):
-            raise UsageError("code must be a str")
-        self._here().execute(self, request, code)
-        self.hub.review()
-
-    def _reply_input(self, request, content):
-        if self.desk is not None:
-            self.desk.reply_input(self, content.get("parent", request), str(content["value"]))
-
-    def _interrupt(self, request, content):
-        if self.desk is not None:
-            self.desk.interrupt(self, content.get("parent"))
-            self.hub.review()
-
-    def _complete(self, request, content):
-        self._here().complete(self, request, content["code"], int(content.get("cursor_pos", len(content["code"]))))
-
-    def _inspect(self, request, content):
-        self._here().inspect(self, request, content["code"], int(content.get("cursor_pos", len(content["code"]))))
-
-    async def _boards(self, request, content):
-        self.send("boards_reply", request, {"status": "ok", "boards": await self.hub.boards()})
-
-    def _pipes(self, request, content):
-        self.send("pipes_reply", request, {"status": "ok", "pipes": self.hub.pipes()})
-
-    async def _listen(self, request, content):
-        port = content["port"]
-        if type(port) is not int or not 1 <= port <= 65535:
-            raise UsageError(f"{port!r} is no port number")
-        await self.hub.listener.listen(port)
-        self.send("listen_reply", request, {"status": "ok"})
-
-    def _stop(self, request, content):
-        if content.get("only_if_idle"):
-            others = sorted(client.label for client in self.hub.clients if client is not self)
-            running = [desk.name for desk in self.hub.desks.values() if desk.running is not None]
-            if others or running:
-                users = ", ".join(others) or f"a cell on {', '.join(running)}"
-                raise HubError(f"The board hub (build {wire.BUILD}) is used by {users}.")
-        self.send("stop_reply", request, {"status": "ok"})
-        self.hub.stop()
-
-    _HANDLERS = {
-        "attach_request": _attach,
-        "execute_request": _execute,
-        "input_reply": _reply_input,
-        "interrupt_request": _interrupt,
-        "complete_request": _complete,
-        "inspect_request": _inspect,
-        "boards_request": _boards,
-        "pipes_request": _pipes,
-        "listen_request": _listen,
-        "stop_request": _stop,
-    }
 
 
 def _board(port: str, deliver):

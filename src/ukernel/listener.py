@@ -43,8 +43,8 @@ class Listener:
         self.token = token
         self.make_client = make_client
         self.subscribe = subscribe
-        self.ports: "dict[int, asyncio.Server]" = {}
-        self.strangers: "dict[_Door, None]" = {}  # in order of arrival
+        self.ports: dict[int, asyncio.Server] = {}
+        self.strangers: dict[_Door, None] = {}  # in order of arrival
 
     async def listen(self, port: int = 0) -> int:
         """Listen on ``port`` (0: any) of 127.0.0.1 and return it. Raises HubError if it is taken."""
@@ -107,7 +107,7 @@ class _Door(asyncio.Protocol):
 
     def data_received(self, data):
         if self.transport.is_closing():
-            return
+            return None
         self._line += data
         line, newline, rest = self._line.partition(b"\n")
         if len(line) >= advert.MAX_LINE:
@@ -118,6 +118,7 @@ class _Door(asyncio.Protocol):
             except UcoreError as error:
                 return self._refuse(error)
             self._admit(request, peer, bytes(rest))
+        return None
 
     def _check(self, line: bytes) -> "tuple[dict, asyncio.Protocol]":
         """Return the request and the protocol that takes over. Raises UcoreError with a sentence for the peer."""
@@ -157,6 +158,7 @@ class _Door(asyncio.Protocol):
         peer.connection_made(self.transport)
         if rest:
             peer.data_received(rest)
+        return None
 
 
 def _reader(pipe: str, board: object, options: object) -> "Reader":
@@ -179,10 +181,10 @@ class Reader(asyncio.Protocol):
         self.board = board
         self.notices = notices
         self.batches = batches
-        self.opening: "Opening | None" = None
-        self.on_lost: "Callable[[Reader], None]" = lambda reader: None
-        self._transport: "asyncio.Transport | None" = None
-        self._queue: "deque[bytes]" = deque()
+        self.opening: Opening | None = None
+        self.on_lost: Callable[[Reader], None] = lambda reader: None
+        self._transport: asyncio.Transport | None = None
+        self._queue: deque[bytes] = deque()
         self._queued = 0  # bytes, with what the entries cost
         self._missed = 0  # frames dropped since the queue was full, not told yet
         self._paused = True  # until the handshake is answered
@@ -275,7 +277,7 @@ class Opening:
         self.frames = number  # written by the board so far, lost ones included: the number of the next frame
         self.lost = {"board": 0, "no_listener": 0}  # never reached the hub: no room on the board, no hub to send to
         self.unread = 0  # reached the hub, and nobody read
-        self.readers: "list[Reader]" = []
+        self.readers: list[Reader] = []
         # A replay buffer has its place here: `batch` would also append to it, `join` feed it to the reader first.
 
     def join(self, reader: Reader) -> None:

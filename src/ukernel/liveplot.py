@@ -106,6 +106,8 @@ class Window:
         """Add samples: an array of shape (n,) or (n, columns)."""
         import numpy as np
 
+        if not len(block):
+            return
         table = block.reshape(len(block), -1)
         with self._lock:
             self.seen += len(table)
@@ -156,9 +158,7 @@ class LivePlot:
         self._ended: str | None = None  # why, in words; None while it moves
         # In the context of this cell, so that whatever the thread prints or shows belongs to the cell.
         run = contextvars.copy_context().run
-        self._thread = threading.Thread(
-            target=run, args=(self._run,), name=f"live_plot {self.name}", daemon=True
-        )
+        self._thread = threading.Thread(target=run, args=(self._run,), name=f"live_plot {self.name}", daemon=True)
         self._thread.start()
 
     def __repr__(self) -> str:
@@ -213,9 +213,7 @@ class LivePlot:
             if now >= self._ends_at:
                 return "stopped: its time is over"
             if frames.count:
-                block = self._decoder.decode(
-                    frames, frames.count, max(picture_at, now + self._interval_s / 2)
-                )
+                block = self._decoder.decode(frames, frames.count, max(picture_at, now + self._interval_s / 2))
                 if len(block):
                     self._window.add(block)
                 now = time.monotonic()
@@ -276,9 +274,7 @@ class MatplotlibCanvas:
         self._axes.set_ylim(ylim or self._auto_limits)
         self._axes.grid(alpha=0.3)
         # Animated artists are left out of a full drawing: they are drawn over it.
-        self._text = self._axes.text(
-            0.012, 0.97, "", transform=self._axes.transAxes, va="top", fontsize="small", animated=True
-        )
+        self._text = self._axes.text(0.012, 0.97, "", transform=self._axes.transAxes, va="top", fontsize="small", animated=True)
         self._text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 2})
         self._lines: list = []
         self._canvas.mpl_connect("draw_event", self._after_drawing)
@@ -355,9 +351,7 @@ def _envelope(values, seen: int, columns: int):
     if len(values) <= 2 * columns:
         return np.arange(len(values)), values
     step = -(-len(values) // columns)
-    first = (
-        seen - len(values)
-    ) % step  # columns keep their samples as they move: otherwise the line would flicker
+    first = (seen - len(values)) % step  # columns keep their samples as they move: otherwise the line would flicker
     starts = np.maximum(np.arange(-first, len(values), step), 0)
     y = np.empty(2 * len(starts))
     y[0::2] = np.fmin.reduceat(values, starts)

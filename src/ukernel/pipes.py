@@ -167,17 +167,21 @@ def stop_live(name: "str | None" = None) -> None:
 
 
 class PipeState(NamedTuple):
-    """What the hub says about one pipe."""
+    """What the hub says about one pipe: `frames` the board wrote, and how many of them were `lost` on the way."""
 
     name: str
     board: str
     open: bool
     frames: int
     readers: int
+    lost: int
 
 
 def pipes() -> "list[PipeState]":
-    """Return the pipes that the hub knows; none where no hub runs. Raises HubDeniedError or NoAnswerError if
+    """Return the pipes that are open, and those closed lately; none where no hub runs.
+
+    Raises HubDeniedError, or NoAnswerError if the hub does not answer.
+    """
     it does not answer."""
     from . import client
 
@@ -189,7 +193,10 @@ def pipes() -> "list[PipeState]":
         reply = hub.request("pipes_request", {}, timeout_s=2.0)
     finally:
         hub.close()
-    return [PipeState(*(pipe.get(field) for field in PipeState._fields)) for pipe in reply["pipes"]]
+    return [
+        PipeState(pipe["name"], pipe["board"], pipe["open"], pipe["frames"], pipe["readers"], sum(pipe["lost"].values()))
+        for pipe in reply["pipes"]
+    ]
 
 
 # What `collect` says
@@ -198,8 +205,7 @@ def pipes() -> "list[PipeState]":
 def _hint(pipe: Pipe, samples: Samples, n: int) -> None:
     state = "no pipe of that name is open yet" if pipe.opening is None else f"{samples.count} samples so far"
     print(
-        f"collect({pipe.name!r}): still waiting for {n} samples; {state}. "
-        "Interrupt to stop, or give seconds= as well.",
+        f"collect({pipe.name!r}): still waiting for {n} samples; {state}. Interrupt to stop, or give seconds= as well.",
         file=sys.stderr,
         flush=True,
     )
@@ -217,22 +223,28 @@ def _why_nothing(pipe: Pipe, samples: Samples, seconds: "float | None") -> str:
     if pipe.opening is not None:
         why = "it is open, but nothing was written to it. Is the producer's loop still running?"
     else:
-        why = f"the board has not opened it{_open_names(pipe.name)}. Run the cell that opens and fills it."
+        why = _why_not_open(pipe.name)
     return f"{start} in {seconds:g} s: {why}"
 
 
-def _open_names(name: str) -> str:
-    """What is open instead of `name`, as part of a sentence."""
+def _why_not_open(name: str) -> str:
+    """What the hub knows about a pipe that is not open, as sentences."""
     try:
-        names = sorted({pipe.name for pipe in pipes() if pipe.open} - {name})
+        known = pipes()
     except (UcoreError, OSError):
-        return ""  # there is something more important to say
+        known = []  # there is something more important to say
     import difflib
 
+    closed = [pipe for pipe in known if pipe.name == name and not pipe.open]
+    if closed:
+        frames = closed[-1].frames
+        return f"it was closed before this call, after {frames:,} frames. Call collect while the producer runs."
+    names = sorted({pipe.name for pipe in known if pipe.open})
     alike = difflib.get_close_matches(name, names, 1)
     if alike:
-        return f"; {alike[0]!r} is open: did you mean that"
-    return f" (open now: {', '.join(map(repr, names[:10]))})" if names else ""
+        return f"the board has not opened it; {alike[0]!r} is open: did you mean that?"
+    open_now = f" (open now: {', '.join(map(repr, names[:10]))})" if names else ""
+    return f"the board has not opened it{open_now}. Run the cell that opens and fills it."
 
 
 # Arguments
@@ -243,19 +255,12 @@ def _count(value, what: str, least: int) -> int:
         if isinstance(value, bool) or (count := operator.index(value)) < least:
             raise TypeError
     except TypeError:
-        raise ValueError(
-            f"{what} must be a whole number of samples, {least} or more, not {value!r}."
-        ) from None
+        raise ValueError(f"{what} must be a whole number of samples, {least} or more, not {value!r}.") from None
     return count
 
 
 def _positive(value, what: str, unit: str) -> float:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, numbers.Real)
-        or not math.isfinite(value)
-        or value <= 0
-    ):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value) or value <= 0:
         raise ValueError(f"{what} must be a number of {unit} above 0, not {value!r}.")
     return float(value)
 

@@ -105,9 +105,7 @@ def _row(buffer: bytes, position: int, stride: int, head: int) -> int:
     room = (len(buffer) - position) // stride
     count = 1
     while count < room:
-        step = min(
-            room - count, 4 * count
-        )  # small steps first: a stream of mixed sizes must not be searched over and over
+        step = min(room - count, 4 * count)  # small steps first: a stream of mixed sizes must not be searched over and over
         start = position + count * stride
         stop = start + step * stride
         alike = step

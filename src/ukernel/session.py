@@ -168,7 +168,7 @@ class Session:
         self._expected = 0
         self._early: dict[int, tuple[int, bytes]] = {}
         self._missing: dict[int, float] = {}  # sequence number -> when to ask for it again
-        self._asked: dict[int, float] = {}  # asked for once, at: what comes of it measures the gap time
+        self._asked: dict[int, float] = {}  # asked for at first, at: its coming measures the gap time
         self._gap_s = 0.030
         self._unacked = 0
         self._ack_at: float | None = None
@@ -372,10 +372,7 @@ class Session:
             wait = min(max(self._gap_s * 1.5, MIN_GAP_S), MAX_GAP_S)
             for number in again:
                 self._missing[number] = now + wait
-                if number in self._asked:
-                    self._asked.pop(number)  # which of two requests was answered cannot be told
-                else:
-                    self._asked[number] = now
+                self._asked.setdefault(number, now)
             self.counts.asked_again += len(again)
             self._acknowledge(now, again)
 

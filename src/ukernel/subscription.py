@@ -72,9 +72,7 @@ class Pipe:
         (closed on this side).
     """
 
-    def __init__(
-        self, name: str, connection: socket.socket, *, timeout: "float | None" = None, strict: bool = False
-    ):
+    def __init__(self, name: str, connection: socket.socket, *, timeout: "float | None" = None, strict: bool = False):
         self.name = name
         self.opening: dict | None = None
         self.losses: dict[str, int] = {}
@@ -116,9 +114,7 @@ class Pipe:
         """Leave the pipe. Safe to call again, and from another thread: a waiting read there ends."""
         self.end_reason = self.end_reason or LEFT
         try:
-            self._socket.shutdown(
-                socket.SHUT_RDWR
-            )  # wakes a thread that waits for data; close alone does not
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes a thread that waits for data; close alone does not
         except OSError:
             pass  # the other end was faster
         self._socket.close()
@@ -239,10 +235,7 @@ class Pipe:
                 self.opening = event["open"]
             elif "lost" in event:
                 cause = event.get("cause", "board")
-                if (
-                    self._received or cause != "no_listener"
-                ):  # what nobody read before this subscription is not lost to it
-                    self.losses[cause] = self.losses.get(cause, 0) + event["lost"]
+                self.losses[cause] = self.losses.get(cause, 0) + event["lost"]
             elif "end" in event:
                 self.end_reason = self.end_reason or event["end"]
         return self._block
@@ -282,9 +275,7 @@ class Pipe:
 
     def why_lost(self) -> str:
         """How many frames are missing and why, as part of a sentence."""
-        causes = ", ".join(
-            f"{count:,}: {LOSS_SENTENCES.get(cause, cause)}" for cause, count in self.losses.items()
-        )
+        causes = ", ".join(f"{count:,}: {LOSS_SENTENCES.get(cause, cause)}" for cause, count in self.losses.items())
         return f"{self.lost:,} frames are missing ({causes})"
 
     def tell_decoding(self, samples: Samples) -> None:

@@ -17,7 +17,9 @@ by SIGKILL, A hangs up and takes the board with it.
 import argparse
 import json
 import os
+import re
 import secrets
+import select
 import signal
 import socket
 import subprocess
@@ -45,7 +47,6 @@ MAX_BOOT_DELAY_S = 5.0  # between two boots of a board that dies at once every t
 try:
     import fcntl
     import pty
-    import select
     import termios
 except ImportError:  # Windows
     pty = None
@@ -55,19 +56,28 @@ class VirtualBoard:
     """A virtual board in a process of its own, which ends with this object or with this process, whatever comes first.
 
     ``python`` is "micropython" (BoardGoneError if it is not built, see `ukernel.firmware`), "cpython", or "auto": MicroPython
-    if it is built. It starts at once and never builds. Use it in a ``with`` statement, or call `start` and `stop`.
+    if it is built. It starts at once and never builds. ``env`` is added to the board's environment variables. Use it in a
+    ``with`` statement, or call `start` and `stop`.
 
     Attributes, once started: ``port`` (what to give to UCORE_BOARD), ``python`` ("micropython" or "cpython"), ``version`` and
     ``banner`` (a line for people that says which one runs).
     """
 
-    def __init__(self, python: str = "auto", *, heap: str = HEAP, socket: bool = False, package: "Path | None" = None, env: "dict[str, str] | None" = None):
+    def __init__(
+        self,
+        python: str = "auto",
+        *,
+        heap: str = HEAP,
+        socket: bool = False,
+        package: "Path | None" = None,
+        env: "dict[str, str] | None" = None,
+    ):
         self.python = python
         self.port = self.version = self.banner = ""
         self._options = ["--python", python, "--heap", heap, *(["--socket"] if socket else [])]
         self._options += ["--package", str(package)] if package else []
         self._options += [f"--env={name}={value}" for name, value in (env or {}).items()]
-        self._process: "subprocess.Popen | None" = None
+        self._process: subprocess.Popen | None = None
 
     def start(self) -> "VirtualBoard":
         """Start it and return it. Raises BoardGoneError with the reason if it cannot run."""
@@ -75,7 +85,13 @@ class VirtualBoard:
         with tempfile.TemporaryFile() as errors:
             # Its standard input is the leash: it ends when this process does, however that happens.
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=_environment(), start_new_session=True
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=_environment(),
+                start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
             line = self._process.stdout.readline()
             self._process.stdout.close()
@@ -113,23 +129,38 @@ class _Chip:
         self.python, self.version, self.command, self.note = _choose(options)
         self.flash = tempfile.TemporaryDirectory(prefix="ucore-virtual-")  # its file system: the working folder
         self.environment = _environment()
-        self.environment.update(MICROPYPATH=".frozen:lib", UCORE_VIRTUAL_ID=options.id, UCORE_VIRTUAL_RESET_CAUSE="1")
+        # The second digit makes a random one a local address, which no real chip has.
+        identity = options.id or os.environ.get("UCORE_VIRTUAL_ID") or "02" + secrets.token_hex(5)
+        self.environment.update(MICROPYPATH=".frozen:lib", UCORE_VIRTUAL_ID=_identity(identity), UCORE_VIRTUAL_RESET_CAUSE="1")
         self.environment.update(setting.split("=", 1) for setting in options.env)
         self.process = None
         self.boots = 0
         self.delay_s = 0.0
+        self.stopped = False
 
     @property
     def banner(self) -> str:
         name = "MicroPython" if self.python == "micropython" else "CPython"
         return f"virtual board, {name} {self.version}" + (f" ({self.note})" if self.note else "")
 
-    def boot(self, cause: str, **how) -> bytes:
-        """Start the process; return the boot text."""
+    def boot_text(self, cause: str) -> bytes:
+        """Return what the line shows before the next boot, as a chip's ROM does."""
         self.boots += 1
-        self._booted = time.monotonic()
-        self.process = subprocess.Popen(self.command, cwd=self.flash.name, env=self.environment, **how)
         return f"\r\nµcore {self.banner}, boot {self.boots} ({cause})\r\n".encode()
+
+    def boot(self, **how) -> None:
+        """Start the process."""
+        self._booted = time.monotonic()
+        # Windows: Ctrl-C in our console is not for the board.
+        flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+        self.process = subprocess.Popen(
+            self.command,
+            cwd=self.flash.name,
+            env=self.environment,
+            start_new_session=True,
+            creationflags=flags,
+            **how,
+        )
 
     def ended(self) -> str:
         """Return why the process, which has ended, did so; `delay_s` is then the time to wait before the next boot."""
@@ -143,6 +174,8 @@ class _Chip:
         return cause
 
     def stop(self) -> None:
+        """End the process and throw its file system away."""
+        self.stopped = True
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
@@ -193,11 +226,10 @@ class _Terminal:
 
     def _boot(self, cause: str) -> None:
         _make_raw(self.slave_a)
-        text = self.chip.boot(
-            cause, stdin=self.slave_a, stdout=self.master_b, stderr=self.master_b, start_new_session=True, preexec_fn=_take_terminal
-        )
-        if select.select([], [self.master_b], [], 0)[1]:
+        text = self.chip.boot_text(cause)
+        if _is_writable(self.master_b, 0):
             os.write(self.master_b, text)
+        self.chip.boot(stdin=self.slave_a, stdout=self.master_b, stderr=self.master_b, preexec_fn=_take_terminal)
 
     def _to_board(self, data: bytes) -> None:
         waiting = int.from_bytes(fcntl.ioctl(self.slave_a, termios.FIONREAD, b"\0\0\0\0"), sys.byteorder)
@@ -212,11 +244,11 @@ class _Terminal:
 
     def _drop_unread_output(self) -> None:
         """Make room for the board's output when nobody has read any for a while: it must not hang its program."""
-        if select.select([], [self.master_b], [], 0)[1]:
+        if _is_writable(self.master_b, 0):
             self.stuck_since = None
         elif self.stuck_since is None:
             self.stuck_since = time.monotonic()
-        elif time.monotonic() - self.stuck_since >= STUCK_S and not select.select([], [self.master_b], [], 0.3)[1]:
+        elif time.monotonic() - self.stuck_since >= STUCK_S and not _is_writable(self.master_b, 0.3):
             try:
                 while os.read(self.slave_b, 65536):
                     pass
@@ -230,15 +262,22 @@ class _Socket:
     def __init__(self, chip: _Chip):
         self.chip = chip
         self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = "socket://127.0.0.1:%d" % self.listener.getsockname()[1]
-        self.peer: "socket.socket | None" = None
+        self.port = f"socket://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.peer: socket.socket | None = None
 
     def run(self, leash: "int | None") -> None:
         """Carry bytes and boot the board again whenever it ends, until a signal or the leash ends this."""
         self._boot("power on")
-        threading.Thread(target=self._accept, daemon=True).start()
-        if leash is not None:
-            threading.Thread(target=self._wait_for_leash, args=(leash,), daemon=True).start()
+        for work in (self._accept, self._from_board):
+            threading.Thread(target=work, daemon=True).start()
+        while leash is None or os.read(leash, 4096):
+            time.sleep(0 if leash is not None else 3600)
+
+    def _boot(self, cause: str) -> None:
+        self._to_host(self.chip.boot_text(cause))
+        self.chip.boot(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def _from_board(self) -> None:
         while True:
             data = os.read(self.chip.process.stdout.fileno(), 65536)
             if data:
@@ -246,23 +285,17 @@ class _Socket:
             else:
                 cause = self.chip.ended()
                 time.sleep(self.chip.delay_s)
+                if self.chip.stopped:
+                    return
+                self.chip.process.stdin.close()
+                self.chip.process.stdout.close()
                 self._boot(cause)
-
-    def _boot(self, cause: str) -> None:
-        pipe = subprocess.PIPE
-        text = self.chip.boot(cause, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, start_new_session=True)
-        self._to_host(text)
-
-    def _wait_for_leash(self, leash: int) -> None:
-        while os.read(leash, 4096):
-            pass
-        signal.raise_signal(signal.SIGTERM)
 
     def _to_host(self, data: bytes) -> None:
         peer = self.peer
         try:
             # What nobody takes is dropped, as _Terminal does.
-            while peer and data and _is_writable(peer):
+            while peer and data and _is_writable(peer, STUCK_S):
                 data = data[peer.send(data) :]
         except OSError:
             self.peer = None
@@ -290,10 +323,8 @@ class _Socket:
         peer.close()
 
 
-def _is_writable(peer: socket.socket) -> bool:
-    import select
-
-    return bool(select.select([], [peer], [], STUCK_S)[1])
+def _is_writable(file, timeout_s: float) -> bool:
+    return bool(select.select([], [file], [], timeout_s)[1])
 
 
 def _make_raw(terminal: int) -> None:
@@ -329,7 +360,12 @@ def _choose(options) -> "tuple[str, str, list, str]":
     if options.python != "cpython" and pty and not options.socket:
         program = firmware.build(package=options.package) if options.build else firmware.find(options.package)
         if program:
-            return "micropython", firmware.version(program), [program, "-X", f"heapsize={options.heap}", "-c", start], ""
+            return (
+                "micropython",
+                firmware.version(program),
+                [program, "-X", f"heapsize={options.heap}", "-c", start],
+                "",
+            )
         note = "MicroPython is not built yet: ucore virtual --build"
         if options.python == "micropython":
             raise UcoreError("MicroPython for the virtual board is not built yet. Build it with: ucore virtual --build")
@@ -364,14 +400,46 @@ def run(options, announce) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of a virtual board to a command's parser."""
-    parser.add_argument("--python", choices=("auto", "micropython", "cpython"), default="auto", help="what runs the board (default: MicroPython if it is built)")
-    parser.add_argument("--build", action="store_true", help="build MicroPython first if it is not built, half a minute")
-    parser.add_argument("--heap", default=HEAP, help="MicroPython's heap, such as 120k or 4m (default: %(default)s)")
-    parser.add_argument("--id", default=os.environ.get("UCORE_VIRTUAL_ID") or "02" + secrets.token_hex(5), help="machine.unique_id() as 12 hexadecimal digits (default: UCORE_VIRTUAL_ID, else random)")
-    parser.add_argument("--socket", action="store_true", help="serve on a socket:// URL instead of a pseudo-terminal; needs CPython")
-    parser.add_argument("--stdin-leash", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help=argparse.SUPPRESS)
-    parser.add_argument("--package", type=Path, help=argparse.SUPPRESS)
+    add = parser.add_argument
+    add(
+        "--python",
+        choices=("auto", "micropython", "cpython"),
+        default="auto",
+        help="what runs the board (default: MicroPython if it is built)",
+    )
+    add("--build", action="store_true", help="build MicroPython first if it is not built; takes half a minute")
+    add(
+        "--heap",
+        type=_heap,
+        default=HEAP,
+        help="MicroPython's heap, such as 120k or 4m (default: %(default)s)",
+    )
+    add(
+        "--id",
+        type=_identity,
+        help="machine.unique_id(), 12 hexadecimal digits (default: UCORE_VIRTUAL_ID, else random)",
+    )
+    add(
+        "--socket",
+        action="store_true",
+        help="serve on a socket:// URL instead of a pseudo-terminal; runs CPython",
+    )
+    add("--stdin-leash", action="store_true", help=argparse.SUPPRESS)
+    add("--package", type=Path, help=argparse.SUPPRESS)
+    add("--env", action="append", default=[], help=argparse.SUPPRESS)
+
+
+def _heap(text: str) -> str:
+    if not re.fullmatch(r"[1-9]\d*[kKmM]?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 120k or 4m")
+    return text
+
+
+def _identity(text: str) -> str:
+    digits = text.replace(":", "").lower()
+    if not re.fullmatch("[0-9a-f]{12}", digits):
+        raise argparse.ArgumentTypeError(f"{text!r} is not 12 hexadecimal digits")
+    return digits
 
 
 def main() -> None:

@@ -51,11 +51,22 @@ class Notebook:
         self.manager = KernelManager(kernel_name=kernel_name)
         self._start = start
 
+    @classmethod
+    def of(cls, manager: KernelManager) -> "Notebook":
+        """Return a notebook whose kernel this manager is to start."""
+        notebook = cls(manager.kernel_name)
+        notebook.manager = manager
+        return notebook
+
     def __enter__(self) -> "Notebook":
         self.manager.start_kernel(**self._start)
         self.client = self.manager.client()
         self.client.start_channels()
-        self.client.wait_for_ready(timeout=PATIENCE_S)
+        try:
+            self.client.wait_for_ready(timeout=PATIENCE_S)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *exc_info) -> None:

@@ -65,12 +65,10 @@ class FakeListener:
     `script(feed)` serves each reader, in a thread of its own; without a script readers wait in `feeds`.
     """
 
-    def __init__(self, state_path, pipes=()):
+    def __init__(self, state_path):
         self.script = None
         self.feeds: queue.Queue = queue.Queue()
-        self.pipes = [
-            {"name": name, "board": "fake", "frames": 0, "readers": 0, "open": True} for name in pipes
-        ]
+        self.pipes: list = []
         self.token = os.urandom(32).hex()
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
@@ -104,9 +102,7 @@ class FakeListener:
         connection.sendall(f"{advert.GREETING}{nonce}\n".encode())
         with connection.makefile("rb") as lines:
             request = json.loads(lines.readline())
-            proof = advert.peer_proof(
-                self.token, nonce, request["nonce"], request["role"], request.get("pipe") or ""
-            )
+            proof = advert.peer_proof(self.token, nonce, request["nonce"], request["role"], request.get("pipe") or "")
             assert advert.is_same(request["proof"], proof)
             answer = {"ok": True, "proof": advert.hub_proof(self.token, nonce, request["nonce"])}
             connection.sendall(json.dumps(answer).encode() + b"\n")

@@ -75,7 +75,8 @@ def test_a_killed_hub_leaves_a_stale_file(path):
     assert path.exists()
     assert advert.read() is None
     claim = advert.Claim()
-    assert claim.take()  # and nothing is in the next hub's way
+    assert claim.take()  # nothing is in the next hub's way,
+    assert advert.read() is None  # and its lock does not vouch for what the killed one has left
     claim.release()
 
 

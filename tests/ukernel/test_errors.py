@@ -12,9 +12,11 @@ def _classes():
 
 
 def test_the_docstring_shows_every_class_and_nothing_else():
-    assert set(re.findall(r"\b[A-Z]\w+(?:Error|Warning)\b", errors.__doc__)) - {"TimeoutError", "ValueError", "UserWarning"} == set(
-        _classes()
-    )
+    assert set(re.findall(r"\b[A-Z]\w+(?:Error|Warning)\b", errors.__doc__)) - {
+        "TimeoutError",
+        "ValueError",
+        "UserWarning",
+    } == set(_classes())
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,17 @@
 """The hub: cells in turn, each client hears its own, and nothing waits for ever."""
 
 import json
+import threading
 
 import pytest
 
-from scripted import PATIENCE_S, running_hub, wait_until
+from scripted import PATIENCE_S, ScriptedBoard, running_hub, wait_until
 from ucore import wire
-from ukernel import advert, client
+from ukernel import advert, client, desk, inbox, ports, session, visitor
 from ukernel.errors import (
     BoardError,
     BoardGoneError,
     BoardNotFoundError,
-    BoardRestartedError,
     HubError,
     HubUnreachableError,
     NoAnswerError,
@@ -149,15 +149,13 @@ def test_a_thread_prints_after_its_cell_has_ended(hub, notebook):
 
 
 def test_console_text_belongs_to_the_running_cell_then_to_the_last(hub, notebook):
-    from ukernel.session import Console
-
     request = notebook.send("hold")
     notebook.until("status", request)
-    hub.boards["kitchen"].tell(Console("ets Jul 29"))
+    hub.boards["kitchen"].tell(session.Console("ets Jul 29"))
     assert notebook.next()["content"]["text"] == "ets Jul 29"
     hub.boards["kitchen"].finish()
     notebook.until("execute_reply", request)
-    hub.boards["kitchen"].tell(Console("rst:0x1"))
+    hub.boards["kitchen"].tell(session.Console("rst:0x1"))
     assert notebook.next()["parent"] == request
 
 
@@ -330,9 +328,7 @@ def test_nonsense_from_a_client_or_a_board_harms_nobody(hub, notebook):
 
 
 def test_a_client_that_does_not_read_loses_output_not_replies(hub, notebook, monkeypatch):
-    from ukernel import hub as module
-
-    monkeypatch.setattr(module, "MAX_PENDING_BYTES", 100_000)
+    monkeypatch.setattr(visitor, "MAX_PENDING_BYTES", 100_000)
     request = notebook.send("hold")
     notebook.until("status", request)
     board = hub.boards["kitchen"]
@@ -393,18 +389,13 @@ def test_a_stopping_hub_fails_the_running_cell(hub, notebook):
 
 
 def test_a_silent_board_is_an_error_in_bounded_time(hub, monkeypatch):
-    import scripted
-    from ukernel import desk
-
     monkeypatch.setattr(desk, "ATTACH_TIMEOUT_S", 0.05)
-    monkeypatch.setattr(scripted.ScriptedBoard, "start", lambda board: None)
+    monkeypatch.setattr(ScriptedBoard, "start", lambda board: None)
     with client.connect(start=False) as asking, pytest.raises(NoAnswerError, match="reset button"):
         asking.request("attach_request", {"board": KITCHEN})
 
 
 def test_boards_in_use_and_free_boards_are_listed(hub, notebook, monkeypatch):
-    from ukernel import ports
-
     free = ports.PortInfo("/dev/ttyX0", "rp2-123456", "rp2", "usb_cdc", "Pico", "E123456")
     monkeypatch.setattr(ports, "find_boards", lambda: [free])
     used, idle = notebook.client.request("boards_request")["boards"]
@@ -413,11 +404,7 @@ def test_boards_in_use_and_free_boards_are_listed(hub, notebook, monkeypatch):
 
 
 def test_the_boards_thread_is_held_back_while_the_hub_is_busy(hub, notebook, monkeypatch):
-    import threading
-
-    from ukernel import desk, session
-
-    monkeypatch.setattr(desk, "MAX_INBOX_BYTES", 10_000)
+    monkeypatch.setattr(inbox, "MAX_BYTES", 10_000)
     board = hub.boards["kitchen"]
     busy, done = threading.Event(), threading.Event()
     hub.hub._loop.call_soon_threadsafe(lambda: (busy.set(), done.wait(PATIENCE_S)))

@@ -79,7 +79,7 @@ class Subscription:
             if word >> 24 == 0x81:
                 out.append(json.loads(body))
             elif word >> 24 == 0x82:
-                size, number = struct.unpack_from("<HI", body)
+                size, _number = struct.unpack_from("<HI", body)
                 out += [body[at : at + size] for at in range(6, len(body), size)]
             else:
                 out.append(body)
@@ -184,10 +184,12 @@ def test_an_overheard_proof_is_worthless(hub):
     overheard = []
     with proven(pipe="adc") as sock:
         overheard.append(sock)
-        sock_2, greeting = knock()
+        sock_2, _greeting = knock()
         with sock_2:
             replayed = advert.peer_proof(advert.read().token, "00" * 16, "ab" * 16, "reader", "adc")
-            sock_2.sendall(json.dumps({"role": "reader", "pipe": "adc", "nonce": "ab" * 16, "proof": replayed}).encode() + b"\n")
+            sock_2.sendall(
+                json.dumps({"role": "reader", "pipe": "adc", "nonce": "ab" * 16, "proof": replayed}).encode() + b"\n"
+            )
             assert json.loads(everything(sock_2))["ok"] is False
 
 
@@ -368,7 +370,9 @@ def test_a_batch_is_encoded_once_for_all_readers_of_a_kind(board, monkeypatch):
     calls = []
     for name in ("encode_plain", "encode_batch"):
         original = getattr(listener, name)
-        monkeypatch.setattr(listener, name, lambda *args, name=name, original=original: (calls.append(name), original(*args))[1])
+        monkeypatch.setattr(
+            listener, name, lambda *args, name=name, original=original: (calls.append(name), original(*args))[1]
+        )
     board.open("adc")
     readers = [Subscription("adc", options=options) for options in ([], [], ["notices"], ["batches"], ["batches"])]
     board.write(b"aaaabbbb", 4, 0)

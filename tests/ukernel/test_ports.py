@@ -17,9 +17,7 @@ posix = pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals")
 
 
 def port(device, vid=None, pid=None, serial_number=None, product=None):
-    return SimpleNamespace(
-        device=device, vid=vid, pid=pid, serial_number=serial_number, product=product, description="n/a"
-    )
+    return SimpleNamespace(device=device, vid=vid, pid=pid, serial_number=serial_number, product=product, description="n/a")
 
 
 ESP32 = port("/dev/ttyACM0", 0x303A, 0x1001, "84:F7:03:A1:B2:C3", "USB JTAG/serial debug unit")
@@ -154,7 +152,6 @@ class Ends:
     """A stream, and the far end of it as a file descriptor."""
 
     def __init__(self, kind):
-        self.server = None
         if kind == "pty":
             self.far, near = os.openpty()
             name = os.ttyname(near)
@@ -162,22 +159,17 @@ class Ends:
             os.close(near)
         else:
             with socket.create_server(("127.0.0.1", 0)) as server:
-                self.stream = ports.open_stream("socket://127.0.0.1:%d" % server.getsockname()[1])
+                self.stream = ports.open_stream(f"socket://127.0.0.1:{server.getsockname()[1]}")
                 self.socket = server.accept()[0]
             self.far = self.socket.fileno()
         self.kind = kind
 
     def hang_up(self):
-        if self.far >= 0:
-            self.far = -1
-            if self.kind == "socket":
-                self.socket.close()
-            else:
-                os.close(self.hung)
-
-    @property
-    def hung(self):
-        return self._far
+        if self.kind == "socket":
+            self.socket.close()
+        elif self.far >= 0:
+            os.close(self.far)
+        self.far = -1
 
     def read(self, size):
         data = b""
@@ -189,7 +181,6 @@ class Ends:
 @pytest.fixture(params=[pytest.param("pty", marks=posix), pytest.param("socket", marks=posix)])
 def ends(request):
     ends = Ends(request.param)
-    ends._far = ends.far
     yield ends
     ends.stream.close()
     ends.hang_up()
@@ -301,7 +292,7 @@ def test_a_port_that_is_not_there_is_an_error_that_says_so(plugged):
     with pytest.raises(BoardNotFoundError, match="ttyNone"):
         ports.open_stream("/dev/ttyNone")
     with socket.create_server(("127.0.0.1", 0)) as server:
-        nobody = "socket://127.0.0.1:%d" % server.getsockname()[1]
+        nobody = f"socket://127.0.0.1:{server.getsockname()[1]}"
     with pytest.raises(BoardNotFoundError, match=nobody):
         ports.open_stream(nobody)
     with pytest.raises(BoardNotFoundError, match="host:port"):

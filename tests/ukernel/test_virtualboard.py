@@ -1,0 +1,228 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from lineboard import PACKAGE, PYTHONS, LineBoard
+
+from ukernel.errors import BoardGoneError
+from ukernel.virtualboard import RING, VirtualBoard
+
+ENDLESS = {
+    "a busy loop": "while True: pass",
+    "an allocating loop": "while True: [i for i in range(50)]",
+    "time.sleep": "time.sleep(600)",
+    "time.sleep_ms": "time.sleep_ms(600000)",
+    "many short sleeps": "while True: time.sleep_ms(1)",
+    "a loop that prints": "while True: print('x' * 50)",
+    "poll": "p = select.poll(); p.register(source, select.POLLIN); p.poll(600000)",
+    "a blocked read": "source.read(1)",
+}
+THREE_THREADS = (
+    "exec('def work():\\n while True: [bytes(20) for i in range(30)]'); _thread.stack_size(32768); "
+    "[_thread.start_new_thread(work, ()) for i in range(3)]"
+)
+
+
+@pytest.fixture(params=[*PYTHONS, "cpython on a socket"])
+def board(request, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where a board that is killed leaves its folder
+    python, _, on_socket = request.param.partition(" ")
+    with LineBoard(python, socket=bool(on_socket)) as board:
+        yield board
+
+
+def test_a_board_runs_what_it_is_sent(board):
+    assert board.ask("print(6 * 7)") == "42"
+    assert board.ask("print(sys.implementation.name, sys.platform)") == f"{board.board.python} linux"
+
+
+def test_the_banner_says_which_python_runs(board):
+    name = {"micropython": "MicroPython", "cpython": "CPython"}[board.board.python]
+    assert f"{name} {board.board.version}" in board.board.banner
+    version = board.ask("print('.'.join(str(n) for n in sys.implementation.version[:3]))")
+    assert version == board.board.version
+
+
+def test_hubs_may_come_and_go(board):
+    board.ask("kept = 'the board runs on'")
+    for _ in range(3):
+        board.line.close()
+        board.open()
+        assert board.ask("print(kept)") == "the board runs on"
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+def test_0x03_interrupts(board, what):
+    for _ in range(5):
+        board.send(ENDLESS[what])
+        board.interrupt()
+    assert board.ask("print(1)") == "1"
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+def test_0x03_interrupts_the_main_thread_while_other_threads_allocate(board, what):
+    board.ask(THREE_THREADS)
+    for _ in range(5):
+        board.send(ENDLESS[what])
+        board.interrupt()
+    assert board.ask("print(1)") == "1"
+
+
+def test_sleep_ms_lets_other_threads_run(board):
+    board.ask("n = []; exec('def count():\\n while len(n) < 1000: n.append(0)')")
+    board.ask("_thread.start_new_thread(count, ())")
+    board.ask("exec('while len(n) < 1000: time.sleep_ms(1)')")
+
+
+def test_a_busy_thread_does_not_keep_others_from_running(board):
+    board.ask("n = []; exec('def count():\\n while True: n.append(time.sleep_ms(1))')")
+    board.ask("_thread.start_new_thread(count, ())")
+    board.ask("exec('while len(n) < 20: pass')")
+
+
+def test_0x03_is_data_while_kbd_intr_is_off(board):
+    board.send("micropython.kbd_intr(-1); data = source.read(1); micropython.kbd_intr(3); print(data)")
+    time.sleep(0.2)  # for kbd_intr to take effect: the byte before would interrupt
+    board.line.write(b"\x03")
+    assert board.read_until("DONE\r?\n").strip() == r"b'\x03'"
+    board.send(ENDLESS["a busy loop"])
+    board.interrupt()
+
+
+@pytest.mark.parametrize(
+    ("end", "cause", "number"),
+    [
+        ("machine.reset()", "machine.reset", "2"),
+        ("machine.soft_reset()", "machine.soft_reset", "5"),
+        ("sys.exit()", "its program ended", "5"),
+        ("_thread.start_new_thread(machine.reset, ()); time.sleep(600)", "machine.reset", "2"),
+        ("machine._virtualchip.reset(9)", "it crashed, exit code 9", "3"),
+    ],
+)
+def test_a_board_that_ends_boots_again(board, end, cause, number):
+    board.ask("forgotten = 1")
+    board.send(end)
+    assert cause in board.read_until("READY\r?\n")
+    assert board.ask("print('forgotten' in globals(), machine.reset_cause())") == f"False {number}"
+
+
+def test_a_board_keeps_its_identity_over_a_reset(board):
+    identity = board.ask("print(machine.unique_id())")
+    board.send("machine.reset()")
+    board.read_until("READY\r?\n")
+    assert board.ask("print(machine.unique_id())") == identity
+
+
+def test_the_environment_sets_the_identity():
+    with LineBoard("cpython", env={"UCORE_VIRTUAL_ID": "0203ff000001"}) as board:
+        assert board.ask("print(machine.unique_id())") == r"b'\x02\x03\xff\x00\x00\x01'"
+
+
+def test_the_working_folder_is_the_boards_own_and_goes_with_it(board):
+    folder = board.ask("print(os.getcwd())")
+    board.ask("open('data.txt', 'w').close()")
+    assert os.listdir(folder) == ["data.txt"]
+    board.board.stop()
+    assert not os.path.exists(folder)
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_too_much_input_is_dropped_but_0x03_comes_through(python):
+    with LineBoard(python) as board:
+        board.send(ENDLESS["a busy loop"])
+        for _ in range(20):
+            board.line.write(b"#" * RING)
+        board.interrupt()
+        board.line.write(b"\n")
+        board.read_until("DONE\r?\n")
+        assert board.ask("print(1)") == "1"
+
+
+def test_output_that_nobody_reads_does_not_stop_the_program(board):
+    board.send("[print('x' * 1000) for i in range(200)]; open('finished', 'w').close(); time.sleep(600)")
+    folder = psutil.Process(board.board._process.pid).children()[0].cwd()
+    while not os.path.exists(f"{folder}/finished"):
+        time.sleep(0.1)
+    board.interrupt()
+    assert board.ask("print(1)") == "1"
+
+
+def test_the_board_dies_with_its_process_even_by_sigkill(board):
+    board.ask("pass")
+    process = psutil.Process(board.board._process.pid)
+    children = process.children(recursive=True)
+    assert children
+    process.kill()
+    gone, alive = psutil.wait_procs(children, timeout=20)
+    assert not alive
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_it_cleanly(number):
+    command = [sys.executable, "-m", "ukernel.virtualboard", "--python", "cpython"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        while not psutil.Process(process.pid).children():
+            time.sleep(0.01)
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(number)
+        assert process.communicate(timeout=20) == (b"", b"")
+        assert process.returncode == 0
+    assert not psutil.wait_procs(children, timeout=20)[1]
+
+
+def test_it_ends_when_the_process_that_started_it_is_killed():
+    script = (
+        "from ukernel.virtualboard import VirtualBoard\n"
+        "board = VirtualBoard('cpython').start()\n"
+        "print(board._process.pid, flush=True)\n"
+        "import time; time.sleep(600)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
+        board = psutil.Process(int(process.stdout.readline()))
+        process.kill()
+    psutil.wait_procs([board], timeout=20)
+    assert not board.is_running()
+
+
+def test_a_socket_that_is_taken_turns_others_away():
+    with LineBoard("cpython", socket=True) as board:
+        assert board.ask("print(1)") == "1"
+        host, port = board.board.port.removeprefix("socket://").split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as second:
+            assert second.recv(1) == b""
+        assert board.ask("print(2)") == "2"
+
+
+def test_without_micropython_the_banner_says_that_cpython_runs_and_how_to_build(tmp_path, monkeypatch):
+    monkeypatch.setenv("UCORE_CACHE_DIR", str(tmp_path))
+    with VirtualBoard(package=PACKAGE) as board:
+        assert board.python == "cpython"
+        assert "CPython" in board.banner
+        assert "ucore virtual --build" in board.banner
+
+
+def test_asking_for_micropython_that_is_not_built_says_how_to_build_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("UCORE_CACHE_DIR", str(tmp_path))
+    with pytest.raises(BoardGoneError, match="ucore virtual --build"):
+        VirtualBoard("micropython").start()
+
+
+@pytest.mark.micropython
+def test_the_heap_is_as_large_as_asked_for():
+    with LineBoard("micropython", heap="120k") as board:
+        assert 60_000 < int(board.ask("gc.collect(); print(gc.mem_free())")) < 120 * 1024
+
+
+@pytest.mark.micropython
+def test_an_interrupt_in_every_moment_leaves_the_heap_usable():
+    with LineBoard("micropython") as board:
+        for _ in range(100):
+            board.send(ENDLESS["an allocating loop"])
+            board.interrupt()
+        assert board.ask("gc.collect(); print(len(bytearray(100000)))") == "100000"
