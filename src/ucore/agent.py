@@ -1,14 +1,13 @@
 """Serves the host over the board's own stdin and stdout, until somebody wants the REPL back."""
 
-import json
 import sys
 
 import ucore
-from ucore import pipes, wire
+from ucore import wire
 from ucore.link import Link
 from ucore.output import Output
-from ucore.quirks import allow_interrupt, soft_reset
-from ucore.runner import Runner
+from ucore.quirks import allow_interrupt
+from ucore.runner import Runner, about
 
 IDLE_MS = 1000
 
@@ -19,20 +18,8 @@ def serve():
     """Serve until a carriage return asks for the REPL (a terminal, mpremote), or the input ends."""
     global _runner
     if _runner is None:
-        link = Link()
-        output = Output(link)
-        pipes.start(link)
-        ucore.open_pipe = pipes.open_pipe
-        ucore.close_pipe = pipes.close_pipe
-        ucore.is_pipe_open = pipes.is_pipe_open
-        ucore.Pipe = pipes.Pipe
-
-        def flush(now):
-            output.flush_due(now)
-            pipes.flush_due(now)
-
-        link.flush = flush
-        _runner = Runner(link, output)
+        ucore._link = link = Link(about("facts"))
+        _runner = Runner(link, Output(link))
     runner = _runner
     link = runner.link
     runner.install()
@@ -49,7 +36,7 @@ def serve():
     runner.remove()
     allow_interrupt(True)
     if link.reset:
-        soft_reset()
+        about("reset")
 
 
 def _step(link, runner):
@@ -59,7 +46,7 @@ def _step(link, runner):
     link.pump()
     if not link.inbox:
         # Held items and resends want a look now and then; without them the host's next byte is all there is to wait for.
-        link.wait(5 if pipes.any_open() else 20 if link.outstanding() else IDLE_MS)
+        link.wait(5 if link.ticks else 20 if link.outstanding() else IDLE_MS)
         return
     type, parent, content = link.inbox[0]
     if type == wire.EXECUTE_REQUEST:
@@ -67,10 +54,8 @@ def _step(link, runner):
             runner.begin(parent, content)
             link.inbox.pop(0)
         return
-    if type == wire.COMPLETE_REQUEST:
-        link.send(wire.COMPLETE_REPLY, parent, json.dumps(runner.complete(content.decode())).encode())
-    elif type == wire.INSPECT_REQUEST:
-        link.send(wire.INSPECT_REPLY, parent, json.dumps(runner.inspect(content.decode())).encode())
+    if type == wire.COMPLETE_REQUEST or type == wire.INSPECT_REQUEST:
+        about("answer", link, runner.globals, type, parent, content)
     elif type == wire.SHUTDOWN_REQUEST:
         link.leave = link.reset = True
     link.take()

@@ -7,11 +7,11 @@ straight lines, and the bytes are written last: a frame half written is resent.
 
 import json
 import select
-from _thread import allocate_lock
+from _thread import allocate_lock, get_ident
 from binascii import crc32
 
 from ucore import wire
-from ucore.quirks import ESP32, RING, facts, random32, sleep_ms, sleep_us, streams, ticker, ticks_add, ticks_diff, ticks_ms, ticks_us
+from ucore.quirks import ESP32, MAIN_WRITES, PACED, RING, hurry, random32, sleep_ms, sleep_us, streams, ticker, ticks_add, ticks_diff, ticks_ms, ticks_us
 
 _MARK = b"\xf7"
 GONE_MS = 3000  # no ack progress for so long: the host is gone, output is dropped and counted
@@ -27,10 +27,11 @@ class Link:
     """The board's end of the line.
 
     ``inbox`` holds the messages received, (type, parent, content); ``session`` counts the host sessions, so that who waits for an
-    answer sees that its session is over. ``renew(frames)`` is called, tx held, when a new host session begins.
+    answer sees that its session is over. ``flush(now)`` sends what has been held long enough; ``keep()`` tells what outlives a
+    session, which ``renew(kept)`` sends in the next; all three with tx held. ``forget(thread)`` is called when a thread begins or ends. ``facts`` is for the hello.
     """
 
-    def __init__(self):
+    def __init__(self, facts):
         self.reader, self.writer = streams()
         self._poll = select.poll()
         self._poll.register(self.reader, select.POLLIN)
@@ -39,17 +40,20 @@ class Link:
         self.tx = allocate_lock()
         self.rx = allocate_lock()
         self.big = allocate_lock()
+        self.main = get_ident()
         self.boot = random32()
         self.nonce = 0
         self.session = 0
         self.inbox = []
         self.leave = self.reset = False
         self.cell = 0  # parent id of the running cell
-        self.renew = self.flush = None
-        self._ticks = 0
+        self.flush = self.keep = self.renew = self.forget = None
+        self.ticks = 0
         self._ticker = None
         self._parts = None
-        self._facts = facts()
+        if MAIN_WRITES:
+            self._late = []  # frames that another core than the main thread's has committed
+        self._facts = facts
         self._begin({})
 
     def _begin(self, hello):
@@ -61,11 +65,12 @@ class Link:
         self._jtag = line == "usb_jtag"
         self.max_write = hello.get("chunk", 120 if uart else 4096)
         baud = hello.get("baud", 115200)
-        self._pace = baud if uart and ESP32 or hello.get("fifo") else 0
+        if PACED:
+            self._pace = baud if uart and ESP32 or hello.get("fifo") else 0
+            self._empty_at = ticks_us()
         # A window full of frames may wait in a UART's queue before an ack can come; that is no loss.
         self._rto_min = MIN_RTO_MS + (self.window * 10000 // baud if uart else 0)
         self._rto = self._rto_min + FIRST_RTO_MS
-        self._empty_at = ticks_us()
         self.seq = self.base = 0
         self.out = {}  # seq -> [frame, sent at, meta, resent]
         self.flight = 0
@@ -115,6 +120,21 @@ class Link:
         self._write(frame, now)
 
     def _write(self, frame, now):
+        if MAIN_WRITES:
+            if get_ident() != self.main:
+                self._late.append(frame)
+                return hurry(self._tick)
+            if self._late:
+                self._write_late(now)
+        self._put(frame, now)
+
+    def _write_late(self, now):
+        late = self._late
+        self._late = []
+        for frame in late:
+            self._put(frame, now)
+
+    def _put(self, frame, now):
         if not self._clean or ticks_diff(now, self._sent_at) > QUIET_MS:
             frame = _MARK + frame
         size = len(frame)
@@ -122,7 +142,7 @@ class Link:
             frame += _MARK  # a USB packet that is full to the brim may wait for another
             size += 1
         self._clean = False
-        if self._pace:
+        if PACED and self._pace:
             self._write_paced(frame, size)
         else:
             done = self.writer.write(frame) or 0 if size <= self.max_write else 0
@@ -215,8 +235,9 @@ class Link:
                 elif first > b"\n":
                     self._line(first + self.reader.readline(wire.MAX_LINE))
         self._polled = now = ticks_ms()
-        with self.tx:
-            self._timers(now)
+        if not self.leave:
+            with self.tx:
+                self._timers(now)
         if wait_ms:
             sleep_ms(wait_ms)
 
@@ -227,20 +248,26 @@ class Link:
 
     def tick(self, change):
         """One more (1) or one less (-1) needs the ticker: it sends what is held while the main thread is busy."""
-        self._ticks += change
-        if self._ticks and not self._ticker:
-            self._ticker = ticker(self._tick, TICK_MS)
-        elif not self._ticks and self._ticker:
-            self._ticker.deinit()
-            self._ticker = None
+        with self.tx:
+            self.ticks += change
+            if self.ticks and not self._ticker:
+                self._ticker = ticker(self._tick, TICK_MS)
+            elif not self.ticks and self._ticker:
+                self._ticker.deinit()
+                self._ticker = None
 
     def _tick(self, timer):
         # It interrupts the main thread, which may hold the lock: never wait for it here.
         if self.tx.acquire(False):
             try:
-                self.flush(ticks_ms())
+                now = ticks_ms()
+                if MAIN_WRITES and self._late:
+                    self._write_late(now)
+                self.flush(now)
             finally:
                 self.tx.release()
+        elif MAIN_WRITES and self._late:
+            hurry(self._tick)
 
     def _timers(self, now):
         self.flush(now)
@@ -356,20 +383,22 @@ class Link:
     def _hello(self, body):
         try:
             hello = json.loads(body[1:])
-            known = hello["nonce"] == self.nonce
+            nonce = int(hello["nonce"])
+            known = nonce == self.nonce
             fits = hello["v"] == wire.PROTOCOL
         except (ValueError, KeyError, TypeError):
             return
         with self.tx:
             frames = []
             if fits and not known:
-                frames = self._frames()
+                frames = self.keep() if self.keep else None
                 self._begin(hello)
                 self.session += 1
                 self.inbox = []
-            self._answer(hello["nonce"], known)
+            self._answer(nonce, known)
             if fits and not known:
-                self.renew(frames)
+                if self.renew:
+                    self.renew(frames)
             elif known:
                 self._progress = now = ticks_ms()
                 seq = self.base
@@ -379,22 +408,15 @@ class Link:
                     seq = (seq + 1) & 255
 
     def _answer(self, nonce, resumed):
-        reply = {"v": wire.PROTOCOL, "build": wire.BUILD, "boot": self.boot, "nonce": nonce, "resumed": resumed}
-        reply["cell"] = self.cell
-        reply["ring"] = RING
-        reply.update(self._facts)
+        reply = '{"v":%d,"build":"%s","boot":%d,"nonce":%d,"resumed":%s,"cell":%d,"ring":%d,%s}' % (
+            wire.PROTOCOL,
+            wire.BUILD,
+            self.boot,
+            nonce,
+            "true" if resumed else "false",
+            self.cell,
+            RING,
+            self._facts,
+        )
         self._clean = False
-        self._bare(wire.HELLO, json.dumps(reply).encode(), 0)
-
-    def _frames(self):
-        """What nobody acknowledged, oldest first: (meta, kind, payload) of the frames that outlive their session."""
-        frames = []
-        seq = self.base
-        while seq != self.seq:
-            kept = self.out.get(seq)
-            if kept and kept[2] is not None:
-                body = wire.unstuff(kept[0][:-1])
-                frames.append((kept[2], body[0], body[2:-4]))
-            seq = (seq + 1) & 255
-        return frames
-
+        self._bare(wire.HELLO, reply.encode(), 0)

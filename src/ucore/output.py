@@ -15,6 +15,7 @@ class Output:
         self._held = b""
         self._flushed = ticks_ms()
         self._dropped = 0
+        link.flush = self.flush_due
 
     def write(self, parent, text):
         """Send ``text`` (str) as output of the cell ``parent``; blocks while the line is full, drops where nobody listens."""

@@ -9,14 +9,16 @@ import struct
 from _thread import allocate_lock, get_ident
 from binascii import crc32
 
+import ucore
 from ucore import wire
-from ucore.quirks import ticks_diff, ticks_ms
+from ucore.quirks import CPYTHON, ticks_diff, ticks_ms
 
 HOLD_MS = 4
+LONG_MS = 16  # where more than one comes in a millisecond: there, what a frame costs a slow chip weighs more than latency
 RESERVE = 256  # bytes of window that pipes leave to replies
 _OPEN = -1  # in a kept frame's meta (opening, number, item size): what stands there for an opening, a close
 _CLOSE = -2
-_DATA = 9  # where items begin in a frame buffer: kind, number, pipe id, item size, first number
+_DATA = 12  # where items begin in a frame buffer, after kind, number, pipe id, item size, first number; a copy to a multiple of 4 is quick
 
 _link = None
 _open = {}  # name -> _Opening
@@ -37,14 +39,17 @@ class _Opening:
         self.number = 0  # of the first item held; items dropped count too
         self.end = _DATA
         self.size = -1
-        self.stop = 0  # `write` may hold an item where the buffer ends before this
+        self.hold = HOLD_MS
         self.wire_size = -1  # what the host expects next, if this run goes on
         self.wire_number = 0
         self.flushed = ticks_ms()
         self.late = []  # threads that have had their one write after the close
         self.tx = _link.tx
+        self.take = self.tx.acquire
+        self.give = self.tx.release
         self.buffer = bytearray(_DATA + _link.payload + 4)
         self.view = memoryview(self.buffer)
+        self.room = self.view[:0]  # where `write` may hold an item
 
     def write(self, data):
         """Send one frame, at most 65,535 bytes; blocks while the line is full.
@@ -52,13 +57,30 @@ class _Opening:
         Raises ValueError for a larger one, TypeError for what is not bytes, OSError where the pipe is closed (the first write
         after the close is dropped in silence, so that a loop on is_pipe_open ends quietly).
         """
-        size = len(data)
-        with self.tx:
-            end = self.end
-            if end < self.stop and size == self.size:
-                self.buffer[end : end + size] = data
-                self.end = end + size
+        # The one path that matters: room that is not there, another size, and what is not bytes all raise, and cost nothing before.
+        if not data:
+            pass  # it would fit where there is no room
+        elif CPYTHON:
+            try:
+                with self.tx:
+                    after = self.end + self.size
+                    self.room[self.end : after] = data
+                    self.end = after
+                    return
+            except Exception:
+                pass
+        else:
+            # On MicroPython an interrupt strikes at jumps only: the lock is held where this raises. With one block and three names the
+            # call fits the C stack; otherwise its frame comes from the heap each time, and finding room there takes longer than all else.
+            try:
+                self.take()
+                after = self.end + self.size
+                self.room[self.end : after] = data
+                self.end = after
+                self.give()
                 return
+            except:  # noqa: E722
+                self.give()
         self._write(data)
 
     def _write(self, data):
@@ -72,33 +94,41 @@ class _Opening:
         _note(self)
         if size == 0 or size > len(self.buffer) - _DATA - 4:
             return self._write_chunk(data)
-        _link.poll()
         while True:
             with self.tx:
                 if not self.open:
-                    break
-                if self.end == _DATA:
+                    return self._too_late()
+                if self.end == _DATA and size != self.size:
                     self.size = size
+                    self.room = self.view[:0]
                 if size == self.size and self.end + size + 4 <= len(self.buffer):
                     self.buffer[self.end : self.end + size] = data
                     self.end += size
                     self._due(ticks_ms())
-                    return
+                    break
                 # Full, or another size: what is held goes first. A host that is gone drops it, and it is counted.
                 if self._flush(ticks_ms()):
                     continue
             _link.pump(1)
-        self._too_late()
+        _link.poll()
 
     def _due(self, now):
         """Send what is held, or say how much more may be held; tx held."""
         items = (self.end - _DATA) // self.size
-        full = (len(self.buffer) - _DATA - 4) // self.size
         quiet = ticks_diff(now, self.flushed)
-        want = items * HOLD_MS // max(quiet, 1) if quiet < 4 * HOLD_MS else 0
-        if items >= full or items > want or quiet >= HOLD_MS:
+        if quiet >= self.hold or self.end + self.size + 4 > len(self.buffer):
             self._flush(now)
-        self.stop = _DATA + (min(max(want, 1), full) - 1) * self.size
+        else:
+            self._expect(items, quiet)
+
+    def _expect(self, items, quiet):
+        """``items`` came in ``quiet`` ms: let `write` hold as many as come until `hold` is over; tx held."""
+        want = items * self.hold // max(quiet, 1) if quiet <= 2 * self.hold else 1
+        # Whole items: the rest of one would be room for a smaller write.
+        full = (len(self.buffer) - _DATA - 4) // self.size
+        stop = _DATA + (max(1, min(want, full)) - 1) * self.size
+        if len(self.room) != stop:
+            self.room = self.view[:stop]
 
     def _flush(self, now):
         """Send the items held; False where the window has no room. tx held."""
@@ -106,7 +136,7 @@ class _Opening:
         if end == _DATA:
             return True
         link = _link
-        if not link.room(end, RESERVE):
+        if not link.room(end - 3, RESERVE):
             if link.nonce and not link.gone:
                 return False
             # Nobody listens: the numbers go on, so the host learns how many it missed.
@@ -124,21 +154,26 @@ class _Opening:
                 kind = wire.NEXT
                 buffer[_DATA - 1] = self.id
         else:
-            start = 0
+            start = _DATA - 9
             kind = wire.BATCH
-            struct.pack_into("<BHI", buffer, 2, self.id, size, self.number)
+            struct.pack_into("<BHI", buffer, start + 2, self.id, size, self.number)
         buffer[start] = kind
         buffer[start + 1] = link.seq
         struct.pack_into("<I", buffer, end, crc32(self.view[start:end], link.nonce))
         body = buffer[start : end + 4]
         meta = (self, self.number, size)
+        items = (end - _DATA) // size
+        quiet = ticks_diff(now, self.flushed)
         # A straight line from here to the write inside `enter`: an interrupt finds all of it done, or nothing.
-        self.number = self.wire_number = self.number + (end - _DATA) // size
+        self.number = self.wire_number = self.number + items
         self.wire_size = size
         self.end = _DATA
         self.flushed = now
         link.last = self
         link.enter(body, meta)
+        self.hold = LONG_MS if items > quiet else HOLD_MS
+        self._expect(items, quiet)
+        self.flushed = ticks_ms()  # a slow line is no slow producer
         return True
 
     def _write_chunk(self, data):
@@ -189,7 +224,7 @@ class _Opening:
     def end_run(self):
         """Tell the host that this opening has ended, and how many frames it had; tx held."""
         self.open = False
-        self.stop = 0
+        self.room = self.view[:0]
         head = struct.pack("<BBBHBI", wire.MESSAGE, 0, wire.COMM_CLOSE, 0, self.id, self.number)
         _link.commit(bytearray(head), (self, self.number, _CLOSE))
 
@@ -279,7 +314,7 @@ def _close(opening):
         if opening.open:
             _tell(opening, opening.end_run)
             opening.open = False
-            opening.stop = 0
+            opening.room = opening.view[:0]
             if _open.get(opening.name) is opening:
                 del _open[opening.name]
             _link.tick(-1)
@@ -303,8 +338,21 @@ def _tell(opening, send, *args):
 def flush_due(now):
     """Send what has been held for HOLD_MS; tx held."""
     for opening in list(_open.values()):
-        if opening.end != _DATA and ticks_diff(now, opening.flushed) >= HOLD_MS:
+        if opening.end != _DATA and ticks_diff(now, opening.flushed) >= opening.hold:
             opening._flush(now)
+
+
+def _keep():
+    """What nobody acknowledged, oldest first: (meta, kind, payload) of the frames that outlive their session; tx held."""
+    frames = []
+    seq = _link.base
+    while seq != _link.seq:
+        kept = _link.out.get(seq)
+        if kept and kept[2] is not None:
+            body = wire.unstuff(kept[0][:-1])
+            frames.append((kept[2], body[0], body[2:-4]))
+        seq = (seq + 1) & 255
+    return frames
 
 
 def _renew(frames):
@@ -329,14 +377,24 @@ def _renew(frames):
 
 
 def start(link):
-    """Bind the pipes to the agent's link; the calling thread is the main thread."""
+    """Bind the pipes to the agent's link; done once."""
     global _link, _main
-    _link = link
-    _main = get_ident()
-    link.renew = _renew
-    link.flush = flush_due
+    with _names:
+        if _link:
+            return
+        _main = link.main
+        _link = link
+        first = link.flush
 
+        def flush(now):
+            first(now)
+            flush_due(now)
 
-def any_open():
-    """Whether any pipe is open."""
-    return bool(_open)
+        link.flush = flush
+        link.keep = _keep
+        link.renew = _renew
+        link.forget = forget
+        ucore.open_pipe = open_pipe
+        ucore.close_pipe = close_pipe
+        ucore.is_pipe_open = is_pipe_open
+        ucore.Pipe = Pipe

@@ -9,6 +9,11 @@ ESP32 = sys.platform == "esp32"
 # Bytes the input takes while nobody reads: an ESP32's UART has 259, USB holds the rest back, a pseudo-terminal has 4095.
 RING = 1000 if UNIX else 400 if sys.platform == "rp2" else 200
 
+# USB on rp2 moves in the main thread alone: another core that waits for it to take a frame, while the main thread waits for the lock
+# that it holds, waits for ever. So that core hands its frames over.
+MAIN_WRITES = sys.platform == "rp2"
+PACED = ESP32 or UNIX  # on unix for the tests
+
 if CPYTHON:
     import time
 
@@ -42,8 +47,8 @@ def streams():
 
 
 def random32():
-    """A random number other than 0, for nonces."""
-    return int.from_bytes(os.urandom(4), "little") | 1
+    """A random number other than 0, for nonces; an emulated chip has the same "random" bytes after every boot."""
+    return (int.from_bytes(os.urandom(4), "little") ^ ticks_us()) | 1
 
 
 def allow_interrupt(on):
@@ -52,6 +57,16 @@ def allow_interrupt(on):
         import micropython
 
         micropython.kbd_intr(3 if on else -1)
+
+
+def hurry(callback):
+    """Call ``callback(0)`` in the main thread soon, between two bytecodes."""
+    import micropython
+
+    try:
+        micropython.schedule(callback, 0)
+    except RuntimeError:
+        pass  # so much is waiting already that the ticker will be sooner
 
 
 def ticker(callback, period_ms):
@@ -72,25 +87,3 @@ def ticker(callback, period_ms):
         except (ValueError, OSError, TypeError):
             pass
     return None
-
-
-def soft_reset():
-    """Start the board's Python afresh."""
-    import machine
-
-    machine.soft_reset()
-
-
-def facts():
-    """What the hello says about the board."""
-    python = sys.implementation
-    found = {"platform": sys.platform, "python": python.name, "unix": UNIX}
-    found["version"] = "%d.%d.%d" % tuple(python.version[:3])
-    found["machine"] = getattr(python, "_machine", sys.platform)
-    try:
-        import machine
-
-        found["id"] = "".join(["%02x" % byte for byte in machine.unique_id()])
-    except (ImportError, AttributeError):
-        pass
-    return found

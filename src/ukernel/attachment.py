@@ -43,6 +43,8 @@ class Attachment:
     def when_ready(self, callback: Callable[["UcoreError | None"], None]) -> None:
         """Call back with None once the board is attached, or with the error that keeps it from it; perhaps at once."""
         if self._state == _READY:
+            self.pump()  # a hub that has gone meanwhile is noticed now, not by the failure of what is sent next
+        if self._state == _READY:
             callback(None)
             return
         self._waiting.append(callback)
@@ -67,9 +69,7 @@ class Attachment:
             port = settings.pipe_port()
             if port is not None:
                 client.request("listen_request", {"port": port})
-            board = client.request("attach_request", {"board": ref, "client": _label()}, timeout_s=None)[
-                "board"
-            ]
+            board = client.request("attach_request", {"board": ref, "client": _label()}, timeout_s=None)["board"]
         except Exception as error:  # whatever it is, it belongs into the cell that wants the board
             if client is not None:
                 client.close()

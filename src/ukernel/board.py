@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import deque
@@ -9,11 +10,18 @@ from collections.abc import Callable
 
 from ukernel import ports
 from ukernel.errors import BoardError, BoardGoneError, NoAnswerError
-from ukernel.session import CONNECTING, READY, Gone, Ready, Refused, Session
+from ukernel.session import CONNECTING, READY, Console, Gone, Ready, Refused, Session
 
 ANSWER_S = 10.0  # a board that has just been opened may boot first
 GRACE_S = 5.0  # a cable pulled and put back within this is no event at all
+PROBE = b"\x02"  # Ctrl-B: MicroPython's prompt shows itself; neither an agent nor a program is disturbed
+PROMPT = re.compile(r'>>> |{"v":|raw REPL; CTRL-B')  # the prompt, or its echo of our hello
+MAX_INSTALLS = 2
 RETRY_S = 0.25  # between two looks for a port that has vanished
+
+
+class _AtPrompt(Exception):
+    """Instead of our agent, MicroPython's prompt answered."""
 
 
 class Board:
@@ -21,10 +29,11 @@ class Board:
 
     deliver(board, event) is called on the board's thread, with the events of `ukernel.session`. A lost stream is opened again, also
     under another name where the USB serial number tells; within GRACE_S nobody notices, after it a Gone is delivered, and a Ready once
-    the board is back. A Refused ends the board. ``session_options`` are those of `Session`.
+    the board is back. A Refused ends the board. Where the board shows MicroPython's prompt instead of answering, ``install(port)`` is
+    called, with the port closed, to put the agent there (see `ukernel.installer`). ``session_options`` are those of `Session`.
     """
 
-    def __init__(self, port: str, deliver: Callable[[Board, object], None], *, open_stream=ports.open_stream, **session_options):
+    def __init__(self, port: str, deliver: Callable[[Board, object], None], *, open_stream=ports.open_stream, install: Callable[[str], object] | None = None, **session_options):
         self.port = port
         self.facts: dict = {}
         self.state = CONNECTING
@@ -32,6 +41,8 @@ class Board:
         self.name = self._info.name
         self._deliver = deliver
         self._open_stream = open_stream
+        self._install = install
+        self._installs = 0
         self._options = session_options
         self._session: Session | None = None
         self._stream: ports.Stream | None = None
@@ -86,9 +97,20 @@ class Board:
                 return
             except BoardGoneError as error:
                 lost = error
+            except _AtPrompt:
+                lost = None
             finally:
                 self._stream = None
                 stream.close()
+            if lost is None:
+                self._installs += 1
+                try:
+                    self._install(self.port)
+                    stream = self._open_stream(self.port)
+                except BoardError as error:
+                    self._refuse(error)
+                    return
+                continue
             stream, told = self._find_again(lost, told)
 
     def _refuse(self, error: Exception) -> None:
@@ -101,6 +123,9 @@ class Board:
         now = time.monotonic()
         session.start(now)
         answer_by = now + (ANSWER_S if not self.facts else GRACE_S)
+        heard = tail = ""
+        if self._may_install():
+            stream.write(PROBE)
         while not self._closing.is_set():
             while self._commands:
                 self._commands.popleft()()
@@ -115,6 +140,8 @@ class Board:
                         return told
             elif session.check_silence(now):
                 answer_by = now
+                if self._may_install():
+                    stream.write(PROBE)
                 continue
             chunk = stream.read(None if deadline is None else max(deadline - now, 0.0))
             now = time.monotonic()
@@ -124,15 +151,33 @@ class Board:
                 if isinstance(event, Refused):
                     self._refuse(event.error)
                     return told
+                if isinstance(event, Console) and self._may_install():
+                    if session.state == CONNECTING:
+                        heard = (heard + event.text)[-1000:]
+                        if PROMPT.search(heard):
+                            raise _AtPrompt
+                        continue
+                    tail = (tail + event.text)[-40:]  # text comes in pieces
+                    if "soft reboot" in tail:
+                        tail = ""
+                        session.start(now)  # no agent of ours will answer
+                        stream.write(PROBE)
+                if isinstance(event, Ready) and heard:
+                    self._deliver(self, Console(heard))  # what the board said while it booted
+                    heard = ""
                 if isinstance(event, Ready):
                     # Back within the grace, with nothing lost: nobody need know. Otherwise even the same session is news.
                     self.facts = event.facts
+                    self._installs = 0
                     self.state = READY
                     if event.resumed and not told:
                         continue
                     told = False
                 self._deliver(self, event)
         return told
+
+    def _may_install(self) -> bool:
+        return self._install is not None and self._installs < MAX_INSTALLS
 
     def _unanswered(self) -> bool:
         """Nobody has answered the hello in time. True where a board that we knew may still come back."""

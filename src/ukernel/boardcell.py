@@ -11,6 +11,7 @@ from . import boardtrace, cells
 from .envelope import Message
 from .errors import UcoreError
 from .lane import Lane, now, reply_metadata, stops_queue
+from .outputs import Outputs
 
 if TYPE_CHECKING:
     from .switchboard import Switchboard
@@ -36,7 +37,8 @@ class BoardRun:
         self._asked = 0  # the hub's number for the request; 0: not sent
         self._count: int | None = None  # the execution count, once the sub-kernel has given it
         self._open = False  # busy and execute_input are out: output may follow
-        self._early: list = []  # output that came before
+        self._outputs = Outputs(switchboard.loop, self._publish)
+        self._capture = _Capture(cell.options["--out"]) if "--out" in cell.options else None
         self._result: dict | None = None  # the board's execute_reply
         self._counted: dict | None = None  # the sub-kernel's
         self._subkernel_busy = True
@@ -87,9 +89,7 @@ class BoardRun:
 
     def _begin(self) -> None:
         self._open = True
-        early, self._early = self._early, []
-        for msg_type, content in early:
-            self._show(msg_type, content)
+        self._outputs.open()
         self._finish_when_over()
 
     # --- the board's part -----------------------------------------------------------------------------
@@ -116,30 +116,29 @@ class BoardRun:
     def _receive(self, msg_type: str, content: dict) -> None:
         """A message from the hub about this cell, which may come long after the cell has ended: its threads print."""
         if msg_type == "execute_reply":
-            self._result = self._result or content
-            self._finish_when_over()
+            if self._capture is not None and content.get("status") == "ok":
+                self._switchboard.run_hidden(self._capture.source, lambda: self._settle(content))
+            else:
+                self._settle(content)
         elif msg_type == "status":
             if content.get("execution_state") == "queued":
                 self.tell(f"Waiting for the board: {content.get('holder') or 'another cell'} is using it.\n")
-        elif self._open:
-            self._show(msg_type, content)
-        else:
-            self._early.append((msg_type, content))
+        elif self._capture is None or not self._capture.take(msg_type, content):
+            self._outputs.add(msg_type, content)
 
-    def _show(self, msg_type: str, content: dict) -> None:
+    def _publish(self, msg_type: str, content: dict) -> None:
         if msg_type == "input_request":
             self._ask(content)
         elif msg_type == "execute_result":
             if not self._silent:
-                self._frontend.publish(
-                    msg_type, {"metadata": {}, **content, "execution_count": self._count}, self._parent
-                )
+                content = {"metadata": {}, **content, "execution_count": self._count}
+                self._frontend.publish(msg_type, content, self._parent)
         elif msg_type in ("stream", "display_data", "clear_output"):
             self._frontend.publish(msg_type, content, self._parent)
 
     def tell(self, text: str) -> None:
         """Print something of our own below the cell."""
-        self._receive("stream", {"name": "stderr", "text": text})
+        self._outputs.add("stream", {"name": "stderr", "text": text})
 
     @property
     def _parent(self) -> bytes:
@@ -188,20 +187,20 @@ class BoardRun:
         self._end(type(error).__name__, str(error))
 
     def _end(self, ename: str, evalue: str) -> None:
-        self._result = {"status": "error", "ename": ename, "evalue": evalue, "traceback": []}
+        self._settle({"status": "error", "ename": ename, "evalue": evalue, "traceback": []})
+
+    def _settle(self, result: dict) -> None:
+        """The board's part is over; a second end changes nothing."""
+        self._result = self._result or result
         self._finish_when_over()
 
     def _finish_when_over(self) -> None:
         # The sub-kernel's reply is waited for only where it says more than a number.
         needs_reply = self._silent or self.request.content.get("user_expressions")
-        if (
-            self._finished
-            or self._result is None
-            or not self._open
-            or (needs_reply and self._counted is None)
-        ):
+        if self._finished or self._result is None or not self._open or (needs_reply and self._counted is None):
             return
         self._finished = True
+        self._outputs.flush()
         if self._switchboard.asker is self:
             self._switchboard.asker = None
         self._switchboard.sources.add(self._count or 0, self.request.content["code"])
@@ -212,9 +211,7 @@ class BoardRun:
             self._lane.condemn()
         self._frontend.reply(self.request, reply, metadata=reply_metadata(reply["status"], self._started))
         self._frontend.status("idle", self.request)
-        self._switchboard.ignore_subkernel(
-            self.request, reply=self._counted is None, idle=self._subkernel_busy
-        )
+        self._switchboard.ignore_subkernel(self.request, reply=self._counted is None, idle=self._subkernel_busy)
         self._lane.finish()
 
     def _make_reply(self, result: dict) -> dict:
@@ -244,3 +241,27 @@ class BoardRun:
         error = {"ename": ename, "evalue": evalue, "traceback": traceback}
         self._frontend.publish("error", error, self._parent)
         return {"status": "error", **rest, **error}
+
+
+class _Capture:
+    """What `--out NAME` keeps: the last expression's value, or else the printed text."""
+
+    def __init__(self, name: str):
+        self._name = name
+        self._printed = ""
+        self._value: str | None = None
+
+    def take(self, msg_type: str, content: dict) -> bool:
+        """Look at an output; tell whether it is not to be shown."""
+        if msg_type == "stream" and content["name"] == "stdout":
+            self._printed += content["text"]
+        elif msg_type == "execute_result":
+            self._value = content["data"].get("text/plain", "")
+        return msg_type == "execute_result"
+
+    @property
+    def source(self) -> str:
+        """The host's assignment."""
+        if self._value is None:
+            return f"{self._name} = {self._printed!r}"
+        return cells.assignment(self._name, self._value)

@@ -12,6 +12,7 @@ __all__ = [
     "MAGIC",
     "OPTIONS",
     "BoardCell",
+    "assignment",
     "board_source",
     "completeness",
     "find_magic",
@@ -31,13 +32,9 @@ class _Option:
 
 
 OPTIONS = {
-    "--board": _Option(
-        "NAME", "run on this board (a port, a URL or a board name) instead of the notebook's own"
-    ),
+    "--board": _Option("NAME", "run on this board (a port, a URL or a board name) instead of the notebook's own"),
     "--timeout": _Option("SECONDS", "interrupt the cell if it takes longer"),
-    "--out": _Option(
-        "NAME", "put the last expression's value, or else the printed text, into this host variable"
-    ),
+    "--out": _Option("NAME", "put the last expression's value, or else the printed text, into this host variable"),
     "--no-raise": _Option(None, "show an error, but let the cells after this one run"),
     "--save": _Option("FILE", "write the cell to this file on the board instead of running it"),
 }
@@ -134,8 +131,18 @@ def board_source(cell: BoardCell) -> str:
     path = cell.options.get("--save")
     if path is not None:
         text = cell.body.lstrip("\n")
-        return f"with open({path!r}, 'w') as _file:\n    _file.write({text!r})\nprint({f'Saved to {path} on the board.'!r})\ndel _file"
+        said = f"Saved to {path} on the board."
+        return f"with open({path!r}, 'w') as _file:\n    _file.write({text!r})\nprint({said!r})\ndel _file"
     return wrap_last_expression(cell.body)
+
+
+def assignment(name: str, text: str) -> str:
+    """Return Python source that gives the name a board's value, known by its repr; the text itself if it is no literal."""
+    try:
+        ast.literal_eval(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        text = repr(text)
+    return f"{name} = {text}"
 
 
 def wrap_last_expression(body: str) -> str:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 
 from . import __version__, virtualboard
-from .errors import UcoreError
+from .errors import HubUnreachableError, UcoreError
 
 __all__ = ["main"]
 
@@ -31,6 +31,42 @@ def _boards(options: argparse.Namespace) -> None:
         print("No board is connected. `ucore virtual` starts one that needs no hardware.")
 
 
+def _add_port(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("board", metavar="PORT", nargs="?", help="port or name of the board; the only one that is connected by default")
+
+
+def _install(options: argparse.Namespace) -> None:
+    from . import installer, ports, settings
+
+    port = ports.resolve(options.board or settings.board())
+    installer.ensure_agent(port, print)
+    print(f"µcore runs on {port}. Nothing starts by itself at boot: a notebook does it when it needs the board.")
+
+
+def _add_user(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--user", action="store_true", help="for this user, whatever environment Jupyter runs in")
+
+
+def _install_kernels(options: argparse.Namespace) -> None:
+    from . import kernelspec
+
+    for folder in kernelspec.install(user=options.user):
+        print(f"Installed the kernel {folder.name} in {folder}")
+
+
+def _stop(options: argparse.Namespace) -> None:
+    from . import client
+
+    try:
+        hub = client.connect(start=False)
+    except HubUnreachableError:
+        print("No board hub runs.")
+        return
+    with hub:
+        hub.request("stop_request", {})
+    print("The board hub stops. It starts again when a notebook needs it.")
+
+
 def _no_arguments(parser: argparse.ArgumentParser) -> None:
     pass
 
@@ -39,6 +75,9 @@ def _no_arguments(parser: argparse.ArgumentParser) -> None:
 _Row = tuple[str, str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]]
 COMMANDS: "list[_Row]" = [
     ("virtual", "run a virtual board until Ctrl-C", virtualboard.add_arguments, _virtual),
+    ("install", "put µcore on a MicroPython board", _add_port, _install),
+    ("install-kernels", "make the kernels known to Jupyter", _add_user, _install_kernels),
+    ("stop", "stop the board hub", _no_arguments, _stop),
     ("boards", "list the boards that are connected", _no_arguments, _boards),
 ]
 
@@ -55,7 +94,7 @@ def main(arguments: "list[str] | None" = None) -> None:
     options = parser.parse_args(arguments)
     try:
         options.run(options)
-    except UcoreError as error:
+    except (UcoreError, OSError) as error:
         sys.exit(f"ucore: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

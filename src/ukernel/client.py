@@ -3,6 +3,7 @@
 Blocking sockets and nothing heavy: this is imported into notebooks, and a kernel's start waits for it.
 """
 
+import atexit
 import json
 import os
 import select
@@ -26,6 +27,13 @@ _RECEIVE_BYTES = 1 << 16
 _MAX_ANSWER = 4096  # bytes of the hub's answer to the handshake
 
 _started: list = []  # hubs this process started: kept so that they can be reaped
+
+
+@atexit.register
+def _let_go() -> None:
+    for hub in _started:
+        if hub.poll() is None:
+            hub.returncode = 0  # it outlives us on purpose; subprocess would warn about that
 
 
 def connect(*, start: bool = True, timeout_s: float = 15.0) -> "HubClient":

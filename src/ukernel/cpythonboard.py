@@ -45,6 +45,8 @@ def main() -> None:
     _extend_modules()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(WAKE, _run_scheduled)
+    if hasattr(signal, "pthread_kill"):
+        _watch_signals()
     if os.isatty(0):
         _kbd_intr(3)
     else:
@@ -59,6 +61,25 @@ def _signal_main_thread(number: int) -> None:
         signal.pthread_kill(threading.main_thread().ident, number)
     else:
         signal.raise_signal(number)
+
+
+def _watch_signals() -> None:
+    """Wake the main thread again after a signal: it may have come just before that went to sleep in a system call."""
+    watched, alarm = os.pipe()
+    os.set_blocking(alarm, False)
+    signal.set_wakeup_fd(alarm, warn_on_full_buffer=False)
+    signal.signal(signal.SIGUSR2, lambda *_: None)
+
+    def watch() -> None:
+        while numbers := os.read(watched, 64):
+            for pause_s in (0.005, 0.02, 0.1, 0.5) if signal.SIGINT in numbers else ():
+                time.sleep(pause_s)
+                _signal_main_thread(signal.SIGUSR2)
+            while _scheduled:
+                time.sleep(0.005)
+                _signal_main_thread(signal.SIGUSR2)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _read_ahead() -> None:

@@ -45,17 +45,13 @@ class Frontend:
 
     def publish(self, msg_type: str, content: dict, parent: bytes = b"{}") -> None:
         """Publish on iopub; ``parent`` is the header frame of the request that this belongs to."""
-        topic = (
-            b"stream." + content["name"].encode() if msg_type == "stream" else self._topic + msg_type.encode()
-        )
+        topic = b"stream." + content["name"].encode() if msg_type == "stream" else self._topic + msg_type.encode()
         self.iopub.send_multipart(self._signer.make(msg_type, content, parent=parent, idents=[topic]))
 
     def status(self, state: str, request: Message) -> None:
         self.publish("status", {"execution_state": state}, request.header_frame)
 
-    def reply(
-        self, request: Message, content: dict, *, control: bool = False, metadata: "dict | None" = None
-    ) -> None:
+    def reply(self, request: Message, content: dict, *, control: bool = False, metadata: "dict | None" = None) -> None:
         """Answer a request on the channel it came from."""
         msg_type = request.type.removesuffix("_request") + "_reply"
         frames = self._signer.make(
@@ -72,9 +68,7 @@ class Frontend:
     def ask(self, request: Message, prompt: str, password: bool) -> None:
         """Ask the front end that sent the request for a line of input."""
         content = {"prompt": prompt, "password": password}
-        frames = self._signer.make(
-            "input_request", content, parent=request.header_frame, idents=request.idents
-        )
+        frames = self._signer.make("input_request", content, parent=request.header_frame, idents=request.idents)
         self.stdin.send_multipart(frames)
 
     def welcome(self, subscription: bytes) -> None:
@@ -83,9 +77,7 @@ class Frontend:
             return
         topic = subscription[1:]
         content = {"subscription": topic.decode("utf-8", "replace")}
-        self.iopub.send_multipart(
-            self._signer.make("iopub_welcome", content, idents=[topic] if topic else [])
-        )
+        self.iopub.send_multipart(self._signer.make("iopub_welcome", content, idents=[topic] if topic else []))
 
     def close(self) -> None:
         for sock in (self.shell, self.control, self.stdin, self.heartbeat, self.iopub):

@@ -69,7 +69,7 @@ def _w():
 _l = 'ucore.agent' in sys.modules
 _w = _w()
 gc.collect()
-print((tuple(sys.implementation.version[:3]), getattr(sys.implementation, '_mpy', 0) & 255, gc.mem_free(), _v(), _w, _u(), _l))
+print((sys.platform, tuple(sys.implementation.version[:3]), getattr(sys.implementation, '_mpy', 0) & 255, gc.mem_free(), _v(), _w, _u(), _l))
 del _u, _v, _w, _l
 """
 
@@ -123,7 +123,7 @@ def ensure_agent(port: str, report: Callable[[str], None] | None = None) -> bool
     """
     report = report or (lambda line: None)
     with _Repl(port) as repl:
-        version, bytecode, free, room, frozen, hashes, loaded = repl.ask(_PROBE % {"folder": FOLDER})
+        platform, version, bytecode, free, room, frozen, hashes, loaded = repl.ask(_PROBE % {"folder": FOLDER})
         if version < MIN_VERSION:
             raise BoardVersionError(
                 f"The board on {port} runs MicroPython {_dotted(version)}; µcore needs 1.20 or later. Install a newer MicroPython on the board."
@@ -132,7 +132,7 @@ def ensure_agent(port: str, report: Callable[[str], None] | None = None) -> bool
             report("µcore is part of the board's firmware")
             repl.start(_START_FROZEN)
             return False
-        files = pack.files(compiled=bytecode == BYTECODE)
+        files = pack.files(platform, compiled=bytecode == BYTECODE)
         missing = {name: data for name, data in files.items() if hashes.get(name) != _digest(data)[:8]}
         stale = [name for name in hashes if name not in files]
         if missing or stale:
@@ -143,9 +143,13 @@ def ensure_agent(port: str, report: Callable[[str], None] | None = None) -> bool
                     "main.py smaller, and try again."
                 )
             if 0 <= room < size + 4096 * (len(missing) + 2):
-                raise BoardError(f"The board's file system has {room:,} bytes left; µcore needs {size:,}. Delete files and try again.")
+                raise BoardError(
+                    f"The board's file system has {room:,} bytes left; µcore needs {size:,}. Delete files and try again."
+                )
             if room < 0:
-                raise BoardError(f"The board on {port} has no file system to put µcore on. Format it, or use a firmware that has one.")
+                raise BoardError(
+                    f"The board on {port} has no file system to put µcore on. Format it, or use a firmware that has one."
+                )
             for name in stale:
                 repl.run(f"import os\nos.remove({FOLDER + '/' + name!r})")
             for name, data in missing.items():
@@ -155,7 +159,9 @@ def ensure_agent(port: str, report: Callable[[str], None] | None = None) -> bool
                 report("restarting the board's Python: an older µcore was loaded")
                 repl.restart()
         elif free < MIN_FREE and not loaded:
-            raise BoardError(f"The board on {port} has {free:,} bytes of free memory; µcore needs {MIN_FREE:,}. Reset the board and try again.")
+            raise BoardError(
+                f"The board on {port} has {free:,} bytes of free memory; µcore needs {MIN_FREE:,}. Reset the board and try again."
+            )
         report("starting µcore")
         repl.start(_START)
         return bool(missing)
@@ -179,14 +185,20 @@ class _Repl:
     def __enter__(self) -> _Repl:
         from mpremote.transport import TransportError
 
-        self._line = self._open()
-        try:
-            self._enter(soft_reset=False)
-        except (TransportError, OSError, BoardError) as error:
-            self._close()
-            if isinstance(error, BoardError):
-                raise
-            raise self._error(error) from error
+        give_up = time.monotonic() + OPEN_S
+        while True:
+            self._line = self._open()
+            try:
+                self._enter(soft_reset=False)
+                break
+            except (TransportError, OSError, BoardError) as error:
+                self._close()
+                if isinstance(error, OSError) and not isinstance(error, BoardError) and time.monotonic() < give_up:
+                    time.sleep(0.1)  # a socket may be taken from us while its last user is being forgotten
+                    continue
+                if isinstance(error, BoardError):
+                    raise
+                raise self._error(error) from error
         return self
 
     def __exit__(self, kind, error, trace) -> None:
@@ -213,7 +225,9 @@ class _Repl:
                     cause = error.__context__ if isinstance(error, TransportError) and error.__context__ else error
                     busy = "lock" in str(cause) or "busy" in str(cause).lower()
                     kind = BoardBusyError if busy else BoardNotFoundError
-                    raise kind(f"The port {self.port} cannot be opened ({cause}). Close what uses it, or plug the board in, and try again.") from error
+                    raise kind(
+                        f"The port {self.port} cannot be opened ({cause}). Close what uses it, or plug the board in, and try again."
+                    ) from error
                 time.sleep(0.1)
 
     def _enter(self, soft_reset: bool) -> None:
@@ -236,10 +250,13 @@ class _Repl:
 
     def _close(self) -> None:
         if self._line is not None:
+            held = getattr(self._line.serial, "_socket", None)
             try:
                 self._line.close()
             except OSError:
                 pass
+            if held is not None:
+                held.close()  # pyserial forgets to, where the other end was first
             self._line = None
 
     def _error(self, error: Exception) -> BoardError:
@@ -250,7 +267,9 @@ class _Repl:
             return BoardError(f"The board on {self.port} could not do a step of the installation: {last[0]}")
         if isinstance(error, OSError):
             return BoardGoneError(f"The board on {self.port} went away while µcore was being installed ({error}).")
-        return NoAnswerError(f"The board on {self.port} stopped answering while µcore was being installed ({error}). Try again.")
+        return NoAnswerError(
+            f"The board on {self.port} stopped answering while µcore was being installed ({error}). Try again."
+        )
 
     def run(self, code: str) -> str:
         """Run ``code`` on the board; returns what it printed."""
@@ -267,7 +286,9 @@ class _Repl:
         try:
             return ast.literal_eval(text.strip().splitlines()[-1])
         except (ValueError, SyntaxError, IndexError):
-            raise NoAnswerError(f"The board on {self.port} answered with something else: {text[-80:]!r}. Press its reset button.") from None
+            raise NoAnswerError(
+                f"The board on {self.port} answered with something else: {text[-80:]!r}. Press its reset button."
+            ) from None
 
     def copy(self, path: str, data: bytes) -> None:
         """Write a file on the board, checked by its hash."""
@@ -282,7 +303,9 @@ class _Repl:
             if self._send(code, data):
                 return
             self._enter(soft_reset=False)
-        raise BoardError(f"The line to the board on {self.port} damages what it carries: {path} did not arrive whole in {TRIES} tries.")
+        raise BoardError(
+            f"The line to the board on {self.port} damages what it carries: {path} did not arrive whole in {TRIES} tries."
+        )
 
     def _send(self, code: str, data: bytes) -> bool:
         line = self._line

@@ -91,9 +91,7 @@ def _ask_board(switchboard: "Switchboard", request: Message, msg_type: str, cont
         settle(None)
         return
     try:
-        attachment.send(
-            msg_type, content, lambda _, answer: settle(answer if answer.get("status") == "ok" else None)
-        )
+        attachment.send(msg_type, content, lambda _, answer: settle(answer if answer.get("status") == "ok" else None))
     except UcoreError:
         settle(None)
     switchboard.loop.call_later(ANSWER_S, lambda: settle(None))

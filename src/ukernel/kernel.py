@@ -19,13 +19,14 @@ __all__ = ["main"]
 def main(argv: "list[str] | None" = None) -> int:
     """Run a kernel until it is shut down; return the process's exit code."""
     parser = argparse.ArgumentParser(prog="python -m ukernel.kernel", description="The µcore Jupyter kernel.")
-    parser.add_argument(
-        "-f", dest="connection_file", required=True, metavar="FILE", help="Jupyter's connection file"
-    )
+    parser.add_argument("-f", dest="connection_file", required=True, metavar="FILE", help="Jupyter's connection file")
     parser.add_argument("--virtual", action="store_true", help="bring a virtual board of its own")
     options, _ = parser.parse_known_args(argv)  # front ends may add options meant for ipykernel
-    with open(options.connection_file, encoding="utf-8") as file:
-        connection = json.load(file)
+    try:
+        with open(options.connection_file, encoding="utf-8") as file:
+            connection = json.load(file)
+    except (OSError, ValueError) as error:
+        parser.error(f"cannot read the connection file: {error}")
 
     from .subkernel import Subkernel
 

@@ -121,11 +121,7 @@ class HostRun:
 def stops_queue(request: Message, reply: dict) -> bool:
     """Tell whether this reply aborts the requests behind it, by ipykernel's rule."""
     content = request.content
-    return (
-        reply.get("status") == "error"
-        and not content.get("silent", False)
-        and content.get("stop_on_error", True)
-    )
+    return reply.get("status") == "error" and not content.get("silent", False) and content.get("stop_on_error", True)
 
 
 def reply_metadata(status: str, started: "str | None" = None) -> dict:

@@ -181,13 +181,18 @@ class LivePlot:
             self._thread.join(STOP_S)
 
     def wait(self, timeout: "float | None" = None) -> bool:
-        """Wait until it has stopped, at most `timeout` seconds; True if it has."""
+        """Wait until it has stopped, at most `timeout` seconds; True if it has. Where no page shows the chart
+        (nbclient, nbconvert), the last picture is then kept in the notebook."""
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         while self._thread.is_alive() and time.monotonic() < deadline:
             self._thread.join(
                 max(0.0, min(0.1, deadline - time.monotonic()))
             )  # short waits: Ctrl-C must get through on Windows
-        return not self._thread.is_alive()
+        if self._thread.is_alive():
+            return False
+        # Once more, from this cell: nbclient takes in only what the running cell sends.
+        self.canvas.keep()
+        return True
 
     def _run(self) -> None:
         try:
@@ -294,9 +299,12 @@ class MatplotlibCanvas:
     def finish(self, values, seen: int, note: str) -> None:
         """Show the last picture."""
         self.draw(values, seen, note)
+        self.keep()
+
+    def keep(self) -> None:
+        """Where no page was ever there (nbclient, nbconvert), put the last picture into the notebook, in place of the
+        one from before the first sample."""
         if self._canvas.syncing_data_url and self._display:
-            # No page was ever there (nbclient, nbconvert): the picture kept in the notebook is still the one
-            # from before the first sample.
             with self._lock:
                 self._display.update(self._canvas)
 

@@ -46,7 +46,7 @@ class Loop:
         while self._timers and self._timers[0][0] <= time.monotonic():
             _guard(heapq.heappop(self._timers)[2])
 
-    def add(self, source, read: Callable[[], None]) -> None:
+    def add(self, source, read: Callable[[], object]) -> None:
         """Call ``read()`` whenever the socket or descriptor can be read."""
         self._readers[source] = read
         self._poller.register(source, zmq.POLLIN)
@@ -54,13 +54,14 @@ class Loop:
     def add_socket(self, sock: zmq.Socket, receive: Callable[[list[bytes]], None]) -> None:
         """Call ``receive(frames)`` for every message that comes on the socket."""
 
-        def read() -> None:
+        def read() -> bool:
             for _ in range(MAX_BURST):
                 try:
                     frames = sock.recv_multipart(zmq.NOBLOCK)
                 except zmq.ZMQError:
-                    return  # nothing more; or closed meanwhile
+                    return False  # nothing more; or closed meanwhile
                 _guard(receive, frames)
+            return True
 
         self.add(sock, read)
 
@@ -69,9 +70,10 @@ class Loop:
         if self._readers.pop(source, None) is not None:
             self._poller.unregister(source)
 
-    def read_now(self, source) -> None:
-        """Read what is there, without waiting for the next turn."""
-        self._readers[source]()
+    def drain(self, sock: zmq.Socket) -> None:
+        """Take every message that is there, without waiting for the next turn."""
+        while self._readers[sock]():
+            pass
 
     def call_later(self, seconds: float, action: Callable[[], None]) -> None:
         """Call ``action()`` after that time."""

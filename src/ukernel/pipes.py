@@ -182,7 +182,6 @@ def pipes() -> "list[PipeState]":
 
     Raises HubDeniedError, or NoAnswerError if the hub does not answer.
     """
-    it does not answer."""
     from . import client
 
     try:

@@ -38,21 +38,11 @@ class Subkernel:
         self.returncode: int | None = None
         self._folder = _make_folder()
         self._leash = -1
-        self._monitors: list = []
-        info = {
-            name: connection[name]
-            for name in ("key", "signature_scheme", "kernel_name")
-            if name in connection
-        }
+        self._monitors: dict = {}  # by channel, until it is connected
+        info = {name: connection[name] for name in ("key", "signature_scheme", "kernel_name") if name in connection}
         ports = _free_ports(5) if _WINDOWS else [1, 2, 3, 4, 5]
-        info |= dict(
-            zip(("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port"), ports, strict=True)
-        )
-        info |= (
-            {"transport": "tcp", "ip": "127.0.0.1"}
-            if _WINDOWS
-            else {"transport": "ipc", "ip": f"{self._folder}/s"}
-        )
+        info |= dict(zip(("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port"), ports, strict=True))
+        info |= {"transport": "tcp", "ip": "127.0.0.1"} if _WINDOWS else {"transport": "ipc", "ip": f"{self._folder}/s"}
         self._info = info
         path = os.path.join(self._folder, "connection.json")
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
@@ -75,9 +65,7 @@ class Subkernel:
         env |= {"JPY_PARENT_PID": str(os.getpid()), "UCORE_LEASH_FD": str(leash)}
         try:
             # A session of its own, as under a Jupyter server: an interrupt goes to the programs that a cell started as well.
-            return subprocess.Popen(
-                command, env=env, stdin=subprocess.DEVNULL, start_new_session=True, pass_fds=[leash]
-            )
+            return subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, start_new_session=True, pass_fds=[leash])
         finally:
             os.close(leash)
 
@@ -106,7 +94,7 @@ class Subkernel:
                 sock.subscribe(b"")
             else:
                 sock.routing_id = routing_id
-            self._monitors.append(sock.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED))
+            self._monitors[channel] = sock.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
             sock.connect(self._endpoint(channel))
             self.sockets[channel] = sock
 
@@ -116,10 +104,10 @@ class Subkernel:
 
     def hide(self) -> bool:
         """Remove the folder if every socket is connected; tell whether that is done. To be called once the child answers."""
-        self._monitors = [monitor for monitor in self._monitors if not monitor.poll(0)]
+        for channel in [channel for channel, monitor in self._monitors.items() if monitor.poll(0)]:
+            self._monitors.pop(channel).close()
+            self.sockets[channel].disable_monitor()
         if not self._monitors:
-            for sock in self.sockets.values():
-                sock.disable_monitor()
             self._remove_folder()
         return not self._monitors
 
@@ -157,10 +145,10 @@ class Subkernel:
         """Kill the process if it still runs, close the sockets, and remove what is left on disk."""
         self.kill()
         self._process.wait()
-        for sock in self.sockets.values():
+        for sock in [*self._monitors.values(), *self.sockets.values()]:
             sock.close()
-        self.sockets.clear()
         self._monitors.clear()
+        self.sockets.clear()
         if self._leash >= 0:
             os.close(self._leash)
             self._leash = -1

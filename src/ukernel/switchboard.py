@@ -8,6 +8,7 @@ interrupts and the shutdown.
 import os
 import signal
 import sys
+from collections.abc import Callable
 
 import zmq
 
@@ -33,9 +34,7 @@ PROBE_S = 1.0
 class Switchboard:
     """One kernel. `run` returns when it has been shut down."""
 
-    def __init__(
-        self, connection: dict, connection_file: str, subkernel: Subkernel, attachments: Attachments
-    ):
+    def __init__(self, connection: dict, connection_file: str, subkernel: Subkernel, attachments: Attachments):
         self.attachments = attachments
         self.subkernel = subkernel
         self.sources = Sources()
@@ -48,9 +47,8 @@ class Switchboard:
         self._lanes: dict[str | None, Lane] = {None: Lane(self, self._make_run)}
         self._subshells: set[str] = set()
         self._pending: dict[str, Message] = {}  # requests that the sub-kernel has not answered yet
-        self._ignored: dict[
-            str, set[str]
-        ] = {}  # by request: what the sub-kernel says about it that nobody wants
+        self._ignored: dict[str, set[str]] = {}  # by request: what the sub-kernel says about it that nobody wants
+        self._hidden: dict[str, Callable[[], None]] = {}  # by request of our own: what to do when it is answered
         self._held: list | None = []  # messages for a sub-kernel that is not ready; None: it is
         self._restarted = False
         self._introduced = False
@@ -105,7 +103,7 @@ class Switchboard:
 
     def receive_requests(self) -> None:
         """Take in what front ends have sent on the shell channel up to now."""
-        self.loop.read_now(self.frontend.shell)
+        self.loop.drain(self.frontend.shell)
 
     def _from_shell(self, message: Message) -> None:
         if not self.signer.accepts(message):
@@ -187,6 +185,13 @@ class Switchboard:
             self.subkernel.send(channel, message.frames)
         else:
             self._held.append((channel, message))
+
+    def run_hidden(self, code: str, callback: Callable[[], None]) -> None:
+        """Run a statement of our own in the sub-kernel, unseen; ``callback()`` when it is done, or can never be."""
+        content = {"code": code, "silent": True, "store_history": False, "allow_stdin": False}
+        request = Message(self.signer.make("execute_request", content, idents=[b"ucore"]))
+        self._hidden[request.id] = callback
+        self.send_to_subkernel("shell", request)
 
     def _connect_subkernel(self) -> None:
         subkernel = self.subkernel
@@ -270,7 +275,9 @@ class Switchboard:
     def _to_shell(self, message: Message) -> None:
         if message.type == "execute_reply":
             run = self._find_run(message)
-            if run is not None:
+            if message.parent.get("msg_id") in self._hidden:
+                self._hidden.pop(message.parent["msg_id"])()
+            elif run is not None:
                 run.take_reply(message)
             elif not self._is_ignored(message, "reply"):
                 self.frontend.shell.send_multipart(message.frames)
@@ -314,7 +321,7 @@ class Switchboard:
         if ended is not self.subkernel:
             return
         for channel in CHANNELS:
-            self.loop.read_now(ended.sockets[channel])  # its last words
+            self.loop.drain(ended.sockets[channel])  # its last words
         status = ended.exit_status or 0
         if self._shutdown is not None:
             if not self._shutdown_answered:
@@ -353,6 +360,9 @@ class Switchboard:
         for request in pending.values():
             self.frontend.reply(request, {"status": "error", **error})
             self.frontend.status("idle", request)
+        hidden, self._hidden = self._hidden, {}
+        for callback in hidden.values():
+            callback()
         for subshell, lane in list(self._lanes.items()):
             if lane.running is not None:
                 lane.running.lose_subkernel(error)

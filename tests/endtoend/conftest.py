@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from frontend import Notebook
+from workbench import Workbench
 
 SOURCE = Path(__file__).parents[2] / "src"
 # Each variable that could lead a kernel to another one's files, hub or board.
@@ -61,3 +62,31 @@ def own_notebook(private_environment):
     """A notebook of the test's own, to be restarted and broken."""
     with Notebook("ucore-virtual") as notebook:
         yield notebook
+
+
+@pytest.fixture(scope="session")
+def micropython():
+    """The virtual board's MicroPython, built if need be; a test that needs it is skipped where it cannot be built."""
+    from ukernel import firmware
+
+    try:
+        return firmware.build()
+    except firmware.FirmwareError as error:
+        pytest.skip(f"no MicroPython here: {error}")
+
+
+@pytest.fixture(scope="session", params=["micropython", "cpython"])
+def workbench(request, private_environment):
+    """Two notebooks that share a virtual board, and have a hub of their own: once on each Python a board can have."""
+    if request.param == "micropython":
+        request.getfixturevalue("micropython")
+    with Workbench(request.param, private_environment) as workbench:
+        yield workbench
+
+
+@pytest.fixture
+def bench(workbench, monkeypatch):
+    """A workbench whose pipes are closed and whose charts stand still; this process uses its hub, too."""
+    monkeypatch.setenv("UCORE_STATE_PATH", str(workbench.state_path))
+    yield workbench
+    workbench.clear()

@@ -130,8 +130,7 @@ class Notebook:
     def wait_for_text(self, request: str, text: str) -> None:
         """Wait until a cell has printed this."""
         self.wait_for(
-            lambda message: message["parent_header"].get("msg_id") == request
-            and text in message["content"].get("text", ""),
+            lambda message: message["parent_header"].get("msg_id") == request and text in message["content"].get("text", ""),
             what=f"the text {text!r}",
         )
 

@@ -128,6 +128,12 @@ def test_an_error_aborts_the_cells_behind_it_on_both_sides(notebook):
     assert notebook.run("%%ucore\n4").result == "4"
 
 
+def test_an_error_aborts_a_whole_notebook_however_long(notebook):
+    requests = [notebook.send(code) for code in ["%%ucore\nimport time\ntime.sleep(1)\n1/0", *["1"] * 500]]
+    outcomes = notebook.finish(*requests)
+    assert {outcome.reply["status"] for outcome in outcomes[1:]} == {"aborted"}
+
+
 def test_a_host_error_aborts_board_cells_too(notebook):
     requests = [notebook.send(code) for code in ("1/0", "%%ucore\n2", "3")]
     outcomes = notebook.finish(*requests)
@@ -195,6 +201,20 @@ def test_no_raise_shows_the_error_and_goes_on(notebook):
     assert first.error == "ZeroDivisionError"
     assert first.reply["status"] == "ok"
     assert second.result == "2"
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        ("print('noise')\n[1, 2.5, {'a': b'x'}]", "[1, 2.5, {'a': b'x'}]"),
+        ("print('one')\nprint('two')", "'one\\ntwo\\n'"),
+        ("object", "\"<class 'object'>\""),
+    ],
+)
+def test_a_value_may_go_into_a_host_variable(notebook, body, value):
+    outcome = notebook.run(f"%%ucore --out taken\n{body}")
+    assert outcome.result is None
+    assert notebook.run("taken").result == value
 
 
 def _plain(text: str) -> str:

@@ -69,7 +69,9 @@ def test_nameless_functions_are_found_too(name):
 
 
 def test_an_error_without_a_traceback_is_one_line(sources):
-    assert plain(format_error("BoardNotFoundError", "There is no board.", [], sources)) == "BoardNotFoundError: There is no board."
+    assert (
+        plain(format_error("BoardNotFoundError", "There is no board.", [], sources)) == "BoardNotFoundError: There is no board."
+    )
 
 
 def test_a_cell_that_this_python_cannot_parse_still_shows_its_lines():

@@ -125,6 +125,14 @@ def test_a_cell_to_be_saved_becomes_a_program_that_writes_it(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize(
+    ("text", "source"),
+    [("[1, 'a']", "x = [1, 'a']"), ("<object>", "x = '<object>'"), ("nan", "x = 'nan'"), ("f()", "x = 'f()'")],
+)
+def test_a_boards_value_becomes_an_assignment_that_runs_nothing(text, source):
+    assert cells.assignment("x", text) == source
+
+
+@pytest.mark.parametrize(
     ("body", "status"),
     [
         ("", "incomplete"),

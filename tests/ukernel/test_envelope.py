@@ -26,7 +26,7 @@ def test_what_the_signer_makes_jupyter_client_accepts(session):
 
 
 def test_a_message_is_read_without_being_changed(session):
-    frames = session.serialize(session.msg("comm_msg", {"data": 1}), [b"me", b"inner"]) + [b"buffer"]
+    frames = [*session.serialize(session.msg("comm_msg", {"data": 1}), [b"me", b"inner"]), b"buffer"]
     message = Message(list(frames))
     assert (message.type, message.content, message.idents) == ("comm_msg", {"data": 1}, [b"me", b"inner"])
     assert message.subshell is None

@@ -12,6 +12,7 @@ from ukernel.errors import (
     BoardError,
     BoardGoneError,
     BoardNotFoundError,
+    BoardVersionError,
     HubError,
     HubUnreachableError,
     NoAnswerError,
@@ -296,6 +297,42 @@ def test_a_board_that_cannot_be_opened_is_an_error_for_who_asked(hub):
     with client.connect(start=False) as asking, pytest.raises(BoardNotFoundError, match="no port"):
         asking.request("attach_request", {"board": "scripted://missing"})
     wait_until(lambda: not hub.hub.desks)
+
+
+def test_a_board_that_is_being_opened_is_kept_for_who_waits_for_it(monkeypatch):
+    monkeypatch.setattr(ScriptedBoard, "start", lambda board: None)
+    with running_hub(linger_s=0.01) as thread, client.connect(start=False) as first:
+        asked = first.send("attach_request", {"board": KITCHEN, "client": "first"})
+        wait_until(lambda: "kitchen" in thread.boards)
+        with client.connect(start=False) as second:
+            second.send("attach_request", {"board": KITCHEN, "client": "second"})
+        wait_until(lambda: len(thread.hub.clients) == 1)  # the second has lost its patience
+        assert not thread.boards["kitchen"].closed.wait(0.1)
+        thread.boards["kitchen"].ready()
+        reply = first.receive(PATIENCE_S)
+        assert (reply["parent"], reply["content"]["status"]) == (asked, "ok")
+        assert not thread.boards["kitchen"].closed.is_set()
+
+
+def test_two_clients_that_attach_at_once_share_one_board(hub):
+    with client.connect(start=False) as first, client.connect(start=False) as second:
+        first.send("attach_request", {"board": KITCHEN, "client": "first"})
+        second.send("attach_request", {"board": KITCHEN, "client": "second"})
+        for one in (first, second):
+            assert one.receive(PATIENCE_S)["content"]["status"] == "ok"
+        assert list(hub.hub.desks) == [KITCHEN]
+
+
+def test_a_board_that_turns_out_to_be_unusable_says_why_from_then_on(hub, notebook):
+    held = notebook.send("hold")
+    notebook.until("status", held)
+    refusing = hub.boards["kitchen"]
+    refusing.tell(session.Refused(BoardVersionError("It speaks version 7.")))
+    assert notebook.until("execute_reply", held)[-1][1]["ename"] == "BoardVersionError"
+    assert notebook.run("print again")[-1][1]["evalue"] == "It speaks version 7."
+    assert refusing.closed.wait(PATIENCE_S)
+    with Notebook() as fresh:
+        assert fresh.run("print once more")[-1][1] == {"status": "ok"}
 
 
 def test_a_client_without_a_board_is_told_so(hub):

@@ -239,7 +239,9 @@ def test_the_token_never_travels(hub, board):
 
     def listening(address, timeout=None):
         sock = original(address, timeout)
-        return Ear(fileno=sock.detach())
+        ear = Ear(fileno=sock.detach())
+        ear.settimeout(timeout)
+        return ear
 
     try:
         client.socket.create_connection = listening

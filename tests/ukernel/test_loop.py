@@ -35,6 +35,17 @@ def test_every_message_is_delivered_in_order(loop, pair):
     assert got == [[b"%d" % number] for number in range(MAX_BURST + 10)]
 
 
+def test_a_socket_is_drained_to_the_last_message_that_is_there(loop, pair):
+    here, there = pair
+    got = []
+    loop.add_socket(here, got.append)
+    for _ in range(2 * MAX_BURST + 10):
+        there.send(b"x")
+    assert here.poll(10_000)
+    loop.drain(here)
+    assert len(got) == 2 * MAX_BURST + 10
+
+
 def test_a_mistake_with_one_message_is_reported_and_the_next_is_delivered(loop, pair, capsys):
     here, there = pair
     got = []

@@ -119,7 +119,7 @@ def test_an_interrupt_while_it_is_starting_does_not_hurt_it():
         try:
             subkernel.connect(context)
             client = Client(subkernel)
-            assert client.receive("iopub").type == "iopub_welcome"  # it listens, and is far from ready
+            client.receive("iopub")  # it listens, and is far from ready: ipykernel 7 says so with its welcome
             subkernel.interrupt()
             assert client.ask("kernel_info_request", {}).content["status"] == "ok"
         finally:

