@@ -11,11 +11,11 @@ import time
 
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "tests"))
 
-from emulator import BoardUart, Faults, LineEmulator  # noqa: E402, F401
-from ucore import wire  # noqa: E402
-from ukernel import firmware, session  # noqa: E402
-from ukernel.board import Board  # noqa: E402
-from ukernel.virtualboard import VirtualBoard  # noqa: E402
+from emulator import BoardUart, Faults, LineEmulator  # noqa: F401
+from ucore import wire
+from ukernel import firmware, session
+from ukernel.board import Board
+from ukernel.virtualboard import VirtualBoard
 
 PRODUCER = """
 import struct, _thread
@@ -33,7 +33,15 @@ _thread.start_new_thread(produce, ({name!r}, {count}, {first}))
 class Rig(contextlib.ExitStack):
     """A virtual board behind an emulated line, and a `Board` on it whose events land in a queue."""
 
-    def __init__(self, *, uart: bool = False, line: str | None = None, python: str = "micropython", hello: dict | None = None, **line_options):
+    def __init__(
+        self,
+        *,
+        uart: bool = False,
+        line: str | None = None,
+        python: str = "micropython",
+        hello: dict | None = None,
+        **line_options,
+    ):
         super().__init__()
         if python == "micropython":
             firmware.build()  # at once where it is built
@@ -51,7 +59,9 @@ class Rig(contextlib.ExitStack):
             port = self.emulator.port
         options = {"line": line} if line else {}
         baudrate = line_options.get("baudrate")
-        self.board = Board(port, lambda board, event: self.events.put(event), baudrate=baudrate or 115200, hello=hello, **options)
+        self.board = Board(
+            port, lambda board, event: self.events.put(event), baudrate=baudrate or 115200, hello=hello, **options
+        )
         self.callback(self.board.close)
         self.board.start()
         self.wait_for(session.Ready, 10)

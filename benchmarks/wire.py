@@ -17,6 +17,7 @@ import sys
 import tempfile
 
 from rig import PRODUCER, Rig
+
 from ukernel import client, firmware
 from ukernel.virtualboard import VirtualBoard
 

@@ -11,11 +11,17 @@ SAMPLES = struct.pack("<4f", 0.0, 1.0, -2.5, 3.1415927)
 
 TO_HOST = {
     "ack: the next line expected is 3": (bytes((wire.ACK, 3)), NONCE),
-    "hello": (bytes((wire.HELLO,)) + b'{"v":1,"build":"0.1.0","boot":77,"nonce":3735928559,"resumed":false,"cell":0,"ring":200}', 0),
+    "hello": (
+        bytes((wire.HELLO,)) + b'{"v":1,"build":"0.1.0","boot":77,"nonce":3735928559,"resumed":false,"cell":0,"ring":200}',
+        0,
+    ),
     "stream of cell 5": (bytes((wire.MESSAGE, 0, wire.STREAM, 5, 0)) + "25 °C\n".encode(), NONCE),
     "part of a message": (bytes((wire.PART, 1, wire.EXECUTE_RESULT, 5, 0)) + b'{"data": {"text', NONCE),
     "its last part": (bytes((wire.LAST, 2)) + b'/plain": "42"}}', NONCE),
-    "comm_open: pipe 1, generation 1, next frame 0": (bytes((wire.MESSAGE, 3, wire.COMM_OPEN, 0, 0)) + struct.pack("<BHI", 1, 1, 0) + b"adc", NONCE),
+    "comm_open: pipe 1, generation 1, next frame 0": (
+        bytes((wire.MESSAGE, 3, wire.COMM_OPEN, 0, 0)) + struct.pack("<BHI", 1, 1, 0) + b"adc",
+        NONCE,
+    ),
     "batch: pipe 1, size 4, from frame 0": (bytes((wire.BATCH, 4)) + struct.pack("<BHI", 1, 4, 0) + SAMPLES, NONCE),
     "same: four more": (bytes((wire.SAME, 5)) + SAMPLES, NONCE),
     "next: pipe 1 again, after another pipe": (bytes((wire.NEXT, 6, 1)) + SAMPLES, NONCE),
@@ -26,7 +32,10 @@ TO_HOST = {
 }
 TO_BOARD = {
     "ack: all up to 16 has come": (bytes((wire.ACK, 17)), NONCE),
-    "ack: up to 16 and 20, 21; 17 to 19 are missing, 18 and 19 to be sent again": (bytes((wire.ACK, 17, 22, 2, 18, 19, 17)), NONCE),
+    "ack: up to 16 and 20, 21; 17 to 19 are missing, 18 and 19 to be sent again": (
+        bytes((wire.ACK, 17, 22, 2, 18, 19, 17)),
+        NONCE,
+    ),
     "hello": (bytes((wire.HELLO,)) + b'{"v":1,"nonce":3735928559,"line":"uart","baud":115200,"window":4096,"payload":112}', 0),
     "execute_request, parent 5": (bytes((wire.MESSAGE, 0, wire.EXECUTE_REQUEST, 5, 0)) + b"print(1)\nprint(2)\r\n", NONCE),
     "part of a message": (bytes((wire.PART, 1, wire.EXECUTE_REQUEST, 6, 0)) + b"x" * 77, NONCE),
@@ -46,7 +55,9 @@ def main():
         for what, (body, nonce) in TO_BOARD.items()
     ]
     path = Path(__file__).with_name("vectors.json")
-    path.write_text(json.dumps({"protocol": wire.PROTOCOL, "to_host": to_host, "to_board": to_board}, indent=1, ensure_ascii=False) + "\n")
+    path.write_text(
+        json.dumps({"protocol": wire.PROTOCOL, "to_host": to_host, "to_board": to_board}, indent=1, ensure_ascii=False) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,22 @@ from _thread import allocate_lock, get_ident
 from binascii import crc32
 
 from ucore import wire
-from ucore.quirks import ESP32, MAIN_WRITES, PACED, RING, hurry, random32, sleep_ms, sleep_us, streams, ticker, ticks_add, ticks_diff, ticks_ms, ticks_us
+from ucore.quirks import (
+    ESP32,
+    MAIN_WRITES,
+    PACED,
+    RING,
+    hurry,
+    random32,
+    sleep_ms,
+    sleep_us,
+    streams,
+    ticker,
+    ticks_add,
+    ticks_diff,
+    ticks_ms,
+    ticks_us,
+)
 
 _MARK = b"\xf7"
 GONE_MS = 3000  # no ack progress for so long: the host is gone, output is dropped and counted
@@ -66,7 +81,7 @@ class Link:
         self.max_write = hello.get("chunk", 120 if uart else 4096)
         baud = hello.get("baud", 115200)
         if PACED:
-            self._pace = baud if uart and ESP32 or hello.get("fifo") else 0
+            self._pace = baud if (uart and ESP32) or hello.get("fifo") else 0
             self._empty_at = ticks_us()
         # A window full of frames may wait in a UART's queue before an ack can come; that is no loss.
         self._rto_min = MIN_RTO_MS + (self.window * 10000 // baud if uart else 0)

@@ -326,12 +326,12 @@ def _tell(opening, send, *args):
         with _link.tx:
             if opening._flush(ticks_ms()):
                 if not _link.nonce:
-                    return  # a host that comes is told what is open
+                    return None  # a host that comes is told what is open
                 if _link.outstanding() < wire.MAX_OUTSTANDING:
                     return send(*args)
                 if _link.gone:
                     _link.nonce = 0  # too much to remember: the host that returns finds a new session
-                    return
+                    return None
         _link.pump(1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import logging
 import threading
 import time
 from collections import deque
@@ -33,7 +34,15 @@ class Board:
     called, with the port closed, to put the agent there (see `ukernel.installer`). ``session_options`` are those of `Session`.
     """
 
-    def __init__(self, port: str, deliver: Callable[[Board, object], None], *, open_stream=ports.open_stream, install: Callable[[str], object] | None = None, **session_options):
+    def __init__(
+        self,
+        port: str,
+        deliver: Callable[[Board, object], None],
+        *,
+        open_stream=ports.open_stream,
+        install: Callable[[str], object] | None = None,
+        **session_options,
+    ):
         self.port = port
         self.facts: dict = {}
         self.state = CONNECTING
@@ -83,6 +92,15 @@ class Board:
     # The board's thread
 
     def _run(self) -> None:
+        try:
+            self._keep_going()
+        except Exception as error:  # a fault of ours must not leave a board that looks alive
+            logging.getLogger("ukernel.hub").exception("%s: the line's thread failed", self.name)
+            self._refuse(
+                BoardError(f"The connection to the board {self.name} failed inside µcore: {error!r}. Please report it.")
+            )
+
+    def _keep_going(self) -> None:
         try:
             stream = self._open_stream(self.port)
         except BoardError as error:

@@ -32,7 +32,9 @@ def _boards(options: argparse.Namespace) -> None:
 
 
 def _add_port(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("board", metavar="PORT", nargs="?", help="port or name of the board; the only one that is connected by default")
+    parser.add_argument(
+        "board", metavar="PORT", nargs="?", help="port or name of the board; the only one that is connected by default"
+    )
 
 
 def _install(options: argparse.Namespace) -> None:

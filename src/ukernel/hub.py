@@ -212,7 +212,12 @@ def _board(port: str, deliver):
     # Imported with the first board: a hub without one starts faster.
     from .board import Board
 
-    return Board(port, deliver)
+    def install(port: str) -> None:
+        from . import installer  # mpremote, for a stock board only
+
+        installer.ensure_agent(port)
+
+    return Board(port, deliver, install=install)
 
 
 def _on_signals(loop: asyncio.AbstractEventLoop, stop) -> None:

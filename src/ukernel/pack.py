@@ -30,25 +30,183 @@ _GROUPS = {
     "about": ("wire", "quirks", "about"),
 }
 # Names that users, or MicroPython itself, know: never renamed.
-_PUBLIC = set("open_pipe close_pipe is_pipe_open Pipe serve ucore name write close _ _link".split())
+_PUBLIC = set(["open_pipe", "close_pipe", "is_pipe_open", "Pipe", "serve", "ucore", "name", "write", "close", "_", "_link"])
 _PUBLIC |= set(
-    "start pipes about facts reset trace failure ask crash answer complete inspect _ucore_show".split()
+    [
+        "start",
+        "pipes",
+        "about",
+        "facts",
+        "reset",
+        "trace",
+        "failure",
+        "ask",
+        "crash",
+        "answer",
+        "complete",
+        "inspect",
+        "_ucore_show",
+    ]
 )  # called by name, or from file to file
 _FOREIGN = set(
-    "poll register start_new_thread get_ident allocate_lock acquire release print input globals MODE PERIODIC init deinit flush "
-    "implementation platform version modules stdin stdout buffer print_exception getvalue locked kbd_intr mode_ stack_size _machine".split()
+    [
+        "poll",
+        "register",
+        "start_new_thread",
+        "get_ident",
+        "allocate_lock",
+        "acquire",
+        "release",
+        "print",
+        "input",
+        "globals",
+        "MODE",
+        "PERIODIC",
+        "init",
+        "deinit",
+        "flush",
+        "implementation",
+        "platform",
+        "version",
+        "modules",
+        "stdin",
+        "stdout",
+        "buffer",
+        "print_exception",
+        "getvalue",
+        "locked",
+        "kbd_intr",
+        "mode_",
+        "stack_size",
+        "_machine",
+    ]
 )
 # The strings every .mpy file of version 6 may refer to by number; they are in every firmware.
-_ROM = (
-    "ArithmeticError AssertionError AttributeError EOFError Ellipsis GeneratorExit ImportError IndentationError IndexError KeyError "
-    "LookupError MemoryError NameError NoneType NotImplementedError OverflowError StopIteration SyntaxError ZeroDivisionError abs all "
-    "any args bool builtins bytecode callable chr classmethod clear const copy count divmod end endswith eval extend find format "
-    "from_bytes hasattr hash id index insert isalpha isdigit islower isspace issubclass isupper items iter key keys locals lower "
-    "lstrip main map micropython next object open ord popitem pow range read remove reverse rfind rindex round rsplit self sep "
-    "setdefault sort start staticmethod step stop strip sum super throw to_bytes update upper value values zip append bytearray bytes "
-    "dict dir exec get getattr int isinstance join len list little pop readinto readline replace repr rstrip send set setattr sorted "
-    "split startswith str tuple type"
-).split()
+_ROM = [
+    "ArithmeticError",
+    "AssertionError",
+    "AttributeError",
+    "EOFError",
+    "Ellipsis",
+    "GeneratorExit",
+    "ImportError",
+    "IndentationError",
+    "IndexError",
+    "KeyError",
+    "LookupError",
+    "MemoryError",
+    "NameError",
+    "NoneType",
+    "NotImplementedError",
+    "OverflowError",
+    "StopIteration",
+    "SyntaxError",
+    "ZeroDivisionError",
+    "abs",
+    "all",
+    "any",
+    "args",
+    "bool",
+    "builtins",
+    "bytecode",
+    "callable",
+    "chr",
+    "classmethod",
+    "clear",
+    "const",
+    "copy",
+    "count",
+    "divmod",
+    "end",
+    "endswith",
+    "eval",
+    "extend",
+    "find",
+    "format",
+    "from_bytes",
+    "hasattr",
+    "hash",
+    "id",
+    "index",
+    "insert",
+    "isalpha",
+    "isdigit",
+    "islower",
+    "isspace",
+    "issubclass",
+    "isupper",
+    "items",
+    "iter",
+    "key",
+    "keys",
+    "locals",
+    "lower",
+    "lstrip",
+    "main",
+    "map",
+    "micropython",
+    "next",
+    "object",
+    "open",
+    "ord",
+    "popitem",
+    "pow",
+    "range",
+    "read",
+    "remove",
+    "reverse",
+    "rfind",
+    "rindex",
+    "round",
+    "rsplit",
+    "self",
+    "sep",
+    "setdefault",
+    "sort",
+    "start",
+    "staticmethod",
+    "step",
+    "stop",
+    "strip",
+    "sum",
+    "super",
+    "throw",
+    "to_bytes",
+    "update",
+    "upper",
+    "value",
+    "values",
+    "zip",
+    "append",
+    "bytearray",
+    "bytes",
+    "dict",
+    "dir",
+    "exec",
+    "get",
+    "getattr",
+    "int",
+    "isinstance",
+    "join",
+    "len",
+    "list",
+    "little",
+    "pop",
+    "readinto",
+    "readline",
+    "replace",
+    "repr",
+    "rstrip",
+    "send",
+    "set",
+    "setattr",
+    "sorted",
+    "split",
+    "startswith",
+    "str",
+    "tuple",
+    "type",
+]
 
 
 def files(platform: str, *, compiled: bool) -> dict[str, bytes]:
@@ -394,7 +552,7 @@ def _shorten(trees: list[ast.Module]) -> None:
             elif isinstance(node, ast.Attribute):
                 node.attr = renamed.get(node.attr, node.attr)
         keywords = {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword)} | set(
-            "sep end file prompt password name".split()
+            ["sep", "end", "file", "prompt", "password", "name"]
         )
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):

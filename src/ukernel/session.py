@@ -37,7 +37,11 @@ MAX_REPORTED = 60  # missing frames one ack can name: a line has 300 bytes
 
 WINDOW_S = 0.18  # of a UART's time: bytes the board may have unacknowledged; more would only wait in queues
 WINDOWS = {"usb_jtag": 4096, "usb_cdc": 4096}
-PAYLOADS = {"uart": 112, "usb_jtag": 230, "usb_cdc": 230}  # bytes of data in a frame: on a UART it fits the 120 bytes of one write
+PAYLOADS = {
+    "uart": 112,
+    "usb_jtag": 230,
+    "usb_cdc": 230,
+}  # bytes of data in a frame: on a UART it fits the 120 bytes of one write
 WIDE_WINDOW, WIDE_PAYLOAD = 6144, 470  # where the line has no such limit
 
 
@@ -507,6 +511,10 @@ class Session:
             self._begin()
             self._queue.extend(waiting)  # what was asked of us before the first hello
             self.cell = cell
+            if hello.get("cell"):
+                # It outlived the session before: it may be interrupted, and need not look at the line.
+                self.cell = int(hello["cell"])
+                self._started = True
         self._ring = int(hello.get("ring", wire.SAFE_RING))
         events.append(Ready(self.facts, resumed, restarted, int(hello.get("cell", 0))))
 

@@ -119,9 +119,7 @@ class LineEmulator:
         self.port = self._ask("restore")["port"]
         return self.port
 
-    def set_line(
-        self, *, baudrate: int | str | None, max_baudrate: int | None = None, latency_s: float = 0.0
-    ) -> None:
+    def set_line(self, *, baudrate: int | str | None, max_baudrate: int | None = None, latency_s: float = 0.0) -> None:
         """As for a new emulator; what is not named is back at its default."""
         self._ask("set_line", baudrate=baudrate, max_baudrate=max_baudrate, latency_s=latency_s)
 

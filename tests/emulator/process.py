@@ -28,9 +28,7 @@ from .uart import BITS_PER_BYTE, BoardUart, map_page
 
 STEP_S = 0.001  # bytes move in steps of a millisecond, as behind a USB bridge...
 MIN_STEP_BYTES = 16  # ...but not in fewer than a 16550's FIFO
-MAX_WAITING = (
-    4096  # bytes that the far end has not taken: then the line takes no more, and its source must wait
-)
+MAX_WAITING = 4096  # bytes that the far end has not taken: then the line takes no more, and its source must wait
 MAX_IN_FLIGHT = 1 << 20  # the same for bytes under way on a line with latency and no baud rate
 CONNECT_TIMEOUT_S = 10.0
 LOOK_EVERY_S = 0.01  # how often to look whether somebody has opened the port, or changed its baud rate

@@ -36,9 +36,7 @@ class BoardUart:
     # written, waits for the FIFO, bytes read (but for 0x03, which the driver takes).
     LAYOUT = struct.Struct("<dIIQQQQ")
 
-    def __init__(
-        self, *, baudrate: int, fifo_bytes: int = 128, tick_s: float = 0.010, ring_bytes: int = 260
-    ) -> None:
+    def __init__(self, *, baudrate: int, fifo_bytes: int = 128, tick_s: float = 0.010, ring_bytes: int = 260) -> None:
         if not has_compiler():
             raise RuntimeError(
                 "the board's UART cannot be emulated here: it needs Linux and a C compiler (cc); "
@@ -52,9 +50,7 @@ class BoardUart:
         flags = ["-O2", "-Wall", "-shared", "-fPIC"]
         subprocess.run(["cc", *flags, "-o", library, source, "-ldl", "-lpthread"], check=True)
         with open(self.path, "wb") as file:
-            file.write(
-                self.LAYOUT.pack(baudrate / BITS_PER_BYTE, fifo_bytes, round(tick_s * 1e6), 0, 0, 0, 0)
-            )
+            file.write(self.LAYOUT.pack(baudrate / BITS_PER_BYTE, fifo_bytes, round(tick_s * 1e6), 0, 0, 0, 0))
         self._page = map_page(self.path)
         self.env = {"LD_PRELOAD": library, "UCORE_TEST_UART": self.path}
 

@@ -25,6 +25,8 @@ def test_the_same_file_passes_on_micropython(module):
     if program is None:
         pytest.skip("MicroPython for the virtual board is not built: ucore virtual --build")
     script = RUN_ALL.replace("sys.argv[1]", repr(module))
-    done = subprocess.run([program, "-X", "heapsize=2m", "-c", script], cwd=HERE.parents[1], capture_output=True, text=True, timeout=100)
+    done = subprocess.run(
+        [program, "-X", "heapsize=2m", "-c", script], cwd=HERE.parents[1], capture_output=True, text=True, timeout=100
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("passed") > 0

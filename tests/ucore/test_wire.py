@@ -60,7 +60,19 @@ def test_a_frame_of_another_session_is_never_taken_for_one_of_this():
 
 
 def test_frame_kinds_need_no_stuffing_and_begin_no_text():
-    kinds = (wire.ACK, wire.HELLO, wire.MESSAGE, wire.PART, wire.LAST, wire.BATCH, wire.NEXT, wire.SAME, wire.CHUNK, wire.CHUNK_PART, wire.PING)
+    kinds = (
+        wire.ACK,
+        wire.HELLO,
+        wire.MESSAGE,
+        wire.PART,
+        wire.LAST,
+        wire.BATCH,
+        wire.NEXT,
+        wire.SAME,
+        wire.CHUNK,
+        wire.CHUNK_PART,
+        wire.PING,
+    )
     assert len(set(kinds)) == len(kinds)
     for kind in kinds:
         assert 0x80 <= kind <= 0x8F

@@ -22,9 +22,7 @@ PATIENCE_S = 30.0  # before a test says that it hangs
 FAULTS = ("flipped_bits", "dropped", "duplicated", "bursts", "burst_lost", "ring_lost", "unheard")
 CLEAN = dict.fromkeys(FAULTS, 0)
 
-needs_compiler = pytest.mark.skipif(
-    not has_compiler(), reason="the board's UART is emulated in C: no compiler"
-)
+needs_compiler = pytest.mark.skipif(not has_compiler(), reason="the board's UART is emulated in C: no compiler")
 
 
 class End:
@@ -335,9 +333,7 @@ def run_board():
         tty.setraw(slave, termios.TCSANOW)
         gate, key = os.pipe()
         command = [sys.executable, "-c", "import os, sys; gate = int(sys.argv[1])\n" + code, str(gate)]
-        process = subprocess.Popen(
-            command, stdin=slave, stdout=slave, env={**os.environ, **uart.env}, pass_fds=[gate]
-        )
+        process = subprocess.Popen(command, stdin=slave, stdout=slave, env={**os.environ, **uart.env}, pass_fds=[gate])
         boards.append((process, key))
         wait_until(lambda: uart.stats["boots"] == 1)
         os.close(slave)
@@ -408,7 +404,5 @@ def test_what_does_not_fit_the_boards_input_ring_is_lost(run_board):
 def test_a_program_that_is_not_on_a_terminal_is_left_alone():
     with BoardUart(baudrate=1200) as uart:
         command = [sys.executable, "-c", "import os; os.write(1, bytes(10_000))"]
-        assert subprocess.run(command, env={**os.environ, **uart.env}, capture_output=True).stdout == bytes(
-            10_000
-        )
+        assert subprocess.run(command, env={**os.environ, **uart.env}, capture_output=True).stdout == bytes(10_000)
         assert set(uart.stats.values()) == {0}
