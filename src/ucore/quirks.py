@@ -36,7 +36,7 @@ if CPYTHON:
         return (a + b) & 0x3FFFFFFF
 
 else:
-    from time import ticks_us
+    from time import sleep_ms, sleep_us, ticks_add, ticks_diff, ticks_ms, ticks_us  # noqa: F401
 
 
 def streams():
