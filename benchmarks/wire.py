@@ -11,13 +11,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import pathlib
 import statistics
 import subprocess
 import sys
 import tempfile
 
-from rig import PRODUCER, Rig
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "tests"))  # the rig is the tests'
 
+from rig import PRODUCER, Rig
 from ukernel import client, firmware
 from ukernel.virtualboard import VirtualBoard
 

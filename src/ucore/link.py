@@ -334,11 +334,11 @@ class Link:
                 parts = None
             else:
                 if parts is None:
-                    parts = []
-                if sum(map(len, parts)) < wire.MAX_MESSAGE:
-                    parts.append(body)
+                    parts = bytearray()
+                if len(parts) < wire.MAX_MESSAGE:
+                    parts += body  # grows in one piece: many small ones, kept till the end, would fragment the heap
                 if kind == wire.LAST:
-                    body = b"".join(parts)
+                    body = bytes(parts)
                     parts = None
             # A straight line: an interrupt finds all of it done, or nothing.
             self._parts = parts

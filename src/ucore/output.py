@@ -31,10 +31,9 @@ class Output:
                     self._held += data[:take]
                     data = data[take:]
                     if data or ticks_diff(now, self._flushed) >= HOLD_MS:
-                        if self.flush(now):
-                            continue
+                        self.flush(now)
             if data:
-                link.pump(1)
+                link.pump(1)  # also where it was sent: on a slow line a flood of prints lets a sample pass
 
     def flush_due(self, now):
         """Send what has been held for HOLD_MS; tx held."""

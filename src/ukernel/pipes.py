@@ -202,9 +202,11 @@ def pipes() -> "list[PipeState]":
 
 
 def _hint(pipe: Pipe, samples: Samples, n: int) -> None:
-    state = "no pipe of that name is open yet" if pipe.opening is None else f"{samples.count} samples so far"
+    state = "no pipe of that name is open yet." if pipe.opening is None else f"{samples.count} samples so far."
+    if samples.bad:
+        state = samples.why_bad()
     print(
-        f"collect({pipe.name!r}): still waiting for {n} samples; {state}. Interrupt to stop, or give seconds= as well.",
+        f"collect({pipe.name!r}): still waiting for {n} samples; {state} Interrupt to stop, or give seconds= as well.",
         file=sys.stderr,
         flush=True,
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import math
 import os
 import struct
 from binascii import crc32
@@ -31,7 +32,11 @@ MIN_GAP_S = 0.010  # a frame asked for again comes no sooner: the board looks at
 MAX_GAP_S = 0.25
 PING_S = 3.0  # a silent board is asked whether it lives
 SILENT_S = 10.0  # without an answer for so long, a board that runs no cell is taken for gone
-INTERRUPT_S = (0.2, 1.0)  # from the first Ctrl-C to the second, and between the others: a program may be tidying up
+NUDGE_S = (
+    0.25  # of silence after we have sent something: a newline frees a board that waits for the end of a torn line; then doubled
+)
+MAX_NUDGES = 6
+INTERRUPT_S = (0.15, 1.0)  # from the first Ctrl-C to the second (the ticker may have swallowed it), and between the others: a program may be tidying up
 MAX_SEGMENT = 4096  # bytes without a mark: more is no frame
 MAX_REPORTED = 60  # missing frames one ack can name: a line has 300 bytes
 
@@ -195,6 +200,8 @@ class Session:
         self._rto = FIRST_RTO_S
         self._since_heard = 0
         self._silent_since: float | None = None
+        self._nudge_at = math.inf
+        self._nudges = 0
         # The running cell
         self.cell = 0
         self._started = False
@@ -224,7 +231,7 @@ class Session:
             self._interrupt_at = None
 
     def interrupt(self, now: float) -> None:
-        """Interrupt the running cell: Ctrl-C once it has started, again until it ends (a unix board takes one at a time)."""
+        """Interrupt the running cell: Ctrl-C once it has started, again until it ends."""
         if self.cell and self._interrupt_at is None:
             self._interrupt_at = now
             self._interrupted = False
@@ -265,14 +272,20 @@ class Session:
             self._send_queued(now)
             if self._interrupt_at is not None and self._started and now >= self._interrupt_at:
                 out += b"\x03"
-                # A unix board takes one at a time, and loses none.
-                self._interrupt_at = None if self.facts.get("unix") else now + INTERRUPT_S[self._interrupted]
+                self._interrupt_at = now + INTERRUPT_S[self._interrupted]
                 self._interrupted = True
             if not self.cell and now - self._heard_at > PING_S:
                 self._heard_at = now - PING_S / 2
                 out += self._line(bytes((wire.PING,)), self.nonce)
                 if self._silent_since is None:
                     self._silent_since = now
+            if out:
+                self._nudges = 0
+            elif now >= self._nudge_at:
+                self._nudges += 1
+                out += b"\n"
+            if out:
+                self._nudge_at = now + NUDGE_S * 2**self._nudges if self._nudges < MAX_NUDGES else math.inf
         data = bytes(out)
         out.clear()
         return data
@@ -283,7 +296,7 @@ class Session:
             return self._hello_at
         if self.state == REFUSED:
             return None
-        times = [self._ack_at]
+        times = [self._ack_at, self._nudge_at]
         if self._missing:
             times.append(min(self._missing.values()))
         if self._sent and self._may_resend():
@@ -294,7 +307,8 @@ class Session:
             times.append(self._interrupt_at)
         if not self.cell:
             times.append(self._heard_at + PING_S)
-        return min((time for time in times if time is not None), default=None)
+        first = min(time for time in times if time is not None)
+        return first if first < math.inf else None
 
     def check_silence(self, now: float) -> bool:
         """True once the board owes an answer since SILENT_S: hellos go out then, until it answers."""
@@ -324,6 +338,7 @@ class Session:
             return
         self.counts.frames += 1
         self._heard_at = now
+        self._nudge_at = math.inf
         self._silent_since = None if not self._sent else self._silent_since
         self._since_heard = 0
         if kind == wire.ACK:

@@ -172,6 +172,10 @@ def test_long_output_arrives_whole_and_in_order(notebook):
     assert outcome.text() == "".join(f"{number}\n" for number in range(2000))
 
 
+def test_a_cell_of_64_kB_runs(notebook):
+    assert notebook.run("%%ucore\n" + "a = 1  # filler\n" * 4000 + "a + 1").result == "2"
+
+
 def test_a_thread_that_prints_later_prints_below_its_own_cell(notebook):
     starter = notebook.run(
         "%%ucore\nimport _thread\nlate_lock = _thread.allocate_lock()\nlate_lock.acquire()\n"
