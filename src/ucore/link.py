@@ -91,7 +91,7 @@ class Link:
         self.flight = 0
         self.gone = False
         self.last = None  # the pipe of the last pipe frame
-        self._expected = 0
+        self._expected = self._held = 0
         self._parts = None
         self._clean = False
         self._srtt = 0
@@ -328,23 +328,35 @@ class Link:
     def _numbered(self, kind, body):
         expected = self._expected
         if len(body) > 1 and body[1] == expected:
-            body = body[2:]
-            parts = self._parts
+            head = body = body[2:]
+            parts = None
+            held = 0
             if kind == wire.MESSAGE:
-                parts = None
+                body = body[3:]
             else:
-                if parts is None:
-                    parts = bytearray()
-                if len(parts) < wire.MAX_MESSAGE:
-                    parts += body  # grows in one piece: many small ones, kept till the end, would fragment the heap
+                parts = head = self._parts or bytearray()
+                held = self._held
+                try:
+                    if held >= 0:
+                        # One piece that grows: many small ones would fragment the heap. At its place: an interrupted step is taken again.
+                        parts[held:] = body
+                        held = len(parts)
+                        if kind == wire.LAST:
+                            body = bytes(memoryview(parts)[3:])
+                except MemoryError:
+                    parts = head = parts[:3]
+                    held = -1
                 if kind == wire.LAST:
-                    body = bytes(parts)
+                    if held < 0:
+                        body = b"raise MemoryError('the cell is too large for this board')"
                     parts = None
+                    held = 0
             # A straight line: an interrupt finds all of it done, or nothing.
             self._parts = parts
+            self._held = held
             self._expected = (expected + 1) & 255
             if kind != wire.PART:
-                self.inbox.append((body[0], body[1] | body[2] << 8, body[3:]))
+                self.inbox.append((head[0], head[1] | head[2] << 8, body))
         self._ack()
 
     def _ack(self):

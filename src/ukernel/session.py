@@ -36,7 +36,10 @@ NUDGE_S = (
     0.25  # of silence after we have sent something: a newline frees a board that waits for the end of a torn line; then doubled
 )
 MAX_NUDGES = 6
-INTERRUPT_S = (0.15, 1.0)  # from the first Ctrl-C to the second (the ticker may have swallowed it), and between the others: a program may be tidying up
+INTERRUPT_S = (
+    0.15,
+    1.0,
+)  # from the first Ctrl-C to the second (the ticker may have swallowed it), and between the others: a program may be tidying up
 MAX_SEGMENT = 4096  # bytes without a mark: more is no frame
 MAX_REPORTED = 60  # missing frames one ack can name: a line has 300 bytes
 

@@ -67,7 +67,8 @@ class LineBoard:
 
         text, end = "", time.monotonic() + self.line.timeout
         while time.monotonic() < end:
-            found = re.search(pattern, text)
+            # A pattern ends with its line, so only a line's end is worth a look.
+            found = text.endswith("\n") and re.search(pattern, text)
             if found:
                 if found[0].startswith("ERROR"):
                     raise RuntimeError(found[0])

@@ -519,6 +519,23 @@ def test_waiting_long_without_a_deadline_prints_one_hint(listener, monkeypatch, 
     assert capsys.readouterr().err == ""
 
 
+def test_the_hint_says_when_frames_arrive_that_cannot_be_decoded(listener, monkeypatch, capsys):
+    monkeypatch.setattr(pipes, "HINT_AFTER_S", 0.1)
+    said, hint = threading.Event(), pipes._hint
+    monkeypatch.setattr(pipes, "_hint", lambda *state: (hint(*state), said.set()))
+
+    def script(feed):
+        feed.opened()
+        feed.frame(b"x")
+        said.wait(10)
+        feed.floats(1)
+
+    listener.script = script
+    with pytest.warns(PipeDecodeWarning):
+        assert len(collect("adc", n=1)) == 1
+    assert "1 of 1 frames could not be decoded" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to oneself")
 def test_an_interrupt_ends_the_wait_and_the_subscription(listener):
     threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT]).start()
