@@ -331,7 +331,7 @@ class Session:
         body = wire.unstuff(segment)
         size = len(body)
         nonce = 0 if kind == wire.HELLO else self.nonce
-        if size < 5 or crc32(body[:-4], nonce) != int.from_bytes(body[-4:], "little"):
+        if size < 6 or crc32(body[:-4], nonce) != int.from_bytes(body[-4:], "little"):
             self.counts.damaged += 1
             return
         if kind == wire.HELLO:
@@ -414,6 +414,12 @@ class Session:
         self._ack_at = None
 
     def _deliver(self, kind: int, payload: bytes, events: list) -> None:
+        try:
+            self._take(kind, payload, events)
+        except (IndexError, struct.error):
+            self.counts.damaged += 1  # the checksum fits, the content does not: no agent of ours has sent it
+
+    def _take(self, kind: int, payload: bytes, events: list) -> None:
         if kind == wire.SAME:
             self._items(self._pipe, payload, events)
         elif kind == wire.NEXT:

@@ -1,0 +1,167 @@
+"""The host's end of the line, fed by hand."""
+
+import json
+import random
+import struct
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ucore import wire
+from ukernel import session
+from ukernel.session import Session
+
+NONCE = 0x12345678
+
+
+def frame(kind, number, payload=b"", nonce=NONCE):
+    head = bytes((kind,)) if number is None else bytes((kind, number))
+    return wire.stuff(wire.checked(head + payload, nonce)) + b"\xf7"
+
+
+def hello(boot=77, nonce=NONCE, **changes):
+    content = {"v": wire.PROTOCOL, "build": "0.1.0", "boot": boot, "nonce": nonce, "resumed": False, "cell": 0, "ring": 200}
+    return b"\xf7" + frame(wire.HELLO, None, json.dumps({**content, **changes}).encode(), 0)
+
+
+def connected(**options):
+    host = Session(nonce=NONCE, **options)
+    host.start(0.0)
+    host.data_to_send(0.0)
+    host.receive_data(hello(), 0.0)
+    assert host.state == session.READY
+    return host
+
+
+def sample_stream(frames=20):
+    """A batch, what goes on with it, and the items in it."""
+    items = [struct.pack("<f", number / 7) for number in range(4 * frames)]
+    stream = frame(wire.BATCH, 0, struct.pack("<BHI", 1, 4, 0) + b"".join(items[:4]))
+    for number in range(1, frames):
+        stream += frame(wire.SAME, number, b"".join(items[4 * number : 4 * number + 4]))
+    return stream, b"".join(items)
+
+
+def delivered(events):
+    return b"".join(event.data for event in events if isinstance(event, session.PipeBatch))
+
+
+def test_frames_are_delivered_however_they_are_cut():
+    stream, items = sample_stream()
+    for step in (1, 2, 3, 7, 50, 10_000):
+        host = connected()
+        events = []
+        for at in range(0, len(stream), step):
+            events += host.receive_data(stream[at : at + step], 0.0)
+        assert delivered(events) == items
+
+
+def test_no_single_flipped_bit_ever_delivers_a_wrong_byte():
+    stream, items = sample_stream(4)
+    for at in range(len(stream)):
+        for bit in range(8):
+            flipped = bytearray(stream)
+            flipped[at] ^= 1 << bit
+            host = connected()
+            assert items.startswith(delivered(host.receive_data(bytes(flipped), 0.0)))
+
+
+def test_a_missing_frame_is_asked_for_once_and_then_delivered_in_order():
+    stream, items = sample_stream(3)
+    frames = [part + b"\xf7" for part in stream.split(b"\xf7") if part]
+    host = connected()
+    assert delivered(host.receive_data(frames[0] + frames[2], 0.0)) == items[:16]
+    asked = wire.unchecked(wire.unescape(host.data_to_send(0.001)[:-1]), NONCE)
+    assert asked == bytes((wire.ACK, 1, 3, 1, 1))
+    assert delivered(host.receive_data(frames[1], 0.002)) == items[16:]
+
+
+def test_a_frame_that_comes_twice_is_delivered_once():
+    stream, items = sample_stream(2)
+    host = connected()
+    assert delivered(host.receive_data(stream + stream, 0.0)) == items
+
+
+def test_text_between_frames_is_shown_and_noise_is_not():
+    host = connected()
+    events = host.receive_data(b"rst:0x1 (POWERON)\r\n\xf7\xff\xfe\xfd\x00\xf7" + frame(wire.MESSAGE, 0, b"s\x01\x00{}"), 0.0)
+    assert [event.text for event in events if isinstance(event, session.Console)] == ["rst:0x1 (POWERON)\n"]
+    assert host.counts.noise_bytes
+
+
+def test_a_board_of_another_protocol_version_is_refused_with_what_to_do():
+    host = Session(nonce=NONCE)
+    host.start(0.0)
+    (event,) = host.receive_data(hello(v=99, build="9.9.9"), 0.0)
+    assert isinstance(event, session.Refused)
+    assert "ucore install" in str(event.error)
+    assert "9.9.9" in str(event.error)
+
+
+def test_a_board_that_has_booted_is_asked_again_and_reported_as_restarted():
+    host = connected()
+    host.receive_data(hello(boot=78, nonce=0), 1.0)
+    assert wire.HELLO.to_bytes(1, "little") in host.data_to_send(1.0)
+    (event,) = host.receive_data(hello(boot=78), 1.1)
+    assert event.restarted
+    assert not event.resumed
+
+
+def test_a_running_cell_of_a_session_before_can_be_interrupted():
+    host = Session(nonce=NONCE)
+    host.start(0.0)
+    host.receive_data(hello(cell=9), 0.0)
+    host.interrupt(0.1)
+    assert b"\x03" in host.data_to_send(0.1)
+
+
+def test_lines_to_the_board_never_exceed_its_ring_before_they_are_acknowledged():
+    host = connected()
+    host.send(wire.EXECUTE_REQUEST, 1, b"x" * 5000)
+    out = host.data_to_send(0.0)
+    assert 0 < len(out) <= 200
+    first = out.split(b"\n")[0]
+    host.receive_data(frame(wire.ACK, None, bytes((1,))), 0.01)
+    more = host.data_to_send(0.01)
+    assert more
+    assert first not in more
+
+
+def test_a_torn_line_is_ended_by_newlines_that_soon_cease():
+    host = connected()
+    host.send(wire.EXECUTE_REQUEST, 1, b"pass")
+    host.data_to_send(0.0)
+    host.receive_data(frame(wire.ACK, None, bytes((1,))) + frame(wire.MESSAGE, 0, b"s\x01\x00{}"), 0.01)
+    sent = [host.data_to_send(0.01 + 0.05 * tick) for tick in range(2000)]
+    assert 1 <= sum(data == b"\n" for data in sent) <= session.MAX_NUDGES
+
+
+def test_a_hundred_kilobytes_without_a_mark_are_dropped_and_the_next_frame_arrives():
+    host = connected()
+    for _ in range(100):
+        host.receive_data(b"\x85" * 1024, 0.0)
+        assert len(host._buffer) <= session.MAX_SEGMENT + 1024
+    stream, items = sample_stream(2)
+    assert delivered(host.receive_data(b"\xf7" + stream, 0.0)) == items
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=600), st.integers(0, 2**32 - 1))
+def test_garbage_raises_nothing_and_delivers_nothing(garbage, seed):
+    host = connected()
+    rng = random.Random(seed)
+    while garbage:
+        cut = rng.randrange(1, len(garbage) + 1)
+        for event in host.receive_data(garbage[:cut], 0.0):
+            assert isinstance(event, session.Console)
+        host.data_to_send(0.0)
+        garbage = garbage[cut:]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0x80, 0x8F), st.binary(max_size=40)), max_size=20))
+def test_frames_with_a_good_checksum_and_absurd_content_raise_nothing(frames):
+    host = connected()
+    for number, (kind, payload) in enumerate(frames):
+        host.receive_data(frame(kind, number & 255, payload), 0.0)
+        host.data_to_send(0.0)
