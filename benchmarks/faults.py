@@ -14,7 +14,7 @@ import time
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "tests"))  # the rig is the tests'
 
 from emulator import Faults
-from rig import Rig
+from rig import ALIVE, Rig
 from ucore import wire
 from ukernel import session
 
@@ -31,15 +31,6 @@ CELLS = {
     "asleep_ms": "import time\nwhile True: time.sleep_ms(10000)",
     "prints": "while True: print('a line of printed text, again and again')",
 }
-ALIVE = """
-import struct, time, _thread
-def produce():
-    pipe = ucore.open_pipe("alive")
-    while ucore.is_pipe_open("alive"):
-        pipe.write(b"tick")
-        time.sleep_ms(5)
-_thread.start_new_thread(produce, ())
-"""
 
 
 def stream(count: int, faults: Faults, seed: int) -> dict:

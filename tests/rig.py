@@ -29,6 +29,17 @@ def produce(name, count, first):
 _thread.start_new_thread(produce, ({name!r}, {count}, {first}))
 """
 
+# A producer that never ends: what it writes shows that others' trouble leaves it alone.
+ALIVE = """
+import time, _thread
+def produce():
+    pipe = ucore.open_pipe("alive")
+    while ucore.is_pipe_open("alive"):
+        pipe.write(b"tick")
+        time.sleep_ms(5)
+_thread.start_new_thread(produce, ())
+"""
+
 
 class Rig(contextlib.ExitStack):
     """A virtual board behind an emulated line, and a `Board` on it whose events land in a queue."""

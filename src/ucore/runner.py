@@ -65,9 +65,9 @@ class Runner:
 
     def _show(self, value):
         if value is not None:
-            builtins._ = value
             self._output.drain()
             content = '{"data":{"text/plain":%s},"metadata":{}}' % json.dumps(repr(value))
+            builtins._ = value
             self.link.send(wire.EXECUTE_RESULT, self.cell, content.encode(), None, self._session)
 
     def _input(self, *args):

@@ -5,21 +5,12 @@ import random
 import pytest
 
 from emulator import Faults
-from rig import Rig
+from rig import ALIVE, Rig
 from ucore import wire
 from ukernel import session
 
 LINE = {"baudrate": 921600, "line": "uart", "latency_s": 0.002}
 NOTHING_WRONG = {"lost": 0, "duplicated": 0, "reordered": 0, "wrong": 0}
-ALIVE = """
-import time, _thread
-def produce():
-    pipe = ucore.open_pipe("alive")
-    while ucore.is_pipe_open("alive"):
-        pipe.write(b"tick")
-        time.sleep_ms(5)
-_thread.start_new_thread(produce, ())
-"""
 
 
 def received(rig, count):
