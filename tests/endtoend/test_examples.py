@@ -66,7 +66,7 @@ def test_the_demo_says_what_happened_and_leaves_the_notebook_and_the_plot(privat
     [
         ("%%ucore\n1/0", "cell 1 of the notebook failed: ZeroDivisionError"),
         ("import os; os._exit(3)", "failed"),
-        ("1 + 1", "it drew no plot"),
+        ("%%ucore\n1 + 1", "it drew no plot"),
     ],
     ids=["an error on the board", "a crash of Python", "nothing drawn"],
 )

@@ -42,8 +42,9 @@ class LineBoard:
         self.board.stop()
 
     def open(self):
-        """Open the port, as a hub would."""
-        self.line = serial.serial_for_url(self.board.port, timeout=20)
+        """Open the port, as a hub would: for ourselves alone."""
+        exclusive = {} if "://" in self.board.port else {"exclusive": True}
+        self.line = serial.serial_for_url(self.board.port, timeout=20, **exclusive)
 
     def send(self, code):
         """Send one line and return once the board has started it."""

@@ -138,9 +138,10 @@ def test_too_much_input_is_dropped_but_0x03_comes_through(python):
         for _ in range(20):
             board.line.write(b"#" * RING)
         board.interrupt()
-        board.line.write(b"\n")
-        board.read_until("DONE\r?\n")
-        assert board.ask("print(1)") == "1"
+        # The rest of the flood is a comment at the start of the first line; while the ring is full, lines are lost.
+        board.line.timeout = 0.1
+        while b"free" not in board.line.read_until(b"free\n"):
+            board.line.write(b"print('free')\n")
 
 
 def test_output_that_nobody_reads_does_not_stop_the_program(board):
