@@ -1,4 +1,4 @@
-// The virtual board: the feature level of an ESP32, on a pseudo-terminal. See README.md in this folder.
+// The virtual board: the feature level of an ESP32, on a pseudo-terminal. See ../README.md.
 #define MICROPY_CONFIG_ROM_LEVEL (MICROPY_CONFIG_ROM_LEVEL_EXTRA_FEATURES)
 
 #include "variants/mpconfigvariant_common.h"

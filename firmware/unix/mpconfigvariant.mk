@@ -1,4 +1,4 @@
-# The virtual board: a unix port that behaves like a board. See README.md in this folder.
+# The virtual board: a unix port that behaves like a board. See ../README.md.
 PROG = micropython
 COPT = -O2
 
