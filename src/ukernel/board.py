@@ -129,7 +129,7 @@ class Board:
                     self._refuse(error)
                     return
                 continue
-            stream, told = self._find_again(lost, told)
+            stream, told = self._find_again(stream.port, lost, told)
 
     def _refuse(self, error: Exception) -> None:
         self.state = "refused"
@@ -210,7 +210,7 @@ class Board:
         self._deliver(self, Gone(error))
         return True
 
-    def _find_again(self, lost: BoardGoneError, told: bool) -> tuple[ports.Stream | None, bool]:
+    def _find_again(self, lost_port: str, lost: BoardGoneError, told: bool) -> tuple[ports.Stream | None, bool]:
         """Open the stream again wherever it comes back; None once closed."""
         self.state = CONNECTING
         since = time.monotonic()
@@ -223,6 +223,8 @@ class Board:
                 for info in ports.find_boards():
                     if info.serial_number == self._info.serial_number:
                         self.port = info.port
+            if self._info.kind == ports.PTY and self.port == lost_port:
+                continue  # a pseudo-terminal does not come back: its number may be a stranger's by now
             try:
                 return self._open_stream(self.port), told
             except BoardError:

@@ -1,0 +1,79 @@
+"""A board whose line comes and goes, with streams made by hand. What a real agent answers is tested in tests/endtoend."""
+
+import queue
+
+import pytest
+
+from ukernel import board, session
+from ukernel.board import Board
+from ukernel.errors import BoardGoneError, BoardNotFoundError
+
+
+class CutStream:
+    """A stream whose other end has hung up."""
+
+    kind = "pty"
+
+    def __init__(self, port):
+        self.port = port
+
+    def read(self, timeout_s):
+        raise BoardGoneError("it hung up")
+
+    def write(self, data):
+        pass
+
+    def wake(self):
+        pass
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    monkeypatch.setattr(board, "GRACE_S", 0.6)
+    monkeypatch.setattr(board, "RETRY_S", 0.02)
+    return []
+
+
+def events_of(port, open_stream):
+    events = queue.Queue()
+    found = Board(port, lambda board, event: events.put(event), open_stream=open_stream)
+    found.start()
+    return found, events
+
+
+def test_a_pseudo_terminal_that_hung_up_is_never_opened_again_because_its_number_may_be_a_strangers(opened):
+    def open_stream(port):
+        opened.append(port)
+        return CutStream(port)
+
+    found, events = events_of("/dev/pts/99999", open_stream)
+    assert isinstance(events.get(timeout=20), session.Gone)
+    found.close()
+    assert opened == ["/dev/pts/99999"]
+
+
+def test_a_serial_port_that_vanished_is_looked_for_until_it_is_back(opened):
+    def open_stream(port):
+        opened.append(port)
+        if len(opened) > 1:
+            raise BoardNotFoundError("it is not there yet")
+        return CutStream(port)
+
+    found, events = events_of("/dev/ttyUSB99", open_stream)
+    assert isinstance(events.get(timeout=20), session.Gone)
+    found.close()
+    assert len(opened) > 1
+
+
+def test_a_fault_of_our_own_is_told_instead_of_leaving_a_board_that_looks_alive():
+    def open_stream(port):
+        raise ZeroDivisionError("a bug")
+
+    found, events = events_of("/dev/ttyUSB99", open_stream)
+    event = events.get(timeout=20)
+    assert isinstance(event, session.Refused)
+    assert "a bug" in str(event.error)
+    found.close()

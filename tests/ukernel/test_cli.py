@@ -1,0 +1,40 @@
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from ukernel import __version__, cli
+
+
+def test_the_virtual_board_says_what_runs_where_and_how_to_use_it_and_ends_on_ctrl_c():
+    command = [sys.executable, "-m", "ukernel.cli", "virtual", "--python", "cpython"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        first = process.stdout.readline()
+        lines = [process.stdout.readline() for _ in range(3)]
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=20) == ("", "")
+        assert process.returncode == 0
+    assert first.startswith("A virtual board, CPython 3.")
+    port = first.rsplit(" on ", 1)[1].strip()
+    assert any(f"UCORE_BOARD={port} jupyter lab" in line for line in lines)
+
+
+@pytest.mark.parametrize("arguments", [["--heap", "much"], ["--id", "12"], ["--python", "ruby"]])
+def test_an_option_that_makes_no_sense_is_a_usage_error(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["virtual", *arguments])
+    assert ended.value.code == 2
+    assert arguments[1] in capsys.readouterr().err
+
+
+def test_what_cannot_be_done_is_one_sentence_and_no_traceback(tmp_path, monkeypatch):
+    monkeypatch.setenv("UCORE_CACHE_DIR", str(tmp_path))
+    with pytest.raises(SystemExit, match=r"^ucore: MicroPython for the virtual board is not built yet.*ucore virtual --build$"):
+        cli.main(["virtual", "--python", "micropython"])
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"µcore {__version__}\n"
