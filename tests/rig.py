@@ -68,8 +68,10 @@ class Rig(contextlib.ExitStack):
         if line_options:
             self.emulator = self.enter_context(LineEmulator(port, **({"uart": self.uart} if uart else {}), **line_options))
             port = self.emulator.port
-        options = {"line": line} if line else {}
+        options: dict = {"line": line} if line else {}
         baudrate = line_options.get("baudrate")
+        if self.emulator:
+            options["look_for"] = lambda: self.emulator.port or port  # under another name after a cut
         self.board = Board(
             port, lambda board, event: self.events.put(event), baudrate=baudrate or 115200, hello=hello, **options
         )

@@ -28,10 +28,11 @@ class _AtPrompt(Exception):
 class Board:
     """The board on ``port``.
 
-    deliver(board, event) is called on the board's thread, with the events of `ukernel.session`. A lost stream is opened again, also
-    under another name where the USB serial number tells; within GRACE_S nobody notices, after it a Gone is delivered, and a Ready once
-    the board is back. A Refused ends the board. Where the board shows MicroPython's prompt instead of answering, ``install(port)`` is
-    called, with the port closed, to put the agent there (see `ukernel.installer`). ``session_options`` are those of `Session`.
+    deliver(board, event) is called on the board's thread, with the events of `ukernel.session`. A lost stream is opened again on the
+    port that ``look_for()`` names then (by default the one with the same USB serial number, or of the same name); within GRACE_S
+    nobody notices, after it a Gone is delivered, and a Ready once the board is back. A Refused ends the board. Where the board shows
+    MicroPython's prompt instead of answering, ``install(port)`` is called, with the port closed, to put the agent there (see
+    `ukernel.installer`). ``session_options`` are those of `Session`.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Board:
         *,
         open_stream=ports.open_stream,
         install: Callable[[str], object] | None = None,
+        look_for: Callable[[], str] | None = None,
         **session_options,
     ):
         self.port = port
@@ -48,6 +50,9 @@ class Board:
         self.state = CONNECTING
         self._info = ports.describe(port)
         self.name = self._info.name
+        # A pseudo-terminal that has hung up never comes back: its number may soon be a stranger's.
+        self._comes_back = look_for is not None or self._info.kind != ports.PTY
+        self._look_for = look_for or self._by_serial_number
         self._deliver = deliver
         self._open_stream = open_stream
         self._install = install
@@ -115,6 +120,9 @@ class Board:
                 return
             except BoardGoneError as error:
                 lost = error
+                if not self._comes_back:
+                    self._refuse(error)  # before the port is closed, and its name free for another board
+                    return
             except _AtPrompt:
                 lost = None
             finally:
@@ -129,7 +137,7 @@ class Board:
                     self._refuse(error)
                     return
                 continue
-            stream, told = self._find_again(stream.port, lost, told)
+            stream, told = self._find_again(lost, told)
 
     def _refuse(self, error: Exception) -> None:
         self.state = "refused"
@@ -210,7 +218,7 @@ class Board:
         self._deliver(self, Gone(error))
         return True
 
-    def _find_again(self, lost_port: str, lost: BoardGoneError, told: bool) -> tuple[ports.Stream | None, bool]:
+    def _find_again(self, lost: BoardGoneError, told: bool) -> tuple[ports.Stream | None, bool]:
         """Open the stream again wherever it comes back; None once closed."""
         self.state = CONNECTING
         since = time.monotonic()
@@ -219,14 +227,16 @@ class Board:
                 self.state = "gone"
                 self._deliver(self, Gone(lost))
                 told = True
-            if self._info.serial_number:
-                for info in ports.find_boards():
-                    if info.serial_number == self._info.serial_number:
-                        self.port = info.port
-            if self._info.kind == ports.PTY and self.port == lost_port:
-                continue  # a pseudo-terminal does not come back: its number may be a stranger's by now
+            self.port = self._look_for()
             try:
                 return self._open_stream(self.port), told
             except BoardError:
                 pass
         return None, told
+
+    def _by_serial_number(self) -> str:
+        if self._info.serial_number:
+            for info in ports.find_boards():
+                if info.serial_number == self._info.serial_number:
+                    return info.port
+        return self.port

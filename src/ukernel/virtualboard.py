@@ -9,9 +9,9 @@ The line is made of two pseudo-terminals::
     hub == slave B | master B == board's output          (at full speed, nothing in between)
                      master B --> this process --> master A | slave A == board's input
 
-The board's input has a terminal of its own because 0x03 must interrupt the board, as a UART driver's ``kbd_intr`` does: A is
-the board's controlling terminal, which turns 0x03 into SIGINT and lets every other byte pass. When this process dies, even
-by SIGKILL, A hangs up and takes the board with it.
+The board's input has a terminal of its own because 0x03 must interrupt the board, however much input waits before it, as a UART
+driver's ``kbd_intr`` does: while A has signals on, this process turns 0x03 into SIGINT. A is also the board's controlling terminal:
+when this process dies, even by SIGKILL, A hangs up and takes the board with it.
 """
 
 import argparse
@@ -232,13 +232,13 @@ class _Terminal:
         self.chip.boot(stdin=self.slave_a, stdout=self.master_b, stderr=self.master_b, preexec_fn=_take_terminal)
 
     def _to_board(self, data: bytes) -> None:
+        if INTERRUPT in data and termios.tcgetattr(self.slave_a)[3] & termios.ISIG:
+            data = data.replace(INTERRUPT, b"")
+            if self.chip.process.poll() is None:
+                os.kill(self.chip.process.pid, signal.SIGINT)  # by the terminal, it would wait behind a full queue
         waiting = int.from_bytes(fcntl.ioctl(self.slave_a, termios.FIONREAD, b"\0\0\0\0"), sys.byteorder)
-        room = max(0, RING - waiting)
-        if len(data) > room:
-            # As on a UART: what the ring cannot take is lost, but an interrupt always comes through.
-            data = data[:room] + INTERRUPT * (INTERRUPT in data[room:])
         try:
-            os.write(self.master_a, data)
+            os.write(self.master_a, data[: max(0, RING - waiting)])  # as on a UART: what the ring cannot take is lost
         except BlockingIOError:
             pass
 

@@ -44,15 +44,19 @@ def events_of(port, open_stream):
     return found, events
 
 
-def test_a_pseudo_terminal_that_hung_up_is_never_opened_again_because_its_number_may_be_a_strangers(opened):
+def test_a_pseudo_terminal_that_hung_up_ends_the_board_before_its_number_can_be_a_strangers(opened):
+    class Watched(CutStream):
+        def close(self):
+            opened.append("closed")
+
     def open_stream(port):
         opened.append(port)
-        return CutStream(port)
+        return Watched(port)
 
-    found, events = events_of("/dev/pts/99999", open_stream)
-    assert isinstance(events.get(timeout=20), session.Gone)
-    found.close()
-    assert opened == ["/dev/pts/99999"]
+    found = Board("/dev/pts/99999", lambda board, event: opened.append(type(event)), open_stream=open_stream)
+    found.start()
+    found._thread.join(20)
+    assert opened == ["/dev/pts/99999", session.Refused, "closed"]
 
 
 def test_a_serial_port_that_vanished_is_looked_for_until_it_is_back(opened):
