@@ -1,69 +1,74 @@
-"""Charts that follow a pipe.
+"""Charts that follow pipes: their handle, and the register of those there are.
 
-A `LivePlot` is a thread that reads the pipe into a `Window` and shows what is in it on a canvas, a few times
-a second. The canvas here is matplotlib's, through ipympl. What keeps it moving while other cells work:
-pictures are pushed from that thread and never asked for (ipympl's `draw_idle` asks the page, whose answer
-waits behind the running cell), and only the lines are drawn anew, over a copy of the rest.
+Each pipe is read by a thread of its trace. A thread of the chart wakes up when there is something new, and has the
+canvas show it, at most once in an interval. So charts move while the notebook's cells work.
 """
 
+import asyncio
 import atexit
-import contextvars
+import inspect
 import math
-import struct
+import sys
 import threading
 import time
-import zlib
 from collections.abc import Callable
 
-from .decoder import CallableDecoder, FormatDecoder
+from . import matplotlibcanvas
+from .canvas import COLUMNS, Canvas
 from .errors import UsageError
-from .subscription import CLOSED, LEFT, Pipe
+from .picture import Painter, Png
+from .scene import Look, Scene
+from .subscription import Pipe
+from .trace import NEWS_S, Trace
 
 __all__ = ["LivePlot", "start", "stop"]
 
-NEWS_S = 0.25  # how often a chart without new samples looks whether there is something else to tell
-STOP_S = 5.0  # how long to wait for the last picture of a chart: far longer than one takes
+STOP_S = 10.0  # how long to wait for the last picture of a chart: far longer than one takes
+MAX_PICTURES_PER_S = 300  # of all charts together; a Jupyter server takes 1,000 messages a second in all
 
-_charts: "dict[str, LivePlot]" = {}  # the chart of each pipe, moving or not
-_charts_lock = threading.Lock()
+_charts: "dict[tuple[str, ...], LivePlot]" = {}  # by the names of their pipes, moving or not
+_charts_lock = threading.RLock()
 
 
 def start(
-    name: str,
+    names: "tuple[str, ...]",
     subscribe: Callable[[str], Pipe],
-    decoder: "FormatDecoder | CallableDecoder",
+    decoders: list,
+    look: Look,
     *,
-    window: int,
-    ylim: "tuple[float, float] | None",
-    title: "str | None",
+    backend: str,
     interval_s: float,
     duration_s: "float | None",
 ) -> "LivePlot":
-    """Show a chart of the pipe in place of the one it had.
+    """Show a chart of the pipes in place of the one they had.
 
-    Raises UsageError where there is nothing to draw on, and what `subscribe` raises.
+    decoders: one a pipe. backend: "auto", "matplotlib" or "canvas". Raises UsageError where there is nothing to
+    draw on, and what `subscribe` raises.
     """
     ends_at = math.inf if duration_s is None else time.monotonic() + duration_s
-    _check_backend()
-    pipe = subscribe(name)
+    make_canvas = _choose(backend)
+    pipes: list[Pipe] = []
     try:
+        for name in names:
+            pipes.append(subscribe(name))
+        traces = [Trace(pipe, decoder, look.window) for pipe, decoder in zip(pipes, decoders, strict=True)]
         with _charts_lock:
-            previous = _charts.pop(name, None)
+            previous = _charts.pop(names, None)
             if previous:
-                previous.stop()
-                previous.canvas.remove()
-            canvas = MatplotlibCanvas(window, ylim, name if title is None else title)
-            chart = _charts[name] = LivePlot(pipe, decoder, Window(window), canvas, interval_s, ends_at)
+                previous.discard()
+            chart = _charts[names] = LivePlot(traces, look, make_canvas(traces, look), interval_s, ends_at)
         return chart
     except BaseException:
-        pipe.close()
+        for pipe in pipes:
+            pipe.close()
         raise
 
 
-def stop(name: "str | None" = None) -> None:
-    """Stop the chart of this pipe, or all of them."""
+def stop(name: "str | list[str] | None" = None) -> None:
+    """Stop the charts that show this pipe, or one of these; None: all charts."""
+    wanted = {name} if isinstance(name, str) else set(name or ())
     with _charts_lock:
-        charts = [chart for pipe, chart in _charts.items() if name in (None, pipe)]
+        charts = [chart for names, chart in _charts.items() if name is None or wanted & set(names)]
     for chart in charts:
         chart.stop()
 
@@ -71,326 +76,152 @@ def stop(name: "str | None" = None) -> None:
 atexit.register(stop)  # a thread that draws while Python takes itself apart would crash
 
 
-def _check_backend() -> None:
-    """Raise UsageError, with what to do, unless `%matplotlib widget` is in force."""
-    try:
-        import matplotlib
-        from ipympl import backend_nbagg  # noqa: F401
-    except ImportError as error:
+def _choose(backend: str):
+    """Return the class of the canvas."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    if getattr(shell, "kernel", None) is None:
         raise UsageError(
-            f"live_plot needs matplotlib and ipympl, and there is no {error.name} here. "
-            "Install them (pip install matplotlib ipympl), restart the kernel and run %matplotlib widget."
-        ) from error
-    try:
-        backend = matplotlib.get_backend(auto_select=False)
-    except TypeError:  # before matplotlib 3.10
-        backend = matplotlib.get_backend()
-    if backend is None or not (backend.lower() == "widget" or "ipympl" in backend.lower()):
-        raise UsageError(
-            f"live_plot draws through ipympl, but the backend is {backend!r}. Run %matplotlib widget "
-            "in this notebook first, then this cell again."
+            "live_plot draws in a notebook, and this is none. In a script use collect or subscribe, and plot what they return."
         )
-
-
-class Window:
-    """The latest samples, `size` at most; NaN where a decoder gave one. One thread adds, any may look."""
-
-    def __init__(self, size: int):
-        self.size = size
-        self.seen = 0  # samples since the start
-        self._buffer = None
-        self._stop = 0
-        self._lock = threading.Lock()
-
-    def add(self, block) -> None:
-        """Add samples: an array of shape (n,) or (n, columns)."""
-        import numpy as np
-
-        if not len(block):
-            return
-        table = block.reshape(len(block), -1)
-        with self._lock:
-            self.seen += len(table)
-            table = table[-self.size :]
-            if self._buffer is None:
-                # Twice the room, so that samples move once in `size` samples and not at every block.
-                self._buffer = np.empty((2 * self.size, table.shape[1]))
-            if self._stop + len(table) > len(self._buffer):
-                kept = max(0, min(self.size - len(table), self._stop))
-                self._buffer[:kept] = self._buffer[self._stop - kept : self._stop]
-                self._stop = kept
-            self._buffer[self._stop : self._stop + len(table)] = table
-            self._stop += len(table)
-
-    def copy(self):
-        """The samples, oldest first: an array of shape (n, columns)."""
-        import numpy as np
-
-        with self._lock:
-            if self._buffer is None:
-                return np.empty((0, 1))
-            return self._buffer[max(0, self._stop - self.size) : self._stop].copy()
+    if backend == "matplotlib":
+        matplotlibcanvas.check()
+    elif backend == "canvas" or not matplotlibcanvas.is_chosen():
+        return Canvas
+    return matplotlibcanvas.MatplotlibCanvas
 
 
 class LivePlot:
-    """A chart that follows a pipe, as `live_plot` returns it.
+    """A chart that follows one pipe or several, as `live_plot` returns it.
 
-    Attributes: `name` of the pipe; `lost`, the frames missing so far; `data`, the samples in the window (a
-        copy).
+    Attributes: `names` of the pipes; `lost`, the frames missing so far; `data`, the samples in the window.
     """
 
-    def __init__(
-        self,
-        pipe: Pipe,
-        decoder,
-        window: Window,
-        canvas: "MatplotlibCanvas",
-        interval_s: float,
-        ends_at: float,
-    ):
-        self.name = pipe.name
+    def __init__(self, traces: "list[Trace]", look: Look, canvas, interval_s: float, ends_at: float):
+        self.names = tuple(trace.name for trace in traces)
         self.canvas = canvas
-        self._pipe = pipe
-        self._decoder = decoder
-        self._window = window
+        self._traces = traces
+        self._look = look
         self._interval_s = interval_s
         self._ends_at = ends_at
-        self._ended: str | None = None  # why, in words; None while it moves
-        # In the context of this cell, so that whatever the thread prints or shows belongs to the cell.
-        run = contextvars.copy_context().run
-        self._thread = threading.Thread(target=run, args=(self._run,), name=f"live_plot {self.name}", daemon=True)
+        self._is_discarded = False
+        self._news = threading.Event()
+        self._ending = threading.Event()  # no reason to wait any more
+        # Not in the context of this cell: what a notebook saves is taken from the cell that runs when it is sent (nbclient).
+        self._thread = threading.Thread(target=self._run, name=f"live_plot {', '.join(self.names)}", daemon=True)
+        for trace in traces:
+            trace.start(self._news.set)
         self._thread.start()
 
     def __repr__(self) -> str:
-        state = self._ended or "running"
-        return f"<LivePlot {self.name!r}: {state}, {self._window.seen:,} samples, {self.lost:,} lost>"
+        seen = sum(trace.window.seen for trace in self._traces)
+        names = ", ".join(map(repr, self.names))
+        return f"<LivePlot {names}: {self._state()}, {seen:,} samples, {self.lost:,} lost>"
 
     @property
     def lost(self) -> int:
-        return self._pipe.lost
+        """Frames that the board wrote and the chart did not get."""
+        return sum(trace.pipe.lost for trace in self._traces)
 
     @property
     def data(self):
-        values = self._window.copy()
-        return values[:, 0] if values.shape[1] == 1 else values
+        """The samples in the window, oldest first (a copy): an array (float64) of shape (n,), or (n, channels) where a
+        frame gives several values. Of several pipes a dict of such arrays, by name."""
+        arrays = {trace.name: trace.window.copy() for trace in self._traces}
+        arrays = {name: values[:, 0] if values.shape[1] == 1 else values for name, values in arrays.items()}
+        return arrays if len(arrays) > 1 else next(iter(arrays.values()))
 
     def stop(self) -> None:
-        """Stop; the last picture stays. Does nothing if it has stopped."""
-        self._pipe.close()
+        """Stop; the last picture stays, and is saved with the notebook. Does nothing if it has stopped."""
+        for trace in self._traces:
+            trace.stop()
+        self._ending.set()
+        self._news.set()
         if threading.current_thread() is not self._thread:
             self._thread.join(STOP_S)
 
-    def wait(self, timeout: "float | None" = None) -> bool:
-        """Wait until it has stopped, at most `timeout` seconds; True if it has. Where no page shows the chart
-        (nbclient, nbconvert), the last picture is then kept in the notebook."""
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
-        while self._thread.is_alive() and time.monotonic() < deadline:
-            self._thread.join(
-                max(0.0, min(0.1, deadline - time.monotonic()))
-            )  # short waits: Ctrl-C must get through on Windows
+    def discard(self) -> None:
+        """Stop, and take a chart that was still moving off the page."""
+        self._is_discarded = True
+        self.stop()
+
+    def wait(self, timeout: "float | None" = None):
+        """Wait until it has stopped, at most `timeout` seconds; True if it has.
+
+        In a cell or a function that uses `await`, write `await chart.wait()`: the notebook goes on answering, and so
+        do the chart's buttons. Elsewhere it waits at once.
+        """
+        caller = sys._getframe(1).f_code.co_flags
+        ends_at = math.inf if timeout is None else time.monotonic() + timeout
+        if caller & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR):
+            return self._wait_async(ends_at)
+        while self._thread.is_alive() and time.monotonic() < ends_at:
+            # Short waits: Ctrl-C must get through on Windows.
+            self._thread.join(max(0.0, min(0.1, ends_at - time.monotonic())))
+        return self._end_wait()
+
+    async def _wait_async(self, ends_at: float) -> bool:
+        while self._thread.is_alive() and time.monotonic() < ends_at:
+            await asyncio.sleep(max(0.0, min(0.05, ends_at - time.monotonic())))
+        return self._end_wait()
+
+    def _end_wait(self) -> bool:
         if self._thread.is_alive():
             return False
-        # Once more, from this cell: nbclient takes in only what the running cell sends.
-        self.canvas.keep()
+        self.canvas.keep()  # once more, from this cell: nbclient takes in only what the running cell sends
         return True
 
-    def _run(self) -> None:
-        try:
-            self._ended = self._follow()
-        except Exception as error:  # a thread has nobody to raise to: the chart tells
-            self._ended = f"stopped by {type(error).__name__}: {error}"
-        finally:
-            self._pipe.close()
-        self.canvas.finish(self._window.copy(), self._window.seen, self._note())
+    def snapshot(self) -> Png:
+        """Return the chart as it is now as a PNG: bytes, which a notebook shows as a picture.
 
-    def _follow(self) -> str:
-        """Read and draw until it is over; returns why."""
+            open("adc.png", "wb").write(chart.snapshot())
+        """
+        scene = Scene(self._traces, self._look, COLUMNS)
+        scene.update()
+        return Painter(scene).paint()
+
+    # The thread
+
+    def _run(self) -> None:
+        because = "stopped"
+        try:
+            because = self._move() or because
+        except Exception as error:  # a thread has nobody to raise to: the chart tells
+            because = f"stopped by {type(error).__name__}: {error}"
+        for trace in self._traces:
+            trace.stop(because)
+        if self._is_discarded:
+            self.canvas.remove()
+        else:
+            self.canvas.finish()
+
+    def _move(self) -> "str | None":
+        """Have the canvas draw until it is over; returns why, if it is not the pipes'."""
         shown = None  # the news of the last picture
-        picture_at = time.monotonic()  # when the next one is due
-        while True:
-            wake_at = time.monotonic() + NEWS_S if shown == self._news() else picture_at
-            frames = self._pipe.wait_frames(min(self._ends_at, wake_at))
+        due_at = time.monotonic()
+        while not all(trace.ended for trace in self._traces):
             now = time.monotonic()
-            if frames is None:
-                return {LEFT: "stopped", CLOSED: "the producer closed the pipe"}.get(
-                    self._pipe.end_reason
-                ) or self._pipe.why_ended()
             if now >= self._ends_at:
                 return "stopped: its time is over"
-            if frames.count:
-                block = self._decoder.decode(frames, frames.count, max(picture_at, now + self._interval_s / 2))
-                if len(block):
-                    self._window.add(block)
-                now = time.monotonic()
-            if now >= picture_at and shown != self._news():
-                shown = self._news()
-                self.canvas.draw(self._window.copy(), self._window.seen, self._note())
-                done = time.monotonic()
-                # Where pictures take long, some time is left for reading.
-                picture_at = max(picture_at + self._interval_s, done + (done - now) / 2)
+            self._news.wait(max(0.0, min(NEWS_S, self._ends_at - now)))
+            self._ending.wait(max(0.0, min(due_at, self._ends_at) - time.monotonic()))
+            self._news.clear()
+            news = [trace.news for trace in self._traces]
+            if news == shown and not self.canvas.is_owed():
+                continue
+            now = time.monotonic()
+            self.canvas.draw()
+            drawn_at, shown = time.monotonic(), news
+            interval_s = max(self._interval_s, self.canvas.min_interval_s, _count_moving() / MAX_PICTURES_PER_S)
+            # On time on average; but what was missed for long is not made up for.
+            due_at = max(due_at + interval_s, now + interval_s / 2, drawn_at + (drawn_at - now) * self.canvas.pause_ratio)
 
-    def _news(self) -> tuple:
-        """What a picture shows: another value, another picture."""
-        return self._window.seen, self.lost, self._decoder.bad, self._pipe.opening is None
-
-    def _note(self) -> str:
-        """What should be said on the chart beside the samples."""
-        notes = []
-        if self._ended:
-            notes.append(self._ended)
-        elif self._pipe.opening is None:
-            notes.append(f"waiting for the board to open pipe {self.name!r}")
-        if self.lost:
-            notes.append(f"{self.lost:,} frames lost")
-        if self._decoder.bad:
-            notes.append(f"{self._decoder.bad:,} frames not decoded: {self._decoder.first_error}")
-        return "\n".join(notes)
+    def _state(self) -> str:
+        ended = [trace.ended for trace in self._traces]
+        if None in ended:
+            return "running"
+        return "; ".join(dict.fromkeys(note.text for note in ended))
 
 
-class MatplotlibCanvas:
-    """One axes on an ipympl canvas, outside pyplot: `plt.plot` in another cell must not draw into it."""
-
-    def __init__(self, window: int, ylim: "tuple[float, float] | None", title: str):
-        from ipympl.backend_nbagg import Canvas, FigureManager
-        from IPython.display import display
-        from matplotlib.figure import Figure
-
-        self._window = window
-        self._auto_limits = (-1.0, 1.0) if ylim is None else None  # those set last
-        self._lock = threading.RLock()  # the page's wishes (size, zoom) are met in the main thread
-        self._drawn_for = None  # what the background was drawn for
-        self._background = None
-        figure = Figure(figsize=(7, 3.5))
-        self._canvas = Canvas(figure)
-        manager = FigureManager(self._canvas, 1)
-        self._canvas.header_visible = False  # it would repeat the title
-        handle_json = manager.handle_json
-
-        def handle_json_alone(content):
-            with self._lock:
-                handle_json(content)
-
-        manager.handle_json = handle_json_alone
-        manager.refresh_all = self._push
-        self._axes = figure.add_axes((0.09, 0.14, 0.89, 0.76))
-        self._axes.set_title(title)
-        self._axes.set_xlabel("samples")
-        self._axes.set_xlim(0, window - 1)
-        self._axes.set_ylim(ylim or self._auto_limits)
-        self._axes.grid(alpha=0.3)
-        # Animated artists are left out of a full drawing: they are drawn over it.
-        self._text = self._axes.text(0.012, 0.97, "", transform=self._axes.transAxes, va="top", fontsize="small", animated=True)
-        self._text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 2})
-        self._lines: list = []
-        self._canvas.mpl_connect("draw_event", self._after_drawing)
-        self._display = display(self._canvas, display_id=True)
-
-    def draw(self, values, seen: int, note: str) -> None:
-        """Show these samples, the last of `seen`, and the note."""
-        with self._lock:
-            self._set(values, seen, note)
-            if self._drawn_for == self._state():
-                self._canvas.restore_region(self._background)
-                self._draw_over()
-                self._push()
-            else:
-                self._canvas.draw()
-
-    def finish(self, values, seen: int, note: str) -> None:
-        """Show the last picture."""
-        self.draw(values, seen, note)
-        self.keep()
-
-    def keep(self) -> None:
-        """Where no page was ever there (nbclient, nbconvert), put the last picture into the notebook, in place of the
-        one from before the first sample."""
-        if self._canvas.syncing_data_url and self._display:
-            with self._lock:
-                self._display.update(self._canvas)
-
-    def remove(self) -> None:
-        """Take the chart off the page."""
-        self._canvas.toolbar.close()
-        self._canvas.close()
-
-    def _set(self, values, seen: int, note: str) -> None:
-        columns = max(2, int(self._axes.bbox.width))
-        while len(self._lines) < values.shape[1]:
-            self._lines += self._axes.plot([], [], linewidth=1.2, animated=True)
-        low, high = math.inf, -math.inf
-        for line, column in zip(self._lines, values.T, strict=False):
-            x, y = _envelope(column, seen, columns)
-            line.set_data(x, y)
-            low, high = _limits(y, low, high)
-        self._text.set_text(note)
-        if (
-            self._auto_limits is not None and low <= high and self._axes.get_ylim() == self._auto_limits
-        ):  # else the user has zoomed
-            self._auto_limits = _with_headroom(low, high, *self._auto_limits)
-            self._axes.set_ylim(self._auto_limits)
-
-    def _state(self) -> tuple:
-        """What the background depends on: size, resolution, limits."""
-        return self._canvas.get_width_height(physical=True), self._axes.get_xlim(), self._axes.get_ylim()
-
-    def _after_drawing(self, event) -> None:
-        if not self._canvas.is_saving():  # a picture for a file, in another size, with everything in it
-            self._background = self._canvas.copy_from_bbox(self._canvas.figure.bbox)
-            self._drawn_for = self._state()
-            self._draw_over()
-
-    def _draw_over(self) -> None:
-        for line in self._lines:
-            self._axes.draw_artist(line)
-        if self._text.get_text():
-            self._axes.draw_artist(self._text)
-
-    def _push(self) -> None:
-        """Send the picture. Whole ones only: the page skips pictures that come too fast, and of differences
-        it must not miss one."""
-        self._canvas.send({"data": '{"type": "binary"}'}, buffers=[_png(self._canvas.buffer_rgba())])
-
-
-def _envelope(values, seen: int, columns: int):
-    """Points to draw: all of them, or for more than two a pixel column the lowest and the highest of each, so
-    that no spike is left out."""
-    import numpy as np
-
-    if len(values) <= 2 * columns:
-        return np.arange(len(values)), values
-    step = -(-len(values) // columns)
-    first = (seen - len(values)) % step  # columns keep their samples as they move: otherwise the line would flicker
-    starts = np.maximum(np.arange(-first, len(values), step), 0)
-    y = np.empty(2 * len(starts))
-    y[0::2] = np.fmin.reduceat(values, starts)
-    y[1::2] = np.fmax.reduceat(values, starts)
-    return np.repeat(starts, 2), y
-
-
-def _limits(values, low: float, high: float) -> "tuple[float, float]":
-    import numpy as np
-
-    values = values[np.isfinite(values)]
-    return (min(low, values.min()), max(high, values.max())) if len(values) else (low, high)
-
-
-def _with_headroom(low: float, high: float, shown_low: float, shown_high: float) -> "tuple[float, float]":
-    """Limits of the y axis: those shown, unless values fall out of them or fill less than a third."""
-    if shown_low <= low and high <= shown_high and high - low > (shown_high - shown_low) / 3:
-        return shown_low, shown_high
-    room = 0.15 * (high - low) or 0.1 * abs(high) or 1.0
-    return float(low - room), float(high + room)
-
-
-def _png(pixels) -> bytes:
-    """A PNG of an array (height, width, 4) of bytes: a third of the time that Pillow takes."""
-    import numpy as np
-
-    height, width, _ = np.shape(pixels)
-    rows = np.zeros((height, 1 + 4 * width), np.uint8)  # each row begins with 0: not filtered
-    rows[:, 1:] = np.reshape(pixels, (height, 4 * width))
-    parts = [b"\x89PNG\r\n\x1a\n"]
-    header = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)  # 8 bits of red, green, blue and alpha
-    for kind, body in ((b"IHDR", header), (b"IDAT", zlib.compress(rows, 1)), (b"IEND", b"")):
-        parts += [struct.pack(">I", len(body)), kind, body, struct.pack(">I", zlib.crc32(kind + body))]
-    return b"".join(parts)
+def _count_moving() -> int:
+    return sum(chart._thread.is_alive() for chart in list(_charts.values()))

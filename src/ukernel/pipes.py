@@ -16,13 +16,13 @@ import numbers
 import operator
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ucore.wire import check_name
 
 from .decoder import Samples, as_decoder
-from .errors import HubUnreachableError, PipeEndedEarlyWarning, UcoreError
+from .errors import HubUnreachableError, PipeEndedEarlyWarning, UcoreError, UsageError
 from .subscription import Pipe, warn
 
 if TYPE_CHECKING:
@@ -115,55 +115,65 @@ def collect(
 
 
 def live_plot(
-    name: str,
+    name: "str | Sequence[str]",
     *,
-    decoder: Decoder = None,
+    decoder: "Decoder | Sequence[Decoder]" = None,
     window: int = 200,
     ylim: "tuple[float, float] | None" = (-1.5, 1.5),
     title: "str | None" = None,
     interval: int = 40,
     duration: "float | None" = None,
+    labels: "Sequence[str] | None" = None,
+    units: str = "",
+    x: str = "samples",
+    backend: str = "auto",
 ) -> "LivePlot":
-    """Show a chart of the pipe's latest values that moves while other cells run. Needs `%matplotlib widget`.
+    """Show a chart of the pipe's latest values that moves while other cells run.
 
-    decoder: as for `collect`; several values a frame give several lines.
-    window: samples shown. ylim: limits of the y axis, None for automatic ones. title: of the axes.
+    name: of the pipe; a list of names for several pipes in one chart.
+    decoder: as for `collect`; several values a frame give several lines. For several pipes one for all, or a list.
+    window: samples shown, of each pipe. ylim: limits of the y axis, None for automatic ones. title: of the chart.
     interval: milliseconds between pictures. duration: seconds until it stops by itself, None for never.
+    labels: names of the lines, in order. units: of the values, such as "V".
+    x: what the horizontal axis counts, "samples" or "seconds".
+    backend: "canvas" needs no magic; "matplotlib" draws an axes through ipympl, and needs `%matplotlib widget`;
+        "auto" is matplotlib where that magic is in force, else the canvas.
 
-    Returns at once, with a handle: `stop()`, `wait()`, `data`, `lost`. A chart of the same name is replaced.
-    It stops when the producer closes the pipe, at `stop_live(name)`, or after `duration`. Raises ValueError
+    Returns at once, with a handle: `stop()`, `wait()`, `snapshot()`, `data`, `lost`. A chart of the same name is
+    replaced. It stops when the producer closes the pipe, at `stop_live(name)`, or after `duration`. Raises ValueError
     for bad arguments, UsageError where there is nothing to draw on, HubError when there is no hub to ask.
     """
-    check_name(name)
+    names = (name,) if isinstance(name, str) or not isinstance(name, Sequence) else tuple(name)
+    for one in names:
+        check_name(one)
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"name must be a pipe's name, or a list of different ones, not {name!r}.")
     window = _count(window, "window", 2)
     if ylim is not None:
         ylim = _limits(ylim)
     interval_s = _positive(interval, "interval", "milliseconds") / 1000
     if duration is not None:
         duration = _positive(duration, "duration", "seconds")
-    if title is not None and not isinstance(title, str):
-        raise ValueError(f"title must be a str or None, not {title!r}.")
-    decode = as_decoder(decoder)
-    from . import liveplot
+    for what, value in (("title", title), ("units", units)):
+        if not isinstance(value, str) and not (what == "title" and value is None):
+            raise ValueError(f"{what} must be a str, not {value!r}.")
+    labels = _labels(labels)
+    _choice(x, "x", "samples", "seconds")
+    _choice(backend, "backend", "auto", "matplotlib", "canvas")
+    decoders = [as_decoder(one) for one in _one_each(decoder, names)]
+    _need_numpy()
+    from . import liveplot, scene
 
-    return liveplot.start(
-        name,
-        subscribe,
-        decode,
-        window=window,
-        ylim=ylim,
-        title=title,
-        interval_s=interval_s,
-        duration_s=duration,
-    )
+    look = scene.Look(", ".join(names) if title is None else title, window, ylim, labels, units, x)
+    return liveplot.start(names, subscribe, decoders, look, backend=backend, interval_s=interval_s, duration_s=duration)
 
 
-def stop_live(name: "str | None" = None) -> None:
-    """Stop the live plot of that pipe, or all of them. The last picture stays. Stopping what does not run
+def stop_live(name: "str | Sequence[str] | None" = None) -> None:
+    """Stop the live plots that show that pipe, or all of them. The last picture stays. Stopping what does not run
     does nothing."""
-    from . import liveplot
-
-    liveplot.stop(name)
+    liveplot = sys.modules.get(f"{__package__}.liveplot")  # not imported: no plot was ever made
+    if liveplot:
+        liveplot.stop(name)
 
 
 class PipeState(NamedTuple):
@@ -274,3 +284,31 @@ def _limits(ylim) -> "tuple[float, float]":
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise ValueError(f"ylim must be two finite numbers, the lower one first, or None, not {ylim!r}.")
     return low, high
+
+
+def _choice(value, what: str, *choices: str) -> None:
+    if value not in choices:
+        raise ValueError(f"{what} must be {' or '.join(map(repr, choices))}, not {value!r}.")
+
+
+def _labels(labels) -> "tuple[str, ...]":
+    found = (labels,) if isinstance(labels, str) else tuple(labels or ()) if isinstance(labels, Iterable | None) else (None,)
+    if not all(isinstance(label, str) for label in found):
+        raise ValueError(f"labels must be the names of the lines, a list of str, not {labels!r}.")
+    return found
+
+
+def _one_each(decoder, names: "tuple[str, ...]") -> list:
+    """Return a decoder for each pipe."""
+    if not isinstance(decoder, list | tuple):
+        return [decoder] * len(names)
+    if len(decoder) != len(names):
+        raise ValueError(f"decoder must be one for all pipes, or a list of {len(names)}, not of {len(decoder)}.")
+    return list(decoder)
+
+
+def _need_numpy() -> None:
+    try:
+        import numpy  # noqa: F401
+    except ImportError as error:
+        raise UsageError("live_plot needs NumPy, and there is none here: pip install numpy") from error

@@ -1,0 +1,303 @@
+"""Charts on a canvas in the page: what the kernel does for them. The other half is the JavaScript in `canvas/`.
+
+The page gets what is new in numbered messages that nobody answers: an answer would wait behind the cell that runs.
+A message that holds everything comes once a second, and mends whatever was lost on the way. The page talks back
+when somebody does something there, and as a hint when messages reach it late.
+
+Where no page answers (a front end without widgets, nbclient) or there is no anywidget, the chart is a PNG that
+changes a few times a second. When it has stopped it is a picture in any case, one that is saved with the notebook.
+"""
+
+import asyncio
+import itertools
+import threading
+import time
+import uuid
+from functools import cache
+from importlib.util import find_spec
+
+import numpy as np
+
+from .picture import Painter, make_bundle, script
+from .scene import Look, Scene
+from .trace import Trace
+
+__all__ = ["Canvas", "encode"]
+
+MIN_INTERVAL_S = 1 / 60  # screens show no more
+WHOLE_S = 1.0  # between messages that hold everything
+HURRIED_WHOLE_S = 0.25  # the same until the page has spoken: it may have missed the first one
+PICTURE_S = 0.35  # between pictures, where the chart is one
+SILENCE_S = 3.0  # a front end that says nothing for this long, although we listen, shows no widgets
+PROBE_S = 0.25  # between two looks whether we do listen: a running cell keeps us from it
+LATE_S = 5.0  # for this long a page that gets messages late gets fewer of them
+MAX_SLOWDOWN = 8
+COLUMNS = 1000  # until the page has said how wide it is, and of a picture
+DETAILED_COLUMNS = 16_000  # of a chart that stands still, so that it can be zoomed
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def encode(scene: Scene, firsts: "list[int] | None" = None) -> "tuple[dict, bytes]":
+    """Return the message that shows the scene: a JSON object, and numbers.
+
+    firsts: for each trace the number of the first bin that the page lacks; None for everything, names and titles too.
+
+    The numbers are little-endian: the times of the bins (float64, only for a time axis), trace after trace, then
+    the tables of values, bin after bin, each the values or the lowest and then the highest ones. They are float32
+    where that changes no value, else float64.
+    """
+    traces, times, values = [], [], []
+    for index, (trace, envelope) in enumerate(zip(scene.traces, scene.envelopes, strict=True)):
+        first = max(envelope.first, firsts[index] if firsts else 0)
+        table = envelope.table(first)
+        traces.append(
+            {
+                "first": first,
+                "count": len(table),
+                "step": envelope.step,
+                "seen": envelope.seen,
+                "width": table.shape[1] - 1 if len(table) else 0,
+                "newest": envelope.newest_at if envelope.seen else None,
+            }
+        )
+        times.append(table[:, 0].ravel())
+        values.append(table[:, 1:].ravel())
+    joined = np.concatenate(values)
+    with np.errstate(over="ignore", under="ignore"):
+        narrow = joined.astype("<f4")
+    wide = not np.array_equal(narrow, joined, equal_nan=True)
+    content = {
+        "whole": firsts is None,
+        "wide": wide,
+        "x": scene.x,
+        "y": scene.y,
+        "traces": traces,
+        "state": scene.state,
+        "notes": [note._asdict() for note in scene.notes()],
+        "rates": [round(rate, 1) for rate in scene.rates()],
+    }
+    if firsts is None:
+        look = scene.look
+        content["look"] = {
+            "title": look.title,
+            "units": look.units,
+            "x": look.x,
+            "window": look.window,
+            "names": look.name_lines(scene.traces),
+        }
+    parts = [part.astype("<f8") for part in times] if scene.look.x == "seconds" else []
+    parts.append(joined.astype("<f8") if wide else narrow)
+    return content, b"".join(part.tobytes() for part in parts)
+
+
+@cache
+def _widget_class():
+    """The widget; made when it is needed, for anywidget takes long to import."""
+    import anywidget
+    import traitlets
+
+    class LivePlotWidget(anywidget.AnyWidget):
+        _esm = f"{script()}\nexport default ucoreChart.widget;\n"
+        chart = traitlets.Unicode().tag(sync=True)  # by it the page knows its charts
+
+        @traitlets.default("chart")
+        def _make_name(self) -> str:
+            return uuid.uuid4().hex
+
+    return LivePlotWidget
+
+
+class _Presence:
+    """Whether a page shows the widget. Until it has spoken one cannot know; its silence counts only while we listen."""
+
+    def __init__(self):
+        try:
+            self._loop = asyncio.get_running_loop()  # what comes from the page is heard in this loop
+        except RuntimeError:
+            self._loop = None
+        self.is_sure = False
+        self._silence_s = 0.0
+        self._asked_at = time.monotonic()
+        self._is_answered = True
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether nobody has spoken for so long that nobody is there."""
+        return not self.is_sure and self._silence_s >= SILENCE_S
+
+    def is_due(self, now: float) -> bool:
+        """Whether it is time for another probe."""
+        return not self.is_sure and self._is_answered and now - self._asked_at >= PROBE_S
+
+    def probe(self, now: float) -> None:
+        """See whether the loop is free: only then could the page have been heard."""
+        if self.is_due(now):
+            passed_s, self._asked_at = min(now - self._asked_at, 4 * PROBE_S), now
+            if self._loop is None or self._loop.is_closed():
+                self._silence_s += passed_s
+            else:
+                self._is_answered = False
+                self._loop.call_soon_threadsafe(self._answer, passed_s)
+
+    def _answer(self, passed_s: float) -> None:
+        if time.monotonic() - self._asked_at < PROBE_S:
+            self._silence_s += passed_s
+        self._is_answered = True
+
+
+class Canvas:
+    """The kernel's half of a chart on a canvas.
+
+    min_interval_s: between two pictures, whatever was asked for.
+    """
+
+    pause_ratio = 0.0
+
+    def __init__(self, traces: "list[Trace]", look: Look):
+        from IPython.display import display
+
+        self._scene = Scene(traces, look, COLUMNS)
+        self._lock = threading.RLock()  # the page is heard in the main thread
+        self._presence = _Presence()
+        self._numbers = itertools.count()
+        self._columns = COLUMNS  # as the page wants it
+        self._late_at = 0.0
+        self._slowdown = 1
+        self._is_paused = False
+        self._is_frozen = False  # the page has the picture that it was paused on
+        self._is_whole_due = True
+        self._sent_at = self._whole_at = 0.0
+        self._painter: Painter | None = None
+        self._painted_at = 0.0
+        self._picture: dict | None = None  # what the notebook has instead of the widget
+        self._widget = None
+        if find_spec("anywidget") is not None:
+            self._widget = _widget_class()()
+            self._widget.on_msg(lambda _widget, content, _buffers: self._hear(content))
+        self._display = display(self._view(), raw=True, display_id=True)
+
+    @property
+    def min_interval_s(self) -> float:
+        """The least time between two pictures, whatever was asked for."""
+        if self._slowdown > 1 and time.monotonic() - self._late_at > LATE_S:
+            self._slowdown //= 2
+            self._late_at = time.monotonic()
+        return self._slowdown * (PICTURE_S if self._is_picture else MIN_INTERVAL_S)
+
+    @property
+    def _is_picture(self) -> bool:
+        """Whether nobody is there for the widget."""
+        return self._widget is None or self._presence.is_doubted
+
+    def is_owed(self) -> bool:
+        """Whether a picture is due although there is nothing new to show."""
+        if self._is_picture:
+            return False
+        if self._is_paused:
+            return not self._is_frozen
+        now = time.monotonic()
+        unconfirmed = self._whole_at < self._sent_at and now - self._whole_at >= WHOLE_S
+        return self._is_whole_due or unconfirmed or self._presence.is_due(now)
+
+    def draw(self) -> None:
+        """Show what the traces have."""
+        with self._lock:
+            now = time.monotonic()
+            self._presence.probe(now)
+            if self._is_picture:
+                self._scene.update()
+                self._show(self._paint())
+            elif not self._is_paused:
+                self._send(now)
+            elif not self._is_frozen:
+                self._send_frozen()
+
+    def finish(self) -> None:
+        """Show the last picture, and put it into the notebook."""
+        with self._lock:
+            if self._widget is not None:
+                self._is_whole_due = True
+                self._send(time.monotonic())
+            self._scene.update()
+            detailed = Scene(self._scene.traces, self._scene.look, DETAILED_COLUMNS)
+            detailed.update()
+            detailed.y = self._scene.y
+            self._show(self._paint(encode(detailed)))
+            if self._widget is not None:
+                self._widget.close()  # the page has the picture by now; it needs us no more
+
+    def keep(self) -> None:
+        """Put the last picture into the notebook once more, where no page has taken it."""
+        with self._lock:
+            if self._picture is not None and not self._presence.is_sure:
+                self._show(self._picture)
+
+    def remove(self) -> None:
+        """Take the chart off the page."""
+        with self._lock:
+            self._show({})
+            if self._widget is not None:
+                self._widget.close()
+
+    def _hear(self, content: dict) -> None:
+        """What the page says, in the main thread: it is ready, it has another width, it is paused, it is late."""
+        with self._lock:
+            self._presence.is_sure = True
+            if self._picture is not None and self._widget.comm is not None:  # we had given it up
+                self._picture = None
+                self._display.update(self._view(), raw=True)
+            if "columns" in content:
+                self._columns = min(max(int(content["columns"]), 2), DETAILED_COLUMNS)
+            if "paused" in content:
+                self._is_paused = bool(content["paused"])
+                self._is_frozen = False
+            if "late" in content:
+                self._late_at = time.monotonic()
+                self._slowdown = min(2 * self._slowdown, MAX_SLOWDOWN)
+            else:
+                self._is_whole_due = True
+
+    def _send(self, now: float) -> None:
+        """Send what the page lacks."""
+        if self._scene.columns != self._columns:
+            self._scene.set_columns(self._columns)
+            self._is_whole_due = True
+        changed = self._scene.update()
+        every_s = WHOLE_S if self._presence.is_sure else HURRIED_WHOLE_S
+        whole = self._is_whole_due or now - self._whole_at >= every_s
+        self._is_whole_due = False
+        content, buffer = encode(self._scene, None if whole else changed)
+        self._tell(content, buffer)
+        self._sent_at = now
+        if whole:
+            self._whole_at = now
+
+    def _send_frozen(self) -> None:
+        """Send the picture that a paused page stands on, in detail."""
+        self._is_frozen, self._is_whole_due = True, False
+        detailed = Scene(self._scene.traces, self._scene.look, DETAILED_COLUMNS)
+        detailed.update()
+        detailed.x, detailed.y = self._scene.x, self._scene.y
+        content, buffer = encode(detailed)
+        self._tell({**content, "frozen": True}, buffer)
+
+    def _tell(self, content: dict, buffer: bytes) -> None:
+        content["number"], content["sent_at"] = next(self._numbers), time.monotonic()
+        self._widget.send(content, [buffer])
+
+    def _view(self) -> dict:
+        words = {"text/plain": f"live_plot: {self._scene.look.title}"}
+        if self._widget is None:
+            return words
+        return {VIEW: {"version_major": 2, "version_minor": 1, "model_id": self._widget.model_id}, **words}
+
+    def _paint(self, message: "tuple[dict, bytes] | None" = None) -> dict:
+        """Return the scene, which is up to date, as a picture."""
+        self._painter = self._painter or Painter(self._scene)
+        return make_bundle(self._scene, self._painter.paint(), message)
+
+    def _show(self, bundle: dict) -> None:
+        """Put this in the place of what the notebook has."""
+        self._picture = bundle
+        self._display.update(bundle, raw=True)

@@ -1,0 +1,131 @@
+"""One pipe in a chart: a thread that reads it, decodes it and keeps the latest samples."""
+
+import contextvars
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from .decoder import CallableDecoder, FormatDecoder
+from .subscription import CLOSED, LEFT, Pipe
+from .window import Window
+
+__all__ = ["Note", "Trace"]
+
+NEWS_S = 0.25  # how often a reader without frames looks whether there is something else to tell
+READ_S = 0.01  # pause between two reads: many samples at a time cost a tenth of the same ones by and by
+SLICE_S = 0.02  # how long a slow decoder works before its samples are shown
+RATE_S = 2.0  # the rate is measured over this long
+STOP_S = 5.0  # how long to wait for a reader that was told to stop: far longer than any decoder should take
+
+
+class Note(NamedTuple):
+    """Something to be said on the chart. `kind`: "info" or "warning"."""
+
+    text: str
+    kind: str = "info"
+
+
+class Trace:
+    """Follows one pipe into a `Window`, in a thread of its own.
+
+    name: of the pipe. pipe: what is read; closed at the end. window: its latest samples. ended: why it ended,
+        as part of a sentence; None while it goes on.
+    """
+
+    def __init__(self, pipe: Pipe, decoder: "FormatDecoder | CallableDecoder", size: int):
+        self.name = pipe.name
+        self.pipe = pipe
+        self.window = Window(size)
+        self.ended: Note | None = None
+        self._decoder = decoder
+        self._left_because = ""
+        self._marks: deque = deque([(time.monotonic(), 0)])  # time and samples seen, for the rate
+        self._rate = 0.0
+        self._tell: Callable[[], None] = lambda: None
+        # In the context of this cell, so that what a decoder prints belongs to the cell.
+        run = contextvars.copy_context().run
+        self._thread = threading.Thread(target=run, args=(self._run,), name=f"live_plot {self.name}", daemon=True)
+
+    def start(self, tell: Callable[[], None]) -> None:
+        """Begin. `tell()` is called, in the thread, whenever there may be news."""
+        self._tell = tell
+        self._thread.start()
+
+    def stop(self, because: str = "stopped") -> None:
+        """Leave the pipe and wait for the thread. Does nothing if it has ended."""
+        self._left_because = self._left_because or because
+        self.pipe.close()
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join(STOP_S)
+
+    @property
+    def news(self) -> tuple:
+        """What there is to show: another value, another picture."""
+        return self.window.seen, self.pipe.lost, self._decoder.bad, self.pipe.opening is None, self.ended
+
+    @property
+    def bad(self) -> int:
+        """Frames that could not be decoded."""
+        return self._decoder.bad
+
+    @property
+    def channels(self) -> int:
+        """Values a sample, as far as that is known; 0 until then."""
+        shape = self._decoder.shape
+        return self.window.channels or (0 if shape is None else shape[0] if shape else 1)
+
+    def rate(self, now: float) -> float:
+        """Samples a second, lately; another figure twice a second, so that it can be read."""
+        since, before = self._marks[0]
+        if now - self._marks[-1][0] >= RATE_S / 4:
+            seen = self.window.seen
+            self._marks.append((now, seen))
+            while len(self._marks) > 2 and now - self._marks[1][0] >= RATE_S:
+                self._marks.popleft()
+            self._rate = (seen - before) / (now - since)
+        return self._rate
+
+    def notes(self) -> list[Note]:
+        """What should be said beside the samples."""
+        notes = []
+        if self.ended:
+            notes.append(self.ended)
+        elif self.pipe.opening is None:
+            notes.append(Note(f"waiting for the board to open pipe {self.name!r}"))
+        if self.pipe.lost:
+            notes.append(Note(self.pipe.why_lost(), "warning"))
+        if self.bad:
+            notes.append(Note(f"{self.bad:,} frames not decoded, the first: {self._decoder.first_error}", "warning"))
+        return notes
+
+    def _run(self) -> None:
+        try:
+            self._follow()
+            self.ended = self._why_ended()
+        except Exception as error:  # a thread has nobody to raise to: the chart tells
+            self.ended = Note(f"stopped by {type(error).__name__}: {error}", "warning")
+        finally:
+            self.pipe.close()
+            self._tell()
+
+    def _follow(self) -> None:
+        while True:
+            frames = self.pipe.wait_frames(time.monotonic() + NEWS_S)
+            came = frames is not None and frames.count > 0
+            while frames is not None and frames.count:
+                now = time.monotonic()
+                self.window.add(self._decoder.decode(frames, frames.count, now + SLICE_S), now)
+                self._tell()
+                frames = self.pipe.wait_frames(now)  # what else is at hand
+            if frames is None:
+                return
+            if came:
+                time.sleep(READ_S)
+
+    def _why_ended(self) -> Note:
+        reason = self.pipe.end_reason
+        if reason == LEFT:
+            return Note(self._left_because or "stopped")
+        return Note(self.pipe.why_ended(), "info" if reason == CLOSED else "warning")
