@@ -1,10 +1,8 @@
 // What Python uses: `widget` for a chart that moves (anywidget), `mount` for one that a notebook has saved.
 
+import { Arrivals, Inbox } from "./inbox.js";
 import { Store } from "./store.js";
 import { View } from "./view.js";
-
-const LATE_S = 0.5; // a message this much later than the quickest is late
-const HINT_MS = 1000; // between two hints about that
 
 // One store a widget, shared by all its views, for the messages come once. By the trait `chart`: the model is another
 // object at every call.
@@ -12,13 +10,17 @@ function initialize({ model }) {
     const store = new Store();
     const views = new Set();
     const arrivals = new Arrivals(() => model.send({ late: true }));
+    const inbox = new Inbox(([content, buffers]) => store.apply(content, buffers[0]), () => {
+        for (const view of views) view.show();
+    });
     const receive = (content, buffers) => {
         arrivals.note(content.sent_at);
-        if (store.apply(content, buffers[0])) for (const view of views) view.update();
+        inbox.add([content, buffers]);
     };
     model.on("msg:custom", receive);
     charts.set(model.get("chart"), { store, views });
     return () => {
+        inbox.close();
         model.off("msg:custom", receive);
         charts.delete(model.get("chart"));
     };
@@ -58,24 +60,4 @@ export function mount(mark, { buffer, ...content }) {
     const view = new View(element, store);
     element.ucoreView = view;
     view.update();
-}
-
-// Notices when messages pile up on their way: then they come later and later after they were sent. Clocks differ, so
-// the quickest message of all is the measure; it ages a little, for clocks drift.
-class Arrivals {
-    constructor(onLate) {
-        this.onLate = onLate;
-        this.quickest = Infinity;
-        this.hintedAt = -Infinity;
-    }
-
-    note(sentAt) {
-        const now = performance.now();
-        const took = now / 1000 - sentAt;
-        this.quickest = Math.min(this.quickest + 1e-5, took);
-        if (took - this.quickest > LATE_S && now - this.hintedAt > HINT_MS) {
-            this.hintedAt = now;
-            this.onLate();
-        }
-    }
 }

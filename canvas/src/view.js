@@ -22,20 +22,19 @@ export class View {
         this.onColumns = onColumns;
         this.onPause = onPause;
         this.#build(element);
-        this.theme = readTheme(this.root);
-        this.plot = new uPlot(this.#options(), [[0, 1]], this.parts.plot);
-        this.parts.plot.append(this.parts.words);
+        this.theme = null; // colours; known once the chart is on the page
+        this.plot = null; // made when it is known what it is to look like
         this.sizes = new ResizeObserver(() => this.#fit());
         this.sizes.observe(this.parts.plot);
         this.unwatch = watchTheme(() => this.#setTheme());
         this.#fit();
     }
 
-    // Draws before the next picture of the screen, however often it is asked to.
+    // Shows what the store has before the next picture of the screen, however often it is asked to.
     update() {
         this.frame ??= requestAnimationFrame(() => {
             this.frame = null;
-            this.#show();
+            this.show();
         });
     }
 
@@ -44,7 +43,7 @@ export class View {
         clearTimeout(this.columnsTimer);
         this.sizes.disconnect();
         this.unwatch();
-        this.plot.destroy();
+        this.plot?.destroy();
         this.root.remove();
     }
 
@@ -81,7 +80,7 @@ export class View {
             "chart",
             // Otherwise JupyterLab takes letters and arrows for its own.
             { tabindex: 0, role: "figure", "aria-describedby": parts.words.id, "data-lm-suppress-shortcuts": "true", title: "" },
-            style, head, parts.legend, parts.plot, parts.notes, parts.spoken,
+            style, head, parts.legend, parts.plot, parts.notes, parts.spoken, parts.words,
         );
         this.root.addEventListener("keydown", (event) => this.#press(event));
         parts.pause.hidden = !this.onPause;
@@ -92,7 +91,8 @@ export class View {
     }
 
     #options() {
-        const { store } = this;
+        const { look } = this.store;
+        const { clientWidth: width, clientHeight: height } = this.parts.plot;
         const axis = (more) => ({
             font: "12px system-ui, sans-serif",
             labelFont: "12px system-ui, sans-serif",
@@ -104,8 +104,8 @@ export class View {
             ...more,
         });
         return {
-            width: 600,
-            height: 300,
+            width: Math.max(width, 100),
+            height: Math.max(height, 100),
             padding: [10, 16, 0, 4],
             series: [{}],
             legend: { show: false },
@@ -114,8 +114,8 @@ export class View {
                 y: { auto: false, range: () => this.#limits("y") },
             },
             axes: [
-                axis({ label: () => store.look?.x ?? "", labelSize: 18, size: 32 }),
-                axis({ scale: "y", label: () => store.look?.units ?? "", labelSize: 18, size: sizeOfLabels }),
+                axis({ label: look.x, labelSize: 18, size: 32 }),
+                axis({ scale: "y", size: sizeOfLabels, ...(look.units && { label: look.units, labelSize: 18 }) }),
             ],
             cursor: {
                 points: { show: false },
@@ -134,10 +134,17 @@ export class View {
         return this.zoom?.[axis] ?? this.store[axis];
     }
 
-    #show() {
-        const { store, parts, plot } = this;
-        if (!store.look) return;
+    // Shows what the store has, now.
+    show() {
+        const { store, parts } = this;
+        if (!store.look || !this.root.isConnected) return; // once it is on the page, its size changes, and that calls
+        this.theme ??= readTheme(this.root);
         this.#name();
+        if (!this.plot) {
+            this.plot = new uPlot(this.#options(), [[0, 1]], parts.plot);
+            this.#askForColumns();
+        }
+        const { plot } = this;
         const [x, y] = [this.#limits("x"), this.#limits("y")];
         plot.batch(() => {
             plot.setScale("x", { min: x[0], max: x[1] });
@@ -181,13 +188,11 @@ export class View {
         }));
         parts.legend.replaceChildren(...entries);
         this.isOne = one;
-        // Labels of axes are read from the options when they are drawn; their room is not.
-        this.plot.redraw(false, true);
     }
 
     #drawLines() {
         const { store, plot } = this;
-        if (!store.look || !this.lines) return;
+        if (!plot) return; // uPlot's first drawing, still in its constructor
         const { ctx, bbox } = plot;
         ctx.save();
         ctx.beginPath();
@@ -220,7 +225,7 @@ export class View {
     // The values below the crosshair.
     #readOut() {
         const { store, plot, parts } = this;
-        if (!plot || !store.look || !this.lines) return;
+        if (!plot) return;
         const { left } = plot.cursor;
         const inside = left >= 0 && store.traces.some((trace) => trace.count);
         const { newest, look } = store;
@@ -269,7 +274,7 @@ export class View {
     }
 
     #press(event) {
-        if (event.ctrlKey || event.metaKey || event.altKey) return;
+        if (event.ctrlKey || event.metaKey || event.altKey || !this.plot) return;
         const onButton = event.target instanceof HTMLButtonElement;
         const actions = {
             " ": () => this.pause(!this.store.paused),
@@ -318,6 +323,7 @@ export class View {
     #askForColumns() {
         const [low, high] = this.#limits("x");
         const [first, last] = this.store.x;
+        if (!this.plot) return;
         const columns = Math.ceil((this.plot.bbox.width * (last - first)) / (high - low) / 128) * 128;
         if (columns === this.columns || !(columns > 0)) return;
         clearTimeout(this.columnsTimer);
@@ -326,17 +332,15 @@ export class View {
 
     #fit() {
         const { clientWidth: width, clientHeight: height } = this.parts.plot;
-        if (width < 50 || height < 50) return; // not on the page, or scrolled away
-        if (width === this.plot.width && height === this.plot.height) return;
-        this.plot.setSize({ width, height });
+        if (width < 50 || height < 50) return; // not on the page, or hidden
+        if (this.plot && (width !== this.plot.width || height !== this.plot.height)) this.plot.setSize({ width, height });
         this.#askForColumns();
         this.update();
     }
 
     #setTheme() {
-        this.theme = readTheme(this.root);
+        if (this.theme) this.theme = readTheme(this.root);
         this.update();
-        this.plot.redraw(false, true);
     }
 }
 

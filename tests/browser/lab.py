@@ -111,6 +111,10 @@ class Lab:
             time.sleep(0.05)
         raise AssertionError(f"JupyterLab did not start: {self.log.read_text(errors='replace')[-3000:]}")
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def ask(self, path: str, method: str = "GET"):
         """Ask the server's API; returns the JSON of the answer."""
         return self._ask(self.url, path, method)
@@ -223,7 +227,14 @@ class Notebook:
 
     def wait(self, expression: str) -> None:
         """Wait until this is true in the page."""
-        self.page.wait_for_function(expression, timeout=PATIENCE_S * 1000)
+        from playwright.sync_api import TimeoutError as TooLong
+
+        try:
+            self.page.wait_for_function(expression, timeout=PATIENCE_S * 1000)
+        except TooLong:
+            self.shoot("waited-in-vain")
+            outputs = self.get("window.jupyterapp ? JSON.stringify(window.ucore.panel().content.widgets.map((_, i) => ucore.outputs(i))) : ''")
+            raise AssertionError(f"this never came true: {expression}\nerrors: {self.errors}\noutputs: {outputs[:3000]}") from None
 
     def get(self, expression: str):
         return self.page.evaluate(expression)

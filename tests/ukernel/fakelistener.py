@@ -49,8 +49,9 @@ class Feed:
         self.connection.close()
 
 
-def batch(*chunks: bytes, number: int = 0) -> bytes:
-    body = struct.pack("<HI", len(chunks[0]), number) + b"".join(chunks)
+def batch(*chunks: bytes, number: int = 0, size: "int | None" = None) -> bytes:
+    """A batch of chunks of one size; with `size` they may come joined."""
+    body = struct.pack("<HI", size or len(chunks[0]), number) + b"".join(chunks)
     return struct.pack("<I", 0x8200_0000 | len(body)) + body
 
 
@@ -121,6 +122,8 @@ class FakeListener:
     def _answer(self, connection: socket.socket, lines) -> None:
         for line in lines:
             message = json.loads(line)
-            assert message["type"] == "pipes_request"
-            reply = {"type": "pipes_reply", "parent": message["id"], "content": {"pipes": self.pipes}}
+            content = {"pipes": self.pipes}
+            if message["type"] != "pipes_request":
+                content = {"status": "error", "ename": "UcoreError", "evalue": f"a fake has no answer to {message['type']}"}
+            reply = {"type": f"{message['type']}_reply", "parent": message["id"], "content": content}
             connection.sendall(json.dumps(reply).encode() + b"\n")
