@@ -236,14 +236,15 @@ export class View {
         store.traces.forEach((trace) => {
             const i = inside ? trace.nearest(x, newest) : trace.count - 1;
             for (let channel = 0; channel < trace.channels; channel++) {
-                const text = i < 0 ? "" : formatRange(trace.low(i, channel), trace.high(i, channel), units);
+                const digits = inside ? 6 : 4; // those of a moving value nobody can read
+                const text = i < 0 ? "" : formatRange(trace.low(i, channel), trace.high(i, channel), units, digits);
                 if (this.values[number]) this.values[number].textContent = this.isOne ? "" : text;
                 read.push(text);
                 number += 1;
             }
         });
         const where = look.x === "seconds" ? `${formatNumber(x)} s` : `sample ${Math.round(x).toLocaleString()}`;
-        parts.readout.textContent = !inside ? "" : this.isOne ? `${where}: ${read.join(", ")}` : where;
+        parts.readout.textContent = [inside && where, this.isOne && read.join(", ")].filter(Boolean).join(": ");
     }
 
     #zoomToSelection() {
@@ -355,16 +356,16 @@ function sizeOfLabels(plot, values, axis) {
     return (plot.axes[axis].ucoreSize = Math.max(plot.axes[axis].ucoreSize ?? 44, size));
 }
 
-export function formatNumber(value) {
+export function formatNumber(value, digits = 6) {
     if (value === 0) return "0";
     const size = Math.abs(value);
-    if (size >= 1e7 || size < 1e-4) return value.toExponential(4).replace("e+", "e");
-    return String(Number(value.toPrecision(6)));
+    if (size >= 1e7 || size < 1e-4) return value.toExponential(digits - 1).replace("e+", "e");
+    return String(Number(value.toPrecision(digits)));
 }
 
-export function formatRange(low, high, units) {
+export function formatRange(low, high, units, digits) {
     if (low !== low) return "no value";
-    const [first, last] = [formatNumber(low), formatNumber(high)];
+    const [first, last] = [formatNumber(low, digits), formatNumber(high, digits)];
     return (first === last ? first : `${first} to ${last}`) + units;
 }
 

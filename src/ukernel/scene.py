@@ -154,6 +154,6 @@ class Scene:
         span = max(spans)
         if span > self._span_s:
             self._span_s = span * (1.25 if is_filling else 1.02)
-        elif span and not is_filling and span < 0.9 * self._span_s:
+        elif span and not is_filling and span < 0.95 * self._span_s:
             self._span_s = span * 1.02
         return self._span_s or 1.0

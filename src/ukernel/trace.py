@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
 from .decoder import CallableDecoder, FormatDecoder
 from .subscription import CLOSED, LEFT, Pipe
 from .window import Window
@@ -97,7 +99,8 @@ class Trace:
         if self.pipe.lost:
             notes.append(Note(self.pipe.why_lost(), "warning"))
         if self.bad:
-            notes.append(Note(f"{self.bad:,} frames not decoded, the first: {self._decoder.first_error}", "warning"))
+            frames = "1 frame" if self.bad == 1 else f"{self.bad:,} frames, the first"
+            notes.append(Note(f"not decoded: {frames}: {self._decoder.first_error}", "warning"))
         return notes
 
     def _run(self) -> None:
@@ -113,16 +116,22 @@ class Trace:
     def _follow(self) -> None:
         while True:
             frames = self.pipe.wait_frames(time.monotonic() + NEWS_S)
-            came = frames is not None and frames.count > 0
-            while frames is not None and frames.count:
-                now = time.monotonic()
-                self.window.add(self._decoder.decode(frames, frames.count, now + SLICE_S), now)
-                self._tell()
+            blocks, ends_at = [], time.monotonic() + SLICE_S
+            while frames is not None and frames.count and (now := time.monotonic()) < ends_at:
+                blocks.append(self._decoder.decode(frames, frames.count, ends_at))
                 frames = self.pipe.wait_frames(now)  # what else is at hand
+            self._add(blocks)
             if frames is None:
                 return
-            if came:
+            if blocks and not frames.count:
                 time.sleep(READ_S)
+
+    def _add(self, blocks: list) -> None:
+        """Add what was read in one go: one arrival, over which the samples' times are spread."""
+        blocks = [block for block in blocks if len(block)]
+        if blocks:
+            self.window.add(blocks[0] if len(blocks) == 1 else np.concatenate(blocks), time.monotonic())
+        self._tell()
 
     def _why_ended(self) -> Note:
         reason = self.pipe.end_reason
