@@ -70,8 +70,8 @@ class Trace {
         const oldest = Math.floor(Math.max(0, part.seen - window) / part.step);
         const all = part.first <= oldest && part.count > 0;
         if (all) this.#reset(part, Boolean(times), window);
-        else if (part.count && (part.step !== this.step || part.first > this.first + this.count)) this.count = 0;
-        if (!all && !this.count) return; // something was lost on the way; the next whole message mends it
+        // One was lost: the next whole one mends it.
+        else if (!this.count || part.step !== this.step || part.first > this.first + this.count) return;
         this.seen = part.seen;
         this.newest = part.newest ?? -Infinity;
         if (part.count) this.count = part.first - this.first;
