@@ -161,6 +161,9 @@ def live_plot(
     _choice(x, "x", "samples", "seconds")
     _choice(backend, "backend", "auto", "matplotlib", "canvas")
     decoders = [as_decoder(one) for one in _one_each(decoder, names)]
+    lines = [math.prod(one.shape) if one.shape is not None else math.inf for one in decoders]
+    if len(labels) > sum(lines):
+        raise ValueError(f"{len(labels)} labels for {sum(lines)} lines: {labels!r}.")
     _need_numpy()
     from . import liveplot, scene
 

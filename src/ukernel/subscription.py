@@ -67,6 +67,7 @@ class Pipe:
     frames: chunks taken so far.
     lost: frames the board wrote that this reader will not get; `losses` the same per cause: "board",
         "no_listener", "reader".
+    warns: whether losses are told as warnings; not those of a chart, which shows them.
     end_reason: None while open and until the last frame was taken, then "closed" (by the producer), "board
         restarted", "board gone", "hub stopped", "too slow" (this reader), "connection lost", or "left"
         (closed on this side).
@@ -77,6 +78,7 @@ class Pipe:
         self.opening: dict | None = None
         self.losses: dict[str, int] = {}
         self.end_reason: str | None = None
+        self.warns = True
         self._socket = connection
         self._timeout_s = timeout
         self._strict = strict
@@ -284,7 +286,7 @@ class Pipe:
             warn(PipeDecodeWarning, f"Pipe {self.name!r}: {samples.why_bad()}")
 
     def _tell_lost(self) -> None:
-        if self.lost != self._told_lost:
+        if self.warns and self.lost != self._told_lost:
             self._told_lost = self.lost
             warn(PipeDataLostWarning, f"Pipe {self.name!r}: {self.why_lost()}.")
 

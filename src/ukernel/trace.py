@@ -39,6 +39,7 @@ class Trace:
     def __init__(self, pipe: Pipe, decoder: "FormatDecoder | CallableDecoder", size: int):
         self.name = pipe.name
         self.pipe = pipe
+        pipe.warns = False
         self.window = Window(size)
         self.ended: Note | None = None
         self._decoder = decoder
@@ -137,4 +138,6 @@ class Trace:
         reason = self.pipe.end_reason
         if reason == LEFT:
             return Note(self._left_because or "stopped")
-        return Note(self.pipe.why_ended(), "info" if reason == CLOSED else "warning")
+        if reason == CLOSED:
+            return Note("the producer closed the pipe")
+        return Note(self.pipe.why_ended(), "warning")

@@ -1,111 +1,20 @@
-"""Live plots in a real ipykernel, seen from where the page would be: what is on the wire to it."""
+"""Live plots in a real ipykernel, on the canvas that needs no magic, seen from where the page would be."""
 
-import io
+import base64
 import itertools
 import math
 import os
-import queue
 import struct
-import sys
 import time
 
-import numpy as np
 import pytest
 from fakelistener import FakeListener
-from jupyter_client.manager import KernelManager
-from PIL import Image
+from page import VIEW, Page, is_child, is_custom, model_of, state
 
-from ukernel import liveplot
 from ukernel.errors import UsageError
-from ukernel.liveplot import Window
 from ukernel.pipes import live_plot, stop_live
 
-WAIT_S = 30.0
-
-
-class Page:
-    """Runs cells in a kernel and keeps what the kernel sent to its page."""
-
-    def __init__(self, **environment):
-        self.manager = KernelManager(kernel_name="python3")
-        self.manager.start_kernel(env=environment)
-        self.client = self.manager.client()
-        self.client.start_channels()
-        self.client.wait_for_ready(timeout=60)
-        self.messages: list = []
-
-    def close(self):
-        self.client.stop_channels()
-        self.manager.shutdown_kernel(now=True)
-
-    def send(self, code):
-        """Start a cell and return its id."""
-        return self.client.execute(code)
-
-    def run(self, code):
-        """Run a cell to its end; its result, its output and its error stand in what is returned."""
-        parent = self.send(code)
-        reply = self.client.get_shell_msg(timeout=WAIT_S)
-        while reply["parent_header"]["msg_id"] != parent:
-            reply = self.client.get_shell_msg(timeout=WAIT_S)
-        self.until(lambda m: m["msg_type"] == "status" and state(m) == "idle" and is_child(m, parent))
-        return [m for m in self.messages if is_child(m, parent)]
-
-    def value(self, expression):
-        """The repr of an expression, as Python sees it."""
-        (result,) = [m for m in self.run(expression) if m["msg_type"] == "execute_result"]
-        return result["content"]["data"]["text/plain"]
-
-    def until(self, seen):
-        """Wait for a message that is like this and return it."""
-        deadline = time.monotonic() + WAIT_S
-        while time.monotonic() < deadline:
-            try:
-                message = self.client.get_iopub_msg(timeout=1)
-            except queue.Empty:
-                continue
-            self.messages.append(message)
-            if seen(message):
-                return message
-        raise AssertionError(f"this never came; the last messages: {self.messages[-5:]}")
-
-    def picture(self):
-        """The next picture pushed to the page: (height, width, 4)."""
-        return pixels(self.until(is_picture))
-
-    def say(self, model, content):
-        """Send what the page's model would send."""
-        message = self.client.session.msg("comm_msg", {"comm_id": model, "data": {"method": "custom", "content": content}})
-        self.client.shell_channel.send(message)
-
-    def errors(self):
-        return [m["content"] for m in self.messages if m["msg_type"] in ("error", "stream")]
-
-
-def is_child(message, parent):
-    return message["parent_header"].get("msg_id") == parent
-
-
-def state(message):
-    return message["content"].get("execution_state")
-
-
-def is_picture(message):
-    return (
-        message["msg_type"] == "comm_msg" and bool(message["buffers"]) and message["content"]["data"].get("method") == "custom"
-    )
-
-
-def pixels(message):
-    with Image.open(io.BytesIO(bytes(message["buffers"][0]))) as image:
-        assert image.format == "PNG"
-        return np.asarray(image.convert("RGBA"))
-
-
-def blue(picture):
-    """Where the line is: the pixels of the first colour of matplotlib's cycle."""
-    red, green, blue, _ = picture.astype(int).transpose(2, 0, 1)
-    return (abs(red - 0x1F) < 40) & (abs(green - 0x77) < 40) & (abs(blue - 0xB4) < 40)
+PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def sine(feed):
@@ -116,6 +25,19 @@ def sine(feed):
         time.sleep(0.01)
 
 
+def constant(*values, end=None, opened=True):
+    """A producer of a few values."""
+
+    def script(feed):
+        if opened:
+            feed.opened()
+        feed.floats(*values)
+        if end:
+            feed.end(end)
+
+    return script
+
+
 @pytest.fixture(scope="module")
 def state_path(tmp_path_factory):
     return tmp_path_factory.mktemp("hub") / "state.json"
@@ -124,7 +46,7 @@ def state_path(tmp_path_factory):
 @pytest.fixture(scope="module")
 def kernel(state_path):
     page = Page(**{**os.environ, "UCORE_STATE_PATH": str(state_path)})
-    page.run("%matplotlib widget\nfrom ukernel.pipes import collect, live_plot, stop_live\nimport time")
+    page.run("from ukernel.pipes import collect, live_plot, stop_live\nimport asyncio, struct, time")
     yield page
     page.close()
 
@@ -144,52 +66,88 @@ def page(kernel, listener):
     assert kernel.errors() == []
 
 
-def model_of(messages):
-    """The id of the widget model that these messages display."""
-    view = "application/vnd.jupyter.widget-view+json"
-    (shown,) = [m for m in messages if m["msg_type"] == "display_data" and view in m["content"]["data"]]
-    return shown["content"]["data"][view]["model_id"]
+def notes(content):
+    return [note["text"] for note in content["notes"]]
 
 
-def test_a_chart_appears_and_moves(page, listener):
+# The chart and its handle
+
+
+def test_a_chart_appears_without_any_magic_and_moves(page, listener):
     listener.script = sine
     messages = page.run("live_plot('adc', title='ADC')")
     model_of(messages)
     (result,) = [m for m in messages if m["msg_type"] == "execute_result"]
     assert result["content"]["data"]["text/plain"].startswith("<LivePlot 'adc': running")
-    while not blue(page.picture()).sum() > 500:
-        pass
-    first, second = page.picture(), page.picture()
-    assert (first != second).any()
-    assert (first[..., 3] == 255).all()
+    assert "\n" not in result["content"]["data"]["text/plain"]
+    content = page.whole(lambda content: content["state"] == "running")
+    assert content["look"] == {"title": "ADC", "units": "", "x": "samples", "window": 200, "names": [["adc"]]}
+    assert content["y"] == [-1.5, 1.5]
+    first, second = page.shown(), page.shown()
+    assert second["traces"][0]["seen"] > first["traces"][0]["seen"]
+    assert second["number"] == first["number"] + 1
 
 
 def test_it_moves_while_another_cell_blocks(page, listener):
     listener.script = sine
     page.run("plot = live_plot('adc')")
-    blocked = page.send("time.sleep(2)")
+    blocked = page.send("end = time.monotonic() + 2\nwhile time.monotonic() < end: pass")
     page.until(lambda m: m["msg_type"] == "execute_input" and is_child(m, blocked))
-    pictures = []
-    page.until(lambda m: pictures.append(m) or (state(m) == "idle" and is_child(m, blocked)))
-    pictures = [pixels(m) for m in pictures if is_picture(m)]
-    assert len(pictures) > 10
-    assert all((a != b).any() for a, b in itertools.pairwise(pictures))
+    seen = []
+    page.until(lambda m: seen.append(m) or (state(m) == "idle" and is_child(m, blocked)))
+    assert len([m for m in seen if is_custom(m)]) > 10
 
 
-def test_the_picture_shows_the_samples(page, listener):
-    def script(feed):
-        feed.opened()
-        feed.floats(*[0.5] * 200)
+def test_the_page_gets_the_samples(page, listener):
+    listener.script = constant(*[0.5, -0.25] * 100)
+    page.run("plot = live_plot('adc')")
+    content = page.whole(lambda content: content["traces"][0]["seen"] == 200)
+    assert content["values"].tolist() == [0.5, -0.25] * 100
+    assert page.value("plot.data.shape, plot.data[:2].tolist(), plot.lost") == "((200,), [0.5, -0.25], 0)"
 
-    listener.script = script
-    page.run("plot = live_plot('adc', ylim=(0, 1))")
-    line = blue(page.picture())
-    while line.sum() < 300:
-        line = blue(page.picture())
-    rows = np.flatnonzero(line.sum(axis=1) > 300)
-    height = len(line)
-    assert abs(rows.mean() / height - (1 - (0.14 + 0.76 / 2))) < 0.02
-    assert page.value("plot.data.shape, plot.data.mean(), plot.lost") == "((200,), np.float64(0.5), 0)"
+
+def test_messages_are_few_whatever_the_interval(page, listener):
+    listener.script = sine
+    page.run("charts = [live_plot(f'p{i}', interval=1) for i in range(8)]")
+    page.whole(lambda content: content["state"] == "running")
+    sent = []
+    start = time.monotonic()
+    page.until(lambda m: sent.append(m) or time.monotonic() - start > 2)
+    assert len([m for m in sent if is_custom(m)]) < 2 * 330
+
+
+def test_a_snapshot_is_a_picture_of_now(page, listener):
+    listener.script = sine
+    page.run("plot = live_plot('adc')")
+    (shown,) = [m for m in page.run("plot.snapshot()") if m["msg_type"] == "execute_result"]
+    assert base64.b64decode(shown["content"]["data"]["image/png"]).startswith(PNG)
+    assert shown["content"]["data"]["text/plain"].startswith("<PNG picture")
+    assert page.value("isinstance(plot.snapshot(), bytes) and plot.snapshot()[:4]") == repr(PNG[:4])
+
+
+def test_waiting_blocks_in_a_plain_cell_and_lets_the_notebook_answer_in_one_that_awaits(page, listener):
+    listener.script = sine
+    model = model_of(page.run("plot = live_plot('adc')"))
+    assert page.value("plot.wait(0.1)") == "False"
+    assert page.value("await plot.wait(0.1)") == "False"
+    waiting = page.send("await plot.wait(30)")
+    page.until(lambda m: m["msg_type"] == "execute_input" and is_child(m, waiting))
+    page.say(model, {"columns": 123})
+    page.whole()
+    listener.script = None
+    for connection in listener._open:
+        connection.close()
+    page.until(lambda m: m["msg_type"] == "execute_result" and is_child(m, waiting))
+    assert page.value("plot.wait(20)") == page.value("await plot.wait(20)") == "True"
+
+
+def test_collect_and_a_chart_share_a_pipe(page, listener):
+    listener.script = sine
+    page.run("plot = live_plot('adc')")
+    assert page.value("len(collect('adc', n=100))") == "100"
+
+
+# Running a cell again, and the three ways to stop
 
 
 def test_running_the_cell_again_replaces_the_chart(page, listener):
@@ -200,27 +158,21 @@ def test_running_the_cell_again_replaces_the_chart(page, listener):
     assert any(m["msg_type"] == "comm_close" and m["content"]["comm_id"] == first for m in page.messages)
     assert one.connection.recv(1) == b""
     assert page.value("old") == "<LivePlot 'adc': stopped, 0 samples, 0 lost>"
+    (gone,) = [m["content"]["data"] for m in page.messages if m["msg_type"] == "update_display_data"]
+    assert gone == {}
 
 
-def test_it_waits_for_the_pipe_and_says_so(page, listener):
-    page.run("plot = live_plot('later')")
-    waiting = page.picture()
-    feed = listener.feed()
-    feed.opened()
-    while (page.picture() == waiting).all():
-        pass
-    feed.floats(*[0.0] * 200)
-    while not blue(page.picture()).any():
-        pass
+def test_a_chart_that_has_stopped_keeps_its_picture_when_there_is_another_one(page, listener):
+    listener.script = constant(1, end="closed")
+    page.run("old = live_plot('adc')\nold.wait(20)")
+    listener.script = sine
+    page.messages.clear()
+    page.run("live_plot('adc')")
+    assert not [m for m in page.messages if m["msg_type"] == "update_display_data" and not m["content"]["data"]]
 
 
 def test_it_ends_with_the_producer(page, listener):
-    def script(feed):
-        feed.opened()
-        feed.floats(1, 2, 3)
-        feed.end("closed")
-
-    listener.script = script
+    listener.script = constant(1, 2, 3, end="closed")
     page.run("plot = live_plot('adc')")
     assert page.value("plot.wait(20)") == "True"
     assert page.value("plot") == "<LivePlot 'adc': the producer closed the pipe, 3 samples, 0 lost>"
@@ -234,6 +186,13 @@ def test_it_ends_when_its_time_is_over(page, listener):
     assert "its time is over" in page.value("plot")
 
 
+def test_it_ends_with_the_board(page, listener):
+    listener.script = constant(1, end="board gone")
+    page.run("plot = live_plot('adc')")
+    page.update(lambda data: "the board is gone" in data["text/html"])
+    assert "the board is gone" in page.value("plot")
+
+
 def test_stop_live_stops_one_or_all(page, listener):
     listener.script = sine
     page.run("a, b, c = live_plot('a'), live_plot('b'), live_plot('c')")
@@ -244,94 +203,217 @@ def test_stop_live_stops_one_or_all(page, listener):
     page.run("stop_live(); a.stop()")
 
 
+# More than a line
+
+
 def test_several_values_a_frame_are_several_lines(page, listener):
     def script(feed):
         feed.opened()
         feed.batch(*(struct.pack("<fff", 1, 0, -1) for _ in range(300)))
 
     listener.script = script
-    page.run("plot = live_plot('imu', decoder='<fff', window=100)")
-    while not blue(page.picture()).any():
-        pass
+    page.run("plot = live_plot('imu', decoder='<fff', window=100, labels=['x', 'y'])")
+    content = page.whole(lambda content: content["traces"][0]["seen"] == 300)
+    assert content["look"]["names"] == [["x", "y", "imu[2]"]]
+    assert content["values"][:6].tolist() == [1, 0, -1, 1, 0, -1]
     assert page.value("plot.data.shape") == "(100, 3)"
 
 
-def test_a_decoder_that_fails_is_counted_and_does_not_stop_the_chart(page, listener):
+def test_several_pipes_are_one_chart(page, listener):
+    def script(feed):
+        feed.opened()
+        feed.floats(*[{"a": 1.0, "b": 2.0}[feed.request["pipe"]]] * 50)
+
+    listener.script = script
+    page.run("plot = live_plot(['a', 'b'], decoder=['<f', lambda b: struct.unpack('<f', b)[0]], units='V')")
+    content = page.whole(lambda content: [trace["seen"] for trace in content["traces"]] == [50, 50])
+    assert content["look"]["names"] == [["a"], ["b"]] and content["look"]["title"] == "a, b"
+    assert content["values"].tolist() == [1] * 50 + [2] * 50
+    assert page.value("{name: float(values.mean()) for name, values in plot.data.items()}") == "{'a': 1.0, 'b': 2.0}"
+    assert page.value("repr(plot)[:20]") == repr("<LivePlot 'a', 'b': ")
+    page.run("stop_live('b')")
+    assert page.value("plot.wait(0)") == "True"
+
+
+def test_one_of_several_pipes_may_end_before_the_others(page, listener):
+    def script(feed):
+        if feed.request["pipe"] == "short":
+            constant(1, end="closed")(feed)
+        else:
+            sine(feed)
+
+    listener.script = script
+    page.run("plot = live_plot(['short', 'long'])")
+    content = page.whole(lambda content: content["notes"])
+    assert notes(content) == ["short: the producer closed the pipe"]
+    assert content["state"] == "running"
+
+
+def test_the_axis_may_be_in_seconds(page, listener):
+    listener.script = sine
+    page.run("plot = live_plot('adc', x='seconds', window=1000)")
+    deadline = time.monotonic() + 20
+    low = 0
+    while not -1.2 < low < -0.9:  # a second of samples, and a little room
+        message = page.until(lambda m: is_custom(m) and m["content"]["data"]["content"].get("whole"))
+        low, high = message["content"]["data"]["content"]["x"]
+        assert high == 0 and time.monotonic() < deadline
+
+
+def test_limits_follow_the_samples_where_none_are_given(page, listener):
+    listener.script = constant(*range(100))
+    page.run("plot = live_plot('adc', ylim=None)")
+    low, high = page.whole(lambda content: content["traces"][0]["seen"] == 100)["y"]
+    assert -30 < low < 0 and 99 < high < 130
+
+
+# What is said on the chart
+
+
+def test_it_waits_for_the_pipe_and_says_so(page, listener):
+    page.run("plot = live_plot('later')")
+    content = page.whole()
+    assert content["state"] == "waiting"
+    assert notes(content) == ["waiting for the board to open pipe 'later'"]
+    feed = listener.feed()
+    feed.opened()
+    feed.floats(1)
+    content = page.whole(lambda content: content["state"] == "running")
+    assert notes(content) == []
+
+
+def test_lost_frames_and_frames_that_cannot_be_decoded_are_said_and_do_not_stop_it(page, listener):
     def script(feed):
         feed.opened()
         feed.floats(1)
         feed.frame(b"abc")
+        feed.notice(lost=12, cause="board")
         feed.floats(2, float("nan"), float("inf"))
 
     listener.script = script
     page.run("plot = live_plot('adc', ylim=None)")
-    page.run("deadline = time.time() + 20\nwhile len(plot.data) < 4 and time.time() < deadline: time.sleep(0.01)")
+    content = page.whole(lambda content: content["traces"][0]["seen"] == 4 and len(content["notes"]) == 2)
+    assert "12 frames are missing" in notes(content)[0] and "board" in notes(content)[0]
+    assert "not decoded: 1 frame" in notes(content)[1] and "3 bytes" in notes(content)[1]
+    assert {note["kind"] for note in content["notes"]} == {"warning"}
+    assert [value if value == value else None for value in content["values"]] == [1, 2, None, None]
     assert page.value("plot.data.tolist()") == "[1.0, 2.0, nan, inf]"
     assert page.value("plot").startswith("<LivePlot 'adc': running")
+    assert page.value("plot.lost") == "12"
 
 
-def test_the_page_may_resize_and_zoom(page, listener):
+def test_a_decoder_that_raises_is_counted_and_shown(page, listener):
+    listener.script = constant(1, 2, 0, 4)
+    page.run("plot = live_plot('adc', decoder=lambda b: 1 / struct.unpack('<f', b)[0])")
+    content = page.whole(lambda content: content["traces"][0]["seen"] == 3)
+    assert notes(content) == ["not decoded: 1 frame: ZeroDivisionError: float division by zero (frame of 4 bytes)"]
+
+
+# What the page says
+
+
+def test_a_page_that_is_ready_gets_everything_at_once(page, listener):
+    listener.script = constant(1, 2, 3)
+    model = model_of(page.run("plot = live_plot('adc')"))
+    page.whole(lambda content: content["traces"][0]["seen"] == 3)
+    time.sleep(0.1)
+    page.say(model, {"ready": True})
+    assert page.whole()["values"].tolist() == [1, 2, 3]
+
+
+def test_the_page_says_how_many_columns_it_wants(page, listener):
+    listener.script = constant(*range(5000))
+    model = model_of(page.run("plot = live_plot('adc', window=5000)"))
+    assert page.whole(lambda content: content["traces"][0]["seen"] == 5000)["traces"][0]["step"] == 5
+    page.say(model, {"columns": 256})
+    assert page.whole(lambda content: content["traces"][0]["step"] == 20)["values"][:2].tolist() == [0, 19]
+
+
+def test_a_paused_page_gets_its_picture_in_detail_and_then_nothing(page, listener):
+    listener.script = constant(*range(5000))
+    model = model_of(page.run("plot = live_plot('adc', window=5000)"))
+    page.whole(lambda content: content["traces"][0]["seen"] == 5000)
+    page.say(model, {"paused": True})
+    content = page.whole(lambda content: content.get("frozen"))
+    assert content["traces"][0]["step"] == 1 and content["values"].tolist() == list(range(5000))
+    page.messages.clear()
+    page.run("time.sleep(1.5)")
+    assert not [m for m in page.messages if is_custom(m)]
+    page.say(model, {"paused": False})
+    page.whole(lambda content: content["traces"][0]["step"] == 5)
+
+
+def test_a_page_that_gets_its_messages_late_gets_fewer(page, listener):
+    listener.script = sine
+    model = model_of(page.run("plot = live_plot('adc', interval=16)"))
+
+    def gap():
+        first, last = page.shown(), [page.shown() for _ in range(15)][-1]
+        return (last["sent_at"] - first["sent_at"]) / 15
+
+    quick = gap()
+    for _ in range(3):
+        page.say(model, {"late": True})
+    page.run("pass")
+    assert gap() > 3 * quick
+
+
+# What is saved with the notebook
+
+
+def test_the_last_picture_is_a_png_and_html_that_can_be_read_and_zoomed(page, listener):
+    listener.script = constant(*[0.5] * 200, end="closed")
+    page.run("live_plot('adc', ylim=(0, 1), title='a <title> & more')")
+    data = page.update()
+    assert set(data) == {"image/png", "text/html", "text/plain"}  # no view: where there is no kernel, it would be an error
+    assert base64.b64decode(data["image/png"]).startswith(PNG)
+    assert data["text/plain"].startswith("Line chart of a <title> & more")
+    html = data["text/html"]
+    assert data["image/png"] in html and "&lt;title&gt; &amp; more" in html
+    assert html.count("</script>") == 1 and "ucoreChart.mount(" in html
+    assert "the producer closed the pipe" in html
+
+
+def test_waiting_keeps_the_picture_in_the_cell_that_waits(page, listener):
+    listener.script = constant(1, end="closed")
+    page.run("plot = live_plot('adc')")
+    page.update()
+    messages = page.run("plot.wait(20)")
+    assert any(m["msg_type"] == "update_display_data" for m in messages)
+
+
+def test_where_nobody_shows_widgets_the_chart_is_a_picture_that_changes(page, listener):
     listener.script = sine
     model = model_of(page.run("plot = live_plot('adc')"))
-    size = page.picture().shape
-    page.say(model, {"type": "refresh"})
-    page.say(model, {"type": "initialized"})
-    page.say(model, {"type": "resize", "width": 500, "height": 300})
-    while page.picture().shape == size:
-        pass
-    assert page.picture().shape == (300, 500, 4)
-    page.say(model, {"type": "set_device_pixel_ratio", "device_pixel_ratio": 2})
-    while page.picture().shape != (600, 1000, 4):
-        pass
-    page.say(model, {"type": "toolbar_button", "name": "home"})
-    page.say(model, {"type": "draw"})
-    while not blue(page.picture()).any():
-        pass
+    first, second = page.update(), page.update()
+    assert set(first) == {"image/png", "text/html", "text/plain"} and "<script" not in first["text/html"]
+    assert first["image/png"] != second["image/png"]
+    page.say(model, {"ready": True})  # somebody is there after all
+    assert set(page.update(lambda data: VIEW in data)) == {VIEW, "text/plain"}
+    page.whole()
 
 
-def test_another_plot_does_not_draw_into_the_chart(page, listener):
+def test_a_cell_that_runs_long_is_not_taken_for_silence(page, listener):
     listener.script = sine
-    page.run("plot = live_plot('adc')")
-    assert page.value("__import__('matplotlib.pyplot').pyplot.get_fignums()") == "[]"
+    page.run("plot = live_plot('adc')\ntime.sleep(4)")
+    page.run("time.sleep(1)")
+    assert not [m for m in page.messages if m["msg_type"] == "update_display_data"]
 
 
-def test_collect_and_a_chart_share_a_pipe(page, listener):
+def test_without_anywidget_the_chart_is_a_picture_from_the_start(page, listener):
     listener.script = sine
-    page.run("plot = live_plot('adc')")
-    assert page.value("len(collect('adc', n=100))") == "100"
+    page.run("import ukernel.canvas as canvas\nfind_spec, canvas.find_spec = canvas.find_spec, lambda name: None")
+    messages = page.run("plot = live_plot('adc')")
+    page.run("canvas.find_spec = find_spec")
+    assert not any(VIEW in m["content"].get("data", {}) for m in messages)
+    first, second = page.update(), page.update()
+    assert first["image/png"] != second["image/png"]
+    messages = page.run("plot.stop()")
+    (last,) = [m["content"]["data"] for m in messages if "ucoreChart.mount(" in m["content"].get("data", {}).get("text/html", "")]
+    assert "stopped" in last["text/html"]
 
 
-def test_without_a_page_the_last_picture_is_kept_in_the_notebook(page, listener):
-    def script(feed):
-        feed.opened()
-        feed.floats(*[0.5] * 200)
-        feed.end("closed")
-
-    listener.script = script
-    page.run("live_plot('adc', ylim=(0, 1))")
-    update = page.until(lambda m: m["msg_type"] == "update_display_data")
-    assert update["content"]["data"]["image/png"]
-
-
-# Without widgets
-
-
-def test_where_there_is_no_widget_backend_the_error_says_what_to_do(kernel, listener):
-    kernel.run("%matplotlib inline")
-    messages = kernel.run("live_plot('adc')")
-    kernel.run("%matplotlib widget")
-    (error,) = [m["content"] for m in messages if m["msg_type"] == "error"]
-    assert error["ename"] == "UsageError"
-    assert "%matplotlib widget" in error["evalue"]
-
-
-@pytest.mark.parametrize("missing", ["matplotlib", "ipympl"])
-def test_where_something_is_missing_the_error_says_what_to_install(monkeypatch, missing):
-    for module in [m for m in sys.modules if m.split(".")[0] == missing]:
-        monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(UsageError, match="pip install matplotlib ipympl"):
-        live_plot("adc")
+# Bad arguments
 
 
 @pytest.mark.parametrize(
@@ -340,7 +422,7 @@ def test_where_something_is_missing_the_error_says_what_to_install(monkeypatch, 
     + [{"ylim": y} for y in ((1, 0), (1, 1), (0, math.inf), (math.nan, 1), (1,), (1, 2, 3), 5, "ab")]
     + [{"interval": i} for i in (0, -1, math.nan, "40", None)]
     + [{"duration": d} for d in (0, -1, math.inf, "1")]
-    + [{"decoder": 5}, {"title": 5}],
+    + [{"decoder": 5}, {"title": 5}, {"units": None}, {"labels": 5}, {"labels": [5]}, {"x": "time"}, {"backend": "svg"}],
     ids=str,
 )
 def test_bad_arguments_are_refused(arguments):
@@ -348,41 +430,27 @@ def test_bad_arguments_are_refused(arguments):
         live_plot("adc", **arguments)
 
 
+@pytest.mark.parametrize("name", [[], ["a", "a"], ["a", ""], ["a", 5], ("a", None)], ids=str)
+def test_bad_names_are_refused(name):
+    with pytest.raises((ValueError, TypeError)):
+        live_plot(name)
+
+
+def test_a_list_of_decoders_has_one_for_each_pipe():
+    with pytest.raises(ValueError, match="a list of 2"):
+        live_plot(["a", "b"], decoder=["<f"])
+
+
+def test_more_labels_than_lines_are_refused():
+    with pytest.raises(ValueError, match="3 labels for 2 lines"):
+        live_plot("adc", decoder="<ff", labels=["a", "b", "c"])
+
+
+def test_outside_of_a_notebook_it_says_what_to_do_instead():
+    with pytest.raises(UsageError, match="collect"):
+        live_plot("adc")
+
+
 def test_stopping_what_never_ran_does_nothing():
     stop_live()
     stop_live("adc")
-
-
-# The window
-
-
-@pytest.mark.parametrize("sizes", [[1] * 50, [3, 0, 5, 1, 12, 2], [100], [9, 1, 10, 11]], ids=str)
-def test_a_window_holds_the_latest_samples(sizes):
-    window, everything = Window(10), np.arange(200.0)
-    seen = 0
-    for size in sizes:
-        window.add(everything[seen : seen + size])
-        seen += size
-        assert window.copy()[:, 0].tolist() == everything[max(0, seen - 10) : seen].tolist()
-    assert window.seen == seen
-
-
-def test_a_spike_is_never_left_out():
-    values = np.zeros(100_000)
-    values[54_321] = 1
-    values[77_777] = -1
-    for seen in (100_000, 100_007, 123_456):
-        x, y = liveplot._envelope(values, seen, 500)
-        assert len(x) == len(y) <= 1002
-        assert (y.min(), y.max()) == (-1, 1)
-        assert abs(x[y.argmax()] - 54_321) <= 200
-
-
-def test_limits_stay_while_the_samples_fit_them():
-    assert liveplot._with_headroom(-0.5, 0.9, -1, 1) == (-1, 1)
-    low, high = liveplot._with_headroom(-0.5, 2, -1, 1)
-    assert low < -0.5 and high > 2
-    low, high = liveplot._with_headroom(0.1, 0.2, -1, 1)
-    assert -0.1 < low < 0.1 and 0.2 < high < 0.3
-    low, high = liveplot._with_headroom(5, 5, -1, 1)
-    assert low < 5 < high
