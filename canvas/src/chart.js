@@ -4,22 +4,43 @@ import { Arrivals, Inbox } from "./inbox.js";
 import { Store } from "./store.js";
 import { View } from "./view.js";
 
+const SILENCE_MS = 10_000; // a kernel that is there says something every three seconds
+
+// A kernel that has gone, or is about to, hears nothing; the chart will be told.
+function say(model, content) {
+    try {
+        model.send(content);
+    } catch (error) {
+        console.debug("live_plot:", error);
+    }
+}
+
 // One store a widget, shared by all its views, for the messages come once. By the trait `chart`: the model is another
 // object at every call.
 function initialize({ model }) {
     const store = new Store();
     const views = new Set();
-    const arrivals = new Arrivals(() => model.send({ late: true }));
+    const arrivals = new Arrivals(() => say(model, { late: true }));
     const inbox = new Inbox(([content, buffers]) => store.apply(content, buffers[0]), () => {
         for (const view of views) view.show();
     });
+    let heardAt = performance.now();
+    const watch = setInterval(() => {
+        const silent = store.state !== "stopped" && performance.now() - heardAt > SILENCE_MS;
+        if (silent !== store.silent) {
+            store.silent = silent;
+            for (const view of views) view.update();
+        }
+    }, SILENCE_MS / 5);
     const receive = (content, buffers) => {
+        heardAt = performance.now();
         arrivals.note(content.sent_at);
         inbox.add([content, buffers]);
     };
     model.on("msg:custom", receive);
     charts.set(model.get("chart"), { store, views });
     return () => {
+        clearInterval(watch);
         inbox.close();
         model.off("msg:custom", receive);
         charts.delete(model.get("chart"));
@@ -29,16 +50,16 @@ function initialize({ model }) {
 function render({ model, el }) {
     const { store, views } = charts.get(model.get("chart"));
     const view = new View(el, store, {
-        onColumns: () => model.send({ columns: Math.max(...[...views].map((one) => one.columns ?? 0)) }),
+        onColumns: () => say(model, { columns: Math.max(...[...views].map((one) => one.columns ?? 0)) }),
         onPause: (paused) => {
-            model.send({ paused });
+            say(model, { paused });
             for (const one of views) one.update();
         },
     });
     views.add(view);
     el.ucoreView = view; // for tests, and for the curious
     view.update();
-    model.send({ ready: true });
+    say(model, { ready: true });
     return () => {
         views.delete(view);
         view.destroy();

@@ -17,6 +17,7 @@ export class Store {
         this.number = -1; // of the last message
         this.missed = 0; // messages that never came
         this.paused = false;
+        this.silent = false; // nothing has come for long
     }
 
     // Takes in a message. Returns whether there is anything new to see.

@@ -10,6 +10,7 @@ import { describe, formatNumber, formatRange, formatRate } from "./words.js";
 const WORDS_MS = 2000; // between two texts for those who do not see the picture
 const ZOOM_STEP = 1.5;
 const PAN_STEP = 0.2;
+const SILENT = { kind: "warning", text: "nothing has been heard from the notebook's kernel for a while: it may have ended or restarted" };
 const KEYS = "Space pauses, + and − zoom, 0 shows everything, ← and → move the crosshair, with Shift the picture.";
 
 // What `View` needs from whoever owns the store: told of the width in pixels that is worth sending, and of a pause.
@@ -27,7 +28,6 @@ export class View {
         this.plot = null; // made when it is known what it is to look like
         this.sizes = new ResizeObserver(() => this.#fit());
         this.sizes.observe(this.parts.plot);
-        this.unwatch = watchTheme(() => this.#setTheme());
         this.#fit();
     }
 
@@ -43,7 +43,7 @@ export class View {
         cancelAnimationFrame(this.frame);
         clearTimeout(this.columnsTimer);
         this.sizes.disconnect();
-        this.unwatch();
+        this.unwatch?.();
         this.plot?.destroy();
         this.root.remove();
     }
@@ -211,10 +211,11 @@ export class View {
         const { store, parts, make } = this;
         const total = store.rates.reduce((sum, rate) => sum + rate, 0);
         parts.rate.textContent = store.state === "running" ? `${formatRate(total)} samples/s` : "";
-        const notes = store.notes.map((note) => `${note.kind}:${note.text}`).join("\n");
-        if (notes !== this.noted) {
-            this.noted = notes;
-            parts.notes.replaceChildren(...store.notes.map((note) => make("div", "note", { "data-kind": note.kind }, note.text)));
+        const notes = store.silent ? [...store.notes, SILENT] : store.notes;
+        const noted = JSON.stringify(notes);
+        if (noted !== this.noted) {
+            this.noted = noted;
+            parts.notes.replaceChildren(...notes.map((note) => make("div", "note", { "data-kind": note.kind }, note.text)));
         }
         const now = performance.now();
         if (!(now - this.worded < WORDS_MS) || store.state === "stopped") {
@@ -332,7 +333,14 @@ export class View {
         this.columnsTimer = setTimeout(() => this.onColumns((this.columns = columns)), 250);
     }
 
+    // Called when the size changes, so also when the chart comes on to the page, and when it is taken off.
     #fit() {
+        if (!this.root.isConnected) {
+            this.unwatch?.(); // the page would hold it for ever
+            this.unwatch = null;
+            return;
+        }
+        this.unwatch ??= watchTheme(() => this.#setTheme());
         const { clientWidth: width, clientHeight: height } = this.parts.plot;
         if (width < 50 || height < 50) return; // not on the page, or hidden
         if (this.plot && (width !== this.plot.width || height !== this.plot.height)) this.plot.setSize({ width, height });
@@ -341,7 +349,8 @@ export class View {
     }
 
     #setTheme() {
-        if (this.theme) this.theme = readTheme(this.root);
+        if (!this.root.isConnected) return;
+        this.theme = readTheme(this.root);
         this.update();
     }
 }

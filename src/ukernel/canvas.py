@@ -27,6 +27,7 @@ __all__ = ["Canvas", "encode"]
 MIN_INTERVAL_S = 1 / 60  # screens show no more
 WHOLE_S = 1.0  # between messages that hold everything
 HURRIED_WHOLE_S = 0.25  # the same until the page has spoken: it may have missed the first one
+BEAT_S = 3.0  # between messages where there is nothing to say: the page tells when it hears nothing
 PICTURE_S = 0.35  # between pictures, where the chart is one
 SILENCE_S = 3.0  # a front end that says nothing for this long, although we listen, shows no widgets
 PROBE_S = 0.25  # between two looks whether we do listen: a running cell keeps us from it
@@ -194,9 +195,11 @@ class Canvas:
         """Whether a picture is due although there is nothing new to show."""
         if self._is_picture:
             return False
+        now = time.monotonic()
+        if now - self._sent_at >= BEAT_S:
+            return True
         if self._is_paused:
             return not self._is_frozen
-        now = time.monotonic()
         unconfirmed = self._whole_at < self._sent_at and now - self._whole_at >= WHOLE_S
         return self._is_whole_due or unconfirmed or self._presence.is_due(now)
 
@@ -208,10 +211,10 @@ class Canvas:
             if self._is_picture:
                 self._scene.update()
                 self._show(self._paint())
-            elif not self._is_paused:
-                self._send(now)
-            elif not self._is_frozen:
+            elif self._is_paused and not self._is_frozen:
                 self._send_frozen()
+            elif not self._is_paused or now - self._sent_at >= BEAT_S:
+                self._send(now)
 
     def finish(self) -> None:
         """Show the last picture, and put it into the notebook."""

@@ -8,13 +8,15 @@ SIZE_INCHES = (7.0, 3.5)
 
 
 class Drawing:
-    """One axes in a figure. What moves (lines, notes) is animated: a full drawing leaves it out, `draw_over` adds it."""
+    """One axes in a figure. What moves, and what lies over it, is animated: a full drawing leaves it out, `draw_over` adds it."""
 
-    def __init__(self, figure, scene: Scene):
+    def __init__(self, figure, scene: Scene, colours: "tuple[str, ...] | None" = None):
         self._scene = scene
         self._names: list[str] = []
         self._limits = None  # those set last
         self.axes = axes = figure.add_axes((0.11, 0.15, 0.87, 0.75))
+        if colours:
+            axes.set_prop_cycle(color=colours)
         look = scene.look
         axes.set_title(look.title)
         axes.set_xlabel(look.x)
@@ -47,7 +49,7 @@ class Drawing:
         if names != self._names:
             self._names = names
             if len(names) > 1 or self._scene.look.labels:
-                self.axes.legend(loc="upper right", fontsize="small")
+                self.axes.legend(loc="upper right", fontsize="small").set_animated(True)
         self._text.set_text("\n".join(note.text for note in self._scene.notes()))
         self._fit()
 
@@ -55,6 +57,8 @@ class Drawing:
         """Draw the lines and the notes over what the canvas has."""
         for line in self._lines:
             self.axes.draw_artist(line)
+        if self.axes.get_legend():
+            self.axes.draw_artist(self.axes.get_legend())
         if self._text.get_text():
             self.axes.draw_artist(self._text)
 

@@ -73,7 +73,11 @@ def stop(name: "str | list[str] | None" = None) -> None:
         chart.stop()
 
 
-atexit.register(stop)  # a thread that draws while Python takes itself apart would crash
+@atexit.register
+def _leave() -> None:
+    """Stop the threads, for one that draws while Python takes itself apart would crash. Nobody takes pictures any more."""
+    for chart in list(_charts.values()):
+        chart.leave()
 
 
 def _choose(backend: str):
@@ -104,7 +108,7 @@ class LivePlot:
         self._look = look
         self._interval_s = interval_s
         self._ends_at = ends_at
-        self._is_discarded = False
+        self._finish = canvas.finish  # what the thread does last
         self._news = threading.Event()
         self._ending = threading.Event()  # no reason to wait any more
         # Not in the context of this cell: what a notebook saves is taken from the cell that runs when it is sent (nbclient).
@@ -142,7 +146,12 @@ class LivePlot:
 
     def discard(self) -> None:
         """Stop, and take a chart that was still moving off the page."""
-        self._is_discarded = True
+        self._finish = self.canvas.remove
+        self.stop()
+
+    def leave(self) -> None:
+        """Stop, and show nothing any more."""
+        self._finish = lambda: None
         self.stop()
 
     def wait(self, timeout: "float | None" = None):
@@ -190,10 +199,7 @@ class LivePlot:
             because = f"stopped by {type(error).__name__}: {error}"
         for trace in self._traces:
             trace.stop(because)
-        if self._is_discarded:
-            self.canvas.remove()
-        else:
-            self.canvas.finish()
+        self._finish()
 
     def _move(self) -> "str | None":
         """Have the canvas draw until it is over; returns why, if it is not the pipes'."""

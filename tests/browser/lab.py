@@ -195,6 +195,21 @@ window.ucore = {
             text: view.root.innerText,
         };
     },
+    // What can be seen: for each column of pixels in the axes, from where to where the line of this colour is, as values.
+    seen(number = 0, line = 0) {
+        const { plot, theme } = this.view(number);
+        const { left, top, width, height } = plot.bbox;
+        const { data } = plot.ctx.getImageData(left, top, width, height);
+        const [red, green, blue] = theme.lines[line].match(/[0-9a-f]{2}/g).map((part) => parseInt(part, 16));
+        const isLine = (at) => data[at + 3] > 128 && Math.abs(data[at] - red) + Math.abs(data[at + 1] - green) + Math.abs(data[at + 2] - blue) < 30;
+        return Array.from({ length: width }, (_, column) => {
+            let rows = [];
+            for (let row = 0; row < height; row++) if (isLine(4 * (row * width + column))) rows.push(row);
+            if (!rows.length) return null;
+            return [rows.at(-1), rows[0]].map((row) => plot.posToVal(top + row + 0.5, "y", true));
+        });
+    },
+    image(number = 0) { return this.view(number).root.querySelector("canvas").toDataURL(); },
     values(number = 0, trace = 0, channel = 0) {
         const { store } = this.view(number);
         const found = store.traces[trace];
@@ -210,7 +225,7 @@ class Notebook:
     def __init__(self, lab: Lab, page, name: str):
         self.lab, self.page, self.name = lab, page, name
         self.errors: list[str] = []  # of the page
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("pageerror", lambda error: self.errors.append(f"{error}\n{error.stack}"))
         page.add_init_script(TOOLS)
 
     def open(self) -> "Notebook":
@@ -269,6 +284,12 @@ class Notebook:
         """Save it; returns it as it is on the disk."""
         self.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
         return self.lab.read(self.name)
+
+    def shut_down(self) -> None:
+        """End its kernel."""
+        for session in self.lab.ask("api/sessions"):
+            if session["path"] == self.name:
+                self.lab.ask(f"api/sessions/{session['id']}", "DELETE")
 
     def shoot(self, name: str) -> None:
         """Keep a picture of the page."""

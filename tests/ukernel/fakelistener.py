@@ -28,8 +28,8 @@ class Feed:
     def floats(self, *values: float) -> None:
         self.frame(*(struct.pack("<f", value) for value in values))
 
-    def batch(self, *chunks: bytes, number: int = 0) -> None:
-        self.raw(batch(*chunks, number=number))
+    def batch(self, *chunks: bytes, number: int = 0, size: "int | None" = None) -> None:
+        self.raw(batch(*chunks, number=number, size=size))
 
     def notice(self, **content) -> None:
         self.raw(notice(**content))
@@ -82,10 +82,15 @@ class FakeListener:
     def feed(self) -> Feed:
         return self.feeds.get(timeout=WAIT_S)
 
+    def hang_up(self) -> None:
+        """Forget the script, and end every connection."""
+        self.script = None
+        while self._open:
+            self._open.pop().close()
+
     def close(self) -> None:
         self._socket.close()
-        for connection in self._open:
-            connection.close()
+        self.hang_up()
         self._claim.withdraw()
         self._claim.release()
 
