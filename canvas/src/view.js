@@ -209,8 +209,9 @@ export class View {
 
     #say() {
         const { store, parts, make } = this;
-        const total = store.rates.reduce((sum, rate) => sum + rate, 0);
-        parts.rate.textContent = store.state === "running" ? `${formatRate(total)} samples/s` : "";
+        const rates = store.rates.filter((rate) => rate !== null);
+        const total = rates.reduce((sum, rate) => sum + rate, 0);
+        parts.rate.textContent = store.state === "running" && rates.length ? `${formatRate(total)} samples/s` : "";
         const notes = store.silent ? [...store.notes, SILENT] : store.notes;
         const noted = JSON.stringify(notes);
         if (noted !== this.noted) {
@@ -234,9 +235,11 @@ export class View {
         const x = inside ? plot.posToVal(left, "x") : 0;
         const units = look.units && ` ${look.units}`;
         let number = 0;
+        let at = x; // the position of what is read
         const read = [];
-        store.traces.forEach((trace) => {
+        store.traces.forEach((trace, first) => {
             const i = inside ? trace.nearest(x, newest) : trace.count - 1;
+            if (first === 0 && i >= 0) at = trace.x(i, newest);
             for (let channel = 0; channel < trace.channels; channel++) {
                 const digits = inside ? 6 : 4; // those of a moving value nobody can read
                 const text = i < 0 ? "" : formatRange(trace.low(i, channel), trace.high(i, channel), units, digits);
@@ -245,7 +248,7 @@ export class View {
                 number += 1;
             }
         });
-        const where = look.x === "seconds" ? `${formatNumber(x)} s` : `sample ${Math.round(x).toLocaleString()}`;
+        const where = look.x === "seconds" ? `${formatNumber(at, 4)} s` : `sample ${Math.round(at).toLocaleString()}`;
         parts.readout.textContent = [inside && where, this.isOne && read.join(", ")].filter(Boolean).join(": ");
     }
 

@@ -76,7 +76,7 @@ def encode(scene: Scene, firsts: "list[int] | None" = None) -> "tuple[dict, byte
         "traces": traces,
         "state": scene.state,
         "notes": [note._asdict() for note in scene.notes()],
-        "rates": [round(rate, 1) for rate in scene.rates()],
+        "rates": [rate and round(rate, 1) for rate in scene.rates()],
     }
     if firsts is None:
         look = scene.look

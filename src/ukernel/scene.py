@@ -110,8 +110,8 @@ class Scene:
                 found.append(Curve(names[channel], x, low, high))
         return found
 
-    def rates(self) -> list[float]:
-        """Samples a second, lately, by trace."""
+    def rates(self) -> "list[float | None]":
+        """Samples a second, lately, by trace; None where that is not known yet."""
         now = time.monotonic()
         return [trace.rate(now) for trace in self.traces]
 

@@ -45,7 +45,7 @@ class Trace:
         self._decoder = decoder
         self._left_because = ""
         self._marks: deque = deque([(time.monotonic(), 0)])  # time and samples seen, for the rate
-        self._rate = 0.0
+        self._rate: float | None = None
         self._tell: Callable[[], None] = lambda: None
         # In the context of this cell, so that what a decoder prints belongs to the cell.
         run = contextvars.copy_context().run
@@ -79,8 +79,8 @@ class Trace:
         shape = self._decoder.shape
         return self.window.channels or (0 if shape is None else shape[0] if shape else 1)
 
-    def rate(self, now: float) -> float:
-        """Samples a second, lately; another figure twice a second, so that it can be read."""
+    def rate(self, now: float) -> "float | None":
+        """Samples a second, lately; another figure twice a second, so that it can be read. None until it is known."""
         since, before = self._marks[0]
         if now - self._marks[-1][0] >= RATE_S / 4:
             seen = self.window.seen

@@ -357,7 +357,7 @@ def test_the_dark_theme_is_followed(notebook, listener):
     notebook.wait("ucore.view().theme.dark")
     notebook.wait("getComputedStyle(ucore.view().root).color.match(/\\d+/g).every((part) => part > 200)")
     assert len(seen_at(notebook)) > 300  # in the colours of the dark theme
-    notebook.page.locator(".ucore-chart").scroll_into_view_if_needed()
+    notebook.wait("document.getElementById('jupyterlab-splash') === null")
     notebook.shoot("dark")
     notebook.get(theme.format("Light"))
     notebook.wait("!ucore.view().theme.dark")

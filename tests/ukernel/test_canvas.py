@@ -34,7 +34,7 @@ class StillTrace:
         return self.window.channels
 
     def rate(self, now):
-        return 0.0
+        return None
 
     def notes(self):
         return []

@@ -1,0 +1,157 @@
+"""The picture that a notebook keeps: drawn with matplotlib and without, and what nbclient and nbconvert make of it."""
+
+import base64
+import io
+import sys
+import warnings
+
+import nbformat
+import numpy as np
+import pytest
+from fakelistener import FakeListener
+from nbclient import NotebookClient
+from PIL import Image
+from test_canvas import StillTrace
+from test_liveplot import constant, sine
+
+from ukernel.canvas import encode
+from ukernel.picture import COLOURS, Painter, Png, encode_png, make_bundle
+from ukernel.scene import Look, Scene
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def scene_of(values, size=200, **look):
+    trace = StillTrace("adc", size)
+    trace.window.add(np.asarray(values, float), 0.0)
+    scene = Scene([trace], Look("adc", size, **look), 1000)
+    scene.update()
+    return scene
+
+
+def pixels(png):
+    with Image.open(io.BytesIO(png)) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+def line_of(image):
+    """Where the first line is."""
+    return (abs(image - tuple(bytes.fromhex(COLOURS[0][1:]))).sum(axis=2)) < 40
+
+
+@pytest.fixture(params=["matplotlib", "alone"])
+def painters(request, monkeypatch):
+    """Paints with matplotlib, and where there is none."""
+    if request.param == "alone":
+        for module in [m for m in sys.modules if m.split(".")[0] == "matplotlib"]:
+            monkeypatch.delitem(sys.modules, module)
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
+    return request.param
+
+
+def test_the_line_is_where_the_values_are(painters):
+    image = pixels(Painter(scene_of([0.25] * 200, ylim=(0.0, 1.0))).paint())
+    line = line_of(image)
+    rows = np.flatnonzero(line.sum(axis=1) > image.shape[1] / 2)
+    top, bottom = {"matplotlib": (0.10, 0.85), "alone": (14 / 350, 320 / 350)}[painters]
+    assert abs(rows.mean() / len(image) - (top + 0.75 * (bottom - top))) < 0.01
+
+
+def test_a_spike_among_a_hundred_thousand_samples_is_in_the_picture(painters):
+    values = np.zeros(100_000)
+    values[54_321] = 1
+    line = line_of(pixels(Painter(scene_of(values, size=100_000)).paint()))
+    heights = [np.ptp(np.flatnonzero(column)) if column.any() else 0 for column in line.T]
+    assert max(heights) > len(line) / 4
+    assert abs(np.argmax(heights) / len(heights) - 0.54) < 0.06
+
+
+@pytest.mark.parametrize(
+    "values", [[], [1.0], [np.nan] * 50, [1e299, -1e299], [np.inf, 0, 1], [1e9, 1e9 + 1e-7]], ids=lambda values: str(values)[:30]
+)
+def test_whatever_the_values_there_is_a_picture(painters, values):
+    assert pixels(Painter(scene_of(values, ylim=None)).paint()).shape[2] == 3
+
+
+def test_several_lines_have_several_colours(painters):
+    trace = StillTrace("imu", 100)
+    trace.window.add(np.array([[0.5, -0.5]] * 100), 0.0)
+    scene = Scene([trace], Look("imu", 100, (-1.0, 1.0)), 1000)
+    scene.update()
+    image = pixels(Painter(scene).paint())
+    assert line_of(image).sum() > 500
+    assert (abs(image - tuple(bytes.fromhex(COLOURS[1][1:]))).sum(axis=2) < 40).sum() > 500
+
+
+def test_a_png_is_one():
+    image = np.random.default_rng(1).integers(0, 255, (20, 30, 4), np.uint8)
+    for channels in (3, 4):
+        with Image.open(io.BytesIO(encode_png(image[..., :channels]))) as read:
+            assert np.array_equal(np.asarray(read), image[..., :channels])
+    assert repr(Png(b"1234")) == "<PNG picture, 4 bytes>"
+
+
+def test_html_carries_whatever_it_is_titled():
+    title = '</script><script>alert("!")</script>'
+    trace = StillTrace("adc", 10)
+    trace.window.add(np.arange(10.0), 0.0)
+    scene = Scene([trace], Look(title, 10), 1000)
+    scene.update()
+    html = make_bundle(scene, Png(b""), encode(scene))["text/html"]
+    assert html.count("</script") == 1 and "alert(&quot;" in html
+
+
+# What is saved
+
+
+@pytest.fixture
+def execute(tmp_path, monkeypatch):
+    """Runs a notebook of these cells under nbclient."""
+    monkeypatch.setenv("UCORE_STATE_PATH", str(tmp_path / "state.json"))
+    fake = FakeListener(tmp_path / "state.json")
+
+    def execute(*cells, script=constant(*[0.5] * 200, end="closed")):
+        fake.script = script
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+        return notebook
+
+    yield execute
+    fake.close()
+
+
+PLOT = "from ukernel.pipes import live_plot, stop_live\nimport time\nchart = live_plot('adc', title='Pin 4')"
+
+
+@pytest.mark.parametrize(
+    "later",
+    [["chart.wait(30)"], ["await chart.wait(30)"], ["time.sleep(1)", "pass"]],
+    ids=str,
+)
+def test_a_notebook_that_nbclient_runs_keeps_the_last_picture(execute, later):
+    notebook = execute(PLOT, *later)
+    data = notebook.cells[0].outputs[0].data
+    assert set(data) == {"image/png", "text/html", "text/plain"}
+    assert line_of(pixels(base64.b64decode(data["image/png"]))).sum() > 500
+    assert "the producer closed the pipe" in data["text/html"]
+    nbformat.validate(notebook)
+
+
+def test_a_chart_that_is_stopped_in_a_later_cell_keeps_its_picture_too(execute):
+    notebook = execute(PLOT, "time.sleep(0.2)", "stop_live()", script=sine)
+    assert "image/png" in notebook.cells[0].outputs[0].data
+
+
+@pytest.mark.parametrize("format", ["html", "markdown", "notebook"])
+def test_nbconvert_shows_the_picture(execute, format):
+    import nbconvert
+
+    notebook = execute(PLOT, "chart.wait(30)")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nbconvert's own
+        body, resources = nbconvert.get_exporter(format)().from_notebook_node(notebook)
+    if format == "markdown":
+        assert "<img" in body or resources["outputs"]
+    else:
+        assert notebook.cells[0].outputs[0].data["image/png"][:1000] in body.replace("\\n", "")
+        assert "ucoreChart.mount(" in body
