@@ -1,5 +1,6 @@
 """A JupyterLab, a Chromium, and a hub that says what a test wants; skipped with the reason where one of them is missing."""
 
+import json
 import os
 import shutil
 import sys
@@ -29,6 +30,7 @@ def lab(tmp_path_factory):
     """One server for all tests. Its kernels ask the hub that `listener` plays."""
     folder = tmp_path_factory.mktemp("lab")
     shutil.copytree(SOURCE / "ukernel" / "kernelspecs", folder / "jupyter" / "kernels")
+    _add_kernel_with_a_hub_of_its_own(folder)
     environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN} | {
         "JUPYTER_PATH": str(folder / "jupyter"),
         "IPYTHONDIR": str(folder / "ipython"),
@@ -39,6 +41,15 @@ def lab(tmp_path_factory):
     }
     with Lab(folder, environment) as lab:
         yield lab
+
+
+def _add_kernel_with_a_hub_of_its_own(folder):
+    """The kernel `ucore-board`: `ucore-virtual`, out of reach of the hub that `listener` plays."""
+    kernels = folder / "jupyter" / "kernels"
+    spec = json.loads((kernels / "ucore-virtual" / "kernel.json").read_text(encoding="utf-8"))
+    spec["env"] = {**spec.get("env", {}), "UCORE_STATE_PATH": str(folder / "real-hub.json")}
+    (kernels / "ucore-board").mkdir()
+    (kernels / "ucore-board" / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
 
 
 @pytest.fixture(scope="session")

@@ -397,3 +397,90 @@ def test_where_scripts_may_not_run_the_saved_chart_is_its_picture(browser, noteb
         assert page.get_by_text("the producer closed the pipe").is_visible()
     finally:
         page.context.close()
+
+
+# The whole way, and in company
+
+
+BOARD = """%%ucore
+import struct, time, _thread
+pipe = ucore.open_pipe("ramp")
+def produce():
+    i = 0
+    while ucore.is_pipe_open("ramp"):
+        pipe.write(struct.pack("<f", (i * 7 % 300) / 100 - 1.5))
+        i += 1
+        time.sleep_ms(5)
+_thread.start_new_thread(produce, ())
+"""
+
+
+def test_a_board_is_seen_from_its_thread_to_the_screen_and_until_it_closes_its_pipe(open_notebook):
+    cells = [BOARD, "from ukernel.pipes import live_plot\nchart = live_plot('ramp')", "%%ucore\nucore.close_pipe('ramp')", "chart"]
+    notebook = open_notebook("board", *cells, kernel="ucore-board")
+    notebook.run(0)
+    notebook.run(1)
+    wait_for_samples(notebook, WIDTH)
+    seen = notebook.get("ucore.values().map((row) => row[1])")
+    steps = {round((after - before) * 100) % 300 for before, after in itertools.pairwise(seen)}
+    assert len(seen) == WIDTH and steps == {7}  # as the board counts, and nothing left out
+    notebook.shoot("board")
+    notebook.run(2)
+    notebook.wait("document.querySelector('.ucore-notes').innerText === 'the producer closed the pipe'")
+    notebook.run(3)
+    assert "the producer closed the pipe" in notebook.text(3)
+
+
+def test_ten_charts_move_at_once(open_notebook, listener):
+    listener.script = sine
+    cell = "from ukernel.pipes import live_plot, stop_live\ncharts = [live_plot(f'adc{i}') for i in range(10)]"
+    notebook = open_notebook("ten", cell, "stop_live()")
+    notebook.run(0)
+    notebook.wait("ucore.views().length === 10 && ucore.views().every((view) => view.drawn > 0)")
+    before = notebook.get("ucore.views().map((view) => view.drawn)")
+    notebook.wait(f"ucore.views().every((view, i) => view.drawn > {before}[i] + 20)")
+    notebook.run(1)
+    notebook.wait("ucore.views().length === 10 && ucore.views().every((view) => view.store.state === 'stopped')")
+
+
+def test_two_notebooks_have_charts_of_their_own_of_the_same_pipe(notebook, open_notebook, listener):
+    listener.script = sine
+    notebook.run(1, "chart = live_plot('adc')")
+    other = open_notebook("neighbour", "from ukernel.pipes import live_plot, stop_live\nchart = live_plot('adc')", "stop_live()")
+    other.run(0)
+    wait_for_samples(other, WIDTH)
+    other.run(1)
+    other.wait("ucore.state()?.state === 'stopped'")
+    drawn = notebook.state()["drawn"]
+    notebook.wait(f"ucore.state().drawn > {drawn + 5} && ucore.state().state === 'running'")
+
+
+def test_under_the_widget_magic_matplotlib_draws_and_moves(open_notebook, listener):
+    listener.script = sine
+    magic = "%matplotlib widget\nfrom ukernel.pipes import live_plot, stop_live"
+    notebook = open_notebook("matplotlib", magic, "live_plot('adc', title='Pin 4')", "import time\ntime.sleep(2)", "stop_live()")
+    notebook.run(0)
+    notebook.run(1)
+    canvas = "document.querySelector('.jupyter-matplotlib-canvas-div canvas')"
+    notebook.wait(f"{canvas}?.width > 300")
+    notebook.start(2)
+    images = "window.images ??= new Set(), window.images.add({0}.toDataURL()), window.images.size"
+    notebook.wait(f"({images.format(canvas)}) > 10")
+    notebook.wait("window.ucoreDone[2]")
+    notebook.run(3)
+    notebook.wait("JSON.stringify(ucore.outputs(1)).includes('image/png')")
+    notebook.wait(f"{canvas}?.width > 300")
+    notebook.shoot("matplotlib")
+
+
+def test_without_anywidget_the_picture_moves_all_the_same(notebook, listener):
+    listener.script = sine
+    notebook.run(2, "import ukernel.canvas as canvas\nfind_spec, canvas.find_spec = canvas.find_spec, lambda name: None")
+    notebook.run(1, "chart = live_plot('adc')")
+    notebook.run(2, "canvas.find_spec = find_spec")
+    image = "ucore.panel().node.querySelector('.jp-OutputArea-output img')?.src"
+    for _ in range(3):
+        before = notebook.get(image)
+        notebook.wait(f"{image} && {image} !== {before!r}".replace("None", "undefined"))
+    notebook.run(2, "stop_live()")
+    wait_for_samples(notebook, WIDTH)  # a picture that can be zoomed
