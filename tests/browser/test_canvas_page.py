@@ -1,5 +1,6 @@
 """The canvas in a real JupyterLab in a real Chromium."""
 
+import contextlib
 import itertools
 import math
 import re
@@ -7,6 +8,8 @@ import struct
 import time
 
 import pytest
+
+from ukernel import firmware
 
 WIDTH = 200  # of the default window
 
@@ -417,6 +420,8 @@ _thread.start_new_thread(produce, ())
 
 def test_a_board_is_seen_from_its_thread_to_the_screen_and_until_it_closes_its_pipe(open_notebook):
     cells = [BOARD, "from ukernel.pipes import live_plot\nchart = live_plot('ramp')", "%%ucore\nucore.close_pipe('ramp')", "chart"]
+    with contextlib.suppress(firmware.FirmwareError):  # then the board runs on CPython
+        firmware.build()
     notebook = open_notebook("board", *cells, kernel="ucore-board")
     notebook.run(0)
     notebook.run(1)
