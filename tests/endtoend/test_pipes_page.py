@@ -398,7 +398,7 @@ def test_collect_takes_a_decoder(bench):
 
 def test_the_signatures_and_defaults_are_those_of_the_page():
     assert _parameters(collect) == {"name": ..., "n": None, "seconds": None, "decoder": None, "allow_empty": False}
-    assert _parameters(live_plot) == {
+    pages = {
         "name": ...,
         "decoder": None,
         "window": 200,
@@ -407,6 +407,8 @@ def test_the_signatures_and_defaults_are_those_of_the_page():
         "interval": 40,
         "duration": None,
     }
+    added = {"labels": None, "units": "", "x": "samples", "backend": "auto"}
+    assert _parameters(live_plot) == {**pages, **added}
     assert _parameters(stop_live) == {"name": None}
     assert next(iter(_parameters(subscribe))) == "name"
 
@@ -418,6 +420,15 @@ def test_a_live_plot_stops_when_the_producer_closes_the_pipe(bench):
     bench.board("ucore.close_pipe('adc')")
     assert bench.value("chart.wait(60)") is True
     assert "the producer closed the pipe" in bench.value("repr(chart)")
+
+
+def test_a_live_plot_needs_no_magic(bench):
+    bench.board("produce('adc')")
+    bench.host("%matplotlib inline")
+    outcome = bench.host("chart = live_plot('adc')")
+    (shown,) = outcome.contents("display_data")
+    assert "application/vnd.jupyter.widget-view+json" in shown["data"]
+    bench.wait_for(lambda: bench.value("len(chart.data)") == 200, "a full window")
 
 
 def test_a_live_plot_stops_when_told_to_and_the_others_move_on(bench):
