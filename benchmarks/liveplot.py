@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,8 +22,8 @@ import time
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path += [str(ROOT / "tests" / "browser"), str(ROOT / "tests" / "ukernel")]
 
-import psutil
-from lab import SOURCE, Browser, Lab, Notebook, why_not
+import psutil  # noqa: E402
+from lab import SOURCE, Browser, Lab, Notebook, why_not  # noqa: E402
 
 COUNTER = """
 window.painted = new Map();
@@ -76,6 +77,7 @@ def feed(state_path: str) -> None:
     from fakelistener import FakeListener, batch
 
     def script(reader) -> None:
+        reader.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as the hub does
         reader.opened()
         rate = int(reader.request["pipe"].removeprefix("rate").partition("x")[0])
         length = max(2000, rate)
@@ -171,12 +173,12 @@ def animation(bench: Bench, seconds: float, interval: int) -> dict:
     return found
 
 
-def canvas(bench: Bench, seconds: float, rate: int, cells: "list[str] | None" = None, **options) -> dict:
+def canvas(bench: Bench, seconds: float, rate: int, cells: list[str] | None = None, **options) -> dict:
     notebook = bench.open()
     notebook.run(0, IMPORTS)
     notebook.run(1, f"started = time.time()\n{plot(rate, **options)}\nprint('started', started)")
     notebook.wait("counts().some((count) => count > 20)")
-    first = min(notebook.get("firsts()")) - float(notebook.text(1).split('started ')[1])
+    first = min(notebook.get("firsts()")) - float(notebook.text(1).split("started ")[1])
     time.sleep(1)
     found = bench.measure(notebook, seconds)
     found["first_s"] = first
@@ -226,16 +228,29 @@ def soak(bench: Bench, minutes: float) -> dict:
 
 def run(bench: Bench, seconds: float, soak_minutes: float) -> dict:
     def show(name: str, found: dict) -> None:
-        more = "".join(f", {key} {value:.2f}" for key, value in found.items() if key not in ("fps", "kernel", "browser", "best"))
+        more = "".join(
+            f", {key} {value:.2f}" for key, value in found.items() if key not in ("fps", "kernel", "browser", "best")
+        )
         print(
             f"{name:34} {found['fps']:5.1f} fps, kernel {found['kernel']:5.1f} %, browser {found['browser']:5.1f} %{more}",
             flush=True,
         )
 
     figures = {}
-    found = canvas(bench, seconds, 100_000, window=10_000, interval=16, cells={"busy": BUSY.format(seconds=seconds + 2), "asleep": f"time.sleep({seconds + 2})"})
+    found = canvas(
+        bench,
+        seconds,
+        100_000,
+        window=10_000,
+        interval=16,
+        cells={"busy": BUSY.format(seconds=seconds + 2), "asleep": f"time.sleep({seconds + 2})"},
+    )
     show("canvas, 100k samples/s, window 10k", found)
-    figures |= {"canvas_fps": found["fps"], "canvas_kernel_percent": found["kernel"], "canvas_browser_percent": found["browser"]}
+    figures |= {
+        "canvas_fps": found["fps"],
+        "canvas_kernel_percent": found["kernel"],
+        "canvas_browser_percent": found["browser"],
+    }
     figures |= {"blocked_fps": min(found["busy"], found["asleep"]), "first_picture_s": found["first_s"]}
     found = canvas(bench, seconds, 1_000_000, window=100_000, interval=16)
     show("canvas, 1M samples/s, window 100k", found)
@@ -262,7 +277,9 @@ def run(bench: Bench, seconds: float, soak_minutes: float) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="under three minutes")
-    parser.add_argument("--soak", type=float, default=0, metavar="MINUTES", help="plot for so long and see whether memory grows")
+    parser.add_argument(
+        "--soak", type=float, default=0, metavar="MINUTES", help="plot for so long and see whether memory grows"
+    )
     parser.add_argument("--feed", metavar="STATE", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.feed:

@@ -183,7 +183,7 @@ class LivePlot:
     def snapshot(self) -> Png:
         """Return the chart as it is now as a PNG: bytes, which a notebook shows as a picture.
 
-            open("adc.png", "wb").write(chart.snapshot())
+        open("adc.png", "wb").write(chart.snapshot())
         """
         scene = Scene(self._traces, self._look, COLUMNS)
         scene.update()

@@ -119,7 +119,9 @@ class Scene:
         """What should be said beside the lines; of several pipes with their names."""
         several = len(self.traces) > 1
         return [
-            Note(f"{trace.name}: {note.text}", note.kind) if several else note for trace in self.traces for note in trace.notes()
+            Note(f"{trace.name}: {note.text}", note.kind) if several else note
+            for trace in self.traces
+            for note in trace.notes()
         ]
 
     def describe(self) -> str:

@@ -248,8 +248,12 @@ class Notebook:
             self.page.wait_for_function(expression, timeout=PATIENCE_S * 1000)
         except TooLong:
             self.shoot("waited-in-vain")
-            outputs = self.get("window.jupyterapp ? JSON.stringify(window.ucore.panel().content.widgets.map((_, i) => ucore.outputs(i))) : ''")
-            raise AssertionError(f"this never came true: {expression}\nerrors: {self.errors}\noutputs: {outputs[:3000]}") from None
+            outputs = self.get(
+                "window.jupyterapp ? JSON.stringify(window.ucore.panel().content.widgets.map((_, i) => ucore.outputs(i))) : ''"
+            )
+            raise AssertionError(
+                f"this never came true: {expression}\nerrors: {self.errors}\noutputs: {outputs[:3000]}"
+            ) from None
 
     def get(self, expression: str):
         return self.page.evaluate(expression)

@@ -166,7 +166,9 @@ def test_running_the_cell_again_leaves_one_chart(notebook, listener):
 
 def test_the_page_survives_a_reload(open_notebook, listener):
     listener.script = sine
-    notebook = open_notebook("reload", "from ukernel.pipes import live_plot\nchart = live_plot('adc', ylim=(-2, 2))", "chart.data[-1]")
+    notebook = open_notebook(
+        "reload", "from ukernel.pipes import live_plot\nchart = live_plot('adc', ylim=(-2, 2))", "chart.data[-1]"
+    )
     notebook.run(0)
     wait_for_samples(notebook, WIDTH)
     notebook.save()
@@ -254,7 +256,7 @@ def test_a_chart_says_when_its_kernel_has_gone_and_the_next_kernel_shows_another
     notebook.run(0)
     wait_for_samples(notebook, WIDTH)
     notebook.get("ucore.panel().sessionContext.session.kernel.restart()")
-    notebook.wait("ucore.state().text.includes(\"nothing has been heard from the notebook's kernel\")")
+    notebook.wait('ucore.state().text.includes("nothing has been heard from the notebook\'s kernel")')
     notebook.wait("ucore.ready()")
     notebook.shoot("kernel-gone")
     notebook.run(0)
@@ -419,7 +421,12 @@ _thread.start_new_thread(produce, ())
 
 
 def test_a_board_is_seen_from_its_thread_to_the_screen_and_until_it_closes_its_pipe(open_notebook):
-    cells = [BOARD, "from ukernel.pipes import live_plot\nchart = live_plot('ramp')", "%%ucore\nucore.close_pipe('ramp')", "chart"]
+    cells = [
+        BOARD,
+        "from ukernel.pipes import live_plot\nchart = live_plot('ramp')",
+        "%%ucore\nucore.close_pipe('ramp')",
+        "chart",
+    ]
     with contextlib.suppress(firmware.FirmwareError):  # then the board runs on CPython
         firmware.build()
     notebook = open_notebook("board", *cells, kernel="ucore-board")
@@ -451,7 +458,9 @@ def test_ten_charts_move_at_once(open_notebook, listener):
 def test_two_notebooks_have_charts_of_their_own_of_the_same_pipe(notebook, open_notebook, listener):
     listener.script = sine
     notebook.run(1, "chart = live_plot('adc')")
-    other = open_notebook("neighbour", "from ukernel.pipes import live_plot, stop_live\nchart = live_plot('adc')", "stop_live()")
+    other = open_notebook(
+        "neighbour", "from ukernel.pipes import live_plot, stop_live\nchart = live_plot('adc')", "stop_live()"
+    )
     other.run(0)
     wait_for_samples(other, WIDTH)
     other.run(1)
@@ -463,7 +472,9 @@ def test_two_notebooks_have_charts_of_their_own_of_the_same_pipe(notebook, open_
 def test_under_the_widget_magic_matplotlib_draws_and_moves(open_notebook, listener):
     listener.script = sine
     magic = "%matplotlib widget\nfrom ukernel.pipes import live_plot, stop_live"
-    notebook = open_notebook("matplotlib", magic, "live_plot('adc', title='Pin 4')", "import time\ntime.sleep(2)", "stop_live()")
+    notebook = open_notebook(
+        "matplotlib", magic, "live_plot('adc', title='Pin 4')", "import time\ntime.sleep(2)", "stop_live()"
+    )
     notebook.run(0)
     notebook.run(1)
     canvas = "document.querySelector('.jupyter-matplotlib-canvas-div canvas')"

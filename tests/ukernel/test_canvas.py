@@ -43,7 +43,9 @@ class StillTrace:
 def replay(messages):
     """What the page's store has after each message."""
     lines = [json.dumps({"content": content, "buffer": base64.b64encode(buffer).decode()}) for content, buffer in messages]
-    done = subprocess.run([NODE, CANVAS / "tests" / "replay.js"], input="\n".join(lines), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [NODE, CANVAS / "tests" / "replay.js"], input="\n".join(lines), capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -110,7 +112,14 @@ def test_messages_that_are_lost_are_mended_by_the_next_whole_one():
 
 @pytest.mark.parametrize(
     "values, wide",
-    [([0.5, -1.25, 2.0**100], False), ([0.1], True), (np.float32([0.1, 0.2]), False), ([2**24 + 1], True), ([math.nan, 1], False), ([1e39], True)],
+    [
+        ([0.5, -1.25, 2.0**100], False),
+        ([0.1], True),
+        (np.float32([0.1, 0.2]), False),
+        ([2**24 + 1], True),
+        ([math.nan, 1], False),
+        ([1e39], True),
+    ],
     ids=str,
 )
 def test_numbers_are_narrow_where_that_changes_none(values, wide):
@@ -156,7 +165,10 @@ def test_the_code_of_the_page_can_stand_in_a_notebook():
     assert "http" not in code.replace("http://www.w3.org", "")  # nothing is fetched at run time
 
 
-@pytest.mark.skipif(not (CANVAS / "node_modules").is_dir(), reason="canvas/node_modules is missing (scripts/setup installs it where there is npm)")
+@pytest.mark.skipif(
+    not (CANVAS / "node_modules").is_dir(),
+    reason="canvas/node_modules is missing (scripts/setup installs it where there is npm)",
+)
 def test_the_code_of_the_page_is_built_from_its_sources(tmp_path):
     subprocess.run([NODE, "build.mjs", tmp_path / "canvas.js"], cwd=CANVAS, check=True, timeout=100)
     built = (tmp_path / "canvas.js").read_bytes()

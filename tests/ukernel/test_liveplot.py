@@ -409,7 +409,9 @@ def test_without_anywidget_the_chart_is_a_picture_from_the_start(page, listener)
     first, second = page.update(), page.update()
     assert first["image/png"] != second["image/png"]
     messages = page.run("plot.stop()")
-    (last,) = [m["content"]["data"] for m in messages if "ucoreChart.mount(" in m["content"].get("data", {}).get("text/html", "")]
+    (last,) = [
+        m["content"]["data"] for m in messages if "ucoreChart.mount(" in m["content"].get("data", {}).get("text/html", "")
+    ]
     assert "stopped" in last["text/html"]
 
 

@@ -67,7 +67,9 @@ def test_a_spike_among_a_hundred_thousand_samples_is_in_the_picture(painters):
 
 
 @pytest.mark.parametrize(
-    "values", [[], [1.0], [np.nan] * 50, [1e299, -1e299], [np.inf, 0, 1], [1e9, 1e9 + 1e-7]], ids=lambda values: str(values)[:30]
+    "values",
+    [[], [1.0], [np.nan] * 50, [1e299, -1e299], [np.inf, 0, 1], [1e9, 1e9 + 1e-7]],
+    ids=lambda values: str(values)[:30],
 )
 def test_whatever_the_values_there_is_a_picture(painters, values):
     assert pixels(Painter(scene_of(values, ylim=None)).paint()).shape[2] == 3
@@ -110,8 +112,8 @@ def execute(tmp_path, monkeypatch):
     monkeypatch.setenv("UCORE_STATE_PATH", str(tmp_path / "state.json"))
     fake = FakeListener(tmp_path / "state.json")
 
-    def execute(*cells, script=constant(*[0.5] * 200, end="closed")):
-        fake.script = script
+    def execute(*cells, script=None):
+        fake.script = script or constant(*[0.5] * 200, end="closed")
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
         NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
         return notebook
