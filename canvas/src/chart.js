@@ -59,7 +59,7 @@ function render({ model, el }) {
     views.add(view);
     el.ucoreView = view; // for tests, and for the curious
     view.update();
-    say(model, { ready: true });
+    say(model, { ready: true, paused: store.paused });
     return () => {
         views.delete(view);
         view.destroy();

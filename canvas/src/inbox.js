@@ -39,8 +39,8 @@ export class Inbox {
     }
 }
 
-// Notices when messages pile up on their way: then they come later and later after they were sent. Clocks differ, so
-// the quickest message of all is the measure; it ages a little, for clocks drift.
+// Notices when messages pile up on their way: then they come later and later after they were sent. Clocks differ, and jump
+// when a computer sleeps, so the quickest message is the measure; it ages a little, and after a hint it is measured anew.
 export class Arrivals {
     constructor(onLate, now = () => performance.now()) {
         this.onLate = onLate;
@@ -56,7 +56,8 @@ export class Arrivals {
         if (took - this.quickest < LATE_S) this.lateSince = null;
         else this.lateSince ??= now;
         if (this.lateSince !== null && now - this.lateSince >= HINT_MS) {
-            this.lateSince = now;
+            this.lateSince = null;
+            this.quickest = took;
             this.onLate();
         }
     }

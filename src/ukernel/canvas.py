@@ -29,7 +29,7 @@ WHOLE_S = 1.0  # between messages that hold everything
 HURRIED_WHOLE_S = 0.25  # the same until the page has spoken: it may have missed the first one
 BEAT_S = 3.0  # between messages where there is nothing to say: the page tells when it hears nothing
 PICTURE_S = 0.35  # between pictures, where the chart is one
-SILENCE_S = 3.0  # a front end that says nothing for this long, although we listen, shows no widgets
+SILENCE_S = 6.0  # a front end that says nothing for this long, although we listen, shows no widgets
 PROBE_S = 0.25  # between two looks whether we do listen: a running cell keeps us from it
 LATE_S = 5.0  # for this long a page that gets messages late gets fewer of them
 MAX_SLOWDOWN = 8
@@ -121,6 +121,7 @@ class _Presence:
         self._silence_s = 0.0
         self._asked_at = time.monotonic()
         self._is_answered = True
+        self._is_free = self._loop is None  # the last answer came at once
 
     @property
     def is_doubted(self) -> bool:
@@ -134,7 +135,7 @@ class _Presence:
     def probe(self, now: float) -> None:
         """See whether the loop is free: only then could the page have been heard."""
         if self.is_due(now):
-            passed_s, self._asked_at = min(now - self._asked_at, 4 * PROBE_S), now
+            passed_s, self._asked_at = now - self._asked_at, now
             if self._loop is None or self._loop.is_closed():
                 self._silence_s += passed_s
             else:
@@ -142,7 +143,8 @@ class _Presence:
                 self._loop.call_soon_threadsafe(self._answer, passed_s)
 
     def _answer(self, passed_s: float) -> None:
-        if time.monotonic() - self._asked_at < PROBE_S:
+        was_free, self._is_free = self._is_free, time.monotonic() - self._asked_at < PROBE_S
+        if was_free and self._is_free:
             self._silence_s += passed_s
         self._is_answered = True
 
@@ -227,8 +229,7 @@ class Canvas:
             detailed.update()
             detailed.y = self._scene.y
             self._show(self._paint(encode(detailed)))
-            if self._widget is not None:
-                self._widget.close()  # the page has the picture by now; it needs us no more
+            self._close()  # the page has the picture by now; it needs us no more
 
     def keep(self) -> None:
         """Put the last picture into the notebook once more, where no page has taken it."""
@@ -240,8 +241,7 @@ class Canvas:
         """Take the chart off the page."""
         with self._lock:
             self._show({})
-            if self._widget is not None:
-                self._widget.close()
+            self._close()
 
     def _hear(self, content: dict) -> None:
         """What the page says, in the main thread: it is ready, it has another width, it is paused, it is late."""
@@ -252,7 +252,7 @@ class Canvas:
                 self._display.update(self._view(), raw=True)
             if "columns" in content:
                 self._columns = min(max(int(content["columns"]), 2), DETAILED_COLUMNS)
-            if "paused" in content:
+            if "paused" in content:  # also from a page that is ready, which may be another one
                 self._is_paused = bool(content["paused"])
                 self._is_frozen = False
             if "late" in content:
@@ -299,6 +299,11 @@ class Canvas:
         """Return the scene, which is up to date, as a picture."""
         self._painter = self._painter or Painter(self._scene)
         return make_bundle(self._scene, self._painter.paint(), message)
+
+    def _close(self) -> None:
+        if self._widget is not None:
+            self._widget.layout.close()  # a widget of its own, which every widget that can be shown has
+            self._widget.close()
 
     def _show(self, bundle: dict) -> None:
         """Put this in the place of what the notebook has."""

@@ -18,12 +18,14 @@ class Drawing:
         if colours:
             axes.set_prop_cycle(color=colours)
         look = scene.look
-        axes.set_title(look.title)
+        # Dollar signs are dollar signs.
+        axes.set_title(look.title, parse_math=False)
         axes.set_xlabel(look.x)
-        axes.set_ylabel(look.units)
+        axes.set_ylabel(look.units, parse_math=False)
         axes.grid(alpha=0.3)
         self._lines: list = []
         self._text = axes.text(0.012, 0.97, "", transform=axes.transAxes, va="top", fontsize="small", wrap=True, animated=True)
+        self._text.set_parse_math(False)
         self._text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 2})
         self._fit()
 
@@ -49,7 +51,10 @@ class Drawing:
         if names != self._names:
             self._names = names
             if len(names) > 1 or self._scene.look.labels:
-                self.axes.legend(loc="upper right", fontsize="small").set_animated(True)
+                legend = self.axes.legend(loc="upper right", fontsize="small")
+                legend.set_animated(True)
+                for text in legend.get_texts():
+                    text.set_parse_math(False)
         self._text.set_text("\n".join(note.text for note in self._scene.notes()))
         self._fit()
 

@@ -26,8 +26,9 @@ __all__ = ["LivePlot", "start", "stop"]
 STOP_S = 10.0  # how long to wait for the last picture of a chart: far longer than one takes
 MAX_PICTURES_PER_S = 300  # of all charts together; a Jupyter server takes 1,000 messages a second in all
 
-_charts: "dict[tuple[str, ...], LivePlot]" = {}  # by the names of their pipes, moving or not
-_charts_lock = threading.RLock()
+_charts: "dict[tuple[str, ...], LivePlot]" = {}  # by the names of their pipes: those that move
+_charts_lock = threading.Lock()  # of the register; never held while something is waited for
+_start_lock = threading.RLock()  # one chart starts at a time
 
 
 def start(
@@ -52,12 +53,12 @@ def start(
         for name in names:
             pipes.append(subscribe(name))
         traces = [Trace(pipe, decoder, look.window) for pipe, decoder in zip(pipes, decoders, strict=True)]
-        with _charts_lock:
-            previous = _charts.pop(names, None)
+        with _start_lock:
+            with _charts_lock:
+                previous = _charts.pop(names, None)
             if previous:
                 previous.discard()
-            chart = _charts[names] = LivePlot(traces, look, make_canvas(traces, look), interval_s, ends_at)
-        return chart
+            return LivePlot(traces, look, make_canvas(traces, look), interval_s, ends_at)
     except BaseException:
         for pipe in pipes:
             pipe.close()
@@ -76,7 +77,9 @@ def stop(name: "str | list[str] | None" = None) -> None:
 @atexit.register
 def _leave() -> None:
     """Stop the threads, for one that draws while Python takes itself apart would crash. Nobody takes pictures any more."""
-    for chart in list(_charts.values()):
+    with _charts_lock:
+        charts = list(_charts.values())
+    for chart in charts:
         chart.leave()
 
 
@@ -113,6 +116,8 @@ class LivePlot:
         self._ending = threading.Event()  # no reason to wait any more
         # Not in the context of this cell: what a notebook saves is taken from the cell that runs when it is sent (nbclient).
         self._thread = threading.Thread(target=self._run, name=f"live_plot {', '.join(self.names)}", daemon=True)
+        with _charts_lock:
+            _charts[self.names] = self
         for trace in traces:
             trace.start(self._news.set)
         self._thread.start()
@@ -199,6 +204,9 @@ class LivePlot:
             because = f"stopped by {type(error).__name__}: {error}"
         for trace in self._traces:
             trace.stop(because)
+        with _charts_lock:
+            if _charts.get(self.names) is self:
+                del _charts[self.names]
         self._finish()
 
     def _move(self) -> "str | None":
@@ -218,7 +226,7 @@ class LivePlot:
             now = time.monotonic()
             self.canvas.draw()
             drawn_at, shown = time.monotonic(), news
-            interval_s = max(self._interval_s, self.canvas.min_interval_s, _count_moving() / MAX_PICTURES_PER_S)
+            interval_s = max(self._interval_s, self.canvas.min_interval_s, len(_charts) / MAX_PICTURES_PER_S)
             # On time on average; but what was missed for long is not made up for.
             due_at = max(due_at + interval_s, now + interval_s / 2, drawn_at + (drawn_at - now) * self.canvas.pause_ratio)
 
@@ -227,7 +235,3 @@ class LivePlot:
         if None in ended:
             return "running"
         return "; ".join(dict.fromkeys(note.text for note in ended))
-
-
-def _count_moving() -> int:
-    return sum(chart._thread.is_alive() for chart in list(_charts.values()))

@@ -54,14 +54,15 @@ class Painter:
 
     def paint(self) -> Png:
         """Return the scene as it is now; the caller has updated it."""
-        if self._canvas is None:
-            pixels = _draw(self._scene)
-        else:
-            self._drawing.update()
-            self._canvas.draw()
-            self._drawing.draw_over()
-            pixels = np.asarray(self._canvas.buffer_rgba())[..., :3]
-        return Png(encode_png(pixels, EFFORT))
+        if self._canvas is not None:
+            try:
+                self._drawing.update()
+                self._canvas.draw()
+                self._drawing.draw_over()
+                return Png(encode_png(np.asarray(self._canvas.buffer_rgba())[..., :3], EFFORT))
+            except Exception:  # a style that cannot be drawn here, TeX without TeX: a plain picture is better than none
+                self._canvas = None
+        return Png(encode_png(_draw(self._scene), EFFORT))
 
 
 @cache

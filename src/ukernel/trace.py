@@ -1,6 +1,7 @@
 """One pipe in a chart: a thread that reads it, decodes it and keeps the latest samples."""
 
 import contextvars
+import math
 import threading
 import time
 from collections import deque
@@ -77,7 +78,7 @@ class Trace:
     def channels(self) -> int:
         """Values a sample, as far as that is known; 0 until then."""
         shape = self._decoder.shape
-        return self.window.channels or (0 if shape is None else shape[0] if shape else 1)
+        return self.window.channels or (0 if shape is None else math.prod(shape))
 
     def rate(self, now: float) -> "float | None":
         """Samples a second, lately; another figure twice a second, so that it can be read. None until it is known."""

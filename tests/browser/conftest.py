@@ -78,9 +78,9 @@ def open_notebook(lab, browser, hub):
     """Opens a notebook of this name and these cells; closes its page and its kernel at the end."""
     opened = []
 
-    def open_notebook(name, *cells, kernel="ucore", **options):
-        lab.write(f"{name}.ipynb", *cells, kernel=kernel)
-        notebook = Notebook(lab, browser.new_page(**options), f"{name}.ipynb")
+    def open_notebook(name, *cells, kernel="ucore", outputs=()):
+        lab.write(f"{name}.ipynb", *cells, kernel=kernel, outputs=outputs)
+        notebook = Notebook(lab, browser.new_page(), f"{name}.ipynb")
         opened.append(notebook)
         return notebook.open()
 

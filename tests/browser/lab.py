@@ -125,10 +125,11 @@ class Lab:
             body = answer.read()
         return json.loads(body) if body else None
 
-    def write(self, name: str, *cells: str, kernel: str) -> None:
-        """Write a notebook of these code cells."""
+    def write(self, name: str, *cells: str, kernel: str, outputs=()) -> None:
+        """Write a notebook of these code cells; the first one has these outputs."""
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
         notebook.metadata.kernelspec = {"name": kernel, "display_name": kernel, "language": "python"}
+        notebook.cells[0].outputs = list(outputs)
         nbformat.write(notebook, self.notebooks / name)
 
     def read(self, name: str):

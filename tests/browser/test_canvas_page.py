@@ -7,6 +7,8 @@ import re
 import struct
 import time
 
+import nbconvert
+import nbformat
 import pytest
 
 from ukernel import firmware
@@ -248,6 +250,34 @@ def test_where_there_is_no_kernel_any_more_the_picture_is_there(open_notebook, l
     assert "Error displaying widget" not in notebook.page.locator("body").inner_text()
     assert notebook.page.locator("[data-ucore-chart] canvas, [data-ucore-chart] img").first.is_visible()
     notebook.shoot("without-kernel")
+
+
+def test_a_notebook_that_is_not_trusted_shows_the_picture(open_notebook, notebook, listener, lab):
+    listener.script = values(*(math.sin(i / 20) for i in range(WIDTH)), end="closed")
+    notebook.run(1, "chart = live_plot('adc')\nchart.wait(30)")
+    notebook.wait("ucore.outputs(1)[0].data['text/html'] !== undefined")
+    data = notebook.outputs(1)[0]["data"]
+    other = open_notebook("stranger", "pass", outputs=[nbformat.v4.new_output("display_data", data)])
+    image = other.page.locator("[data-ucore-chart] img, .jp-OutputArea-output img").first
+    image.wait_for(state="visible")
+    assert image.evaluate("(image) => image.naturalWidth") > 1000
+    assert other.get("document.querySelectorAll('.ucore-chart').length") == 0
+
+
+def test_a_page_that_nbconvert_has_made_shows_a_chart_that_answers(browser, notebook, listener):
+    listener.script = values(*(math.sin(i / 20) for i in range(WIDTH)), end="closed")
+    notebook.run(1, "chart = live_plot('adc')\nchart.wait(30)")
+    notebook.wait("ucore.outputs(1)[0].data['text/html'] !== undefined")
+    body, _ = nbconvert.HTMLExporter().from_notebook_node(notebook.save())
+    page = browser.new_page()
+    try:
+        page.route("**/*", lambda route: route.abort())  # nothing is fetched
+        page.set_content(body)
+        page.wait_for_function("document.querySelector('[data-ucore-chart]')?.ucoreView?.drawn > 0")
+        page.locator(".u-over").hover()
+        page.wait_for_function("document.querySelector('.ucore-readout').textContent.startsWith('sample')")
+    finally:
+        page.context.close()
 
 
 def test_a_chart_says_when_its_kernel_has_gone_and_the_next_kernel_shows_another(open_notebook, listener):
@@ -500,3 +530,14 @@ def test_without_anywidget_the_picture_moves_all_the_same(notebook, listener):
         notebook.wait(f"{image} && {image} !== {before!r}".replace("None", "undefined"))
     notebook.run(2, "stop_live()")
     wait_for_samples(notebook, WIDTH)  # a picture that can be zoomed
+
+
+def test_a_page_that_speaks_late_gets_its_chart_after_all(notebook, listener):
+    listener.script = sine
+    notebook.run(2, "import ukernel.canvas as canvas\nsilence, canvas.SILENCE_S = canvas.SILENCE_S, 0.0")
+    notebook.start(1, "chart = live_plot('adc')\ntime.sleep(1)")  # what the page says waits behind the cell
+    notebook.wait("window.ucoreDone[1]")
+    wait_for_samples(notebook, WIDTH)
+    notebook.run(2, "canvas.SILENCE_S = silence")
+    drawn = notebook.state()["drawn"]
+    notebook.wait(f"ucore.state().drawn > {drawn + 10}")

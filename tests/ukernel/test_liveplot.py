@@ -14,6 +14,7 @@ from page import VIEW, Page, is_child, is_custom, model_of, state
 from ukernel.errors import UsageError
 from ukernel.pipes import live_plot, stop_live
 
+SHORT_SILENCE = "import ukernel.canvas\nukernel.canvas.SILENCE_S = 1.0"
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -384,6 +385,7 @@ def test_waiting_keeps_the_picture_in_the_cell_that_waits(page, listener):
 
 def test_where_nobody_shows_widgets_the_chart_is_a_picture_that_changes(page, listener):
     listener.script = sine
+    page.run(SHORT_SILENCE)
     model = model_of(page.run("plot = live_plot('adc')"))
     first, second = page.update(), page.update()
     assert set(first) == {"image/png", "text/html", "text/plain"} and "<script" not in first["text/html"]
@@ -395,8 +397,9 @@ def test_where_nobody_shows_widgets_the_chart_is_a_picture_that_changes(page, li
 
 def test_a_cell_that_runs_long_is_not_taken_for_silence(page, listener):
     listener.script = sine
-    page.run("plot = live_plot('adc')\ntime.sleep(4)")
-    page.run("time.sleep(1)")
+    page.run(SHORT_SILENCE)
+    page.run("plot = live_plot('adc')\ntime.sleep(2)")
+    page.run("time.sleep(0.5)")
     assert not [m for m in page.messages if m["msg_type"] == "update_display_data"]
 
 

@@ -75,6 +75,22 @@ def test_whatever_the_values_there_is_a_picture(painters, values):
     assert pixels(Painter(scene_of(values, ylim=None)).paint()).shape[2] == 3
 
 
+def test_a_title_with_dollar_signs_is_a_title():
+    trace = StillTrace("$\\foo$", 10)
+    scene = Scene([trace], Look("cost: $\\foo$", 10, units="$\\bar$", labels=("$\\lab$",)), 1000)
+    trace.window.add(np.arange(10.0), 0.0)
+    scene.update()
+    painter = Painter(scene)
+    painter.paint()
+    assert painter._canvas is not None
+
+
+def test_what_matplotlib_cannot_draw_is_drawn_without_it():
+    painter = Painter(scene_of([0.5] * 200))
+    painter._canvas.draw = lambda: 1 / 0
+    assert line_of(pixels(painter.paint())).sum() > 100
+
+
 def test_several_lines_have_several_colours(painters):
     trace = StillTrace("imu", 100)
     trace.window.add(np.array([[0.5, -0.5]] * 100), 0.0)
