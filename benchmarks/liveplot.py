@@ -62,7 +62,7 @@ def read():
         for chunk in pipe:
             values.append(struct.unpack("<f", chunk)[0])
 threading.Thread(target=read, daemon=True).start()
-figure, axes = plt.subplots(figsize=(7, 3.5))
+figure, axes = plt.subplots()
 line, = axes.plot(values)
 axes.set_ylim(-1.5, 1.5)
 animation = FuncAnimation(figure, lambda _: line.set_ydata(values), interval={interval}, cache_frame_data=False)
