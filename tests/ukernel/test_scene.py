@@ -1,0 +1,69 @@
+"""What a chart shows: names, axes, words."""
+
+import math
+
+import numpy as np
+import pytest
+from test_canvas import StillTrace
+
+from ukernel.scene import Look, Scene
+
+
+def trace_of(values, name="adc", size=200, at=0.0):
+    trace = StillTrace(name, size)
+    trace.window.add(np.asarray(values, float), at)
+    return trace
+
+
+def test_lines_have_their_labels_and_else_names_made_from_their_pipe():
+    imu, adc = trace_of([[1, 2, 3]], "imu"), trace_of([1])
+    assert Look("", 10).name_lines([imu, adc]) == [["imu[0]", "imu[1]", "imu[2]"], ["adc"]]
+    assert Look("", 10, labels=("x", "y")).name_lines([imu, adc]) == [["x", "y", "imu[2]"], ["adc"]]
+    assert Look("", 10, labels=("x", "y", "z", "volts")).name_lines([imu, adc]) == [["x", "y", "z"], ["volts"]]
+
+
+def test_the_x_axis_counts_the_places_in_the_window():
+    scene = Scene([trace_of(range(350))], Look("adc", 200), 1000)
+    scene.update()
+    (curve,) = scene.curves()
+    assert scene.x == (0, 199)
+    assert curve.x.tolist() == list(range(200)) and curve.low.tolist() == list(range(150, 350))
+
+
+def test_bins_lie_where_their_samples_do():
+    scene = Scene([trace_of(range(1000), size=1000)], Look("adc", 1000), 100)
+    scene.update()
+    (curve,) = scene.curves()
+    assert curve.x[:2].tolist() == [4.5, 14.5]
+    assert (curve.low[1], curve.high[1]) == (10, 19)
+    x, y = curve.points
+    assert x[:4].tolist() == [4.5, 4.5, 14.5, 14.5] and y[:4].tolist() == [0, 9, 10, 19]
+
+
+def test_the_time_axis_is_steady_although_blocks_come_unevenly():
+    rng = np.random.default_rng(1)
+    trace = StillTrace("adc", 100)
+    scene = Scene([trace], Look("adc", 100, x="seconds"), 1000)
+    shown = []
+    for number in range(200):
+        trace.window.add(np.zeros(10), number / 10 + rng.uniform(0, 0.01))  # 100 samples a second
+        scene.update()
+        shown.append(scene.x)
+    assert all(low < 0 and high == 0 for low, high in shown)
+    assert len(set(shown[20:])) <= 2 and shown[-1][0] == pytest.approx(-1, abs=0.1)
+    (curve,) = scene.curves()
+    assert curve.x[-1] == 0 and (np.diff(curve.x) > 0).all()
+
+
+def test_the_axis_of_values_has_the_limits_given_or_those_of_the_samples():
+    traces = [trace_of([1, 5]), trace_of([-20, 3], "b")]
+    fixed, free = Scene(traces, Look("", 200, (0.0, 1.0)), 100), Scene(traces, Look("", 200, None), 100)
+    fixed.update(), free.update()
+    assert fixed.y == (0, 1)
+    assert free.y[0] < -20 and free.y[1] > 5
+
+
+def test_a_scene_says_what_it_shows():
+    scene = Scene([trace_of([[1, math.nan], [3, math.nan]], "imu")], Look("IMU", 200, units="g"), 100)
+    scene.update()
+    assert scene.describe() == "Line chart of IMU, 200 samples wide. imu[0]: from 1 to 3 g, last 3 g. imu[1]: no samples."
