@@ -75,6 +75,11 @@ def test_the_signatures_are_those_of_the_page():
         "title": (keyword, None),
         "interval": (keyword, 40),
         "duration": (keyword, None),
+        # Not on the page: added, by keyword only.
+        "labels": (keyword, None),
+        "units": (keyword, ""),
+        "x": (keyword, "samples"),
+        "backend": (keyword, "auto"),
     }
     assert shape(pipes.stop_live) == {"name": (position, None)}
 
