@@ -28,6 +28,7 @@ TO_HOST = {
     "chunk part: pipe 1, frame 12, offset 0": (bytes((wire.CHUNK_PART, 7)) + struct.pack("<BIH", 1, 12, 0) + b"x" * 20, NONCE),
     "chunk: its end": (bytes((wire.CHUNK, 8)) + struct.pack("<BIH", 1, 12, 20) + b"y" * 5, NONCE),
     "comm_close: pipe 1 after 13 frames": (bytes((wire.MESSAGE, 9, wire.COMM_CLOSE, 0, 0)) + struct.pack("<BI", 1, 13), NONCE),
+    "speed: 921600 baud, window 6144": (struct.pack("<BIH", wire.SPEED, 921600, 6144), NONCE),
     "bytes that must be stuffed": (bytes((wire.SAME, 0xF6)) + b"\xf6\xf7\xf6\x01\xf6\x02\xf7\xf7", NONCE),
 }
 TO_BOARD = {
@@ -41,6 +42,7 @@ TO_BOARD = {
     "part of a message": (bytes((wire.PART, 1, wire.EXECUTE_REQUEST, 6, 0)) + b"x" * 77, NONCE),
     "its last part": (bytes((wire.LAST, 2)) + b"y" * 10, NONCE),
     "ping": (bytes((wire.PING,)), NONCE),
+    "speed: 921600 baud, window 6144": (struct.pack("<BIH", wire.SPEED, 921600, 6144), NONCE),
     "bytes that must be escaped": (bytes((wire.MESSAGE, 3)) + bytes(range(20)), NONCE),
 }
 

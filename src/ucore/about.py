@@ -7,7 +7,7 @@ import sys
 from _thread import get_ident
 
 from ucore import wire
-from ucore.quirks import UNIX
+from ucore.quirks import MAX_BAUD, SPEEDS, UNIX
 
 FILE = "<cell>"
 
@@ -18,6 +18,8 @@ def facts():
     found = {"platform": sys.platform, "python": python.name, "unix": UNIX}
     found["version"] = "%d.%d.%d" % tuple(python.version[:3])
     found["machine"] = getattr(python, "_machine", sys.platform)
+    if SPEEDS:
+        found["max_baud"] = MAX_BAUD
     try:
         import machine
 

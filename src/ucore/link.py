@@ -7,15 +7,18 @@ straight lines, and the bytes are written last: a frame half written is resent.
 
 import json
 import select
+import sys
 from _thread import allocate_lock, get_ident
 from binascii import crc32
 
+import ucore
 from ucore import wire
 from ucore.quirks import (
     ESP32,
     MAIN_WRITES,
     PACED,
     RING,
+    SPEEDS,
     hurry,
     random32,
     sleep_ms,
@@ -34,8 +37,20 @@ MIN_RTO_MS = 100  # below this, a busy host's scheduling looks like loss
 TICK_MS = 5
 FIRST_RTO_MS = 250
 MAX_RTO_MS = 4000
+DEAF_MS = (
+    8000  # at a raised baud rate, between two cells, without a valid line: back to the first one; the host pings every 3 s
+)
+MAX_DEAF = 5  # the same for damaged lines in a row
 QUIET_MS = 3  # after so long without a frame a stray print may stand before the next: it gets a mark of its own
 _NOTHING = (b"", 0, None, True)
+
+
+def rare(module, function, *args):
+    """Call a function of a module that is seldom needed, and drop the module again."""
+    __import__("ucore." + module)
+    found = sys.modules.pop("ucore." + module)
+    setattr(ucore, module, None)
+    return getattr(found, function)(*args)
 
 
 class Link:
@@ -48,8 +63,8 @@ class Link:
 
     def __init__(self, facts):
         self.reader, self.writer = streams()
-        self._poll = select.poll()
-        self._poll.register(self.reader, select.POLLIN)
+        self.ready = select.poll()
+        self.ready.register(self.reader, select.POLLIN)
         self._idle = select.poll()  # a poll object must not serve two threads at once
         self._idle.register(self.reader, select.POLLIN)
         self.tx = allocate_lock()
@@ -68,36 +83,48 @@ class Link:
         self._parts = None
         if MAIN_WRITES:
             self._late = []  # frames that another core than the main thread's has committed
+        if SPEEDS:
+            self.first_baud = self.baud = 0  # what the UART began with, and has now
         self._facts = facts
         self._begin({})
 
     def _begin(self, hello):
         """A host session starts afresh; called with both locks held (or before there are two threads)."""
-        self.window = hello.get("window", 2048)
         self.payload = hello.get("payload", 112)
         line = hello.get("line")
         uart = line == "uart"
         self._jtag = line == "usb_jtag"
         self.max_write = hello.get("chunk", 120 if uart else 4096)
-        baud = hello.get("baud", 115200)
         if PACED:
-            self._pace = baud if (uart and ESP32) or hello.get("fifo") else 0
-            self._empty_at = ticks_us()
-        # A window full of frames may wait in a UART's queue before an ack can come; that is no loss.
-        self._rto_min = MIN_RTO_MS + (self.window * 10000 // baud if uart else 0)
+            self._pace = (uart and ESP32) or hello.get("fifo")
+        self.run_at(uart and hello.get("baud", 115200), hello.get("window", 2048))
         self._rto = self._rto_min + FIRST_RTO_MS
         self.seq = self.base = 0
         self.out = {}  # seq -> [frame, sent at, meta, resent]
         self.flight = 0
         self.gone = False
         self.last = None  # the pipe of the last pipe frame
-        self._expected = self._held = 0
+        self.expected = self._held = 0
         self._parts = None
         self._clean = False
         self._srtt = 0
         self._var = 0
         self._sent_at = self._progress = self._polled = ticks_ms()
         self.nonce = hello.get("nonce", 0)  # last: an interrupt before it leaves the old session, and the host asks again
+
+    def run_at(self, baud, window):
+        """The line takes ``baud`` (0 where that means nothing), and the host ``window`` bytes that it has not acknowledged."""
+        self.window = window
+        # A window full of frames may wait in a UART's queue before an ack can come; that is no loss.
+        self._rto_min = MIN_RTO_MS + (window * 10000 // baud if baud else 0)
+        if PACED:
+            self._pace = self._pace and baud
+            self._empty_at = ticks_us()
+        if SPEEDS:
+            self.first_baud = self.first_baud or baud
+            self.baud = baud
+            self._deaf = 0
+            self._heard = ticks_ms()
 
     # Out
 
@@ -159,18 +186,21 @@ class Link:
         self._clean = False
         if PACED and self._pace:
             self._write_paced(frame, size)
+            self._clean = True
         else:
             done = self.writer.write(frame) or 0 if size <= self.max_write else 0
-            if done != size:
-                self._write_rest(frame, done)
-        self._clean = True
+            self._clean = done == size or self._write_rest(frame, done)
         self._sent_at = now
 
     def _write_rest(self, frame, done):
-        # The port takes only so much at once, or a write was cut short.
+        # The port takes only so much at once, or a write was cut short. Where it takes nothing, the frame is resent in its time.
         view = memoryview(frame)
         while done < len(frame):
-            done += self.writer.write(view[done : done + self.max_write]) or 0
+            more = self.writer.write(view[done : done + self.max_write])
+            if not more:
+                return False
+            done += more
+        return True
 
     def _write_paced(self, frame, size):
         # The ESP32's UART takes 128 bytes; a write that does not fit waits for a 10 ms tick. So wait by the clock instead.
@@ -188,7 +218,7 @@ class Link:
             self._empty_at = ticks_add(self._empty_at, part * 10000000 // self._pace)
             done += part
 
-    def _bare(self, kind, payload, nonce):
+    def bare(self, kind, payload, nonce):
         """Write a frame that is neither numbered nor kept; tx held."""
         body = wire.checked(bytes((kind,)) + payload, nonce)
         self._write(wire.stuff(body) + _MARK, ticks_ms())
@@ -239,11 +269,11 @@ class Link:
     def pump(self, wait_ms=0):
         """Take in what has arrived, send what is due; then give others a moment, ``wait_ms`` long."""
         with self.rx:
-            while not self.leave and self._poll.poll(0):
+            while not self.leave and self.ready.poll(0):
                 first = self.reader.read(1)
-                if first == b"\r" or not first:
+                if (first == b"\r" and not (SPEEDS and self.baud != self.first_baud)) or not first:
                     # No line of ours holds a carriage return: mpremote or a person at a terminal wants the REPL, and what follows
-                    # is for it. Or the input has ended, and nobody will ever come.
+                    # is for it (but at a raised baud rate it is noise). Or the input has ended, and nobody will ever come.
                     with self.tx:
                         self.leave = True
                         self.nonce = 0
@@ -286,10 +316,14 @@ class Link:
 
     def _timers(self, now):
         self.flush(now)
+        if SPEEDS and not self.cell and ticks_diff(now, self._heard) > DEAF_MS:
+            self.slow_down()
         oldest = self.out.get(self.base)
         if oldest and not self.gone:
             if ticks_diff(now, self._progress) > GONE_MS:
                 self.gone = True
+                if SPEEDS:
+                    self.slow_down()
             elif ticks_diff(now, oldest[1]) > self._rto:
                 self._rto = min(self._rto * 2, MAX_RTO_MS)
                 self._resend(self.base, now)
@@ -309,6 +343,13 @@ class Link:
         body = wire.unescape(line[:-1])
         kind = body[0] if body else 0
         body = wire.unchecked(body, 0 if kind == wire.HELLO else self.nonce)
+        if SPEEDS:
+            self._deaf += 1
+            if body:
+                self._deaf = 0
+                self._heard = ticks_ms()
+            elif self._deaf > MAX_DEAF:  # here, because noise without an end of line keeps the timers waiting
+                self.slow_down()
         if body is None or (kind != wire.HELLO and not self.nonce):
             if self.nonce:
                 self._ack()  # a damaged line: what we expect, said again, makes the host resend at once
@@ -322,11 +363,15 @@ class Link:
             self._hello(body)
         elif kind == wire.PING:
             self._ack()
+        elif SPEEDS and kind == wire.SPEED:
+            with self.tx:
+                self.bare(kind, body[1:], self.nonce)
+                rare("speed", "switch", self, int.from_bytes(body[1:5], "little"), body[5] | body[6] << 8)
         else:
             self._numbered(kind, body)
 
     def _numbered(self, kind, body):
-        expected = self._expected
+        expected = self.expected
         if len(body) > 1 and body[1] == expected:
             head = body = body[2:]
             parts = None
@@ -354,14 +399,14 @@ class Link:
             # A straight line: an interrupt finds all of it done, or nothing.
             self._parts = parts
             self._held = held
-            self._expected = (expected + 1) & 255
+            self.expected = (expected + 1) & 255
             if kind != wire.PART:
                 self.inbox.append((head[0], head[1] | head[2] << 8, body))
         self._ack()
 
     def _ack(self):
         with self.tx:
-            self._bare(wire.ACK, bytes((self._expected,)), self.nonce)
+            self.bare(wire.ACK, bytes((self.expected,)), self.nonce)
 
     def _acked(self, body):
         with self.tx:
@@ -405,6 +450,14 @@ class Link:
             self._srtt = rtt
             self._var = rtt // 2
 
+    # The baud rate
+
+    def slow_down(self):
+        """Go back to the rate that the UART began with: the REPL's, and a new host's."""
+        if self.baud != self.first_baud:
+            rare("speed", "set_baud", self.first_baud)
+            self.run_at(self.first_baud, 2048)
+
     # Hello
 
     def _hello(self, body):
@@ -446,4 +499,4 @@ class Link:
             self._facts,
         )
         self._clean = False
-        self._bare(wire.HELLO, reply.encode(), 0)
+        self.bare(wire.HELLO, reply.encode(), 0)

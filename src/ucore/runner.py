@@ -7,18 +7,11 @@ import sys
 
 import ucore
 from ucore import wire
+from ucore.link import rare
 from ucore.quirks import MAIN_WRITES, UNIX, allow_interrupt
 
 SPARE = 64  # variables that may come while a thread runs
 FILE = "<cell>"  # one name for all cells: every new one would stay in memory for good
-
-
-def about(name, *args):
-    """Call a function of the module `about`, and drop it again."""
-    __import__("ucore.about")
-    module = sys.modules.pop("ucore.about")
-    ucore.about = None
-    return getattr(module, name)(*args)
 
 
 class Runner:
@@ -72,7 +65,7 @@ class Runner:
 
     def _input(self, *args):
         self._output.drain()
-        return about("ask", self.link, self.cell, self._session, *args)
+        return rare("about", "ask", self.link, self.cell, self._session, *args)
 
     def start_new_thread(self, function, args, kwargs={}):
         parent = self._parent()
@@ -84,7 +77,7 @@ class Runner:
             except SystemExit:
                 pass
             except BaseException as error:
-                self._output.write(parent, about("crash", error))
+                self._output.write(parent, rare("about", "crash", error))
             finally:
                 self._note(None)
 
@@ -149,7 +142,7 @@ class Runner:
         self._output.drain()
         content = b'{"status":"ok"}'
         if self._error is not None:
-            content = about("failure", self._error)
+            content = rare("about", "failure", self._error)
         self.link.send(wire.EXECUTE_REPLY, self.cell, content, None, self._session)
         # A straight line to the end: an interrupt in it comes too late, or finds the reply to be sent once more.
         self.link.cell = 0

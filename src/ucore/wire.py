@@ -20,7 +20,7 @@ _ESC = b"\xf6"
 _ESC_ESC = b"\xf6\x01"
 _ESC_MARK = b"\xf6\x02"
 
-# Frame kinds, the low bits of ctl. A ctl byte is 0x80-0x8A: no UTF-8 text begins with it, and it needs no stuffing.
+# Frame kinds, the low bits of ctl. A ctl byte is 0x80-0x8B: no UTF-8 text begins with it, and it needs no stuffing.
 ACK = 0x80  # the next number expected; host to board, where some are missing: then the end of what has come, how many of the missing to
 # send again, and the missing, those first (not numbered)
 HELLO = 0x81  # JSON (not numbered, CRC seed 0)
@@ -33,6 +33,7 @@ SAME = 0x87  # items: the run of the pipe in the pipe frame before goes on
 CHUNK = 0x88  # pipe id, number (4), offset (2), bytes: a pipe write that is empty or larger than a frame, its last part
 CHUNK_PART = 0x89  # the same for a part that others follow
 PING = 0x8A  # host to board: answer with an ACK (not numbered)
+SPEED = 0x8B  # baud (4), window (2): host to board a wish, board to host "I switch in 20 ms" (not numbered)
 
 # Message types, named after the Jupyter messages they carry.
 EXECUTE_REQUEST = ord("X")
