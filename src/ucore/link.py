@@ -72,15 +72,13 @@ class Link:
         self.big = allocate_lock()
         self.main = get_ident()
         self.boot = random32()
-        self.nonce = 0
         self.session = 0
         self.inbox = []
-        self.leave = self.reset = False
+        self.leave = self.reset = self.stamps = False
         self.cell = 0  # parent id of the running cell
         self.flush = self.keep = self.renew = self.forget = None
         self.ticks = 0
         self._ticker = None
-        self._parts = None
         if MAIN_WRITES:
             self._late = []  # frames that another core than the main thread's has committed
         if SPEEDS:
@@ -93,9 +91,9 @@ class Link:
         self.payload = hello.get("payload", 112)
         line = hello.get("line")
         uart = line == "uart"
-        self._jtag = line == "usb_jtag"
-        self.max_write = hello.get("chunk", 120 if uart else 4096)
+        self.max_write = 120 if uart else 4096
         if PACED:
+            self._jtag = line == "usb_jtag"
             self._pace = (uart and ESP32) or hello.get("fifo")
         self.run_at(uart and hello.get("baud", 115200), hello.get("window", 2048))
         self._rto = self._rto_min + FIRST_RTO_MS
@@ -152,7 +150,7 @@ class Link:
 
     def enter(self, body, meta):
         """Keep and write a finished frame, numbered ``self.seq`` and with its CRC; tx held."""
-        frame = bytes(body).replace(b"\xf6", b"\xf6\x01").replace(_MARK, b"\xf6\x02") + _MARK
+        frame = wire.stuff(bytes(body)) + _MARK
         seq = self.seq
         now = ticks_ms()
         self._progress = (self._progress, now)[seq == self.base]  # no jump here, see above
@@ -180,7 +178,7 @@ class Link:
         if not self._clean or ticks_diff(now, self._sent_at) > QUIET_MS:
             frame = _MARK + frame
         size = len(frame)
-        if self._jtag and size & 63 == 0:
+        if PACED and self._jtag and size & 63 == 0:
             frame += _MARK  # a USB packet that is full to the brim may wait for another
             size += 1
         self._clean = False
@@ -363,6 +361,10 @@ class Link:
             self._hello(body)
         elif kind == wire.PING:
             self._ack()
+        elif kind == wire.CLOCK:
+            self.stamps = body[2]
+            with self.tx:
+                self.bare(kind, body[1:2] + (ticks_us() & wire.CLOCK_MASK).to_bytes(4, "little"), self.nonce)
         elif SPEEDS and kind == wire.SPEED:
             with self.tx:
                 self.bare(kind, body[1:], self.nonce)

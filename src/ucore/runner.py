@@ -50,7 +50,7 @@ class Runner:
         return self.cell if thread == self.link.main else self._parents.get(thread, self.cell)
 
     def _print(self, *values, sep=" ", end="\n", file=None):
-        text = (" " if sep is None else sep).join([str(value) for value in values]) + ("\n" if end is None else end)
+        text = (" " if sep is None else sep).join(map(str, values)) + ("\n" if end is None else end)
         if file is None or file is sys.stdout:
             self._output.write(self._parent(), text)
         else:

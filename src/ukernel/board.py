@@ -79,6 +79,10 @@ class Board:
         """Interrupt the running cell; does nothing where none runs."""
         self._command(lambda: self._session.interrupt(time.monotonic()))
 
+    def stamp(self, wanted: bool) -> None:
+        """Tell whether the times of pipe frames are wanted."""
+        self._command(lambda: self._session.clock.want(wanted))
+
     def close(self) -> None:
         """Let go of the port. The board's programs go on. Returns when the thread has ended, or within 2 s."""
         self._closing.set()
@@ -149,6 +153,7 @@ class Board:
         """Keep the line going until `close`, or a BoardGoneError."""
         session = self._session
         now = time.monotonic()
+        session.clock.epoch = time.time() - now
         session.start(now)
         answer_by = now + (ANSWER_S if not self.facts else GRACE_S)
         heard = tail = ""

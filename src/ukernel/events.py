@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ukernel.clock import Times
+
 __all__ = ["Console", "Gone", "Message", "PipeBatch", "PipeClosed", "PipeOpened", "Ready", "Refused"]
 
 
@@ -42,22 +44,30 @@ class Message:
 
 @dataclass
 class PipeOpened:
-    """A pipe opened; ``number`` is that of its next frame (above 0 only where a new host learns of an old pipe)."""
+    """A pipe opened; ``number`` is that of its next frame (above 0 only where a new host learns of an old pipe).
+
+    ``drops``: its producer does not wait where the board has no room.
+    """
 
     id: int
     generation: int
     name: str
     number: int
+    drops: bool = False
 
 
 @dataclass
 class PipeBatch:
-    """Frames of one size: the first has ``number`` (32 bits); a gap before it is loss on the board."""
+    """Frames of one size: the first has ``number`` (32 bits); a gap before it is loss on the board.
+
+    ``times``: when they were written, where that was asked for and is known.
+    """
 
     id: int
     number: int
     size: int
     data: bytes
+    times: Times | None = None
 
 
 @dataclass

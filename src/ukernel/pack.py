@@ -42,13 +42,10 @@ _PUBLIC |= set(
         "set_baud",
         "facts",
         "reset",
-        "trace",
         "failure",
         "ask",
         "crash",
         "answer",
-        "complete",
-        "inspect",
         "_ucore_show",
     ]
 )  # called by name, or from file to file
@@ -210,6 +207,14 @@ _ROM = [
     "str",
     "tuple",
     "type",
+    "BaseException",
+    "Exception",
+    "KeyboardInterrupt",
+    "OSError",
+    "RuntimeError",
+    "SystemExit",
+    "TypeError",
+    "ValueError",
     *[
         "e",
         "pi",
@@ -592,7 +597,7 @@ def _shorten(trees: list[ast.Module]) -> None:
             elif isinstance(node, ast.Attribute):
                 node.attr = renamed.get(node.attr, node.attr)
         keywords = {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword)} | set(
-            ["sep", "end", "file", "prompt", "password", "name"]
+            ["sep", "end", "file", "prompt", "password", "name", "drop"]
         )
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
@@ -601,13 +606,14 @@ def _shorten(trees: list[ast.Module]) -> None:
 
 def _shorten_arguments(function: ast.FunctionDef, keywords: set[str]) -> None:
     inner = [node for node in ast.walk(function) if isinstance(node, (ast.FunctionDef, ast.Lambda)) and node is not function]
-    if inner:
-        return
     taken = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
+    taken.update(argument.arg for node in inner for argument in _arguments(node))
     free = [name for name in _ROM if name not in taken and not hasattr(builtins, name)]
     names = {}
     for argument in _arguments(function):
-        if argument.arg not in _ROM and argument.arg not in keywords and argument.arg not in _PUBLIC:
+        if argument.arg in _ROM or argument.arg in keywords or argument.arg in _PUBLIC:
+            continue
+        if not any(argument.arg in _bound(node) for node in inner):
             names[argument.arg] = free.pop(0)
             argument.arg = names[argument.arg]
     for node in ast.walk(function):

@@ -6,6 +6,7 @@ import struct
 from dataclasses import dataclass, field
 
 from ucore import wire
+from ukernel.clock import Clock
 from ukernel.events import Message, PipeBatch, PipeClosed, PipeOpened
 
 __all__ = ["Counts", "Receiver"]
@@ -43,12 +44,14 @@ class _Run:
 class Receiver:
     """One session's frames from the board.
 
-    ack_bytes: received bytes after which an acknowledgement is due at once. ``counts`` is written to.
+    ack_bytes: received bytes after which an acknowledgement is due at once. ``counts`` is written to. ``clock`` gives stamped frames
+    their times.
     """
 
-    def __init__(self, ack_bytes: int, counts: Counts):
+    def __init__(self, ack_bytes: int, counts: Counts, clock: Clock):
         self._ack_bytes = ack_bytes
         self._counts = counts
+        self._clock = clock
         self._expected = 0
         self._early: dict[int, tuple[int, bytes]] = {}
         self._missing: dict[int, float] = {}  # sequence number -> when to ask for it again
@@ -66,14 +69,16 @@ class Receiver:
     def receive(self, kind: int, number: int, payload: bytes, events: list, now: float) -> None:
         """Take in a frame whose checksum fits; what can be delivered by now is put into ``events``."""
         ahead = (number - self._expected) & 255
+        if kind & wire.STAMPED and len(payload) >= 4:
+            self._clock.came(int.from_bytes(payload[-4:], "little"), now)
         if ahead == 0:
             self._missing.pop(number, None)
             if self._asked:
                 self._measure_gap(number, now)
-            self._deliver(kind, payload, events)
+            self._deliver(kind, payload, events, now)
             self._expected = number = (number + 1) & 255
             while number in self._early:
-                self._deliver(*self._early.pop(number), events)
+                self._deliver(*self._early.pop(number), events, now)
                 self._expected = number = (number + 1) & 255
         elif ahead <= wire.MAX_OUTSTANDING:
             if number in self._early:
@@ -150,11 +155,28 @@ class Receiver:
 
     # Frames in order
 
-    def _deliver(self, kind: int, payload: bytes, events: list) -> None:
+    def _deliver(self, kind: int, payload: bytes, events: list, now: float) -> None:
         try:
-            self._take(kind, payload, events)
+            if kind & wire.STAMPED:
+                self._take_stamped(kind, payload, events, now)
+            else:
+                self._take(kind, payload, events)
         except (IndexError, struct.error):
             self._counts.damaged += 1  # the checksum fits, the content does not: no agent of ours has sent it
+
+    def _take_stamped(self, kind: int, payload: bytes, events: list, now: float) -> None:
+        """A pipe frame with a stamp is a batch of its own; an opening's stamp is the time before its first one."""
+        self.end_run(events)
+        before = len(events)
+        self._take(kind & ~(wire.STAMPED | wire.EXACT), payload[:-4], events)
+        self.end_run(events)
+        stamp = int.from_bytes(payload[-4:], "little")
+        for event in events[before:]:
+            if isinstance(event, PipeBatch):
+                items = len(event.data) // event.size if event.size else 1
+                event.times = self._clock.times(event.id, stamp, bool(kind & wire.EXACT), items, now)
+            elif isinstance(event, PipeOpened):
+                self._clock.opened(event.id, stamp, now)
 
     def _take(self, kind: int, payload: bytes, events: list) -> None:
         if kind == wire.SAME:
@@ -221,7 +243,9 @@ class Receiver:
         type, parent, content = data[0], data[1] | data[2] << 8, data[3:]
         if type == wire.COMM_OPEN and len(content) >= 7:
             id, generation, number = struct.unpack_from("<BHI", content)
-            events.append(PipeOpened(id, generation, content[7:].decode("utf-8", "replace"), number))
+            self._clock.opened(id)  # another pipe had it
+            name = content[7:].decode("utf-8", "replace")
+            events.append(PipeOpened(id, generation, name, number, bool(generation & wire.DROPS)))
         elif type == wire.COMM_CLOSE and len(content) >= 5:
             id, frames = struct.unpack_from("<BI", content)
             self._chunks.pop(id, None)

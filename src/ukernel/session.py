@@ -19,6 +19,7 @@ import os
 from binascii import crc32
 
 from ucore import wire
+from ukernel.clock import Clock
 from ukernel.errors import BoardVersionError
 from ukernel.events import Console, Gone, Message, PipeBatch, PipeClosed, PipeOpened, Ready, Refused
 from ukernel.receiver import Counts, Receiver
@@ -80,6 +81,7 @@ class Session:
         self.state = CONNECTING
         self.facts: dict = {}
         self.counts = Counts()
+        self.clock = Clock()
         is_uart = line == "uart"
         self._speed = Speed(baudrate, max(max_baudrate, baudrate) if is_uart else baudrate, self.nonce)
         self._hello = {
@@ -103,7 +105,8 @@ class Session:
 
     def _begin(self) -> None:
         """Sequences start afresh."""
-        self._receiver = Receiver(self._ack_bytes, self.counts)
+        self.clock.begin()
+        self._receiver = Receiver(self._ack_bytes, self.counts, self.clock)
         self._sender = Sender(self.nonce, self.counts)
         self._silent_since: float | None = None
         self._nudge_at = math.inf
@@ -193,6 +196,9 @@ class Session:
                 return change
             for ack in self._receiver.acks(now):
                 out += line(ack, self.nonce)
+            question = self.clock.data_to_send(now, self._heard_at)
+            if question:
+                out += line(question, self.nonce)
             out += self._sender.data_to_send(now, self._started)
             if self._sender.has_work and self._silent_since is None:
                 self._silent_since = now
@@ -225,6 +231,7 @@ class Session:
         times: list[float | None] = [self._speed.deadline(self._is_idle)]
         if not self._speed.is_changing:
             times += [self._receiver.deadline(), self._sender.deadline(now, self._started), self._nudge_at]
+            times.append(self.clock.deadline(self._heard_at))
             if self._started:
                 times.append(self._interrupt_at)
             if not self.cell:
@@ -272,6 +279,8 @@ class Session:
                 self._silent_since = now if self._sender.has_work else None
         elif kind == wire.SPEED:
             self._speed.echoed(body, now)
+        elif kind == wire.CLOCK:
+            self.clock.answered(body[:-4], now)
         else:
             before = len(events)
             self._receiver.receive(kind, body[1], body[2:-4], events, now)
@@ -365,7 +374,7 @@ class Session:
 
 
 def _is_kind(byte: int) -> bool:
-    return 0x80 <= byte <= 0x8F
+    return 0x80 <= byte <= 0xBF
 
 
 def _version_error(hello: dict) -> BoardVersionError:

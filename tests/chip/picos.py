@@ -71,10 +71,19 @@ class Talker:
             self.frames.append((event.number, event.size, event.data))
         return event
 
+    def until(self, kind) -> list:
+        """All events up to the first of a kind."""
+        events = [self.next()]
+        while not isinstance(events[-1], kind):
+            events.append(self.next())
+        return events
+
     def wait_for(self, kind, when=lambda event: True):
         end = time.monotonic() + PATIENCE_S
+        self.passed_over = []
         while time.monotonic() < end:
             event = self.next()
+            self.passed_over.append(event)
             if isinstance(event, session.Refused):
                 raise event.error
             if isinstance(event, kind) and when(event):

@@ -67,6 +67,45 @@ def test_writes_of_all_sizes_arrive_as_they_were(talker):
     assert got == sizes
 
 
+def test_a_stamp_is_a_time_by_which_its_frames_were_written(talker):
+    clock = talker.board._session.clock
+    stamps, times = [], clock.times
+    # As the chip says it: the emulator's clock does not run evenly with ours.
+    clock.times = lambda pipe, stamp, exact, *more: (stamps.append((stamp, exact)), times(pipe, stamp, exact, *more))[1]
+    talker.board.stamp(True)
+    talker.cell(
+        "import _thread, struct, time\np = ucore.open_pipe('when')\n"
+        "def run():\n    for i in range(200):\n        p.write(struct.pack('<I', time.ticks_us()))\n        time.sleep_ms(1)\n"
+        "    p.close()\n_thread.start_new_thread(run, ())"
+    )
+    events = talker.passed_over + talker.until(session.PipeClosed)
+    talker.board.stamp(False)
+    batches = [event for event in events if isinstance(event, session.PipeBatch)]
+    written = [[ticks for (ticks,) in struct.iter_unpack("<I", batch.data)] for batch in batches]
+    assert sum(map(len, written)) == 200
+    assert len(stamps) == len(batches)
+    assert all(batch.times is not None for batch in batches)
+    for ticks, after, (stamp, exact) in zip(written, [*written[1:], [2**30]], stamps):
+        assert ticks[-1] <= stamp
+        assert not exact or stamp <= after[0]
+
+
+def test_a_producer_that_must_not_wait_drops_and_the_numbers_know(talker):
+    count = 900
+    talker.begin(
+        "import struct\nwith ucore.open_pipe('fast', drop=True) as p:\n"
+        f"    for i in range({count}):\n        p.write(struct.pack('<I', i) + bytes(i % 3 * 250))\np = None"
+    )
+    talker.wait_for(session.PipeOpened, lambda event: event.name == "fast" and event.drops)
+    events = talker.until(session.PipeClosed)
+    assert '"ok"' in talker.end()[1]
+    batches = [event for event in events if isinstance(event, session.PipeBatch)]
+    numbers = [batch.number + index for batch in batches for index in range(len(batch.data) // batch.size)]
+    values = [value for batch in batches for (value,) in struct.iter_unpack(f"<I{batch.size - 4}x", batch.data)]
+    assert numbers == values == sorted(set(values))
+    assert events[-1].frames == count
+
+
 def test_a_text_is_no_frame(talker):
     talker.begin("p = ucore.open_pipe('text')\np.write(b'abc')\np.write('abc')")
     assert "TypeError" in talker.end()[1]

@@ -165,3 +165,55 @@ def test_frames_with_a_good_checksum_and_absurd_content_raise_nothing(frames):
     for number, (kind, payload) in enumerate(frames):
         host.receive_data(frame(kind, number & 255, payload), 0.0)
         host.data_to_send(0.0)
+
+
+def stamped(kind, number, payload, microseconds, exact=True):
+    return frame(kind | wire.STAMPED | (wire.EXACT if exact else 0), number, payload + struct.pack("<I", microseconds))
+
+
+def test_times_of_pipe_frames_come_when_they_are_asked_for():
+    host = connected()
+    host.clock.epoch = 1000.0
+    host.clock.want(True)
+    question = wire.unchecked(wire.unescape(host.data_to_send(1.0)[:-1]), NONCE)
+    assert question == bytes((wire.CLOCK, 1, 1))
+    opening = bytes((wire.COMM_OPEN, 0, 0)) + struct.pack("<BHI", 1, 1 | wire.DROPS, 0) + b"adc"
+    assert not host.receive_data(frame(wire.CLOCK, None, struct.pack("<BI", 1, 700_000)), 1.002)
+    events = host.receive_data(
+        stamped(wire.MESSAGE, 0, opening, 701_000)
+        + stamped(wire.BATCH, 1, struct.pack("<BHI", 1, 1, 0) + b"ab", 705_000)
+        + stamped(wire.SAME, 2, b"cd", 709_000, exact=False)
+        + stamped(wire.CHUNK_PART, 3, struct.pack("<BIH", 1, 4, 0) + b"x", 710_000)
+        + stamped(wire.CHUNK, 4, struct.pack("<BIH", 1, 4, 1) + b"y", 710_000),
+        1.013,
+    )
+    opened, *batches = events
+    assert (opened.name, opened.drops, opened.generation) == ("adc", True, 1 | wire.DROPS)
+    assert [(batch.number, batch.size, batch.data) for batch in batches] == [(0, 1, b"ab"), (2, 1, b"cd"), (4, 2, b"xy")]
+    for batch, last, error in zip(batches, (0.705, 0.7082, 0.710), (0.003, 0.005, 0.001), strict=True):
+        assert abs(batch.times.last - (1001.001 - 0.7 + last)) < 1e-5
+        assert abs(batch.times.error - error) < 1e-5
+
+
+def test_frames_without_stamps_have_no_times_and_are_joined_as_ever():
+    stream, items = sample_stream(3)
+    (batch,) = connected().receive_data(stream, 0.0)
+    assert (batch.data, batch.times) == (items, None)
+
+
+def test_a_stamped_frame_of_another_kind_does_no_harm():
+    host = connected()
+    host.receive_data(stamped(wire.MESSAGE, 0, b"", 1) + stamped(wire.PART, 1, b"x", 2) + stamped(wire.SAME, 2, b"abc", 3), 0.0)
+    host.receive_data(frame(wire.BATCH | wire.STAMPED, 3, b"ab") + frame(wire.CLOCK, None, b""), 0.0)
+    stream, items = sample_stream(1)
+    assert delivered(host.receive_data(frame(wire.BATCH, 4, stream and struct.pack("<BHI", 1, 4, 0) + items), 0.0)) == items
+
+
+def test_a_board_that_runs_a_cell_without_a_look_at_its_line_is_not_flooded_with_questions():
+    host = connected()
+    host.send(wire.EXECUTE_REQUEST, 1, b"pass")
+    host.data_to_send(0.0)
+    host.receive_data(frame(wire.ACK, None, bytes((1,))) + frame(wire.MESSAGE, 0, b"s\x01\x00{}"), 0.01)
+    host.clock.want(True)
+    sent = b"".join(host.data_to_send(0.01 + 0.5 * tick) for tick in range(1000))
+    assert len(sent) < 60
