@@ -39,7 +39,7 @@ TO_BOARD = {
     ),
     "hello": (bytes((wire.HELLO,)) + b'{"v":1,"nonce":3735928559,"line":"uart","baud":115200,"window":4096,"payload":112}', 0),
     "execute_request, parent 5": (bytes((wire.MESSAGE, 0, wire.EXECUTE_REQUEST, 5, 0)) + b"print(1)\nprint(2)\r\n", NONCE),
-    "part of a message": (bytes((wire.PART, 1, wire.EXECUTE_REQUEST, 6, 0)) + b"x" * 77, NONCE),
+    "part of a message of 83 bytes": (bytes((wire.PART, 1, wire.EXECUTE_REQUEST, 6, 0, 83, 0, 0, 0)) + b"x" * 73, NONCE),
     "its last part": (bytes((wire.LAST, 2)) + b"y" * 10, NONCE),
     "ping": (bytes((wire.PING,)), NONCE),
     "speed: 921600 baud, window 6144": (struct.pack("<BIH", wire.SPEED, 921600, 6144), NONCE),

@@ -17,10 +17,8 @@ from ucore.quirks import (
     ESP32,
     MAIN_WRITES,
     PACED,
-    RING,
     SPEEDS,
     hurry,
-    random32,
     sleep_ms,
     sleep_us,
     streams,
@@ -71,7 +69,6 @@ class Link:
         self.rx = allocate_lock()
         self.big = allocate_lock()
         self.main = get_ident()
-        self.boot = random32()
         self.nonce = 0
         self.session = 0
         self.inbox = []
@@ -94,7 +91,7 @@ class Link:
         line = hello.get("line")
         uart = line == "uart"
         self._jtag = line == "usb_jtag"
-        self.max_write = hello.get("chunk", 120 if uart else 4096)
+        self.max_write = 120 if uart else 4096
         if PACED:
             self._pace = (uart and ESP32) or hello.get("fifo")
         self.run_at(uart and hello.get("baud", 115200), hello.get("window", 2048))
@@ -373,27 +370,27 @@ class Link:
     def _numbered(self, kind, body):
         expected = self.expected
         if len(body) > 1 and body[1] == expected:
-            head = body = body[2:]
+            head = body[2:5]
+            content = body[5:]
             parts = None
             held = 0
-            if kind == wire.MESSAGE:
-                body = body[3:]
-            else:
-                parts = head = self._parts or bytearray()
+            if kind != wire.MESSAGE:
+                parts = self._parts
                 held = self._held
-                try:
-                    if held >= 0:
-                        # One piece that grows: many small ones would fragment the heap. At its place: an interrupted step is taken again.
-                        parts[held:] = body
-                        held = len(parts)
-                        if kind == wire.LAST:
-                            body = bytes(memoryview(parts)[3:])
-                except MemoryError:
-                    parts = head = parts[:3]
-                    held = -1
+                content = body[2:]
+                if not parts:
+                    # All of its room at once: a piece that grows, or many pieces, would fragment the heap.
+                    try:
+                        parts = head, bytearray(int.from_bytes(body[5:9], "little"))
+                    except MemoryError:
+                        parts = head, None
+                    content = body[9:]
+                head, room = parts
+                if room:
+                    room[held : held + len(content)] = content  # at its place: an interrupted step is taken again
+                    held += len(content)
                 if kind == wire.LAST:
-                    if held < 0:
-                        body = b"raise MemoryError('the cell is too large for this board')"
+                    content = room or b"raise MemoryError('the cell is too large for this board')"
                     parts = None
                     held = 0
             # A straight line: an interrupt finds all of it done, or nothing.
@@ -401,7 +398,7 @@ class Link:
             self._held = held
             self.expected = (expected + 1) & 255
             if kind != wire.PART:
-                self.inbox.append((head[0], head[1] | head[2] << 8, body))
+                self.inbox.append((head[0], head[1] | head[2] << 8, content))
         self._ack()
 
     def _ack(self):
@@ -488,15 +485,6 @@ class Link:
                     seq = (seq + 1) & 255
 
     def _answer(self, nonce, resumed):
-        reply = '{"v":%d,"build":"%s","boot":%d,"nonce":%d,"resumed":%s,"cell":%d,"ring":%d,%s}' % (
-            wire.PROTOCOL,
-            wire.BUILD,
-            self.boot,
-            nonce,
-            "true" if resumed else "false",
-            self.cell,
-            RING,
-            self._facts,
-        )
+        reply = '{"nonce":%d,"resumed":%d,"cell":%d,%s}' % (nonce, resumed, self.cell, self._facts)
         self._clean = False
         self.bare(wire.HELLO, reply.encode(), 0)

@@ -4,6 +4,7 @@ import json
 import random
 import struct
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -115,6 +116,19 @@ def test_a_running_cell_of_a_session_before_can_be_interrupted():
     assert b"\x03" in host.data_to_send(0.1)
 
 
+def test_a_cell_may_be_silent_for_hours_but_not_after_an_interrupt():
+    host = connected()
+    host.send(wire.EXECUTE_REQUEST, 1, b"pass")
+    host.data_to_send(0.0)
+    host.receive_data(frame(wire.ACK, None, bytes((1,))) + frame(wire.MESSAGE, 0, b"s\x01\x00{}"), 0.01)
+    assert not host.check_silence(10_000.0)
+    host.interrupt(10_000.0)
+    assert b"\x03" in host.data_to_send(10_000.0)
+    assert not host.check_silence(10_009.0)
+    assert host.check_silence(10_011.0)
+    assert host.state == session.CONNECTING
+
+
 def test_lines_to_the_board_never_exceed_its_ring_before_they_are_acknowledged():
     host = connected()
     host.send(wire.EXECUTE_REQUEST, 1, b"x" * 5000)
@@ -136,11 +150,12 @@ def test_a_torn_line_is_ended_by_newlines_that_soon_cease():
     assert 1 <= sum(data == b"\n" for data in sent) <= session.MAX_NUDGES
 
 
-def test_a_hundred_kilobytes_without_a_mark_are_dropped_and_the_next_frame_arrives():
+@pytest.mark.parametrize("noise", [b"\x85", b"x", b"\xf6"], ids=["of a frame", "of text", "of escapes"])
+def test_five_megabytes_without_a_mark_are_not_kept_and_the_next_frame_arrives(noise):
     host = connected()
-    for _ in range(100):
-        host.receive_data(b"\x85" * 1024, 0.0)
-        assert len(host._buffer) <= session.MAX_SEGMENT + 1024
+    for _ in range(5 * 256):
+        host.receive_data(noise * 4096, 0.0)
+        assert len(host._buffer) <= session.MAX_SEGMENT
     stream, items = sample_stream(2)
     assert delivered(host.receive_data(b"\xf7" + stream, 0.0)) == items
 
