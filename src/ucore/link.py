@@ -16,6 +16,7 @@ from ucore import wire
 from ucore.quirks import (
     ESP32,
     MAIN_WRITES,
+    MAX_BAUD,
     PACED,
     SPEEDS,
     hurry,
@@ -94,6 +95,8 @@ class Link:
         self.max_write = 120 if uart else 4096
         if PACED:
             self._pace = (uart and ESP32) or hello.get("fifo")
+        if SPEEDS and line and line[:3] == "usb":
+            rare("speed", "set_baud", MAX_BAUD)  # most firmware says everything on the UART as well, and waits for it
         self.run_at(uart and hello.get("baud", 115200), hello.get("window", 2048))
         self._rto = self._rto_min + FIRST_RTO_MS
         self.seq = self.base = 0

