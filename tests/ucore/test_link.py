@@ -185,3 +185,17 @@ def test_the_same_host_nonce_resumes_and_resends_what_is_out():
     host.say(b'\x81{"v":%d,"nonce":%d}' % (wire.PROTOCOL, host.NONCE), 0)
     assert b'"resumed":1' in b"".join(port.written)
     assert host.frames() == [(wire.MESSAGE, 0, b"d\x01\x00kept")]
+
+
+def test_the_golden_lines_are_understood():
+    import json
+
+    port, link, output, host = board()
+    with open("tests/vectors.json") as file:
+        lines = {vector["what"]: vector["line"] for vector in json.load(file)["to_board"]}
+    for what in ("hello", "execute_request, parent 5", "part of a message of 83 bytes", "its last part", "ping"):
+        text = lines[what]
+        port.input += bytes([int(text[at : at + 2], 16) for at in range(0, len(text), 2)]) + b"\n"
+        link.pump()
+    assert link.take() == (wire.EXECUTE_REQUEST, 5, b"print(1)\nprint(2)\r\n")
+    assert link.take() == (wire.EXECUTE_REQUEST, 6, b"x" * 73 + b"y" * 10)

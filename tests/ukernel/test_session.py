@@ -1,6 +1,7 @@
 """The host's end of the line, fed by hand."""
 
 import json
+import pathlib
 import random
 import struct
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from ucore import wire
 from ukernel import session
+from ukernel.sender import line
 from ukernel.session import Session
 
 NONCE = 0x12345678
@@ -180,3 +182,38 @@ def test_frames_with_a_good_checksum_and_absurd_content_raise_nothing(frames):
     for number, (kind, payload) in enumerate(frames):
         host.receive_data(frame(kind, number & 255, payload), 0.0)
         host.data_to_send(0.0)
+
+
+VECTORS = json.loads(pathlib.Path(__file__).parents[1].joinpath("vectors.json").read_text(encoding="utf-8"))
+
+
+def test_the_golden_frames_are_understood():
+    host = Session(nonce=0xDEADBEEF)
+    host.start(0.0)
+    by_name = {vector["what"]: bytes.fromhex(vector["frame"]) + b"\xf7" for vector in VECTORS["to_host"]}
+    events = host.receive_data(b"\xf7" + by_name.pop("hello"), 0.0)
+    events += host.receive_data(b"".join(by_name.values()), 0.0)
+    assert host.counts.damaged == 0
+    samples = struct.pack("<4f", 0.0, 1.0, -2.5, 3.1415927)
+    assert events[1:] == [
+        session.Message(wire.STREAM, 5, "25 °C\n".encode()),
+        session.Message(wire.EXECUTE_RESULT, 5, b'{"data": {"text/plain": "42"}}'),
+        session.PipeOpened(1, 1, "adc", 0),
+        session.PipeBatch(1, 0, 4, 3 * samples),
+        session.PipeBatch(1, 12, 25, b"x" * 20 + b"y" * 5),
+        session.PipeClosed(1, 13),
+    ]
+
+
+def test_the_golden_lines_are_what_is_sent():
+    for vector in VECTORS["to_board"]:
+        assert line(bytes.fromhex(vector["body"]), vector["nonce"]) == bytes.fromhex(vector["line"]) + b"\n"
+    host = Session(nonce=0xDEADBEEF)
+    host.start(0.0)
+    host.receive_data(hello(nonce=0xDEADBEEF), 0.0)
+    host.send(wire.EXECUTE_REQUEST, 5, b"print(1)\nprint(2)\r\n")
+    host.send(wire.EXECUTE_REQUEST, 6, b"x" * 73 + b"y" * 10)
+    sent = host.data_to_send(0.0).split(b"\n")[:-1]
+    names = ("execute_request, parent 5", "part of a message of 83 bytes", "its last part")
+    lines = {vector["what"]: bytes.fromhex(vector["line"]) for vector in VECTORS["to_board"]}
+    assert sent == [lines[name] for name in names]
