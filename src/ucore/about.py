@@ -8,15 +8,16 @@ from _thread import get_ident
 from binascii import hexlify
 
 from ucore import wire
-from ucore.quirks import MAX_BAUD, SPEEDS, UNIX
+from ucore.quirks import MAX_BAUD, RING, SPEEDS, random32
 
 FILE = "<cell>"
 
 
 def facts():
-    """What the hello says about the board: the inside of a JSON object."""
+    """What every hello of this start of the agent says: the inside of a JSON object."""
     python = sys.implementation
-    found = {"platform": sys.platform, "python": python.name, "unix": UNIX}
+    found = {"v": wire.PROTOCOL, "build": wire.BUILD, "boot": random32(), "ring": RING}
+    found.update({"platform": sys.platform, "python": python.name})
     found["version"] = "%d.%d.%d" % tuple(python.version[:3])
     found["machine"] = getattr(python, "_machine", sys.platform)
     if SPEEDS:

@@ -16,11 +16,10 @@ from ucore import wire
 from ucore.quirks import (
     ESP32,
     MAIN_WRITES,
+    MAX_BAUD,
     PACED,
-    RING,
     SPEEDS,
     hurry,
-    random32,
     sleep_ms,
     sleep_us,
     streams,
@@ -71,7 +70,6 @@ class Link:
         self.rx = allocate_lock()
         self.big = allocate_lock()
         self.main = get_ident()
-        self.boot = random32()
         self.session = 0
         self.inbox = []
         self.leave = self.reset = self.stamps = False
@@ -95,6 +93,8 @@ class Link:
         if PACED:
             self._jtag = line == "usb_jtag"
             self._pace = (uart and ESP32) or hello.get("fifo")
+        if SPEEDS and line and line[:3] == "usb":
+            rare("speed", "set_baud", MAX_BAUD)  # most firmware says everything on the UART as well, and waits for it
         self.run_at(uart and hello.get("baud", 115200), hello.get("window", 2048))
         self._rto = self._rto_min + FIRST_RTO_MS
         self.seq = self.base = 0
@@ -375,27 +375,27 @@ class Link:
     def _numbered(self, kind, body):
         expected = self.expected
         if len(body) > 1 and body[1] == expected:
-            head = body = body[2:]
+            head = body[2:5]
+            content = body[5:]
             parts = None
             held = 0
-            if kind == wire.MESSAGE:
-                body = body[3:]
-            else:
-                parts = head = self._parts or bytearray()
+            if kind != wire.MESSAGE:
+                parts = self._parts
                 held = self._held
-                try:
-                    if held >= 0:
-                        # One piece that grows: many small ones would fragment the heap. At its place: an interrupted step is taken again.
-                        parts[held:] = body
-                        held = len(parts)
-                        if kind == wire.LAST:
-                            body = bytes(memoryview(parts)[3:])
-                except MemoryError:
-                    parts = head = parts[:3]
-                    held = -1
+                content = body[2:]
+                if not parts:
+                    # All of its room at once: a piece that grows, or many pieces, would fragment the heap.
+                    try:
+                        parts = head, bytearray(int.from_bytes(body[5:9], "little"))
+                    except MemoryError:
+                        parts = head, None
+                    content = body[9:]
+                head, room = parts
+                if room:
+                    room[held : held + len(content)] = content  # at its place: an interrupted step is taken again
+                    held += len(content)
                 if kind == wire.LAST:
-                    if held < 0:
-                        body = b"raise MemoryError('the cell is too large for this board')"
+                    content = room or b"raise MemoryError('the cell is too large for this board')"
                     parts = None
                     held = 0
             # A straight line: an interrupt finds all of it done, or nothing.
@@ -403,7 +403,7 @@ class Link:
             self._held = held
             self.expected = (expected + 1) & 255
             if kind != wire.PART:
-                self.inbox.append((head[0], head[1] | head[2] << 8, body))
+                self.inbox.append((head[0], head[1] | head[2] << 8, content))
         self._ack()
 
     def _ack(self):
@@ -490,15 +490,6 @@ class Link:
                     seq = (seq + 1) & 255
 
     def _answer(self, nonce, resumed):
-        reply = '{"v":%d,"build":"%s","boot":%d,"nonce":%d,"resumed":%s,"cell":%d,"ring":%d,%s}' % (
-            wire.PROTOCOL,
-            wire.BUILD,
-            self.boot,
-            nonce,
-            "true" if resumed else "false",
-            self.cell,
-            RING,
-            self._facts,
-        )
+        reply = '{"nonce":%d,"resumed":%d,"cell":%d,%s}' % (nonce, resumed, self.cell, self._facts)
         self._clean = False
         self.bare(wire.HELLO, reply.encode(), 0)

@@ -12,6 +12,12 @@ TRIAL_MS = 1000  # at a new rate without a valid line: back
 def set_baud(baud):
     """Set the rate."""
     try:
+        import esp
+
+        esp.osdebug(0, esp.LOG_NONE)  # what the system logs would stand between frames
+    except ImportError:
+        pass
+    try:
         machine.UART(0, baudrate=baud)
     except OSError:
         pass  # since 1.23 it sets the rate, and then complains that the REPL has the UART

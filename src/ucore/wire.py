@@ -25,7 +25,7 @@ ACK = 0x80  # the next number expected; host to board, where some are missing: t
 # send again, and the missing, those first (not numbered)
 HELLO = 0x81  # JSON (not numbered, CRC seed 0)
 MESSAGE = 0x82  # type, parent (2), content: a whole message in one frame
-PART = 0x83  # a part of a larger message; more follows (one such message at a time)
+PART = 0x83  # a part of a larger message; more follows (one such message at a time); to the board the first has the content's length (4)
 LAST = 0x84  # its last part
 BATCH = 0x85  # pipe id, item size (2), first number (4), items: starts or restarts a pipe's run of equal items
 NEXT = 0x86  # pipe id, items: the run of this pipe goes on

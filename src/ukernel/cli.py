@@ -22,13 +22,27 @@ def _virtual(options: argparse.Namespace) -> None:
 
 
 def _boards(options: argparse.Namespace) -> None:
-    from . import ports
-
-    found = ports.find_boards()
-    for board in found:
-        print(f"{board.name:20} {board.port:20} {board.description}")
-    if not found:
+    boards = _known_boards()
+    for board in boards:
+        used = ", ".join(board.get("clients", ()))
+        state = board["state"] + (f", used by {used}" if used else "")
+        print(f"{board['name']:20} {board['port']:20} {board['description']:30} {state}")
+    if not boards:
         print("No board is connected. `ucore virtual` starts one that needs no hardware.")
+
+
+def _known_boards() -> "list[dict]":
+    """Return the boards that are plugged in, and what the hub, where one runs, knows of them."""
+    from . import client, ports
+
+    try:
+        with client.connect(start=False) as hub:
+            return hub.request("boards_request")["boards"]
+    except HubUnreachableError:
+        return [
+            {"name": info.name, "port": info.port, "description": info.description, "state": "free"}
+            for info in ports.find_boards()
+        ]
 
 
 def _add_port(parser: argparse.ArgumentParser) -> None:

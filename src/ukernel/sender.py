@@ -43,11 +43,14 @@ class Sender:
 
     def send(self, type: int, parent: int, content: bytes) -> None:
         """Queue a message."""
-        data = bytes((type, parent & 255, parent >> 8)) + content
+        head = bytes((type, parent & 255, parent >> 8))
         step = wire.LINE_PAYLOAD
-        pieces = [data[at : at + step] for at in range(0, len(data), step)]
-        kinds = [wire.MESSAGE] if len(pieces) == 1 else [wire.PART] * (len(pieces) - 1) + [wire.LAST]
-        self._queue.extend(zip(kinds, pieces))
+        if len(head + content) <= step:
+            self._queue.append((wire.MESSAGE, head + content))
+            return
+        data = head + len(content).to_bytes(4, "little") + content
+        for at in range(0, len(data), step):
+            self._queue.append((wire.PART if at + step < len(data) else wire.LAST, data[at : at + step]))
 
     def take_over(self, other: Sender) -> None:
         """Send what was asked of another one, and what it has not sent."""

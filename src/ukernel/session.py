@@ -46,7 +46,7 @@ CONNECTING, READY, REFUSED = "connecting", "ready", "refused"
 
 HELLO_S = 0.3  # between two hellos: a board answers in a few ms, one at 9600 baud in 250
 PING_S = 3.0  # a silent board is asked whether it lives
-SILENT_S = 10.0  # without an answer for so long, a board that runs no cell is taken for gone
+SILENT_S = 10.0  # without an answer for so long, also to an interrupt, a board is taken for gone
 # Of silence after we have sent something: a newline frees a board that waits for the end of a torn line; then doubled.
 NUDGE_S = 0.25
 MAX_NUDGES = 6
@@ -115,7 +115,7 @@ class Session:
         self.cell = 0
         self._started = False
         self._interrupt_at: float | None = None
-        self._interrupted = False
+        self._interrupted_at: float | None = None  # the first Ctrl-C
 
     # What the owner calls
 
@@ -147,7 +147,7 @@ class Session:
         """Interrupt the running cell: Ctrl-C once it has started, again until it ends."""
         if self.cell and self._interrupt_at is None:
             self._interrupt_at = now
-            self._interrupted = False
+            self._interrupted_at = None
 
     def slow_down(self, now: float) -> None:
         """Take the line back to the baud rate that it was opened with; `is_slow` tells when that is done."""
@@ -204,8 +204,8 @@ class Session:
                 self._silent_since = now
             if self._interrupt_at is not None and self._started and now >= self._interrupt_at:
                 out += b"\x03"
-                self._interrupt_at = now + INTERRUPT_S[self._interrupted]
-                self._interrupted = True
+                self._interrupt_at = now + INTERRUPT_S[self._interrupted_at is not None]
+                self._interrupted_at = self._interrupted_at or now
             if not self.cell and now - self._heard_at > PING_S:
                 self._heard_at = now - PING_S / 2
                 out += line(bytes((wire.PING,)), self.nonce)
@@ -240,12 +240,18 @@ class Session:
         return first if first < math.inf else None
 
     def check_silence(self, now: float) -> bool:
-        """True once the board owes an answer since SILENT_S: hellos go out then, until it answers."""
-        if self.state == READY and self._silent_since is not None and now - self._silent_since > SILENT_S and not self._started:
-            self.start(now)
-            self._silent_since = None
-            return True
-        return False
+        """True once the board owes an answer since SILENT_S: hellos go out then, until it answers.
+
+        A cell may run for hours without a word; but an interrupt is answered.
+        """
+        since = self._silent_since
+        if self._started:
+            since = None if self._interrupted_at is None else max(self._interrupted_at, self._heard_at)
+        if self.state != READY or since is None or now - since <= SILENT_S:
+            return False
+        self.start(now)
+        self._silent_since = self._interrupted_at = None
+        return True
 
     # From the board
 

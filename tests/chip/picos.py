@@ -55,6 +55,7 @@ class Talker:
     def __init__(self, port: str, install=installer.ensure_agent):
         self.events: queue.Queue = queue.Queue()
         self.frames: list[tuple[int, int, bytes]] = []  # (first number, size, data) of every batch seen
+        self.closed: list[session.PipeClosed] = []
         self.board = Board(port, lambda board, event: self.events.put(event), install=install)
         self.board.start()
         self.ready = self.wait_for(session.Ready)
@@ -69,6 +70,8 @@ class Talker:
         event = self.events.get(timeout=PATIENCE_S)
         if isinstance(event, session.PipeBatch):
             self.frames.append((event.number, event.size, event.data))
+        elif isinstance(event, session.PipeClosed):
+            self.closed.append(event)
         return event
 
     def until(self, kind) -> list:

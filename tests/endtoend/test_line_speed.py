@@ -125,3 +125,10 @@ def test_a_line_without_a_baud_rate_is_never_asked_to_change():
         assert rig.run("1") == b'{"status":"ok"}'
         assert rig.board._session.facts.get("max_baud") is None
         assert speed(rig).rate == 115200
+
+
+def test_a_board_on_native_usb_makes_the_uart_fast_that_its_firmware_talks_to_as_well():
+    with Rig(baudrate=None, line="usb_jtag", uart=True) as rig:
+        assert rig.run("1") == b'{"status":"ok"}'
+        assert rate_of_the_board(rig) == 921600
+        assert speed(rig).rate == 115200
