@@ -2,7 +2,7 @@
 
 The stream is a row of parts, each a 32-bit little-endian word and a body. A word up to 65,535 is the length
 of one frame. Bit 31 marks a notice: bits 24-30 its kind, bits 0-23 the length of its body. Kind 1 is a JSON
-object, kind 2 a batch: many frames of one size.
+object, kind 2 a batch: many frames of one size, kind 3 a batch with its times.
 
 Python never looks at a single frame here. Parts with the same header stand at regular distances, so a whole
 row of them is recognised, and their bodies are taken out, by slicing columns of bytes.
@@ -10,35 +10,57 @@ row of them is recognised, and their bodies are taken out, by slicing columns of
 
 import json
 import struct
+from typing import NamedTuple
 
 from .errors import HubError
 
-__all__ = ["FrameReader", "Frames"]
+__all__ = ["FrameReader", "Frames", "Stamp"]
 
 MAX_FRAME_BYTES = 65_535  # longer lengths are notices
 NOTICE = 0x8000_0000
 KIND_JSON = 0x81  # the highest byte of the word
 KIND_BATCH = 0x82
-BATCH = struct.Struct("<HI")  # size of an item, number of the first frame
+KIND_TIMED = 0x83
+BATCH = struct.Struct("<HI")  # size of a frame, number of the first one
+TIMED = struct.Struct("<HIddd")  # the same, then the times of the first and of the last one, and the error
 NARROW_BYTES = 32  # up to here taking bodies out column by column is faster than slice by slice
 
 
+class Stamp(NamedTuple):
+    """When a frame was written: `time` as `time.time()` counts, and by how much that may be off, both in seconds."""
+
+    time: float
+    error: float
+
+
 class Frames:
-    """Frames of one size, end to end in one buffer, oldest first. `count` of them are left to take."""
+    """Frames of one size, end to end in one buffer, oldest first. `count` of them are left to take.
 
-    __slots__ = ("_data", "_start", "count", "size")
+    `times`: those of the first and of the last one, between which the others lie evenly, and the error; None
+    where nobody asked for them.
+    """
 
-    def __init__(self, data: bytes, size: int, count: int):
+    __slots__ = ("_data", "_start", "_step", "_time", "count", "error", "size")
+
+    def __init__(self, data: bytes, size: int, count: int, times: "tuple[float, float, float] | None" = None):
         self._data = data
         self._start = 0
         self.size = size
         self.count = count
+        self._time, last, self.error = times or (0.0, 0.0, 0.0)
+        self._step = (last - self._time) / max(count - 1, 1)
+
+    @property
+    def stamp(self) -> Stamp:
+        """Of the oldest frame."""
+        return Stamp(self._time, self.error)
 
     def pop(self) -> bytes:
         """Take the oldest frame."""
         start = self._start
         self._start = stop = start + self.size
         self.count -= 1
+        self._time += self._step
         return self._data[start:stop]
 
     def take(self, limit: int) -> memoryview:
@@ -46,7 +68,12 @@ class Frames:
         start, count = self._start, min(limit, self.count)
         self._start = stop = start + count * self.size
         self.count -= count
+        self._time += count * self._step
         return memoryview(self._data)[start:stop]
+
+    def times(self, count: int) -> "list[float]":
+        """The times of the `count` oldest frames."""
+        return [self._time + index * self._step for index in range(count)]
 
 
 class FrameReader:
@@ -85,11 +112,16 @@ class FrameReader:
                 events.append(Frames(_bodies(buffer, start, 4 + body, body, count), body, count))
                 position += count * (4 + body)
             elif kind == KIND_BATCH:
-                size, items = _batch_shape(buffer, start, body)
+                size, items = _batch_shape(buffer, start, body, BATCH.size)
                 count = _row(buffer, position, 4 + body, 6)  # alike but for the number of the first frame
                 bodies = _bodies(buffer, start + BATCH.size, 4 + body, items * size, count)
                 events.append(Frames(bodies, size, count * items))
                 position += count * (4 + body)
+            elif kind == KIND_TIMED:
+                size, items = _batch_shape(buffer, start, body, TIMED.size)
+                position = start + body
+                times = TIMED.unpack_from(buffer, start)[2:]
+                events.append(Frames(buffer[start + TIMED.size : position], size, items, times))
             else:
                 if kind == KIND_JSON:
                     events.append(_notice(buffer[start : start + body]))
@@ -133,11 +165,14 @@ def _bodies(buffer: bytes, start: int, stride: int, width: int, count: int) -> b
     return bytes(bodies)
 
 
-def _batch_shape(buffer: bytes, start: int, body: int) -> tuple[int, int]:
-    if body > BATCH.size:
-        size, _number = BATCH.unpack_from(buffer, start)
-        if size and not (body - BATCH.size) % size:
-            return size, (body - BATCH.size) // size
+def _batch_shape(buffer: bytes, start: int, body: int, head: int) -> tuple[int, int]:
+    """Size and number of the frames in a batch, whose own head has `head` bytes."""
+    if body >= head:
+        size = int.from_bytes(buffer[start : start + 2], "little")
+        if size and body > head and not (body - head) % size:
+            return size, (body - head) // size
+        if not size and body == head == TIMED.size:
+            return 0, 1  # a single empty one
     raise HubError(f"The pipe listener sent a batch of {body} bytes that does not divide into frames.")
 
 

@@ -245,7 +245,7 @@ class Receiver:
             id, generation, number = struct.unpack_from("<BHI", content)
             self._clock.opened(id)  # another pipe had it
             name = content[7:].decode("utf-8", "replace")
-            events.append(PipeOpened(id, generation, name, number, bool(generation & wire.DROPS)))
+            events.append(PipeOpened(id, generation & ~wire.DROPS, name, number, bool(generation & wire.DROPS)))
         elif type == wire.COMM_CLOSE and len(content) >= 5:
             id, frames = struct.unpack_from("<BI", content)
             self._chunks.pop(id, None)

@@ -205,7 +205,7 @@ def test_times_of_pipe_frames_come_when_they_are_asked_for():
         1.013,
     )
     opened, *batches = events
-    assert (opened.name, opened.drops, opened.generation) == ("adc", True, 1 | wire.DROPS)
+    assert (opened.name, opened.drops, opened.generation) == ("adc", True, 1)
     assert [(batch.number, batch.size, batch.data) for batch in batches] == [(0, 1, b"ab"), (2, 1, b"cd"), (4, 2, b"xy")]
     for batch, last, error in zip(batches, (0.705, 0.7082, 0.710), (0.003, 0.005, 0.001), strict=True):
         assert abs(batch.times.last - (1001.001 - 0.7 + last)) < 1e-5
@@ -260,7 +260,7 @@ def test_the_golden_frames_are_understood():
         session.PipeBatch(1, 0, 4, 3 * samples),
         session.PipeBatch(1, 12, 25, b"x" * 20 + b"y" * 5),
         session.PipeClosed(1, 13),
-        session.PipeOpened(2, 2 | wire.DROPS, "imu", 0, drops=True),
+        session.PipeOpened(2, 2, "imu", 0, drops=True),
         session.PipeBatch(2, 0, 4, samples, events[-2].times),
         session.PipeBatch(2, 4, 4, samples, events[-1].times),
     ]
