@@ -294,7 +294,7 @@ class _Rate:
         if not self._marks:
             return 0.0, 0.0
         _, frames, size_bytes = self._marks[0]
-        seconds = min(max(now - self._began, _MARK_S), _RATE_S)
+        seconds = min(max(now - self._began, _RATE_S / 4), _RATE_S)
         return (self._frames - frames) / seconds, (self._bytes - size_bytes) / seconds
 
 
