@@ -397,7 +397,8 @@ def test_collect_takes_a_decoder(bench):
 
 
 def test_the_signatures_and_defaults_are_those_of_the_page():
-    assert _parameters(collect) == {"name": ..., "n": None, "seconds": None, "decoder": None, "allow_empty": False}
+    page = {"name": ..., "n": None, "seconds": None, "decoder": None, "allow_empty": False}
+    assert _parameters(collect) == {**page, "replay": False, "timestamps": False}  # more than the page, and off
     assert _parameters(live_plot) == {
         "name": ...,
         "decoder": None,
