@@ -38,7 +38,7 @@ def pipes() -> "list[PipeState]":
     from . import client
 
     try:
-        hub = client.connect(start=False, timeout_s=ANSWER_S)
+        hub = client.connect_to_pipes()
     except HubUnreachableError:
         return []
     with hub:
