@@ -15,11 +15,15 @@ class Forwarder:
         self._open: list[socket.socket] = []
 
     def __enter__(self) -> "Forwarder":
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
         return self
 
     def __exit__(self, *exc_info) -> None:
+        with contextlib.suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)  # ends the accept
         self._listening.close()
+        self._accepting.join()
         self.cut()
 
     def cut(self) -> None:
