@@ -135,6 +135,8 @@ class HubThread:
         self._thread = threading.Thread(target=lambda: asyncio.run(self.hub.run(self.claim)))
         self._thread.start()
         wait_until(lambda: advert.read() is not None, "the hub's start")
+        self.faults = []  # what went wrong inside the event loop
+        self.call(lambda: self.hub._loop.set_exception_handler(lambda loop, context: self.faults.append(context)))
 
     def _make_board(self, port, deliver):
         board = self.boards[port.rpartition("/")[2]] = ScriptedBoard(port, deliver)
@@ -157,6 +159,7 @@ class HubThread:
         self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive(), "the hub does not stop"
         self.claim.release()
+        assert not self.faults
 
 
 @contextmanager

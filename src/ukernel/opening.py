@@ -68,7 +68,8 @@ class Reader(asyncio.Protocol):
 
     def resume_writing(self):
         self._paused = False
-        self._catch_up()
+        # Not from within: asyncio must not find its transport closed when this returns.
+        asyncio.get_running_loop().call_soon(self._catch_up)
 
     def join(self, opening: Opening) -> None:
         """Read ``opening``: from here on, or for a replay from its beginning."""
@@ -106,7 +107,7 @@ class Reader(asyncio.Protocol):
 
     def _catch_up(self) -> None:
         """Send what is due, until the peer takes no more, or others have waited long enough."""
-        if self._paused or self._waiting or self._transport.is_closing():
+        if self._paused or self._waiting or self._transport is None or self._transport.is_closing():
             return None
         if self._first:
             first, self._first = self._first, b""

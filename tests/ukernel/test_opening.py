@@ -1,5 +1,6 @@
 """One opening and its readers, without sockets: whatever happens in whatever order, every frame is there or told."""
 
+import asyncio
 import json
 import random
 import struct
@@ -79,7 +80,10 @@ OPTIONS = [
 
 @pytest.mark.parametrize("seed", range(40))
 def test_every_frame_is_there_or_told_whatever_the_readers_do(seed, monkeypatch):
-    rng = random.Random(seed)
+    asyncio.run(_run(random.Random(seed), monkeypatch))
+
+
+async def _run(rng, monkeypatch):
     monkeypatch.setattr(backlog, "MAX_PIPE_BYTES", 20_000)
     monkeypatch.setattr(backlog, "MAX_ALL_BYTES", rng.choice([25_000, 1 << 20]))
     monkeypatch.setattr(backlog, "JOINED_BYTES", 2_000)
@@ -110,10 +114,13 @@ def test_every_frame_is_there_or_told_whatever_the_readers_do(seed, monkeypatch)
             peers.append((Peer(reader, rng), options, len(written)))
         elif peers:
             rng.choice(peers)[0].go_on()
+            if rng.random() < 0.8:
+                await asyncio.sleep(0)
     pipe.close("closed")
     for _ in range(200):
         for peer, _, _ in peers:
             peer.go_on()
+        await asyncio.sleep(0)
     for peer, options, joined in peers:
         assert peer.closed
         heard = peer.heard()
