@@ -221,6 +221,8 @@ def sixteen(seconds: float) -> tuple[dict, float]:
         while not pipes():
             time.sleep(0.01)
         began, cpu = time.monotonic(), running.cpu_s()
+        time.sleep(seconds * 0.7)
+        rate = round(pipes()[0].frames_per_s)
         found = [results.get(timeout=seconds * 10 + 60) for _ in readers]
         took, used = time.monotonic() - began, running.cpu_s() - cpu
         for reader in readers:
