@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import re
 import signal
 import struct
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,6 +34,24 @@ def own_bench(micropython, private_environment, tmp_path, monkeypatch):
     with Workbench("micropython", tmp_path) as bench:
         monkeypatch.setenv("UCORE_STATE_PATH", str(bench.state_path))
         yield bench
+
+
+def test_the_code_on_the_page_runs(bench):
+    page = (Path(__file__).parents[2] / "docs" / "pipes.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 5
+    for block in blocks:
+        bench.host(block)
+    assert bench.value("len(samples), len(sweep), len(times)") == (100, 1000, 100)
+
+
+def test_the_variables_and_commands_on_the_page_exist():
+    from ukernel import cli, settings
+
+    page = (Path(__file__).parents[2] / "docs" / "pipes.md").read_text(encoding="utf-8")
+    source = Path(settings.__file__).read_text(encoding="utf-8")
+    assert set(re.findall(r"UCORE_\w+", page)) == set(re.findall(r"UCORE_PIPE\w+", source))
+    assert {"pipes", "token"} <= {row[0] for row in cli.COMMANDS}
 
 
 # Replay
