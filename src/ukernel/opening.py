@@ -49,7 +49,7 @@ class Reader(asyncio.Protocol):
         self._first = b""  # to be sent before all else
         self._at = 0  # the number of the frame that it gets next
         self._missing: Counter[str] = Counter()  # how many before that were lost before they came to the hub, by cause
-        self._new = self.replay  # has not had a frame yet
+        self._new = self.replay  # has not had anything yet
         self._end: tuple[str, int] | None = None  # why it ends, and after how many frames
 
     def connection_made(self, transport):
@@ -158,6 +158,7 @@ class Reader(asyncio.Protocol):
         told = {cause: count - self._missing[cause] for cause, count in backlog.missing.items() if backlog.start <= stop}
         self._missing = Counter(backlog.missing)
         cause = "replay" if self._new else "reader"
+        self._new = False
         told[cause] = lost - sum(told.values())
         if not self.notices:
             return not told[cause]
@@ -171,7 +172,8 @@ class Opening:
     """One opening of a pipe on one board, and its readers. A pipe opened again is another opening.
 
     ``number`` is that of its next frame, above 0 where another hub had the ones before; ``drops``: its producer does not wait where the
-    board has no room; ``ports``: the names of the board's port. What is missing within a session was dropped for that reason, or because no host listened.
+    board has no room; ``ports``: the names of the board's port. What is missing within a session was dropped for that reason, or because
+    no host listened.
     """
 
     def __init__(
