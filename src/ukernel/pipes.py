@@ -13,7 +13,6 @@ Importing this module is quick: NumPy, matplotlib and the board come in when the
 
 import math
 import numbers
-import operator
 import sys
 import time
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from .decoder import Samples, TimedSamples, as_decoder
 from .errors import PipeEndedEarlyWarning, UcoreError
 from .pipelist import PipeState, pipes
 from .reader import Stamp
-from .subscription import CLOSED, Pipe, did_you_mean, warn
+from .subscription import CLOSED, Pipe, as_count, did_you_mean, warn
 
 if TYPE_CHECKING:
     from .liveplot import LivePlot
@@ -101,7 +100,7 @@ def collect(
     if n is None and seconds is None:
         raise ValueError("collect needs n= (how many samples) or seconds= (how long), or both.")
     if n is not None:
-        n = _count(n, "n", 1)
+        n = as_count(n, "n", 1)
     deadline = math.inf if seconds is None else started + _positive(seconds, "seconds", "seconds")
     samples = Samples(as_decoder(decoder), timed=bool(timestamps))
     with _subscribe(name, None, replay, timestamps, hint=False) as pipe:
@@ -152,7 +151,7 @@ def live_plot(
     for bad arguments, UsageError where there is nothing to draw on, HubError when there is no hub to ask.
     """
     check_name(name)
-    window = _count(window, "window", 2)
+    window = as_count(window, "window", 2)
     if ylim is not None:
         ylim = _limits(ylim)
     interval_s = _positive(interval, "interval", "milliseconds") / 1000
@@ -233,15 +232,6 @@ def _why_not_open(name: str) -> str:
 
 
 # Arguments
-
-
-def _count(value, what: str, least: int) -> int:
-    try:
-        if isinstance(value, bool) or (count := operator.index(value)) < least:
-            raise TypeError
-    except TypeError:
-        raise ValueError(f"{what} must be a whole number of samples, {least} or more, not {value!r}.") from None
-    return count
 
 
 def _positive(value, what: str, unit: str) -> float:

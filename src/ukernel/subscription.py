@@ -2,6 +2,7 @@
 ended."""
 
 import math
+import operator
 import socket
 import sys
 import time
@@ -19,7 +20,7 @@ from .errors import (
 )
 from .reader import FrameReader, Frames, Stamp
 
-__all__ = ["Pipe", "warn"]
+__all__ = ["Pipe", "as_count", "did_you_mean", "warn"]
 
 RECEIVE_BYTES = (1 << 18,)  # what one system call may bring: larger ones bring no more speed
 HINT_AFTER_S = 5.0  # how long a reader waits for a pipe before it says that another one of nearly the same name is open
@@ -208,8 +209,7 @@ class Pipe:
             samples come, with a PipeEndedEarlyWarning, if the pipe ends, and without a word after the
             timeout. With nothing to return it raises what `read` does.
         """
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise ValueError(f"n must be a whole number of samples, 1 or more, not {n!r}.")
+        n = as_count(n, "n", 1)
         timeout = self._timeout_s if timeout is None else timeout
         samples = Samples(as_decoder(decoder), timed=self.timestamps)
         self.fill(samples, n, _deadline(timeout))
@@ -367,6 +367,16 @@ class Pipe:
         meant = "" if self.opening is not None else did_you_mean(self.name)
         if meant:
             print(f"Pipe {self.name!r} is not open yet{meant}", file=sys.stderr, flush=True)
+
+
+def as_count(value, what: str, least: int) -> int:
+    """Return a number of samples. Raises ValueError for what is none, or is below `least`."""
+    try:
+        if isinstance(value, bool) or (count := operator.index(value)) < least:
+            raise TypeError
+    except TypeError:
+        raise ValueError(f"{what} must be a whole number of samples, {least} or more, not {value!r}.") from None
+    return count
 
 
 def did_you_mean(name: str) -> str:

@@ -138,6 +138,19 @@ def test_a_loss_is_told_in_the_cell_that_collects(bench):
     assert bench.value("values.shape[1]") == 1000
 
 
+def test_a_loss_is_told_by_a_live_plot(bench):
+    bench.host("%matplotlib widget\nchart = live_plot('fast', decoder=lambda b: b[0])")
+    bench.board(STEADY)
+    bench.board(
+        "def write_all(pipe, count):\n    data = bytes(4000)\n    for n in range(count):\n        pipe.write(data)\n"
+        "steady('fast', 3000, write_all)"
+    )
+    told = bench.notebook.wait_for(lambda message: "PipeDataLostWarning" in message["content"].get("text", ""))
+    assert "the board had no room for them" in told["content"]["text"]
+    assert bench.value("chart.wait(60)") is True
+    assert bench.value("chart.lost") > 0
+
+
 def test_a_pipe_ends_with_its_producer_and_strict_says_when_it_did_not(own_bench):
     own_bench.board("produce('adc')")
     with subscribe("adc", strict=True) as pipe, subscribe("adc") as lenient:

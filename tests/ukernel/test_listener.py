@@ -212,7 +212,9 @@ def test_a_thousand_strangers_keep_nobody_out(hub, attached, board):
             rooms.append(sock)
             if n % 3 == 0:
                 sock.sendall(b"noise")
-        wait_until(lambda: len(hub.hub.listener.strangers) == listener.MAX_STRANGERS)
+            elif n % 3 == 1:
+                sock.sendall(b'{"role": "client"}\n')
+        wait_until(lambda: listener.MAX_STRANGERS // 2 < len(hub.hub.listener.strangers) <= listener.MAX_STRANGERS)
         board.open("adc")
         with Subscription("adc") as reader:
             board.write(b"1234", 4, 0)

@@ -197,7 +197,7 @@ def test_read_array_goes_on_where_it_stopped(listener):
     with subscribe("adc") as pipe:
         feed = listener.feed()
         feed.floats(*range(10))
-        assert pipe.read_array(3).tolist() == [0, 1, 2]
+        assert pipe.read_array(np.int64(3)).tolist() == [0, 1, 2]
         assert struct.unpack("<f", next(pipe)) == (3,)
         assert pipe.read_array(2, lambda b: 2 * struct.unpack("<f", b)[0]).tolist() == [8, 10]
         assert pipe.read_array(9, timeout=0.05).tolist() == [6, 7, 8, 9]
@@ -209,8 +209,9 @@ def test_read_array_goes_on_where_it_stopped(listener):
             assert pipe.read_array(9).tolist() == [10]
         with pytest.raises(PipeEndedError):
             pipe.read_array(9)
-        with pytest.raises(ValueError, match="n must be"):
-            pipe.read_array(0)
+        for n in (0, True, 1.5, "3"):
+            with pytest.raises(ValueError, match="n must be"):
+                pipe.read_array(n)
 
 
 def test_the_same_pipe_can_be_iterated_asynchronously(listener):
