@@ -34,6 +34,16 @@ def test_what_users_see_keeps_its_name(platform):
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
+def test_what_users_may_name_in_a_call_keeps_its_name(platform):
+    tree = ast.parse(pack.sources(platform)["pipes"])
+    arguments = {
+        node.name: [argument.arg for argument in node.args.args] for node in tree.body if isinstance(node, ast.FunctionDef)
+    }
+    assert arguments["open_pipe"] == ["name", "drop"]
+    assert arguments["close_pipe"] == arguments["is_pipe_open"] == ["name"]
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
 def test_every_name_that_is_called_from_another_file_by_its_text_is_there(platform):
     sources = pack.sources(platform)
     for text in sources.values():
