@@ -24,6 +24,7 @@ __all__ = ["Pipe", "as_count", "did_you_mean", "warn"]
 
 RECEIVE_BYTES = (1 << 18,)  # what one system call may bring: larger ones bring no more speed
 HINT_AFTER_S = 5.0  # how long a reader waits for a pipe before it says that another one of nearly the same name is open
+ASK_S = 2.0  # between two questions to the hub about pipes of nearly the same name
 POLL_S = 0.01  # between two looks, where an event loop cannot wait for a socket
 MAX_WAIT_S = 0.1  # in one system call: where Ctrl-C does not end the call (Windows), it is late by this much
 
@@ -103,6 +104,7 @@ class Pipe:
         # piece, because an interrupt may strike anywhere.
         self._heeded: tuple[list, int, int, dict[str, int]] = self._reader.events, 0, 0, {}
         self._told_lost = 0
+        self._asked_at, self._suggestion = -math.inf, ""
         self._hint_at = time.monotonic() + HINT_AFTER_S if hint else math.inf
 
     def __repr__(self) -> str:
@@ -358,13 +360,20 @@ class Pipe:
         return PipeEndedError(f"Pipe {self.name!r} has ended: {self.why_ended()}.")
 
     def _nothing_came(self, timeout_s: float) -> TimeoutError:
-        waiting = "" if self.opening is not None else f"; the board has not opened a pipe of that name{did_you_mean(self.name)}"
+        waiting = "" if self.opening is not None else f"; the board has not opened a pipe of that name{self._meant()}"
         return TimeoutError(f"Pipe {self.name!r}: nothing came for {timeout_s:g} s{waiting}.")
+
+    def _meant(self) -> str:
+        """`did_you_mean`, not asked anew by who looks again and again whether something has come."""
+        if time.monotonic() >= self._asked_at + ASK_S:
+            self._suggestion = did_you_mean(self.name)
+            self._asked_at = time.monotonic()
+        return self._suggestion
 
     def _hint(self) -> None:
         """Say once that another pipe may be meant."""
         self._hint_at = math.inf
-        meant = "" if self.opening is not None else did_you_mean(self.name)
+        meant = "" if self.opening is not None else self._meant()
         if meant:
             print(f"Pipe {self.name!r} is not open yet{meant}", file=sys.stderr, flush=True)
 
