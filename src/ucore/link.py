@@ -74,7 +74,8 @@ class Link:
         self.inbox = []
         self.leave = self.reset = self.stamps = False
         self.cell = 0  # parent id of the running cell
-        self.flush = self.keep = self.renew = self.forget = None
+        self.flush = self.keep = self.renew = self.forget = self.aside = None
+        self.openings = {}  # the pipes that are open, by name
         self.ticks = 0
         self._ticker = None
         if MAIN_WRITES:
@@ -300,17 +301,20 @@ class Link:
                 self._ticker = None
 
     def _tick(self, timer):
-        # It may have interrupted the main thread, which may hold the lock: never wait for it here.
-        if self.tx.acquire(False):
-            try:
-                now = ticks_ms()
-                if MAIN_WRITES and self._late:
-                    self._write_late(now)
-                self.flush(now)
-            finally:
-                self.tx.release()
-        elif MAIN_WRITES and self._late:
-            hurry(self._tick)
+        # It may have interrupted who has the lock: never wait for it here.
+        try:
+            1 // self.tx.acquire(False)  # not taken, it divides by zero; a jump here, and an interrupt would lose the lock
+            now = ticks_ms()
+            if MAIN_WRITES and self._late:
+                self._write_late(now)
+            self.flush(now)
+            self.tx.release()
+        except ZeroDivisionError:
+            if MAIN_WRITES and self._late:
+                hurry(self._tick)
+        except:
+            self.tx.release()
+            raise
 
     def _timers(self, now):
         self.flush(now)

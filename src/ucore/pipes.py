@@ -46,13 +46,25 @@ class _Opening:
         self.wire_size = -1  # what the host expects next, if this run goes on
         self.wire_number = 0
         self.flushed = ticks_ms()
+        self.aside = 0  # writes of callbacks that are on their way here, and those that were too many
+        self.skipped = 0
         self.late = []  # threads that have had their one write after the close
-        self.tx = _link.tx
-        self.take = self.tx.acquire
-        self.give = self.tx.release
+        lock = _link.aside.lock if _link.aside else _link.tx
+        self.take = lock.acquire
+        self.give = lock.release
+        self.gives = bool, self.give  # by whether the lock has been taken
+        self.wait = not _link.aside  # for the lock; not where a callback may have interrupted the very thread that has it
         self.buffer = bytearray(_DATA + _link.payload + _TAIL)
         self.view = memoryview(self.buffer)
-        self.room = self.view[:0]  # where `write` may hold an item
+        self.room = self.view
+        self._make_room(0)
+
+    def _make_room(self, stop):
+        """Let `write` hold items up to ``stop`` by itself, the next one where `end` is now; tx held."""
+        self.next = self.end + self.size
+        if len(self.room) != stop:
+            self.room = self.view[:stop]
+            self.rooms = self.view[:0], self.room  # by whether it has the lock
 
     def write(self, data):
         """Send one frame, at most 65,535 bytes; blocks while the line is full.
@@ -60,30 +72,32 @@ class _Opening:
         Raises ValueError for a larger one, TypeError for what is not bytes, OSError where the pipe is closed (the first write
         after the close is dropped in silence, so that a loop on is_pipe_open ends quietly).
         """
-        # The one path that matters: room that is not there, another size, and what is not bytes all raise, and cost nothing before.
+        # The one path that matters: a lock that is taken, room that is not there, another size, and what is not bytes all raise, and cost
+        # nothing before.
         if not data:
             pass  # it would fit where there is no room
         elif CPYTHON:
             try:
-                with self.tx:
-                    after = self.end + self.size
-                    self.room[self.end : after] = data
-                    self.end = after
+                with _link.tx:
+                    self.room[self.end : self.next] = data
+                    self.end = self.next
+                    self.next += self.size
                     return
             except Exception:
                 pass
         else:
-            # On MicroPython an interrupt strikes at jumps only: the lock is held where this raises. With one block and three names the
-            # call fits the C stack; otherwise its frame comes from the heap each time, and finding room there takes longer than all else.
+            # On MicroPython an interrupt strikes at jumps only, and here is none. With one block and three names the call fits the C
+            # stack; otherwise its frame comes from the heap each time, and finding room there takes longer than all else.
+            taken = False
             try:
-                self.take()
-                after = self.end + self.size
-                self.room[self.end : after] = data
-                self.end = after
+                taken = self.take(self.wait)
+                self.rooms[taken][self.end : self.next] = data
+                self.end = self.next
+                self.next += self.size
                 self.give()
                 return
             except:  # noqa: E722
-                self.give()
+                self.gives[taken]()
         self._write(data)
 
     def _write(self, data):
@@ -94,28 +108,59 @@ class _Opening:
         size = len(data)
         if size > wire.MAX_WRITE:
             raise ValueError("pipe.write takes at most 65535 bytes, not %d" % size)
-        _note(self)
         called = ticks_us()
+        aside = _link.aside
+        if aside and aside.inside():
+            if aside.put(self._write_aside, data, called):
+                self.aside += 1
+                self._make_room(0)
+            else:
+                if not self.skipped:
+                    aside.put_at_last(self._skip)
+                self.skipped += 1
+            return
+        if aside:
+            aside.catch_up()
+        _note(self)
+        self._write_now(data, called)
+        _link.poll()
+
+    def _write_aside(self, data, called):
+        self.aside -= 1
+        if self.open:
+            self._write_now(data, called)
+
+    def _skip(self):
+        while self.skipped:
+            with _link.tx:
+                if self._flush(ticks_ms(), self.drop):
+                    self.number += self.skipped
+                    self.skipped = 0
+                    return
+            _link.pump(1)
+
+    def _write_now(self, data, called):
+        size = len(data)
         if size == 0 or size > len(self.buffer) - _DATA - _TAIL:
             return self._write_chunk(data, called)
         while True:
-            with self.tx:
+            with _link.tx:
                 if not self.open:
                     return self._too_late()
                 if self.end == _DATA and size != self.size:
                     self.size = size
-                    self.room = self.view[:0]
+                    self._make_room(0)
                 if size == self.size and self.end + size + _TAIL <= len(self.buffer):
+                    joins = self.next <= len(self.room)  # only the lock was not there at once
                     self.buffer[self.end : self.end + size] = data
                     self.timed = self.end = self.end + size
+                    self.next = self.end + size
                     self.at = called
-                    self._due(ticks_ms())
-                    break
+                    return None if joins else self._due(ticks_ms())
                 # Full, or another size: what is held goes first. A host that is gone drops it, and it is counted.
                 if self._flush(ticks_ms(), self.drop):
                     continue
             _link.pump(1)
-        _link.poll()
 
     def _due(self, now):
         """Send what is held, or say how much more may be held; tx held."""
@@ -131,9 +176,7 @@ class _Opening:
         want = items * self.hold // max(quiet, 1) if quiet <= 2 * self.hold else 1
         # Whole items: the rest of one would be room for a smaller write.
         full = (len(self.buffer) - _DATA - _TAIL) // self.size
-        stop = _DATA + (max(1, min(want, full)) - 1) * self.size
-        if len(self.room) != stop:
-            self.room = self.view[:stop]
+        self._make_room(0 if self.aside else _DATA + (max(1, min(want, full)) - 1) * self.size)
 
     def _flush(self, now, drop=False):
         """Send the items held; False where the window has no room, unless they may be dropped then. tx held."""
@@ -147,6 +190,7 @@ class _Opening:
             # Nobody listens, or nobody waits: the numbers go on, so the host learns how many it missed.
             self.number += (end - _DATA) // self.size
             self.end = _DATA
+            self._make_room(0)
             return True
         buffer = self.buffer
         size = self.size
@@ -197,7 +241,7 @@ class _Opening:
         at = 0
         room = link.payload - 7
         while True:
-            with self.tx:
+            with _link.tx:
                 if not self.open:
                     break
                 if session != link.session:  # a new host has seen nothing of it
@@ -241,7 +285,7 @@ class _Opening:
     def end_run(self):
         """Tell the host that this opening has ended, and how many frames it had; tx held."""
         self.open = False
-        self.room = self.view[:0]
+        self._make_room(0)
         self._say(wire.COMM_CLOSE, struct.pack("<I", self.number), (self, self.number, _CLOSE))
 
     def _say(self, type, content, meta):
@@ -345,7 +389,7 @@ def _close(opening):
         if opening.open:
             _tell(opening, opening.end_run)
             opening.open = False
-            opening.room = opening.view[:0]
+            opening._make_room(0)
             if _open.get(opening.name) is opening:
                 del _open[opening.name]
             _link.tick(-1)
@@ -424,6 +468,7 @@ def start(link):
             flush_due(now)
 
         link.flush = flush
+        link.openings = _open
         link.keep = _keep
         link.renew = _renew
         link.forget = forget

@@ -20,6 +20,7 @@ MAX_BAUD = 921600
 
 if CPYTHON:
     import time
+    from threading import RLock
 
     def sleep_ms(ms):
         time.sleep(ms / 1000)
@@ -40,6 +41,7 @@ if CPYTHON:
         return (a + b) & 0x3FFFFFFF
 
 else:
+    RLock = None
     from time import sleep_us, ticks_add, ticks_diff, ticks_ms, ticks_us  # noqa: F401
 
     if ESP32:

@@ -126,8 +126,13 @@ class Runner:
             source = self._source
             self._source = None
             link.send(wire.STATUS, self.cell, b'{"execution_state":"busy"}', None, self._session)
+            # In the main thread: loading takes more stack than others have.
+            if b"Timer" in source or b"irq" in source or b"schedule" in source:
+                from ucore import callbacks
+
+                callbacks.start(link)
             if b"ipe" in source:
-                from ucore import pipes  # in the main thread: loading takes more stack than others have
+                from ucore import pipes
 
                 pipes.start(link)
             allow_interrupt(True)

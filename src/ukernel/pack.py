@@ -27,6 +27,7 @@ _GROUPS = {
     "__init__": ("__init__",),
     "agent": ("wire", "quirks", "link", "output", "runner", "agent"),
     "pipes": ("wire", "quirks", "pipes"),
+    "callbacks": ("wire", "quirks", "callbacks"),
     "about": ("wire", "quirks", "about"),
     "speed": ("wire", "quirks", "speed"),
 }
@@ -37,6 +38,7 @@ _PUBLIC |= set(
         "start",
         "pipes",
         "about",
+        "callbacks",
         "speed",
         "switch",
         "set_baud",

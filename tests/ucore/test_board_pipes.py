@@ -226,7 +226,7 @@ def test_where_nobody_looked_at_the_clock_the_stamp_is_that_of_the_sending():
     pipe.write(b"abcd")
     for _ in range(3):
         pipe.write(b"efgh")
-    pipe._opening.room = pipe._opening.view[: len(pipe._opening.view) - 8]  # a fast producer: as many as fit
+    pipe._opening._make_room(len(pipe._opening.view) - 8)  # a fast producer: as many as fit
     pipe.write(b"ijkl")
     host.frames()
     port.now += 50
