@@ -1,6 +1,7 @@
 """Exactly once over a line that misbehaves: 921600 baud, 4 ms each way, bit errors, lost bursts, and a hundred interrupts of each kind.
 
-Goodput is told against the same line without errors, in the same run.
+Goodput is told against the same line without errors, in the same run. `garbage_mb` of noise, and as many without a frame's end, must leave
+the host's memory as it was (`garbage_memory_mb`, more than before) and the link in step (`garbage_recovered`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import sys
 import time
 
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "tests"))  # the rig is the tests'
+
+import psutil
 
 from emulator import Faults
 from rig import ALIVE, Rig
@@ -62,6 +65,29 @@ def interrupts(code: str, count: int) -> list[float]:
     return times
 
 
+GARBAGE = {
+    "noise": "import os\ndata = os.urandom(65536)",
+    "no end of a frame": "data = b'\\x85' * 65536",
+}
+
+
+def garbage(megabytes: int) -> tuple[float, bool]:
+    """(What the host's memory has grown by in MB, whether the link was in step afterwards) after so much of each kind."""
+    with Rig() as rig:
+        rig.run(f"{GARBAGE['noise']}\nimport sys\nfor _ in range(16): sys.stdout.buffer.write(data)", 60)
+        rig.events.queue.clear()
+        before = most = psutil.Process().memory_info().rss
+        for make in GARBAGE.values():
+            parent = rig.start_cell(f"{make}\nimport sys\nfor _ in range({16 * megabytes}): sys.stdout.buffer.write(data)")
+            while not (isinstance(event := rig.events.get(timeout=60), session.Message) and event.type == wire.EXECUTE_REPLY):
+                most = max(most, psutil.Process().memory_info().rss)
+            assert event.parent == parent
+        rig.produce(10_000)
+        found = rig.receive(10_000, 60)
+    good = not (found["lost"] or found["duplicated"] or found["reordered"] or found["wrong"])
+    return (most - before) / 1e6, good
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="at most a minute")
@@ -90,6 +116,10 @@ def main() -> None:
     figures["interrupts_sent"] = each * len(CELLS)
     figures["interrupts_answered"] = len(answered)
     figures["interrupt_max_s"] = round(max(answered, default=0.0), 4)
+    figures["garbage_mb"] = 5 if quick else 100
+    grown, figures["garbage_recovered"] = garbage(figures["garbage_mb"])
+    figures["garbage_memory_mb"] = round(grown, 1)
+    print(f"garbage    {figures['garbage_mb']} MB of each kind, {grown:.1f} MB more memory", flush=True)
     print(json.dumps(figures))
 
 

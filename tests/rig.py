@@ -57,10 +57,11 @@ class Rig(contextlib.ExitStack):
         if python == "micropython":
             firmware.build()  # at once where it is built
         self.events: queue.Queue = queue.Queue()
+        self.passed_over: list = []  # by the last `wait_for`
         self.parent = 0
         board_options = {}
         if uart:
-            self.uart = self.enter_context(BoardUart(baudrate=line_options["baudrate"]))
+            self.uart = self.enter_context(BoardUart(baudrate=_fixed(line_options["baudrate"]) or 115200))
             board_options["env"] = self.uart.env
         self.virtual = self.enter_context(VirtualBoard(python, **board_options))
         port = self.virtual.port
@@ -69,7 +70,9 @@ class Rig(contextlib.ExitStack):
             self.emulator = self.enter_context(LineEmulator(port, **({"uart": self.uart} if uart else {}), **line_options))
             port = self.emulator.port
         options: dict = {"line": line} if line else {}
-        baudrate = line_options.get("baudrate")
+        baudrate = _fixed(line_options.get("baudrate"))
+        if baudrate:
+            options["max_baudrate"] = baudrate
         if self.emulator:
             options["look_for"] = lambda: self.emulator.port or port  # under another name after a cut
         self.board = Board(
@@ -86,12 +89,14 @@ class Rig(contextlib.ExitStack):
     def wait_for(self, kind, timeout_s: float, **fields):
         """The next event of a kind, with these fields; others are passed over."""
         deadline = time.monotonic() + timeout_s
+        self.passed_over = []
         while True:
             event = self.events.get(timeout=max(deadline - time.monotonic(), 0.001))
             if isinstance(event, session.Refused):
                 raise event.error
             if isinstance(event, kind) and all(getattr(event, key) == value for key, value in fields.items()):
                 return event
+            self.passed_over.append(event)
 
     def start_cell(self, code: str) -> int:
         self.parent += 1
@@ -110,12 +115,13 @@ class Rig(contextlib.ExitStack):
 
     def receive(self, count: int, timeout_s: float) -> dict:
         """Take in the producer's numbers; returns {lost, duplicated, reordered, wrong, seconds}."""
+        early = self.passed_over  # a producer's first numbers may come before the reply to the cell that has started it
         arrived = bytearray()
         numbers = []
         started = None
         deadline = time.monotonic() + timeout_s
         while True:
-            event = self.events.get(timeout=max(deadline - time.monotonic(), 0.001))
+            event = early.pop(0) if early else self.events.get(timeout=max(deadline - time.monotonic(), 0.001))
             if isinstance(event, session.PipeBatch):
                 if started is None:
                     started = time.monotonic()
@@ -135,6 +141,10 @@ class Rig(contextlib.ExitStack):
             "seconds": seconds,
             "per_s": (count - skipped) / seconds,
         }
+
+
+def _fixed(baudrate: int | str | None) -> int | None:
+    return None if baudrate == "port" else baudrate
 
 
 def _starts(numbers):

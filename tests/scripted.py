@@ -39,6 +39,7 @@ class ScriptedBoard:
         self.state = "connecting"
         self.sent = []
         self.interrupts = 0
+        self.stamps = False
         self.running = 0
         self.closed = threading.Event()
         self._tell = deliver
@@ -110,11 +111,14 @@ class ScriptedBoard:
         stopped = {"status": "error", "ename": "KeyboardInterrupt", "evalue": "", "traceback": []}
         threading.Thread(target=self.finish, args=(stopped,)).start()
 
-    def open(self, name, id=1, generation=1, number=0):
-        self.tell(session.PipeOpened(id, generation, name, number))
+    def stamp(self, wanted):
+        self.stamps = wanted
 
-    def write(self, data, size, number, id=1):
-        self.tell(session.PipeBatch(id, number, size, data))
+    def open(self, name, id=1, generation=1, number=0, drops=False):
+        self.tell(session.PipeOpened(id, generation, name, number, drops))
+
+    def write(self, data, size, number, id=1, times=None):
+        self.tell(session.PipeBatch(id, number, size, data, times))
 
     def close_pipe(self, frames, id=1):
         self.tell(session.PipeClosed(id, frames))
@@ -131,6 +135,8 @@ class HubThread:
         self._thread = threading.Thread(target=lambda: asyncio.run(self.hub.run(self.claim)))
         self._thread.start()
         wait_until(lambda: advert.read() is not None, "the hub's start")
+        self.faults = []  # what went wrong inside the event loop
+        self.call(lambda: self.hub._loop.set_exception_handler(lambda loop, context: self.faults.append(context)))
 
     def _make_board(self, port, deliver):
         board = self.boards[port.rpartition("/")[2]] = ScriptedBoard(port, deliver)
@@ -153,6 +159,7 @@ class HubThread:
         self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive(), "the hub does not stop"
         self.claim.release()
+        assert not self.faults
 
 
 @contextmanager

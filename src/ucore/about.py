@@ -5,23 +5,27 @@ import io
 import json
 import sys
 from _thread import get_ident
+from binascii import hexlify
 
 from ucore import wire
-from ucore.quirks import UNIX
+from ucore.quirks import MAX_BAUD, RING, SPEEDS, random32
 
 FILE = "<cell>"
 
 
 def facts():
-    """What the hello says about the board: the inside of a JSON object."""
+    """What every hello of this start of the agent says: the inside of a JSON object."""
     python = sys.implementation
-    found = {"platform": sys.platform, "python": python.name, "unix": UNIX}
+    found = {"v": wire.PROTOCOL, "build": wire.BUILD, "boot": random32(), "ring": RING}
+    found.update({"platform": sys.platform, "python": python.name})
     found["version"] = "%d.%d.%d" % tuple(python.version[:3])
     found["machine"] = getattr(python, "_machine", sys.platform)
+    if SPEEDS:
+        found["max_baud"] = MAX_BAUD
     try:
         import machine
 
-        found["id"] = "".join(["%02x" % byte for byte in machine.unique_id()])
+        found["id"] = hexlify(machine.unique_id()).decode()
     except (ImportError, AttributeError):
         pass
     return json.dumps(found)[1:-1]
@@ -67,21 +71,22 @@ def crash(error):
 
 def answer(link, names, type, parent, content):
     """Answer a question about names."""
-    text = content.decode()
-    if type == wire.COMPLETE_REQUEST:
-        link.send(wire.COMPLETE_REPLY, parent, json.dumps(complete(names, text)).encode())
-    else:
-        link.send(wire.INSPECT_REPLY, parent, json.dumps(inspect(names, text)).encode())
+    found = (complete if type == wire.COMPLETE_REQUEST else inspect)(names, content.decode())
+    link.send(type | 32, parent, json.dumps(found).encode())  # the reply's type is the request's in lower case
 
 
-def complete(names, text):
+def complete(known, text):
     """The attributes, or names, that begin as the dotted ``text`` does; never calls anything."""
     path, _, start = text.rpartition(".")
     try:
-        found = dir(_resolve(names, path)) if path else list(names) + dir(builtins)
+        found = dir(_resolve(known, path)) if path else list(known) + dir(builtins)
     except Exception:
         found = ()
-    return sorted(set([name for name in found if name.startswith(start) and not name.startswith("_ucore")]))
+    names = set()
+    for name in found:
+        if name.startswith(start) and not name.startswith("_ucore"):
+            names.add(name)
+    return sorted(names)
 
 
 def inspect(names, text):

@@ -4,10 +4,10 @@ import sys
 
 import ucore
 from ucore import wire
-from ucore.link import Link
+from ucore.link import Link, rare
 from ucore.output import Output
-from ucore.quirks import allow_interrupt
-from ucore.runner import Runner, about
+from ucore.quirks import SPEEDS, allow_interrupt
+from ucore.runner import Runner
 
 IDLE_MS = 1000
 
@@ -18,7 +18,7 @@ def serve():
     """Serve until a carriage return asks for the REPL (a terminal, mpremote), or the input ends."""
     global _runner
     if _runner is None:
-        ucore._link = link = Link(about("facts"))
+        ucore._link = link = Link(rare("about", "facts"))
         _runner = Runner(link, Output(link))
     runner = _runner
     link = runner.link
@@ -33,10 +33,12 @@ def serve():
         except (MemoryError, ValueError) as error:  # a request that is too much is dropped, the agent goes on
             link.take()
             sys.print_exception(error)
+    if SPEEDS:
+        link.slow_down()
     runner.remove()
     allow_interrupt(True)
     if link.reset:
-        about("reset")
+        rare("about", "reset")
 
 
 def _step(link, runner):
@@ -55,7 +57,7 @@ def _step(link, runner):
             link.inbox.pop(0)
         return
     if type == wire.COMPLETE_REQUEST or type == wire.INSPECT_REQUEST:
-        about("answer", link, runner.globals, type, parent, content)
+        rare("about", "answer", link, runner.globals, type, parent, content)
     elif type == wire.SHUTDOWN_REQUEST:
         link.leave = link.reset = True
     link.take()

@@ -7,17 +7,19 @@ straight lines, and the bytes are written last: a frame half written is resent.
 
 import json
 import select
+import sys
 from _thread import allocate_lock, get_ident
 from binascii import crc32
 
+import ucore
 from ucore import wire
 from ucore.quirks import (
     ESP32,
     MAIN_WRITES,
+    MAX_BAUD,
     PACED,
-    RING,
+    SPEEDS,
     hurry,
-    random32,
     sleep_ms,
     sleep_us,
     streams,
@@ -34,8 +36,20 @@ MIN_RTO_MS = 100  # below this, a busy host's scheduling looks like loss
 TICK_MS = 5
 FIRST_RTO_MS = 250
 MAX_RTO_MS = 4000
+DEAF_MS = (
+    8000  # at a raised baud rate, between two cells, without a valid line: back to the first one; the host pings every 3 s
+)
+MAX_DEAF = 5  # the same for damaged lines in a row
 QUIET_MS = 3  # after so long without a frame a stray print may stand before the next: it gets a mark of its own
 _NOTHING = (b"", 0, None, True)
+
+
+def rare(module, function, *args):
+    """Call a function of a module that is seldom needed, and drop the module again."""
+    __import__("ucore." + module)
+    found = sys.modules.pop("ucore." + module)
+    setattr(ucore, module, None)
+    return getattr(found, function)(*args)
 
 
 class Link:
@@ -48,56 +62,68 @@ class Link:
 
     def __init__(self, facts):
         self.reader, self.writer = streams()
-        self._poll = select.poll()
-        self._poll.register(self.reader, select.POLLIN)
+        self.ready = select.poll()
+        self.ready.register(self.reader, select.POLLIN)
         self._idle = select.poll()  # a poll object must not serve two threads at once
         self._idle.register(self.reader, select.POLLIN)
         self.tx = allocate_lock()
         self.rx = allocate_lock()
         self.big = allocate_lock()
         self.main = get_ident()
-        self.boot = random32()
-        self.nonce = 0
         self.session = 0
         self.inbox = []
-        self.leave = self.reset = False
+        self.leave = self.reset = self.stamps = False
         self.cell = 0  # parent id of the running cell
-        self.flush = self.keep = self.renew = self.forget = None
+        self.flush = self.keep = self.renew = self.forget = self.aside = None
+        self.openings = {}  # the pipes that are open, by name
         self.ticks = 0
         self._ticker = None
-        self._parts = None
         if MAIN_WRITES:
             self._late = []  # frames that another core than the main thread's has committed
+        if SPEEDS:
+            self.first_baud = self.baud = 0  # what the UART began with, and has now
         self._facts = facts
         self._begin({})
 
     def _begin(self, hello):
         """A host session starts afresh; called with both locks held (or before there are two threads)."""
-        self.window = hello.get("window", 2048)
         self.payload = hello.get("payload", 112)
         line = hello.get("line")
         uart = line == "uart"
-        self._jtag = line == "usb_jtag"
-        self.max_write = hello.get("chunk", 120 if uart else 4096)
-        baud = hello.get("baud", 115200)
+        self.max_write = 120 if uart else 4096
         if PACED:
-            self._pace = baud if (uart and ESP32) or hello.get("fifo") else 0
-            self._empty_at = ticks_us()
-        # A window full of frames may wait in a UART's queue before an ack can come; that is no loss.
-        self._rto_min = MIN_RTO_MS + (self.window * 10000 // baud if uart else 0)
+            self._jtag = line == "usb_jtag"
+            self._pace = (uart and ESP32) or hello.get("fifo")
+        if SPEEDS and line and line[:3] == "usb":
+            rare("speed", "set_baud", MAX_BAUD)  # most firmware says everything on the UART as well, and waits for it
+        self.run_at(uart and hello.get("baud", 115200), hello.get("window", 2048))
         self._rto = self._rto_min + FIRST_RTO_MS
         self.seq = self.base = 0
         self.out = {}  # seq -> [frame, sent at, meta, resent]
         self.flight = 0
         self.gone = False
         self.last = None  # the pipe of the last pipe frame
-        self._expected = self._held = 0
+        self.expected = self._held = 0
         self._parts = None
         self._clean = False
         self._srtt = 0
         self._var = 0
         self._sent_at = self._progress = self._polled = ticks_ms()
         self.nonce = hello.get("nonce", 0)  # last: an interrupt before it leaves the old session, and the host asks again
+
+    def run_at(self, baud, window):
+        """The line takes ``baud`` (0 where that means nothing), and the host ``window`` bytes that it has not acknowledged."""
+        self.window = window
+        # A window full of frames may wait in a UART's queue before an ack can come; that is no loss.
+        self._rto_min = MIN_RTO_MS + (window * 10000 // baud if baud else 0)
+        if PACED:
+            self._pace = self._pace and baud
+            self._empty_at = ticks_us()
+        if SPEEDS:
+            self.first_baud = self.first_baud or baud
+            self.baud = baud
+            self._deaf = 0
+            self._heard = ticks_ms()
 
     # Out
 
@@ -125,7 +151,7 @@ class Link:
 
     def enter(self, body, meta):
         """Keep and write a finished frame, numbered ``self.seq`` and with its CRC; tx held."""
-        frame = bytes(body).replace(b"\xf6", b"\xf6\x01").replace(_MARK, b"\xf6\x02") + _MARK
+        frame = wire.stuff(bytes(body)) + _MARK
         seq = self.seq
         now = ticks_ms()
         self._progress = (self._progress, now)[seq == self.base]  # no jump here, see above
@@ -153,24 +179,27 @@ class Link:
         if not self._clean or ticks_diff(now, self._sent_at) > QUIET_MS:
             frame = _MARK + frame
         size = len(frame)
-        if self._jtag and size & 63 == 0:
+        if PACED and self._jtag and size & 63 == 0:
             frame += _MARK  # a USB packet that is full to the brim may wait for another
             size += 1
         self._clean = False
         if PACED and self._pace:
             self._write_paced(frame, size)
+            self._clean = True
         else:
             done = self.writer.write(frame) or 0 if size <= self.max_write else 0
-            if done != size:
-                self._write_rest(frame, done)
-        self._clean = True
+            self._clean = done == size or self._write_rest(frame, done)
         self._sent_at = now
 
     def _write_rest(self, frame, done):
-        # The port takes only so much at once, or a write was cut short.
+        # The port takes only so much at once, or a write was cut short. Where it takes nothing, the frame is resent in its time.
         view = memoryview(frame)
         while done < len(frame):
-            done += self.writer.write(view[done : done + self.max_write]) or 0
+            more = self.writer.write(view[done : done + self.max_write])
+            if not more:
+                return False
+            done += more
+        return True
 
     def _write_paced(self, frame, size):
         # The ESP32's UART takes 128 bytes; a write that does not fit waits for a 10 ms tick. So wait by the clock instead.
@@ -188,7 +217,7 @@ class Link:
             self._empty_at = ticks_add(self._empty_at, part * 10000000 // self._pace)
             done += part
 
-    def _bare(self, kind, payload, nonce):
+    def bare(self, kind, payload, nonce):
         """Write a frame that is neither numbered nor kept; tx held."""
         body = wire.checked(bytes((kind,)) + payload, nonce)
         self._write(wire.stuff(body) + _MARK, ticks_ms())
@@ -239,11 +268,11 @@ class Link:
     def pump(self, wait_ms=0):
         """Take in what has arrived, send what is due; then give others a moment, ``wait_ms`` long."""
         with self.rx:
-            while not self.leave and self._poll.poll(0):
+            while not self.leave and self.ready.poll(0):
                 first = self.reader.read(1)
-                if first == b"\r" or not first:
+                if (first == b"\r" and not (SPEEDS and self.baud != self.first_baud)) or not first:
                     # No line of ours holds a carriage return: mpremote or a person at a terminal wants the REPL, and what follows
-                    # is for it. Or the input has ended, and nobody will ever come.
+                    # is for it (but at a raised baud rate it is noise). Or the input has ended, and nobody will ever come.
                     with self.tx:
                         self.leave = True
                         self.nonce = 0
@@ -268,28 +297,35 @@ class Link:
             if self.ticks and not self._ticker:
                 self._ticker = ticker(self._tick, TICK_MS)
             elif not self.ticks and self._ticker:
-                self._ticker.deinit()
+                self._ticker()
                 self._ticker = None
 
     def _tick(self, timer):
-        # It interrupts the main thread, which may hold the lock: never wait for it here.
-        if self.tx.acquire(False):
-            try:
-                now = ticks_ms()
-                if MAIN_WRITES and self._late:
-                    self._write_late(now)
-                self.flush(now)
-            finally:
-                self.tx.release()
-        elif MAIN_WRITES and self._late:
-            hurry(self._tick)
+        # It may have interrupted who has the lock: never wait for it here.
+        try:
+            1 // self.tx.acquire(False)  # not taken, it divides by zero; a jump here, and an interrupt would lose the lock
+            now = ticks_ms()
+            if MAIN_WRITES and self._late:
+                self._write_late(now)
+            self.flush(now)
+            self.tx.release()
+        except ZeroDivisionError:
+            if MAIN_WRITES and self._late:
+                hurry(self._tick)
+        except:
+            self.tx.release()
+            raise
 
     def _timers(self, now):
         self.flush(now)
+        if SPEEDS and not self.cell and ticks_diff(now, self._heard) > DEAF_MS:
+            self.slow_down()
         oldest = self.out.get(self.base)
         if oldest and not self.gone:
             if ticks_diff(now, self._progress) > GONE_MS:
                 self.gone = True
+                if SPEEDS:
+                    self.slow_down()
             elif ticks_diff(now, oldest[1]) > self._rto:
                 self._rto = min(self._rto * 2, MAX_RTO_MS)
                 self._resend(self.base, now)
@@ -309,6 +345,13 @@ class Link:
         body = wire.unescape(line[:-1])
         kind = body[0] if body else 0
         body = wire.unchecked(body, 0 if kind == wire.HELLO else self.nonce)
+        if SPEEDS:
+            self._deaf += 1
+            if body:
+                self._deaf = 0
+                self._heard = ticks_ms()
+            elif self._deaf > MAX_DEAF:  # here, because noise without an end of line keeps the timers waiting
+                self.slow_down()
         if body is None or (kind != wire.HELLO and not self.nonce):
             if self.nonce:
                 self._ack()  # a damaged line: what we expect, said again, makes the host resend at once
@@ -322,46 +365,54 @@ class Link:
             self._hello(body)
         elif kind == wire.PING:
             self._ack()
+        elif kind == wire.CLOCK:
+            self.stamps = body[2]
+            with self.tx:
+                self.bare(kind, body[1:2] + (ticks_us() & wire.CLOCK_MASK).to_bytes(4, "little"), self.nonce)
+        elif SPEEDS and kind == wire.SPEED:
+            with self.tx:
+                self.bare(kind, body[1:], self.nonce)
+                rare("speed", "switch", self, int.from_bytes(body[1:5], "little"), body[5] | body[6] << 8)
         else:
             self._numbered(kind, body)
 
     def _numbered(self, kind, body):
-        expected = self._expected
+        expected = self.expected
         if len(body) > 1 and body[1] == expected:
-            head = body = body[2:]
+            head = body[2:5]
+            content = body[5:]
             parts = None
             held = 0
-            if kind == wire.MESSAGE:
-                body = body[3:]
-            else:
-                parts = head = self._parts or bytearray()
+            if kind != wire.MESSAGE:
+                parts = self._parts
                 held = self._held
-                try:
-                    if held >= 0:
-                        # One piece that grows: many small ones would fragment the heap. At its place: an interrupted step is taken again.
-                        parts[held:] = body
-                        held = len(parts)
-                        if kind == wire.LAST:
-                            body = bytes(memoryview(parts)[3:])
-                except MemoryError:
-                    parts = head = parts[:3]
-                    held = -1
+                content = body[2:]
+                if not parts:
+                    # All of its room at once: a piece that grows, or many pieces, would fragment the heap.
+                    try:
+                        parts = head, bytearray(int.from_bytes(body[5:9], "little"))
+                    except MemoryError:
+                        parts = head, None
+                    content = body[9:]
+                head, room = parts
+                if room:
+                    room[held : held + len(content)] = content  # at its place: an interrupted step is taken again
+                    held += len(content)
                 if kind == wire.LAST:
-                    if held < 0:
-                        body = b"raise MemoryError('the cell is too large for this board')"
+                    content = room or b"raise MemoryError('the cell is too large for this board')"
                     parts = None
                     held = 0
             # A straight line: an interrupt finds all of it done, or nothing.
             self._parts = parts
             self._held = held
-            self._expected = (expected + 1) & 255
+            self.expected = (expected + 1) & 255
             if kind != wire.PART:
-                self.inbox.append((head[0], head[1] | head[2] << 8, body))
+                self.inbox.append((head[0], head[1] | head[2] << 8, content))
         self._ack()
 
     def _ack(self):
         with self.tx:
-            self._bare(wire.ACK, bytes((self._expected,)), self.nonce)
+            self.bare(wire.ACK, bytes((self.expected,)), self.nonce)
 
     def _acked(self, body):
         with self.tx:
@@ -405,6 +456,14 @@ class Link:
             self._srtt = rtt
             self._var = rtt // 2
 
+    # The baud rate
+
+    def slow_down(self):
+        """Go back to the rate that the UART began with: the REPL's, and a new host's."""
+        if self.baud != self.first_baud:
+            rare("speed", "set_baud", self.first_baud)
+            self.run_at(self.first_baud, 2048)
+
     # Hello
 
     def _hello(self, body):
@@ -435,15 +494,6 @@ class Link:
                     seq = (seq + 1) & 255
 
     def _answer(self, nonce, resumed):
-        reply = '{"v":%d,"build":"%s","boot":%d,"nonce":%d,"resumed":%s,"cell":%d,"ring":%d,%s}' % (
-            wire.PROTOCOL,
-            wire.BUILD,
-            self.boot,
-            nonce,
-            "true" if resumed else "false",
-            self.cell,
-            RING,
-            self._facts,
-        )
+        reply = '{"nonce":%d,"resumed":%d,"cell":%d,%s}' % (nonce, resumed, self.cell, self._facts)
         self._clean = False
-        self._bare(wire.HELLO, reply.encode(), 0)
+        self.bare(wire.HELLO, reply.encode(), 0)

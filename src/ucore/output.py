@@ -7,14 +7,15 @@ HOLD_MS = 5
 
 
 class Output:
-    """Text on its way to the host; each piece belongs to the cell that printed it."""
+    """Text on its way to the host; each piece belongs to the cell that printed it. ``lost``: bytes dropped, not told yet."""
 
     def __init__(self, link):
         self._link = link
         self._parent = 0
         self._held = b""
         self._flushed = ticks_ms()
-        self._dropped = 0
+        self.lost = 0
+        link.output = self
         link.flush = self.flush_due
 
     def write(self, parent, text):
@@ -49,14 +50,14 @@ class Output:
         if not link.room(len(held), link.window // 2):
             if link.nonce and not link.gone:
                 return False
-            self._dropped += len(held)
+            self.lost += len(held)
             self._held = b""
             return True
-        if self._dropped:
-            held = b"[%d bytes of output were lost: no host was listening]\n" % self._dropped + held
+        if self.lost:
+            held = b"[%d bytes of output were lost: no host was listening]\n" % self.lost + held
         body = bytearray((wire.MESSAGE, 0, wire.STREAM, self._parent & 255, self._parent >> 8)) + held
         self._held = b""
-        self._dropped = 0
+        self.lost = 0
         self._flushed = now
         link.commit(body, None)
         return True

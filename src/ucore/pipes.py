@@ -11,13 +11,14 @@ from binascii import crc32
 
 import ucore
 from ucore import wire
-from ucore.quirks import CPYTHON, ticks_diff, ticks_ms
+from ucore.quirks import CPYTHON, ticks_diff, ticks_ms, ticks_us
 
 HOLD_MS = 4
 LONG_MS = 16  # where more than one comes in a millisecond: there, what a frame costs a slow chip weighs more than latency
 RESERVE = 256  # bytes of window that pipes leave to replies
 _OPEN = -1  # in a kept frame's meta (opening, number, item size): what stands there for an opening, a close
 _CLOSE = -2
+_TAIL = 8  # a stamp and the CRC
 _DATA = 12  # where items begin in a frame buffer, after kind, number, pipe id, item size, first number; a copy to a multiple of 4 is quick
 
 _link = None
@@ -31,25 +32,39 @@ _names = allocate_lock()
 class _Opening:
     """One opening of a pipe: from open_pipe to close_pipe."""
 
-    def __init__(self, name, id, generation):
+    def __init__(self, name, id, generation, drop):
         self.name = name
         self.id = id
         self.generation = generation
+        self.drop = drop
         self.open = True
         self.number = 0  # of the first item held; items dropped count too
         self.end = _DATA
+        self.at = self.timed = 0  # the last `_write`: when it was called, in us, and where its item ends
         self.size = -1
         self.hold = HOLD_MS
         self.wire_size = -1  # what the host expects next, if this run goes on
         self.wire_number = 0
         self.flushed = ticks_ms()
+        self.aside = 0  # writes of callbacks that are on their way here, and those that were too many
+        self.skipped = 0
         self.late = []  # threads that have had their one write after the close
-        self.tx = _link.tx
-        self.take = self.tx.acquire
-        self.give = self.tx.release
-        self.buffer = bytearray(_DATA + _link.payload + 4)
+        lock = _link.aside.lock if _link.aside else _link.tx
+        self.take = lock.acquire
+        self.give = lock.release
+        self.gives = bool, self.give  # by whether the lock has been taken
+        self.wait = not _link.aside  # for the lock; not where a callback may have interrupted the very thread that has it
+        self.buffer = bytearray(_DATA + _link.payload + _TAIL)
         self.view = memoryview(self.buffer)
-        self.room = self.view[:0]  # where `write` may hold an item
+        self.room = self.view
+        self._make_room(0)
+
+    def _make_room(self, stop):
+        """Let `write` hold items up to ``stop`` by itself, the next one where `end` is now; tx held."""
+        self.next = self.end + self.size
+        if len(self.room) != stop:
+            self.room = self.view[:stop]
+            self.rooms = self.view[:0], self.room  # by whether it has the lock
 
     def write(self, data):
         """Send one frame, at most 65,535 bytes; blocks while the line is full.
@@ -57,30 +72,32 @@ class _Opening:
         Raises ValueError for a larger one, TypeError for what is not bytes, OSError where the pipe is closed (the first write
         after the close is dropped in silence, so that a loop on is_pipe_open ends quietly).
         """
-        # The one path that matters: room that is not there, another size, and what is not bytes all raise, and cost nothing before.
+        # The one path that matters: a lock that is taken, room that is not there, another size, and what is not bytes all raise, and cost
+        # nothing before.
         if not data:
             pass  # it would fit where there is no room
         elif CPYTHON:
             try:
-                with self.tx:
-                    after = self.end + self.size
-                    self.room[self.end : after] = data
-                    self.end = after
+                with _link.tx:
+                    self.room[self.end : self.next] = data
+                    self.end = self.next
+                    self.next += self.size
                     return
             except Exception:
                 pass
         else:
-            # On MicroPython an interrupt strikes at jumps only: the lock is held where this raises. With one block and three names the
-            # call fits the C stack; otherwise its frame comes from the heap each time, and finding room there takes longer than all else.
+            # On MicroPython an interrupt strikes at jumps only, and here is none. With one block and three names the call fits the C
+            # stack; otherwise its frame comes from the heap each time, and finding room there takes longer than all else.
+            taken = False
             try:
-                self.take()
-                after = self.end + self.size
-                self.room[self.end : after] = data
-                self.end = after
+                taken = self.take(self.wait)
+                self.rooms[taken][self.end : self.next] = data
+                self.end = self.next
+                self.next += self.size
                 self.give()
                 return
             except:  # noqa: E722
-                self.give()
+                self.gives[taken]()
         self._write(data)
 
     def _write(self, data):
@@ -91,32 +108,65 @@ class _Opening:
         size = len(data)
         if size > wire.MAX_WRITE:
             raise ValueError("pipe.write takes at most 65535 bytes, not %d" % size)
+        called = ticks_us()
+        aside = _link.aside
+        if aside and aside.inside():
+            if aside.put(self._write_aside, data, called):
+                self.aside += 1
+                self._make_room(0)
+            else:
+                if not self.skipped:
+                    aside.put_at_last(self._skip)
+                self.skipped += 1
+            return
+        if aside:
+            aside.catch_up()
         _note(self)
-        if size == 0 or size > len(self.buffer) - _DATA - 4:
-            return self._write_chunk(data)
+        self._write_now(data, called)
+        _link.poll()
+
+    def _write_aside(self, data, called):
+        self.aside -= 1
+        if self.open:
+            self._write_now(data, called)
+
+    def _skip(self):
+        while self.skipped:
+            with _link.tx:
+                if self._flush(ticks_ms(), self.drop):
+                    self.number += self.skipped
+                    self.skipped = 0
+                    return
+            _link.pump(1)
+
+    def _write_now(self, data, called):
+        size = len(data)
+        if size == 0 or size > len(self.buffer) - _DATA - _TAIL:
+            return self._write_chunk(data, called)
         while True:
-            with self.tx:
+            with _link.tx:
                 if not self.open:
                     return self._too_late()
                 if self.end == _DATA and size != self.size:
                     self.size = size
-                    self.room = self.view[:0]
-                if size == self.size and self.end + size + 4 <= len(self.buffer):
+                    self._make_room(0)
+                if size == self.size and self.end + size + _TAIL <= len(self.buffer):
+                    joins = self.next <= len(self.room)  # only the lock was not there at once
                     self.buffer[self.end : self.end + size] = data
-                    self.end += size
-                    self._due(ticks_ms())
-                    break
+                    self.timed = self.end = self.end + size
+                    self.next = self.end + size
+                    self.at = called
+                    return None if joins else self._due(ticks_ms())
                 # Full, or another size: what is held goes first. A host that is gone drops it, and it is counted.
-                if self._flush(ticks_ms()):
+                if self._flush(ticks_ms(), self.drop):
                     continue
             _link.pump(1)
-        _link.poll()
 
     def _due(self, now):
         """Send what is held, or say how much more may be held; tx held."""
         items = (self.end - _DATA) // self.size
         quiet = ticks_diff(now, self.flushed)
-        if quiet >= self.hold or self.end + self.size + 4 > len(self.buffer):
+        if quiet >= self.hold or self.end + self.size + _TAIL > len(self.buffer):
             self._flush(now)
         else:
             self._expect(items, quiet)
@@ -125,23 +175,22 @@ class _Opening:
         """``items`` came in ``quiet`` ms: let `write` hold as many as come until `hold` is over; tx held."""
         want = items * self.hold // max(quiet, 1) if quiet <= 2 * self.hold else 1
         # Whole items: the rest of one would be room for a smaller write.
-        full = (len(self.buffer) - _DATA - 4) // self.size
-        stop = _DATA + (max(1, min(want, full)) - 1) * self.size
-        if len(self.room) != stop:
-            self.room = self.view[:stop]
+        full = (len(self.buffer) - _DATA - _TAIL) // self.size
+        self._make_room(0 if self.aside else _DATA + (max(1, min(want, full)) - 1) * self.size)
 
-    def _flush(self, now):
-        """Send the items held; False where the window has no room. tx held."""
+    def _flush(self, now, drop=False):
+        """Send the items held; False where the window has no room, unless they may be dropped then. tx held."""
         end = self.end
         if end == _DATA:
             return True
         link = _link
         if not link.room(end - 3, RESERVE):
-            if link.nonce and not link.gone:
+            if link.nonce and not (link.gone or drop):
                 return False
-            # Nobody listens: the numbers go on, so the host learns how many it missed.
+            # Nobody listens, or nobody waits: the numbers go on, so the host learns how many it missed.
             self.number += (end - _DATA) // self.size
             self.end = _DATA
+            self._make_room(0)
             return True
         buffer = self.buffer
         size = self.size
@@ -157,17 +206,26 @@ class _Opening:
             start = _DATA - 9
             kind = wire.BATCH
             struct.pack_into("<BHI", buffer, start + 2, self.id, size, self.number)
+        if link.stamps:
+            kind |= wire.STAMPED
+            at = ticks_us()
+            if self.timed == end:
+                kind |= wire.EXACT
+                at = self.at
+            struct.pack_into("<I", buffer, end, at & wire.CLOCK_MASK)
+            end += 4
         buffer[start] = kind
         buffer[start + 1] = link.seq
         struct.pack_into("<I", buffer, end, crc32(self.view[start:end], link.nonce))
         body = buffer[start : end + 4]
         meta = (self, self.number, size)
-        items = (end - _DATA) // size
+        items = (self.end - _DATA) // size
         quiet = ticks_diff(now, self.flushed)
         # A straight line from here to the write inside `enter`: an interrupt finds all of it done, or nothing.
         self.number = self.wire_number = self.number + items
         self.wire_size = size
         self.end = _DATA
+        self.timed = 0
         self.flushed = now
         link.last = self
         link.enter(body, meta)
@@ -176,25 +234,26 @@ class _Opening:
         self.flushed = ticks_ms()  # a slow line is no slow producer
         return True
 
-    def _write_chunk(self, data):
+    def _write_chunk(self, data, called):
         """A write that does not fit into one frame, or is empty: it has a number of its own."""
         link = _link
         session = link.session
         at = 0
         room = link.payload - 7
         while True:
-            with self.tx:
+            with _link.tx:
                 if not self.open:
                     break
                 if session != link.session:  # a new host has seen nothing of it
                     session = link.session
                     at = 0
-                if self._flush(ticks_ms()):
+                if self._flush(ticks_ms(), self.drop):
                     last = at + room >= len(data)
                     if not link.nonce or link.gone:
                         self.number += 1
                         return
-                    if link.room(room + 7, RESERVE):
+                    # A producer that must not wait sends all of it or nothing.
+                    if link.room(len(data) - at if self.drop else room + 7, RESERVE):
                         head = struct.pack("<BBBIH", wire.CHUNK if last else wire.CHUNK_PART, 0, self.id, self.number, at)
                         body = bytearray(head) + data[at : at + room]
                         meta = (self, self.number, 0)
@@ -203,10 +262,13 @@ class _Opening:
                         self.number += last
                         self.wire_size = -1
                         link.last = None
-                        link.commit(body, meta)
+                        _commit(body, meta, called)
                         if last:
                             return
                         continue
+                    if self.drop:
+                        self.number += 1
+                        return
             link.pump(1)
         self._too_late()
 
@@ -218,15 +280,23 @@ class _Opening:
 
     def announce(self, number):
         """Tell the host of this opening, its next frame being ``number``; tx held."""
-        head = struct.pack("<BBBHBHI", wire.MESSAGE, 0, wire.COMM_OPEN, 0, self.id, self.generation, number)
-        _link.commit(bytearray(head) + self.name.encode(), (self, number, _OPEN))
+        self._say(wire.COMM_OPEN, struct.pack("<HI", self.generation, number) + self.name.encode(), (self, number, _OPEN))
 
     def end_run(self):
         """Tell the host that this opening has ended, and how many frames it had; tx held."""
         self.open = False
-        self.room = self.view[:0]
-        head = struct.pack("<BBBHBI", wire.MESSAGE, 0, wire.COMM_CLOSE, 0, self.id, self.number)
-        _link.commit(bytearray(head), (self, self.number, _CLOSE))
+        self._make_room(0)
+        self._say(wire.COMM_CLOSE, struct.pack("<I", self.number), (self, self.number, _CLOSE))
+
+    def _say(self, type, content, meta):
+        _commit(bytearray((wire.MESSAGE, 0, type, 0, 0, self.id)) + content, meta, ticks_us())
+
+
+def _commit(body, meta, at):
+    if _link.stamps:
+        body[0] |= wire.STAMPED | wire.EXACT
+        body += (at & wire.CLOCK_MASK).to_bytes(4, "little")
+    _link.commit(body, meta)
 
 
 class Pipe:
@@ -251,19 +321,24 @@ class Pipe:
         _close(self._opening)
 
 
-def open_pipe(name):
-    """Open the pipe ``name`` and return a `Pipe`; another handle where it is open already. Raises ValueError for a bad name."""
+def open_pipe(name, drop=False):
+    """Open the pipe ``name`` and return a `Pipe`; another handle where it is open already. Raises ValueError for a bad name.
+
+    ``drop``: its producer never waits for the host: frames for which there is no room are dropped, and counted.
+    """
     global _generation
     wire.check_name(name)
     with _names:
         opening = _open.get(name)
         if opening is None:
-            used = [other.id for other in _open.values()]
-            generation = _generation = (_generation + 1) & 0xFFFF
+            used = []
+            for other in _open.values():
+                used.append(other.id)
+            generation = _generation = (_generation + 1) & 0x7FFF
             id = generation % 255
             while id in used:
                 id = (id + 1) % 255
-            opening = _Opening(name, id, generation)
+            opening = _Opening(name, id, generation | (wire.DROPS if drop else 0), drop)
             _tell(opening, opening.announce, 0)
             _open[name] = opening
             _link.tick(1)  # held items must leave in time even where the main thread computes
@@ -314,7 +389,7 @@ def _close(opening):
         if opening.open:
             _tell(opening, opening.end_run)
             opening.open = False
-            opening.room = opening.view[:0]
+            opening._make_room(0)
             if _open.get(opening.name) is opening:
                 del _open[opening.name]
             _link.tick(-1)
@@ -369,9 +444,11 @@ def _renew(frames):
         opening.announce(number)
     for (opening, number, size), kind, payload in frames:
         if size > 0:
+            stamped = kind & (wire.STAMPED | wire.EXACT)
+            kind -= stamped
             start = 7 if kind == wire.BATCH else 1 if kind == wire.NEXT else 0
-            head = struct.pack("<BBBHI", wire.BATCH, 0, opening.id, size, number)
-            _link.commit(bytearray(head) + payload[start:], (opening, number, size))
+            head = bytearray((wire.BATCH | stamped, 0)) + struct.pack("<BHI", opening.id, size, number)
+            _link.commit(head + payload[start:], (opening, number, size))
         elif size != _OPEN:
             _link.commit(bytearray((kind, 0)) + payload, (opening, number, size))
 
@@ -391,6 +468,7 @@ def start(link):
             flush_due(now)
 
         link.flush = flush
+        link.openings = _open
         link.keep = _keep
         link.renew = _renew
         link.forget = forget

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from _thread import start_new_thread
 
 CPYTHON = sys.implementation.name == "cpython"
 UNIX = sys.platform in ("linux", "darwin", "win32")
@@ -13,9 +14,13 @@ RING = 1000 if UNIX else 400 if sys.platform == "rp2" else 200
 # that it holds, waits for ever. So that core hands its frames over.
 MAIN_WRITES = sys.platform == "rp2"
 PACED = ESP32 or UNIX  # on unix for the tests
+# The REPL's UART can be set to another rate while it is in use; a virtual board's is simulated, for the tests.
+SPEEDS = ESP32 or (UNIX and bool(os.getenv("UCORE_VIRTUAL_UART")))
+MAX_BAUD = 921600
 
 if CPYTHON:
     import time
+    from threading import RLock
 
     def sleep_ms(ms):
         time.sleep(ms / 1000)
@@ -36,7 +41,18 @@ if CPYTHON:
         return (a + b) & 0x3FFFFFFF
 
 else:
-    from time import sleep_ms, sleep_us, ticks_add, ticks_diff, ticks_ms, ticks_us  # noqa: F401
+    RLock = None
+    from time import sleep_us, ticks_add, ticks_diff, ticks_ms, ticks_us  # noqa: F401
+
+    if ESP32:
+        import select
+
+        def sleep_ms(ms):
+            """Wait, and let other threads run: time.sleep_ms keeps the GIL for its last 10 ms."""
+            select.poll().poll(ms)
+
+    else:
+        from time import sleep_ms
 
 
 def streams():
@@ -52,11 +68,10 @@ def random32():
 
 
 def allow_interrupt(on):
-    """Whether Ctrl-C raises KeyboardInterrupt; off, it arrives as data. The unix port can only raise."""
-    if not UNIX:
-        import micropython
+    """Whether Ctrl-C raises KeyboardInterrupt; off, it arrives as data."""
+    import micropython
 
-        micropython.kbd_intr(3 if on else -1)
+    micropython.kbd_intr(3 if on else -1)
 
 
 def hurry(callback):
@@ -69,21 +84,33 @@ def hurry(callback):
         pass  # so much is waiting already that the ticker will be sooner
 
 
-def ticker(callback, period_ms):
-    """Call ``callback(timer)`` every ``period_ms`` in the main thread, between two bytecodes; returns the timer or None.
+if MAIN_WRITES:
 
-    The ESP32 has no virtual timers before 1.26: there it is hardware timer 3. Where a program takes that for itself, held
-    output waits for the next write.
-    """
-    try:
+    def ticker(callback, period_ms):
+        """Call ``callback(timer)`` every ``period_ms`` in the main thread, between two bytecodes; returns what stops it, or None."""
         from machine import Timer
-    except ImportError:
-        return None
-    for number in (-1, 3):
+
+        timer = Timer(-1)
+        timer.init(period=period_ms, mode=Timer.PERIODIC, callback=callback)
+        return timer.deinit
+
+else:
+
+    def ticker(callback, period_ms):
+        """Call ``callback(None)`` every ``period_ms`` in a thread of its own; returns what stops it, or None where there is no memory.
+
+        Not by a Timer: while a scheduled callback runs, no thread passes the GIL on, so a callback that gives it up, as every lock
+        and every write does, waits for ever for a thread that computes.
+        """
+        going = [True]
+
+        def run():
+            while going:
+                sleep_ms(period_ms)
+                callback(None)
+
         try:
-            timer = Timer(number)
-            timer.init(period=period_ms, mode=Timer.PERIODIC, callback=callback)
-            return timer
-        except (ValueError, OSError, TypeError):
-            pass
-    return None
+            start_new_thread(run, ())
+        except (OSError, RuntimeError, MemoryError):
+            return None
+        return going.clear

@@ -7,18 +7,11 @@ import sys
 
 import ucore
 from ucore import wire
+from ucore.link import rare
 from ucore.quirks import MAIN_WRITES, UNIX, allow_interrupt
 
 SPARE = 64  # variables that may come while a thread runs
 FILE = "<cell>"  # one name for all cells: every new one would stay in memory for good
-
-
-def about(name, *args):
-    """Call a function of the module `about`, and drop it again."""
-    __import__("ucore.about")
-    module = sys.modules.pop("ucore.about")
-    ucore.about = None
-    return getattr(module, name)(*args)
 
 
 class Runner:
@@ -57,7 +50,7 @@ class Runner:
         return self.cell if thread == self.link.main else self._parents.get(thread, self.cell)
 
     def _print(self, *values, sep=" ", end="\n", file=None):
-        text = (" " if sep is None else sep).join([str(value) for value in values]) + ("\n" if end is None else end)
+        text = (" " if sep is None else sep).join(map(str, values)) + ("\n" if end is None else end)
         if file is None or file is sys.stdout:
             self._output.write(self._parent(), text)
         else:
@@ -72,7 +65,7 @@ class Runner:
 
     def _input(self, *args):
         self._output.drain()
-        return about("ask", self.link, self.cell, self._session, *args)
+        return rare("about", "ask", self.link, self.cell, self._session, *args)
 
     def start_new_thread(self, function, args, kwargs={}):
         parent = self._parent()
@@ -84,7 +77,7 @@ class Runner:
             except SystemExit:
                 pass
             except BaseException as error:
-                self._output.write(parent, about("crash", error))
+                self._output.write(parent, rare("about", "crash", error))
             finally:
                 self._note(None)
 
@@ -133,8 +126,13 @@ class Runner:
             source = self._source
             self._source = None
             link.send(wire.STATUS, self.cell, b'{"execution_state":"busy"}', None, self._session)
+            # In the main thread: loading takes more stack than others have.
+            if b"Timer" in source or b"irq" in source or b"schedule" in source:
+                from ucore import callbacks
+
+                callbacks.start(link)
             if b"ipe" in source:
-                from ucore import pipes  # in the main thread: loading takes more stack than others have
+                from ucore import pipes
 
                 pipes.start(link)
             allow_interrupt(True)
@@ -149,7 +147,7 @@ class Runner:
         self._output.drain()
         content = b'{"status":"ok"}'
         if self._error is not None:
-            content = about("failure", self._error)
+            content = rare("about", "failure", self._error)
         self.link.send(wire.EXECUTE_REPLY, self.cell, content, None, self._session)
         # A straight line to the end: an interrupt in it comes too late, or finds the reply to be sent once more.
         self.link.cell = 0

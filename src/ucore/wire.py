@@ -20,12 +20,12 @@ _ESC = b"\xf6"
 _ESC_ESC = b"\xf6\x01"
 _ESC_MARK = b"\xf6\x02"
 
-# Frame kinds, the low bits of ctl. A ctl byte is 0x80-0x8A: no UTF-8 text begins with it, and it needs no stuffing.
+# Frame kinds, the low bits of ctl. A ctl byte is 0x80-0xBF: no UTF-8 text begins with it, and it needs no stuffing.
 ACK = 0x80  # the next number expected; host to board, where some are missing: then the end of what has come, how many of the missing to
 # send again, and the missing, those first (not numbered)
 HELLO = 0x81  # JSON (not numbered, CRC seed 0)
 MESSAGE = 0x82  # type, parent (2), content: a whole message in one frame
-PART = 0x83  # a part of a larger message; more follows (one such message at a time)
+PART = 0x83  # a part of a larger message; more follows (one such message at a time); to the board the first has the content's length (4)
 LAST = 0x84  # its last part
 BATCH = 0x85  # pipe id, item size (2), first number (4), items: starts or restarts a pipe's run of equal items
 NEXT = 0x86  # pipe id, items: the run of this pipe goes on
@@ -33,6 +33,13 @@ SAME = 0x87  # items: the run of the pipe in the pipe frame before goes on
 CHUNK = 0x88  # pipe id, number (4), offset (2), bytes: a pipe write that is empty or larger than a frame, its last part
 CHUNK_PART = 0x89  # the same for a part that others follow
 PING = 0x8A  # host to board: answer with an ACK (not numbered)
+SPEED = 0x8B  # baud (4), window (2): host to board a wish, board to host "I switch in 20 ms" (not numbered)
+CLOCK = 0x8C  # id (1), whether to stamp pipe frames (1); board to host: id (1), its clock (4) (not numbered)
+# With these bits a pipe frame ends with 4 bytes of the board's clock in us, modulo 2**30: a time that all of its items were written by,
+# and with EXACT the last one's very own.
+STAMPED = 0x10
+EXACT = 0x20
+CLOCK_MASK = 0x3FFFFFFF
 
 # Message types, named after the Jupyter messages they carry.
 EXECUTE_REQUEST = ord("X")
@@ -49,6 +56,7 @@ EXECUTE_REPLY = ord("x")
 COMPLETE_REPLY = ord("c")
 INSPECT_REPLY = ord("n")
 COMM_OPEN = ord("p")  # pipe id, generation (2), next number (4), name
+DROPS = 0x8000  # in the generation: the pipe's producer does not wait where there is no room
 COMM_CLOSE = ord("q")  # pipe id, frames written in all (4)
 
 # Sequence numbers have 8 bits; selective repeat needs the distance below half of that.
@@ -68,9 +76,7 @@ def stuff(body):
 
 def unstuff(frame):
     """The reverse of `stuff`; a damaged frame gives bytes that the CRC then refuses."""
-    if _ESC in frame:
-        return frame.replace(_ESC_MARK, _MARK).replace(_ESC_ESC, _ESC)
-    return frame
+    return frame.replace(_ESC_MARK, _MARK).replace(_ESC_ESC, _ESC)
 
 
 def checked(body, nonce):
@@ -117,8 +123,8 @@ def check_name(name):
     """
     if not isinstance(name, str):
         raise TypeError("a pipe name is a str")
-    if not name or len(name.encode()) > MAX_NAME:
-        raise ValueError("a pipe name has 1 to 64 bytes of UTF-8")
+    good = 0 < len(name.encode()) <= MAX_NAME
     for char in name:
-        if ord(char) < 32 or 127 <= ord(char) < 160:
-            raise ValueError("a pipe name holds no control characters")
+        good = good and ord(char) >= 32 and not 127 <= ord(char) < 160
+    if not good:
+        raise ValueError("a pipe name has 1 to 64 bytes of UTF-8 and no control characters")

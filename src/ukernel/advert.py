@@ -15,7 +15,7 @@ from pathlib import Path
 from . import settings
 from .errors import HubDeniedError
 
-__all__ = ["GREETING", "MAX_LINE", "Advert", "Claim", "hub_proof", "is_same", "peer_proof", "read"]
+__all__ = ["GREETING", "MAX_LINE", "Advert", "Claim", "check_folder", "hub_proof", "is_same", "peer_proof", "read"]
 
 FORMAT = 1
 GREETING = "ucore 1 "  # the hub's first words on every connection; its nonce follows
@@ -51,13 +51,17 @@ def _proof(token: str, *words: str) -> str:
 def read(path: "Path | None" = None) -> "Advert | None":
     """Return what the living hub says about itself, None if there is none (or its file is stale or garbled).
 
-    Raises HubDeniedError if the file could have been written by another user.
+    Raises HubDeniedError if the file is another user's, or could have been written by one.
     """
     path = path or settings.state_path()
     try:
         with open(path, encoding="utf-8") as file:
             _check_owner(path, os.fstat(file.fileno()))
             content = json.loads(file.read(65536))
+    except PermissionError:
+        raise HubDeniedError(
+            f"The state file {path} is another user's, and so is its hub. Set UCORE_STATE_PATH to a path in a folder of your own."
+        ) from None
     except (OSError, ValueError):
         return None
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
@@ -83,10 +87,15 @@ class Claim:
         self._written: bytes | None = None
 
     def take(self) -> bool:
-        """Take the lock; False if another hub holds it and is not just leaving."""
+        """Take the lock; False if another hub holds it and is not just leaving.
+
+        Raises HubDeniedError if other users can write in the file's folder, or own it.
+        """
         if not self.path.parent.is_dir():
             self.path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
-        fd = os.open(_lock_path(self.path), os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        check_folder(self.path)
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+        fd = os.open(_lock_path(self.path), flags, 0o600)
         # A reader that asks whether the lock is free holds it for microseconds, a hub that leaves for a little longer.
         deadline = time.monotonic() + _CLAIM_TIMEOUT_S
         while not _lock(fd):
@@ -149,11 +158,34 @@ if os.name == "nt":
             return False
         return True
 
+    def check_folder(path: Path) -> None:
+        """Windows keeps other users out of the profile folder by itself."""
+
     def _check_owner(path: Path, status: os.stat_result) -> None:
         """Windows keeps other users out of the profile folder by itself."""
 
 else:
     import fcntl
+    import stat
+
+    def check_folder(path: Path) -> None:
+        """Refuse to put a state file where another user could take it away and leave one of their own.
+
+        A folder that we make is 0700. One that was there is left as it is: nobody but us can read the file in it. Raises
+        HubDeniedError.
+        """
+        try:
+            status = path.parent.stat()
+        except OSError:
+            return  # it is not there yet
+        shared = (
+            status.st_mode & 0o002 and not status.st_mode & stat.S_ISVTX
+        )  # in a sticky one, as /tmp, files keep their owners
+        if shared or status.st_uid not in (os.geteuid(), 0):
+            raise HubDeniedError(
+                f"Other users can write in the folder {path.parent}, so the board hub's token would not be safe there. "
+                "Set UCORE_STATE_PATH to a path in a folder of your own."
+            )
 
     def _lock(fd: int, shared: bool = False) -> bool:
         # Askers share the lock, so that they never see each other as the hub.

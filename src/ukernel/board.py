@@ -9,8 +9,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from ukernel import ports
-from ukernel.errors import BoardError, BoardGoneError, NoAnswerError
+from ukernel import ports, settings
+from ukernel.errors import BoardError, BoardGoneError, NoAnswerError, UcoreError
 from ukernel.session import CONNECTING, READY, Console, Gone, Ready, Refused, Session
 
 ANSWER_S = 10.0  # a board that has just been opened may boot first
@@ -18,6 +18,7 @@ GRACE_S = 5.0  # a cable pulled and put back within this is no event at all
 PROBE = b"\x02"  # Ctrl-B: MicroPython's prompt shows itself; neither an agent nor a program is disturbed
 PROMPT = re.compile(r'>>> |{"v":|raw REPL; CTRL-B')  # the prompt, or its echo of our hello
 MAX_INSTALLS = 2
+SLOW_DOWN_S = 0.5  # a board that looks at its line answers in a tenth of it
 RETRY_S = 0.25  # between two looks for a port that has vanished
 
 
@@ -78,6 +79,10 @@ class Board:
         """Interrupt the running cell; does nothing where none runs."""
         self._command(lambda: self._session.interrupt(time.monotonic()))
 
+    def stamp(self, wanted: bool) -> None:
+        """Tell whether the times of pipe frames are wanted."""
+        self._command(lambda: self._session.clock.want(wanted))
+
     def close(self) -> None:
         """Let go of the port. The board's programs go on. Returns when the thread has ended, or within 2 s."""
         self._closing.set()
@@ -107,11 +112,12 @@ class Board:
 
     def _keep_going(self) -> None:
         try:
+            max_baudrate = settings.max_baud()
             stream = self._open_stream(self.port)
-        except BoardError as error:
+        except UcoreError as error:
             self._refuse(error)
             return
-        self._session = Session(**{"line": stream.kind, **self._options})
+        self._session = Session(**{"line": stream.kind, "max_baudrate": max_baudrate, **self._options})
         told = False  # a Gone has been delivered, a Ready not yet
         while stream is not None:
             self._stream = stream
@@ -147,6 +153,7 @@ class Board:
         """Keep the line going until `close`, or a BoardGoneError."""
         session = self._session
         now = time.monotonic()
+        session.clock.epoch = time.time() - now
         session.start(now)
         answer_by = now + (ANSWER_S if not self.facts else GRACE_S)
         heard = tail = ""
@@ -155,9 +162,7 @@ class Board:
         while not self._closing.is_set():
             while self._commands:
                 self._commands.popleft()()
-            data = session.data_to_send(now)
-            if data:
-                stream.write(data)
+            self._send_due(session, stream, now)
             deadline = session.deadline(now)
             if session.state == CONNECTING:
                 if now > answer_by and not told:
@@ -200,7 +205,25 @@ class Board:
                         continue
                     told = False
                 self._deliver(self, event)
+        self._slow_down(session, stream)
         return told
+
+    @staticmethod
+    def _send_due(session: Session, stream: ports.Stream, now: float) -> None:
+        data = session.data_to_send(now)
+        stream.set_baudrate(session.baudrate)  # what was sent before has left: the session has waited for an answer to it
+        if data:
+            stream.write(data)
+
+    def _slow_down(self, session: Session, stream: ports.Stream) -> None:
+        """Leave the line as whoever opens it next expects it; the board follows later where it does not look now."""
+        now = time.monotonic()
+        until = now + SLOW_DOWN_S
+        session.slow_down(now)
+        while not session.is_slow and now < until:
+            self._send_due(session, stream, now)
+            session.receive_data(stream.read(SLOW_DOWN_S / 10), now)
+            now = time.monotonic()
 
     def _may_install(self) -> bool:
         return self._install is not None and self._installs < MAX_INSTALLS

@@ -22,13 +22,27 @@ def _virtual(options: argparse.Namespace) -> None:
 
 
 def _boards(options: argparse.Namespace) -> None:
-    from . import ports
-
-    found = ports.find_boards()
-    for board in found:
-        print(f"{board.name:20} {board.port:20} {board.description}")
-    if not found:
+    boards = _known_boards()
+    for board in boards:
+        used = ", ".join(board.get("clients", ()))
+        state = board["state"] + (f", used by {used}" if used else "")
+        print(f"{board['name']:20} {board['port']:20} {board['description']:30} {state}")
+    if not boards:
         print("No board is connected. `ucore virtual` starts one that needs no hardware.")
+
+
+def _known_boards() -> "list[dict]":
+    """Return the boards that are plugged in, and what the hub, where one runs, knows of them."""
+    from . import client, ports
+
+    try:
+        with client.connect(start=False) as hub:
+            return hub.request("boards_request")["boards"]
+    except HubUnreachableError:
+        return [
+            {"name": info.name, "port": info.port, "description": info.description, "state": "free"}
+            for info in ports.find_boards()
+        ]
 
 
 def _add_port(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +83,27 @@ def _stop(options: argparse.Namespace) -> None:
     print("The board hub stops. It starts again when a notebook needs it.")
 
 
+def _pipes(options: argparse.Namespace) -> None:
+    from .pipelist import pipes
+
+    found = pipes()
+    for pipe in found:
+        state = f"{pipe.frames_per_s:,.0f} frames/s, {pipe.bytes_per_s:,.0f} bytes/s" if pipe.open else "ended"
+        lost = ", ".join(f"{count:,} lost ({cause})" for cause, count in pipe.losses.items()) or "none lost"
+        print(f"{pipe.name:20} {pipe.board:20} {pipe.frames:>12,} frames, {lost}, {pipe.readers} readers, {state}")
+    if not found:
+        print("No pipe is open.")
+
+
+def _token(options: argparse.Namespace) -> None:
+    from . import advert, settings
+
+    here = advert.read()
+    if here is None:
+        raise HubUnreachableError(f"No board hub runs (looked at {settings.state_path()}).")
+    print(here.token)
+
+
 def _no_arguments(parser: argparse.ArgumentParser) -> None:
     pass
 
@@ -81,6 +116,8 @@ COMMANDS: "list[_Row]" = [
     ("install-kernels", "make the kernels known to Jupyter", _add_user, _install_kernels),
     ("stop", "stop the board hub", _no_arguments, _stop),
     ("boards", "list the boards that are connected", _no_arguments, _boards),
+    ("pipes", "list the pipes that are open, and those that have ended lately", _no_arguments, _pipes),
+    ("token", "print the hub's token, for a reader at the other end of an SSH tunnel", _no_arguments, _token),
 ]
 
 

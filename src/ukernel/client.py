@@ -18,7 +18,7 @@ from ucore.wire import BUILD
 from . import advert, settings
 from .errors import HubDeniedError, HubError, HubUnreachableError, NoAnswerError, by_name
 
-__all__ = ["HubClient", "connect", "open_reader"]
+__all__ = ["HubClient", "connect", "connect_to_pipes", "open_reader"]
 
 _LOOPBACK = "127.0.0.1"
 _POLL_S = 0.01  # between two looks for a hub that is about to come up
@@ -50,6 +50,11 @@ def connect(*, start: bool = True, timeout_s: float = 15.0) -> "HubClient":
     )
 
 
+def connect_to_pipes() -> "HubClient":
+    """Connect to the hub that `open_reader` would use, also through a forwarded port; starts none. Raises what it raises."""
+    return HubClient(_reach({"role": "client"}, start=False, timeout_s=2.0))
+
+
 def open_reader(name: str, board: "str | None" = None, options=(), *, timeout_s: float = 15.0) -> socket.socket:
     """Subscribe to the pipe ``name`` and return the connected socket; its first bytes are the first frame (or notice).
 
@@ -57,16 +62,21 @@ def open_reader(name: str, board: "str | None" = None, options=(), *, timeout_s:
     Raises HubUnreachableError, HubDeniedError, and PipeNameError for a name that is none or that several boards use.
     """
     request = {"role": "reader", "pipe": name, "board": board, "options": list(options)}
+    return _reach(request, start=True, timeout_s=timeout_s)
+
+
+def _reach(request: dict, start: bool, timeout_s: float) -> socket.socket:
+    """Return a connection on which the handshake is over, to the port that UCORE_PIPE_PORT names or to this user's hub."""
     port = settings.pipe_port()
     if port is None:
-        return _find(lambda here: _handshake(here.host, here.port, here.token, request), True, timeout_s, any_build=True)
+        return _find(lambda here: _handshake(here.host, here.port, here.token, request), start, timeout_s, any_build=True)
     token = settings.pipe_token()
     if token is None:
         here = advert.read()
         if here is None:
             raise HubDeniedError(
                 f"UCORE_PIPE_PORT is {port}, but no hub runs on this machine whose token could be used. If the port is "
-                "forwarded from another machine, set UCORE_PIPE_TOKEN to the token in the state file over there."
+                "forwarded from another machine, set UCORE_PIPE_TOKEN to what `ucore token` prints over there."
             )
         token = here.token
     try:
@@ -106,6 +116,7 @@ def _find(open_, start: bool, timeout_s: float, any_build: bool):
             )
         if here is None and start:
             if child is None:
+                advert.check_folder(settings.state_path())  # the hub would end with this, where nobody sees it
                 child = _start()
             elif child.poll() is not None:
                 if child.returncode not in (0, 3):  # 3: it met another hub, which we are about to find

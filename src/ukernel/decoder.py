@@ -7,10 +7,11 @@ frame after the other. A frame that cannot be decoded is left out and counted, w
 import re
 import struct
 import time
+from array import array
 
 from .reader import Frames
 
-__all__ = ["Samples", "as_decoder"]
+__all__ = ["Samples", "TimedSamples", "as_decoder"]
 
 DEFAULT_FORMAT = "<f"  # the convention of the pipes page: one little-endian 32-bit float a frame
 KINDS = {
@@ -56,16 +57,21 @@ def _numpy():
 
 
 class _Decoder:
-    """What every decoder keeps: how many frames were bad, and what was wrong with the first of them."""
+    """What every decoder keeps: how many frames were bad, and what was wrong with the first of them.
+
+    `left_out`: which of the frames decoded last were bad, by their places among them.
+    """
 
     shape: "tuple | None" = None  # of one sample; None until one was seen
 
     def __init__(self) -> None:
         self.bad = 0
         self.first_error: str | None = None
+        self.left_out: set[int] = set()
 
-    def _refuse(self, count: int, error: str) -> None:
-        self.bad += count
+    def _refuse(self, places, error: str) -> None:
+        self.left_out.update(places)
+        self.bad += len(places)
         self.first_error = self.first_error or error
 
 
@@ -87,8 +93,9 @@ class FormatDecoder(_Decoder):
         """Take at most `limit` frames; returns an array (float64) or, without NumPy, a list."""
         size, count = frames.size, min(limit, frames.count)
         data = frames.take(limit)
+        self.left_out = set()
         if size != self._struct.size:
-            self._refuse(count, f"a frame of {size} bytes, where {self.format!r} takes {self._struct.size}")
+            self._refuse(range(count), f"a frame of {size} bytes, where {self.format!r} takes {self._struct.size}")
             data = data[:0]
         np = _numpy()
         if np is None:
@@ -138,12 +145,13 @@ class CallableDecoder(_Decoder):
         without NumPy, a list."""
         function, pop, clock = self._function, frames.pop, time.monotonic
         values = []
-        for _ in range(min(limit, frames.count)):
+        self.left_out = set()
+        for place in range(min(limit, frames.count)):
             chunk = pop()
             try:
                 values.append(function(chunk))
             except Exception as error:  # whatever a user's function raises costs this frame only
-                self._refuse(1, f"{type(error).__name__}: {error} (frame of {len(chunk)} bytes)")
+                self._refuse((place,), f"{type(error).__name__}: {error} (frame of {len(chunk)} bytes)")
             if clock() >= deadline:
                 break
         np = _numpy()
@@ -160,7 +168,8 @@ class CallableDecoder(_Decoder):
         except (TypeError, ValueError, OverflowError):
             pass
         good = []  # something among them is not a number, or not of the same shape: one by one
-        for value in values:
+        places = [place for place in range(len(values) + len(self.left_out)) if place not in self.left_out]
+        for place, value in zip(places, values, strict=True):
             try:
                 if value is None:
                     raise TypeError("it returned None")
@@ -168,24 +177,58 @@ class CallableDecoder(_Decoder):
                 if self.shape not in (None, row.shape):
                     raise ValueError(f"it returned a value of shape {row.shape} after one of {self.shape}")
             except (TypeError, ValueError, OverflowError) as error:
-                self._refuse(1, f"the decoder did not return a number: {error}")
+                self._refuse((place,), f"the decoder did not return a number: {error}")
             else:
                 self.shape = row.shape
                 good.append(row)
         return np.array(good, np.float64).reshape(len(good), *(self.shape or ()))
 
 
-class Samples:
-    """Decoded samples, in order."""
+class TimedSamples(tuple):
+    """(samples, times): what came of a pipe with timestamps, two arrays that unpack as a pair.
 
-    def __init__(self, decoder: "FormatDecoder | CallableDecoder"):
+    samples: shape (n,) or (n, columns). times: shape (n,), float64, as `time.time()` counts. Attributes:
+    `samples`, `times`, and `errors`: shape (n,), by how many seconds each of the times may be off.
+    """
+
+    def __new__(cls, samples, times, errors):
+        timed = super().__new__(cls, (samples, times))
+        timed.samples, timed.times, timed.errors = samples, times, errors
+        return timed
+
+
+class Samples:
+    """Decoded samples, in order; with `timed`, also when each was written."""
+
+    def __init__(self, decoder: "FormatDecoder | CallableDecoder", *, timed: bool = False):
         self._decoder = decoder
         self._table = None  # the first `count` rows are taken; a list without NumPy
+        self._timed = timed
+        self._times = array("d")
+        self._errors = array("d")
         self.count = 0
 
     def add(self, frames: Frames, limit: int, deadline: float) -> None:
         """Decode at most `limit` of these frames and keep the samples."""
-        block = self._decoder.decode(frames, limit, deadline)
+        if not self._timed:
+            self._add(self._decoder.decode(frames, limit, deadline))
+            return
+        times, error = frames.times(limit)
+        before = frames.count
+        self._add(self._decoder.decode(frames, limit, deadline))
+        left_out = self._decoder.left_out
+        times = [time for place, time in enumerate(times[: before - frames.count]) if place not in left_out]
+        self._times.extend(times)
+        self._errors.extend([error] * len(times))
+
+    def times(self) -> tuple:
+        """The times of all samples, and their errors: two float64 arrays, or lists where there is no NumPy."""
+        np = _numpy()
+        if np is None:
+            return self._times.tolist(), self._errors.tolist()
+        return np.array(self._times), np.array(self._errors)
+
+    def _add(self, block) -> None:
         count = self.count + len(block)
         if isinstance(block, list):
             self._table = self._table or []

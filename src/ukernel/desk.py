@@ -17,7 +17,7 @@ from ucore import wire
 from . import session
 from .errors import BoardGoneError, BoardRestartedError, NoAnswerError, UsageError
 from .inbox import Inbox
-from .listener import Opening
+from .opening import Opening
 
 __all__ = ["Cell", "Desk"]
 
@@ -83,6 +83,7 @@ class Desk:
         self._last: Cell | None = None
         self._asked: dict = {}  # parent -> (what takes the answer, timer)
         self._attaching: set[asyncio.Future] = set()
+        self._stamps = False
         self._unconfirmed: set[int] = set()  # pipes that a new session has not announced (yet)
         # Random, so that threads left by another hub's cells are not taken for children of ours.
         self._parent = random.randrange(1, 65536)
@@ -109,7 +110,7 @@ class Desk:
             if opening is None:
                 _log.warning("%s: frames for pipe %d, which is not open", self.name, event.id)
             else:
-                opening.batch(event.number, event.size, event.data)
+                opening.batch(event.number, event.size, event.data, event.times)
         elif kind is session.Message:
             self._message(event)
         elif kind is session.Console:
@@ -136,7 +137,7 @@ class Desk:
         self.state = "ready"
         if event.restarted:
             self._drop_work(BoardRestartedError(f"The board {self.name} restarted: what it ran and remembered is lost."))
-            self._end_pipes("board restarted")
+            self.end_pipes("board restarted")
             self._cells.clear()
         elif not event.resumed:
             # Another session with the same program on the board: it announces first which pipes are still open.
@@ -168,7 +169,7 @@ class Desk:
         self.state = "refused"
         self._refusal = error
         self._drop_work(error)
-        self._end_pipes("board gone")
+        self.end_pipes("board gone")
         self._settle_attaching(error)
         self.hub.drop(self)
 
@@ -180,15 +181,23 @@ class Desk:
                 known.catch_up(event.number, "no_listener")  # written while there was no session
                 return
             self._ended(event.id, "closed")
-        opening = self.openings[event.id] = Opening(self.name, event.name, event.generation, event.number)
-        self.hub.opened(self, opening)
+        opening = self.openings[event.id] = Opening(
+            self.name,
+            event.name,
+            event.generation,
+            event.number,
+            drops=event.drops,
+            ports=(self.port, self.board.port),
+            backlogs=self.hub.backlogs,
+        )
+        self.hub.opened(opening)
 
     def _ended(self, pipe_id: int, reason: str) -> None:
-        opening = self.openings.pop(pipe_id)
-        opening.end(reason)
-        self.hub.ended(opening)
+        self.openings.pop(pipe_id).close(reason)
+        self.hub.review()
 
-    def _end_pipes(self, reason: str) -> None:
+    def end_pipes(self, reason: str) -> None:
+        """Let the pipes go, with the reason."""
         for pipe_id in list(self.openings):
             self._ended(pipe_id, reason)
 
@@ -425,6 +434,12 @@ class Desk:
         if self.running is not None and self.running.client is None and self.running.asking:
             self.board.interrupt()
 
+    def stamp(self, wanted: bool) -> None:
+        """Tell the board whether the times of its pipes' frames are wanted."""
+        if wanted != self._stamps:
+            self._stamps = wanted
+            self.board.stamp(wanted)
+
     def as_dict(self) -> dict:
         """Return what `boards_reply` says about it."""
         facts = self.board.facts or {}
@@ -443,7 +458,7 @@ class Desk:
     def end(self, reason: str) -> None:
         """Let pipes and cells go, with the reason; `close` comes next."""
         self._drop_work(BoardGoneError(f"The board hub let go of the board {self.name}: {reason}."))
-        self._end_pipes(reason)
+        self.end_pipes(reason)
 
     def close(self) -> None:
         """Close the board. Blocks until its thread has ended: call it outside the event loop."""

@@ -9,20 +9,20 @@ import logging
 import os
 import signal
 import sys
-from collections import deque
 
 from ucore import wire
 
 from . import advert, ports, settings
+from .backlog import Backlogs
 from .desk import Desk
 from .errors import PipeNameError
-from .listener import Listener, Opening, Reader
+from .listener import Listener
+from .opening import Opening, Reader
 from .visitor import Visitor
 
 __all__ = ["Hub", "main"]
 
 ANOTHER_HUB = 3  # exit status: another hub holds the state file
-ENDED_KEPT = 32  # pipes that have ended, listed for the curious
 FIRST_CLIENT_S = 5.0  # what a busy machine may need between starting a hub and connecting to it
 STOP_TIMEOUT_S = 3.0  # to flush the last words and to let the boards go
 
@@ -38,7 +38,7 @@ class Hub:
         self.clients: set[Visitor] = set()
         self.readers: set[Reader] = set()
         self.desks: dict[str, Desk] = {}
-        self.recent: deque[dict] = deque(maxlen=ENDED_KEPT)
+        self.backlogs = Backlogs()
         self.advert: advert.Advert | None = None
         self.listener: Listener | None = None
         self._waiting: list[Reader] = []  # readers of a pipe that no board has opened yet
@@ -89,8 +89,9 @@ class Hub:
     # --- staying and leaving ------------------------------------------------------------------------
 
     def review(self) -> None:
-        """Start or stop the clocks after which an unused board is closed and an unused hub leaves."""
+        """Start or stop the clocks after which an unused board is closed and an unused hub leaves; and boards' stamps."""
         for desk in self.desks.values():
+            desk.stamp(any(reader.timestamps for reader in self.readers if _reads(reader, desk)))
             if desk.is_used:
                 if desk.unused_timer is not None:
                     desk.unused_timer.cancel()
@@ -111,6 +112,7 @@ class Hub:
         if self.desks.get(desk.port) is not desk:
             return
         del self.desks[desk.port]
+        desk.end_pipes("board gone")
         if desk.unused_timer is not None:
             desk.unused_timer.cancel()
         _log.info("%s: closing", desk.name)
@@ -147,19 +149,16 @@ class Hub:
 
     def _subscribe(self, reader: Reader) -> None:
         """Bind a reader to the opening it means, or let it wait for one. Raises PipeNameError if it means several."""
-        found = [
-            opening
-            for desk in self.desks.values()
-            for opening in desk.openings.values()
-            if opening.name == reader.pipe and _is_meant(reader, desk)
-        ]
-        if len(found) > 1:
-            boards = " and ".join(sorted(opening.board for opening in found))
+        openings = [opening for desk in self.desks.values() for opening in desk.openings.values() if _means(reader, opening)]
+        if len(openings) > 1:
+            boards = " and ".join(sorted(opening.board for opening in openings))
             raise PipeNameError(f"The pipe {reader.pipe!r} is open on {boards}: say which board you mean.")
+        if not openings and reader.replay:
+            openings = [opening for opening in self.backlogs.ended if _means(reader, opening)][-1:]
         reader.on_lost = self._reader_left
         self.readers.add(reader)
-        if found:
-            found[0].join(reader)
+        if openings:
+            openings[0].join(reader)
         else:
             self._waiting.append(reader)
         self.review()
@@ -172,16 +171,11 @@ class Hub:
             reader.opening.leave(reader)
         self.review()
 
-    def opened(self, desk: Desk, opening: Opening) -> None:
+    def opened(self, opening: Opening) -> None:
         """A board opened a pipe: bind who waits for it."""
-        for reader in [reader for reader in self._waiting if reader.pipe == opening.name and _is_meant(reader, desk)]:
+        for reader in [reader for reader in self._waiting if _means(reader, opening)]:
             self._waiting.remove(reader)
             opening.join(reader)
-        self.review()
-
-    def ended(self, opening: Opening) -> None:
-        """An opening is over."""
-        self.recent.append(opening.as_dict(is_open=False))
         self.review()
 
     # --- what clients see -------------------------------------------------------------------------------
@@ -201,11 +195,18 @@ class Hub:
         openings = [
             opening.as_dict(desk.state == "ready") for desk in self.desks.values() for opening in desk.openings.values()
         ]
-        return openings + list(self.recent)
+        return openings + [opening.as_dict(is_open=False) for opening in self.backlogs.ended]
 
 
-def _is_meant(reader: Reader, desk: Desk) -> bool:
-    return reader.board is None or reader.board in (desk.board.name, desk.board.port, desk.port)
+def _means(reader: Reader, opening: Opening) -> bool:
+    return reader.pipe == opening.name and reader.board in (None, opening.board, *opening.ports)
+
+
+def _reads(reader: Reader, desk: Desk) -> bool:
+    """Whether a reader reads from that board, or waits for a pipe that it may open."""
+    if reader.opening is not None:
+        return reader.opening in desk.openings.values()
+    return reader.board in (None, desk.name, desk.port, desk.board.port)
 
 
 def _board(port: str, deliver):

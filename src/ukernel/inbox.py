@@ -67,6 +67,7 @@ def _joined(events: list):
                 and event.size == first.size
                 and event.size
                 and event.number == (first.number + size // first.size) & 0xFFFFFFFF
+                and event.times is None
                 and size < MAX_JOINED_BYTES
             ):
                 parts.append(event.data)
@@ -74,7 +75,7 @@ def _joined(events: list):
                 continue
             yield first if len(parts) == 1 else PipeBatch(first.id, first.number, first.size, b"".join(parts))
             first = None
-        if type(event) is PipeBatch:
+        if type(event) is PipeBatch and event.times is None:
             first, parts, size = event, [event.data], len(event.data)
         else:
             yield event

@@ -27,7 +27,9 @@ _GROUPS = {
     "__init__": ("__init__",),
     "agent": ("wire", "quirks", "link", "output", "runner", "agent"),
     "pipes": ("wire", "quirks", "pipes"),
+    "callbacks": ("wire", "quirks", "callbacks"),
     "about": ("wire", "quirks", "about"),
+    "speed": ("wire", "quirks", "speed"),
 }
 # Names that users, or MicroPython itself, know: never renamed.
 _PUBLIC = set(["open_pipe", "close_pipe", "is_pipe_open", "Pipe", "serve", "ucore", "name", "write", "close", "_", "_link"])
@@ -36,15 +38,16 @@ _PUBLIC |= set(
         "start",
         "pipes",
         "about",
+        "callbacks",
+        "speed",
+        "switch",
+        "set_baud",
         "facts",
         "reset",
-        "trace",
         "failure",
         "ask",
         "crash",
         "answer",
-        "complete",
-        "inspect",
         "_ucore_show",
     ]
 )  # called by name, or from file to file
@@ -81,7 +84,7 @@ _FOREIGN = set(
         "_machine",
     ]
 )
-# The strings every .mpy file of version 6 may refer to by number; they are in every firmware.
+# The strings every .mpy file of version 6 may refer to by number, and then names of the math module: all are in every firmware.
 _ROM = [
     "ArithmeticError",
     "AssertionError",
@@ -206,6 +209,38 @@ _ROM = [
     "str",
     "tuple",
     "type",
+    "BaseException",
+    "Exception",
+    "KeyboardInterrupt",
+    "OSError",
+    "RuntimeError",
+    "SystemExit",
+    "TypeError",
+    "ValueError",
+    *[
+        "e",
+        "pi",
+        "cos",
+        "sin",
+        "tan",
+        "exp",
+        "log",
+        "ceil",
+        "floor",
+        "fabs",
+        "fmod",
+        "sqrt",
+        "acos",
+        "asin",
+        "atan",
+        "modf",
+        "atan2",
+        "trunc",
+        "frexp",
+        "ldexp",
+        "isnan",
+        "isinf",
+    ],
 ]
 
 
@@ -252,9 +287,12 @@ def sources(platform: str) -> dict[str, str]:
     """Return the packed sources, name to text."""
     # What is settled once the board is known: the branches for other boards are left out.
     esp32 = platform == "esp32"
-    fixed = {"CPYTHON": False, "UNIX": False, "ESP32": esp32, "PACED": esp32, "MAIN_WRITES": platform == "rp2"}
+    fixed = {"CPYTHON": False, "UNIX": False, "ESP32": esp32, "PACED": esp32, "SPEEDS": esp32, "MAIN_WRITES": platform == "rp2"}
+    fixed["RING"] = 400 if platform == "rp2" else 200
     groups = {}
     for group, names in _GROUPS.items():
+        if group == "speed" and not fixed["SPEEDS"]:
+            continue
         modules = {}
         for name in names:
             tree = ast.parse((_FOLDER / f"{name}.py").read_text(encoding="utf-8"))
@@ -262,10 +300,11 @@ def sources(platform: str) -> dict[str, str]:
         for module in modules.values():
             module.find_constants(fixed)
         body = [node for module in modules.values() for node in _Resolve(module, modules).run()]
-        tree = _drop_unused(_Fold().visit(ast.Module(body=body, type_ignores=[])))
+        tree = _Fold().visit(ast.Module(body=body, type_ignores=[]))
         groups[group] = tree, sorted({ast.unparse(node) for module in modules.values() for node in module.imports})
     trees = [tree for tree, _ in groups.values()]
-    _drop_methods(trees)
+    while any([_drop_unused(tree) for tree in trees] + [_drop_methods(trees)]):
+        pass
     _shorten(trees)
     found = {}
     for group, (tree, imports) in groups.items():
@@ -491,36 +530,44 @@ class _Fold(ast.NodeTransformer):
     def visit_If(self, node):
         self.generic_visit(node)
         if self._known(node.test):
-            return (node.body if node.test.value else node.orelse) or ast.Pass()
+            return node.body if node.test.value else node.orelse
+        return node
+
+    def visit(self, node):
+        node = super().visit(node)
+        if getattr(node, "body", None) == []:
+            node.body = [ast.Pass()]
         return node
 
 
-def _drop_unused(tree: ast.Module) -> ast.Module:
-    """Leave out the functions and variables that nobody uses, again and again."""
-    while True:
-        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-        used |= _PUBLIC
-        kept = []
-        for node in tree.body:
-            names = [node.name] if isinstance(node, (ast.FunctionDef, ast.ClassDef)) else []
-            if isinstance(node, ast.Assign):
-                names = [target.id for target in node.targets]
-            if not names or used.intersection(names):
-                kept.append(node)
-        if len(kept) == len(tree.body):
-            return tree
-        tree.body = kept
+def _drop_unused(tree: ast.Module) -> bool:
+    """Leave out the functions and variables that nobody uses; True where there were any."""
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    used |= _PUBLIC
+    before = len(tree.body)
+    tree.body = [node for node in tree.body if not (names := _defined(node)) or used.intersection(names)]
+    return len(tree.body) < before
 
 
-def _drop_methods(trees: list[ast.Module]) -> None:
-    """Leave out the methods whose name stands nowhere."""
-    used = {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+def _defined(node: ast.stmt) -> list[str]:
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        return [node.name]
+    return [target.id for target in node.targets] if isinstance(node, ast.Assign) else []
+
+
+def _drop_methods(trees: list[ast.Module]) -> bool:
+    """Leave out the methods whose name stands nowhere; True where there were any."""
+    used = {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)} | _PUBLIC | _FOREIGN
+    dropped = False
     for owner in [node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)]:
-        owner.body = [
+        unused = [
             node
             for node in owner.body
-            if not isinstance(node, ast.FunctionDef) or node.name in used | _PUBLIC | _FOREIGN or node.name.startswith("__")
+            if isinstance(node, ast.FunctionDef) and node.name not in used and not node.name.startswith("__")
         ]
+        owner.body = [node for node in owner.body if node not in unused]
+        dropped = dropped or bool(unused)
+    return dropped
 
 
 def _shorten(trees: list[ast.Module]) -> None:
@@ -552,7 +599,7 @@ def _shorten(trees: list[ast.Module]) -> None:
             elif isinstance(node, ast.Attribute):
                 node.attr = renamed.get(node.attr, node.attr)
         keywords = {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword)} | set(
-            ["sep", "end", "file", "prompt", "password", "name"]
+            ["sep", "end", "file", "prompt", "password", "name", "drop"]
         )
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
@@ -561,13 +608,14 @@ def _shorten(trees: list[ast.Module]) -> None:
 
 def _shorten_arguments(function: ast.FunctionDef, keywords: set[str]) -> None:
     inner = [node for node in ast.walk(function) if isinstance(node, (ast.FunctionDef, ast.Lambda)) and node is not function]
-    if inner:
-        return
     taken = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
+    taken.update(argument.arg for node in inner for argument in _arguments(node))
     free = [name for name in _ROM if name not in taken and not hasattr(builtins, name)]
     names = {}
     for argument in _arguments(function):
-        if argument.arg not in _ROM and argument.arg not in keywords and argument.arg not in _PUBLIC:
+        if argument.arg in _ROM or argument.arg in keywords or argument.arg in _PUBLIC:
+            continue
+        if not any(argument.arg in _bound(node) for node in inner):
             names[argument.arg] = free.pop(0)
             argument.arg = names[argument.arg]
     for node in ast.walk(function):

@@ -13,22 +13,23 @@ Importing this module is quick: NumPy, matplotlib and the board come in when the
 
 import math
 import numbers
-import operator
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ucore.wire import check_name
 
-from .decoder import Samples, as_decoder
-from .errors import HubUnreachableError, PipeEndedEarlyWarning, UcoreError, UsageError
-from .subscription import Pipe, warn
+from .decoder import Samples, TimedSamples, as_decoder
+from .errors import PipeEndedEarlyWarning, UcoreError, UsageError
+from .pipelist import PipeState, pipes
+from .reader import Stamp
+from .subscription import CLOSED, Pipe, as_count, did_you_mean, warn
 
 if TYPE_CHECKING:
     from .liveplot import LivePlot
 
-__all__ = ["Pipe", "PipeState", "collect", "live_plot", "pipes", "stop_live", "subscribe"]
+__all__ = ["Pipe", "PipeState", "Stamp", "TimedSamples", "collect", "live_plot", "pipes", "stop_live", "subscribe"]
 
 HINT_AFTER_S = 5.0  # how long `collect` waits without a deadline before it says what it waits for
 
@@ -40,6 +41,7 @@ def subscribe(
     *,
     timeout: "float | None" = None,
     replay: bool = False,
+    timestamps: bool = False,
     strict: bool = False,
     board: "str | None" = None,
 ) -> Pipe:
@@ -50,7 +52,11 @@ def subscribe(
 
     timeout: seconds an iteration or `Pipe.read` waits for a chunk before it raises TimeoutError; None: for
         ever.
-    replay: begin with what the hub still holds of this opening.
+    replay: begin with what the hub still holds since the pipe was opened, at most 16 MiB; what it does not hold
+        any more is counted in `Pipe.losses["replay"]`. A pipe of that name that has been closed is replayed, too,
+        if none is open.
+    timestamps: yield pairs (chunk, stamp): `stamp.time` says when the board wrote the chunk, by this computer's
+        clock, and `stamp.error` by how much that may be off; both in seconds.
     strict: raise PipeEndedError, not a warning, when the pipe ends for another reason than being closed by
         the producer.
     board: which board, where several have a pipe of that name.
@@ -58,13 +64,9 @@ def subscribe(
     Raises ValueError for a bad name or timeout, HubUnreachableError or HubDeniedError when there is no hub to
     ask.
     """
-    check_name(name)
     if timeout is not None:
         timeout = _positive(timeout, "timeout", "seconds")
-    from .client import open_reader
-
-    options = ("batches", "replay") if replay else ("batches",)
-    return Pipe(name, open_reader(name, board=board, options=options), timeout=timeout, strict=strict)
+    return _subscribe(name, board, replay, timestamps, timeout=timeout, strict=strict)
 
 
 def collect(
@@ -74,6 +76,8 @@ def collect(
     seconds: "float | None" = None,
     decoder: Decoder = None,
     allow_empty: bool = False,
+    replay: bool = False,
+    timestamps: bool = False,
 ):
     """Wait for `n` samples or for `seconds`, whichever comes first, and return the samples.
 
@@ -82,6 +86,9 @@ def collect(
         as "<fff", which decodes many frames at once; None for one little-endian 32-bit float a frame,
         `struct.unpack("<f", b)[0]`.
     allow_empty: return an empty array where there are no samples.
+    replay: begin with what the hub still holds since the pipe was opened, or of the last pipe of that name if none
+        is open (see `subscribe`): what a cell has written can be collected in the next one.
+    timestamps: return `TimedSamples`, a pair (samples, times): `time.time()` of each sample.
 
     Returns a NumPy array (float64) of shape (n,), or (n, columns) where a frame gives several values; a list
     without NumPy. Warns if the pipe ended early (PipeEndedEarlyWarning), frames are missing
@@ -93,10 +100,10 @@ def collect(
     if n is None and seconds is None:
         raise ValueError("collect needs n= (how many samples) or seconds= (how long), or both.")
     if n is not None:
-        n = _count(n, "n", 1)
+        n = as_count(n, "n", 1)
     deadline = math.inf if seconds is None else started + _positive(seconds, "seconds", "seconds")
-    samples = Samples(as_decoder(decoder))
-    with subscribe(name) as pipe:
+    samples = Samples(as_decoder(decoder), timed=bool(timestamps))
+    with _subscribe(name, None, replay, timestamps, hint=False) as pipe:
         pipe.fill(samples, n, deadline if seconds is not None else started + HINT_AFTER_S)
         if seconds is None and samples.count < n and not pipe.end_reason:
             _hint(pipe, samples, n)
@@ -104,14 +111,23 @@ def collect(
         if not samples.count and not allow_empty:
             raise TimeoutError(_why_nothing(pipe, samples, seconds))
         pipe.tell_decoding(samples)
-        if pipe.end_reason and (n is None or samples.count < n):
+        whole = replay and n is None and pipe.end_reason == CLOSED  # all that there was is here
+        if pipe.end_reason and (n is None or samples.count < n) and not whole:
             asked = f"{samples.count} of {n}" if n else f"{samples.count}"
             after = "" if n else f" and {time.monotonic() - started:.1f} of {seconds:g} s"
             warn(
                 PipeEndedEarlyWarning,
                 f"Pipe {name!r} ended after {asked} samples{after}: {pipe.why_ended()}.",
             )
-    return samples.array()
+    return pipe.result(samples)
+
+
+def _subscribe(name: str, board: "str | None", replay: bool, timestamps: bool, **how) -> Pipe:
+    from .client import open_reader
+
+    check_name(name)
+    options = ["batches", *["replay"] * bool(replay), *["timestamps"] * bool(timestamps)]
+    return Pipe(name, open_reader(name, board=board, options=options), timestamps=bool(timestamps), **how)
 
 
 def live_plot(
@@ -148,7 +164,7 @@ def live_plot(
         check_name(one)
     if not names or len(set(names)) < len(names):
         raise ValueError(f"name must be a pipe's name, or a list of different ones, not {name!r}.")
-    window = _count(window, "window", 2)
+    window = as_count(window, "window", 2)
     if ylim is not None:
         ylim = _limits(ylim)
     interval_s = _positive(interval, "interval", "milliseconds") / 1000
@@ -179,43 +195,13 @@ def stop_live(name: "str | Sequence[str] | None" = None) -> None:
         liveplot.stop(name)
 
 
-class PipeState(NamedTuple):
-    """What the hub says about one pipe: `frames` the board wrote, and how many of them were `lost` on the way."""
-
-    name: str
-    board: str
-    open: bool
-    frames: int
-    readers: int
-    lost: int
-
-
-def pipes() -> "list[PipeState]":
-    """Return the pipes that are open, and those closed lately; none where no hub runs.
-
-    Raises HubDeniedError, or NoAnswerError if the hub does not answer.
-    """
-    from . import client
-
-    try:
-        hub = client.connect(start=False, timeout_s=2.0)
-    except HubUnreachableError:
-        return []
-    try:
-        reply = hub.request("pipes_request", {}, timeout_s=2.0)
-    finally:
-        hub.close()
-    return [
-        PipeState(pipe["name"], pipe["board"], pipe["open"], pipe["frames"], pipe["readers"], sum(pipe["lost"].values()))
-        for pipe in reply["pipes"]
-    ]
-
-
 # What `collect` says
 
 
 def _hint(pipe: Pipe, samples: Samples, n: int) -> None:
-    state = "no pipe of that name is open yet." if pipe.opening is None else f"{samples.count} samples so far."
+    state = f"{samples.count} samples so far."
+    if pipe.opening is None:
+        state = f"no pipe of that name is open yet{did_you_mean(pipe.name)}."
     if samples.bad:
         state = samples.why_bad()
     print(
@@ -247,30 +233,18 @@ def _why_not_open(name: str) -> str:
         known = pipes()
     except (UcoreError, OSError):
         known = []  # there is something more important to say
-    import difflib
-
     closed = [pipe for pipe in known if pipe.name == name and not pipe.open]
     if closed:
-        frames = closed[-1].frames
-        return f"it was closed before this call, after {frames:,} frames. Call collect while the producer runs."
+        frames, held = closed[-1].frames, closed[-1].held
+        replay = f"; replay=True gives the {held:,} that the hub holds" if held else ""
+        return f"it was closed before this call, after {frames:,} frames. Call collect while the producer runs{replay}."
+    meant = did_you_mean(name)
     names = sorted({pipe.name for pipe in known if pipe.open})
-    alike = difflib.get_close_matches(name, names, 1)
-    if alike:
-        return f"the board has not opened it; {alike[0]!r} is open: did you mean that?"
     open_now = f" (open now: {', '.join(map(repr, names[:10]))})" if names else ""
-    return f"the board has not opened it{open_now}. Run the cell that opens and fills it."
+    return f"the board has not opened it{meant or open_now}. Run the cell that opens and fills it."
 
 
 # Arguments
-
-
-def _count(value, what: str, least: int) -> int:
-    try:
-        if isinstance(value, bool) or (count := operator.index(value)) < least:
-            raise TypeError
-    except TypeError:
-        raise ValueError(f"{what} must be a whole number of samples, {least} or more, not {value!r}.") from None
-    return count
 
 
 def _positive(value, what: str, unit: str) -> float:

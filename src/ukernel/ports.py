@@ -334,7 +334,7 @@ class _FdStream(Stream):
         self._waiter.wake()
 
     def set_baudrate(self, baudrate):
-        if self.kind == SOCKET:
+        if self.kind == SOCKET or self._line.baudrate == baudrate:
             return
         try:
             self._line.baudrate = baudrate
@@ -407,6 +407,8 @@ class _SerialStream(Stream):
             pass  # not every line can; the slice ends soon
 
     def set_baudrate(self, baudrate):
+        if self._line.baudrate == baudrate:
+            return
         try:
             self._line.baudrate = baudrate
         except (OSError, ValueError) as error:

@@ -2,7 +2,7 @@
 
 The stream is a row of parts, each a 32-bit little-endian word and a body. A word up to 65,535 is the length
 of one frame. Bit 31 marks a notice: bits 24-30 its kind, bits 0-23 the length of its body. Kind 1 is a JSON
-object, kind 2 a batch: many frames of one size.
+object, kind 2 a batch: many frames of one size, kind 3 a batch with its times.
 
 Python never looks at a single frame here. Parts with the same header stand at regular distances, so a whole
 row of them is recognised, and their bodies are taken out, by slicing columns of bytes.
@@ -10,93 +10,153 @@ row of them is recognised, and their bodies are taken out, by slicing columns of
 
 import json
 import struct
+from collections import deque
+from typing import NamedTuple
 
 from .errors import HubError
 
-__all__ = ["FrameReader", "Frames"]
+__all__ = ["FrameReader", "Frames", "Stamp"]
 
 MAX_FRAME_BYTES = 65_535  # longer lengths are notices
 NOTICE = 0x8000_0000
 KIND_JSON = 0x81  # the highest byte of the word
 KIND_BATCH = 0x82
-BATCH = struct.Struct("<HI")  # size of an item, number of the first frame
+KIND_TIMED = 0x83
+BATCH = struct.Struct("<HI")  # size of a frame, number of the first one
+TIMED = struct.Struct("<HIddd")  # the same, then the times of the first and of the last one, and the error
 NARROW_BYTES = 32  # up to here taking bodies out column by column is faster than slice by slice
 
 
+class Stamp(NamedTuple):
+    """When a frame was written: `time` as `time.time()` counts, and by how much that may be off, both in seconds."""
+
+    time: float
+    error: float
+
+
 class Frames:
-    """Frames of one size, end to end in one buffer, oldest first. `count` of them are left to take."""
+    """Frames of one size, end to end in one buffer, oldest first: `total` of them, of which `count` are left to
+    take.
 
-    __slots__ = ("_data", "_start", "count", "size")
+    `times`: those of the first and of the last one, between which the others lie evenly, and the error; None
+    where nobody asked for them.
+    """
 
-    def __init__(self, data: bytes, size: int, count: int):
+    __slots__ = ("_data", "_end", "_times", "count", "size", "total")
+
+    def __init__(self, data: bytes, size: int, count: int, times: "tuple[float, float, float] | None" = None):
         self._data = data
-        self._start = 0
+        self._end = count * size
+        self._times = times or (0.0, 0.0, 0.0)
         self.size = size
-        self.count = count
+        self.total = count
+        self.count = count  # all that ever changes, so that an interrupt finds nothing half done
+
+    @property
+    def stamp(self) -> Stamp:
+        """Of the oldest frame."""
+        first, last, error = self._times
+        return Stamp(last - (last - first) * (self.count - 1) / max(self.total - 1, 1), error)
 
     def pop(self) -> bytes:
         """Take the oldest frame."""
-        start = self._start
-        self._start = stop = start + self.size
+        size = self.size
+        start = self._end - self.count * size
         self.count -= 1
-        return self._data[start:stop]
+        return self._data[start : start + size]
 
     def take(self, limit: int) -> memoryview:
         """Take at most `limit` frames, oldest first, end to end and without copying."""
-        start, count = self._start, min(limit, self.count)
-        self._start = stop = start + count * self.size
+        count = min(limit, self.count)
+        start = self._end - self.count * self.size
         self.count -= count
-        return memoryview(self._data)[start:stop]
+        return memoryview(self._data)[start : start + count * self.size]
+
+    def times(self, limit: int) -> "tuple[list[float], float]":
+        """Return the times of the oldest frames, at most `limit`, and their error."""
+        first, last, error = self._times
+        step = (last - first) / max(self.total - 1, 1)
+        taken = self.total - self.count
+        return [first + index * step for index in range(taken, taken + min(limit, self.count))], error
 
 
 class FrameReader:
-    """Cuts the stream into `Frames` and notices (dictionaries), in the order they were sent."""
+    """Cuts the stream into `Frames` and notices (dictionaries), in the order they were sent.
+
+    What was received is appended to `pieces`; `read` then leaves in `events` what is complete, in place of what
+    was there. An interrupt may strike anywhere: no byte is lost, and none read twice.
+    """
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._held = 0  # bytes in _parts
-        self._needed = 4  # bytes before another look is worth while
+        self._state: tuple[deque[bytes], list[Frames | dict], int] = deque(), [], 4
+        self._counted = 0, 0  # pieces and their bytes
 
-    def receive_data(self, data: bytes) -> list[Frames | dict]:
+    @property
+    def pieces(self) -> "deque[bytes]":
+        return self._state[0]
+
+    @property
+    def events(self) -> "list[Frames | dict]":
+        return self._state[1]
+
+    def receive_data(self, data: bytes) -> "list[Frames | dict]":
         """Take what the socket gave; returns what is complete. Raises HubError where the bytes make no
         sense."""
-        self._parts.append(data)
-        self._held += len(data)
-        if self._held < self._needed:
-            return []
-        buffer = data if len(self._parts) == 1 else b"".join(self._parts)
-        events: list[Frames | dict] = []
-        position = 0
-        while True:
-            start = position + 4
-            if len(buffer) < start:
-                self._needed = 4
-                break
-            word = int.from_bytes(buffer[position:start], "little")
-            if MAX_FRAME_BYTES < word < NOTICE:
-                raise HubError(f"The pipe listener announced a frame of {word:,} bytes; no pipe carries such.")
-            body = word & 0xFF_FFFF  # for a frame, all of the word
-            if len(buffer) < start + body:
-                self._needed = 4 + body
-                break
-            kind = word >> 24
-            if not kind:
-                count = _row(buffer, position, 4 + body, 4)
-                events.append(Frames(_bodies(buffer, start, 4 + body, body, count), body, count))
-                position += count * (4 + body)
-            elif kind == KIND_BATCH:
-                size, items = _batch_shape(buffer, start, body)
-                count = _row(buffer, position, 4 + body, 6)  # alike but for the number of the first frame
-                bodies = _bodies(buffer, start + BATCH.size, 4 + body, items * size, count)
-                events.append(Frames(bodies, size, count * items))
-                position += count * (4 + body)
-            else:
-                if kind == KIND_JSON:
-                    events.append(_notice(buffer[start : start + body]))
-                position = start + body  # a kind that this version does not know is left out
-        rest = buffer[position:]
-        self._parts, self._held = [rest], len(rest)
-        return events
+        self.pieces.append(data)
+        self.read()
+        return self.events
+
+    def read(self) -> None:
+        """Read what was received. Raises HubError where the bytes make no sense."""
+        pieces, _, needed = self._state
+        count, held = self._counted
+        for index in range(count, len(pieces)):
+            held += len(pieces[index])
+        self._counted = len(pieces), held
+        if held < needed:
+            self._state = pieces, [], needed
+            return
+        buffer = b"".join(pieces)
+        events, position, needed = _parse(buffer)
+        rest = deque([buffer[position:]] if position < len(buffer) else [])
+        self._counted = 0, 0
+        self._state = rest, events, needed
+
+
+def _parse(buffer: bytes) -> "tuple[list[Frames | dict], int, int]":
+    """What is complete at the beginning of the buffer, where the rest begins, and how many bytes that must have
+    before another look at it is worth while."""
+    events: list[Frames | dict] = []
+    position = 0
+    while True:
+        start = position + 4
+        if len(buffer) < start:
+            return events, position, 4
+        word = int.from_bytes(buffer[position:start], "little")
+        if MAX_FRAME_BYTES < word < NOTICE:
+            raise HubError(f"The pipe listener announced a frame of {word:,} bytes; no pipe carries such.")
+        body = word & 0xFF_FFFF  # for a frame, all of the word
+        if len(buffer) < start + body:
+            return events, position, 4 + body
+        kind = word >> 24
+        if not kind:
+            count = _row(buffer, position, 4 + body, 4)
+            events.append(Frames(_bodies(buffer, start, 4 + body, body, count), body, count))
+            position += count * (4 + body)
+        elif kind == KIND_BATCH:
+            size, items = _batch_shape(buffer, start, body, BATCH.size)
+            count = _row(buffer, position, 4 + body, 6)  # alike but for the number of the first frame
+            bodies = _bodies(buffer, start + BATCH.size, 4 + body, items * size, count)
+            events.append(Frames(bodies, size, count * items))
+            position += count * (4 + body)
+        else:
+            position = start + body  # a kind that this version does not know is left out
+            if kind == KIND_JSON:
+                events.append(_notice(buffer[start:position]))
+            elif kind == KIND_TIMED:
+                size, items = _batch_shape(buffer, start, body, TIMED.size)
+                times = TIMED.unpack_from(buffer, start)[2:]
+                events.append(Frames(buffer[start + TIMED.size : position], size, items, times))
 
 
 def _row(buffer: bytes, position: int, stride: int, head: int) -> int:
@@ -133,11 +193,14 @@ def _bodies(buffer: bytes, start: int, stride: int, width: int, count: int) -> b
     return bytes(bodies)
 
 
-def _batch_shape(buffer: bytes, start: int, body: int) -> tuple[int, int]:
-    if body > BATCH.size:
-        size, _number = BATCH.unpack_from(buffer, start)
-        if size and not (body - BATCH.size) % size:
-            return size, (body - BATCH.size) // size
+def _batch_shape(buffer: bytes, start: int, body: int, head: int) -> tuple[int, int]:
+    """Size and number of the frames in a batch, whose own head has `head` bytes."""
+    if body >= head:
+        size = int.from_bytes(buffer[start : start + 2], "little")
+        if size and body > head and not (body - head) % size:
+            return size, (body - head) // size
+        if not size and body == head == TIMED.size:
+            return 0, 1  # a single empty one
     raise HubError(f"The pipe listener sent a batch of {body} bytes that does not divide into frames.")
 
 

@@ -5,12 +5,25 @@ from pathlib import Path
 
 from .errors import SettingError
 
-__all__ = ["board", "cache_dir", "hub_linger_s", "hub_log", "pipe_port", "pipe_token", "state_path"]
+__all__ = ["board", "cache_dir", "hub_linger_s", "hub_log", "max_baud", "pipe_port", "pipe_token", "state_path"]
 
 
 def board() -> "str | None":
     """Return the board to use (UCORE_BOARD): a port, a pyserial URL or a board name; None for the only one found."""
     return os.environ.get("UCORE_BOARD") or None
+
+
+def max_baud() -> int:
+    """Return the highest baud rate that a UART's line is raised to (UCORE_MAX_BAUD, 921600 if not set).
+
+    Raises SettingError for anything but a number.
+    """
+    text = os.environ.get("UCORE_MAX_BAUD")
+    if not text:
+        return 921600
+    if not (text.isascii() and text.isdigit()):
+        raise SettingError(f"UCORE_MAX_BAUD is {text!r}: it must be a number of baud, 0 to leave the line as it is, or unset.")
+    return int(text)
 
 
 def pipe_port() -> "int | None":

@@ -2,13 +2,14 @@
 ended."""
 
 import math
+import operator
 import socket
 import sys
 import time
 import warnings
-from collections import deque
+from collections.abc import Callable
 
-from .decoder import Samples, as_decoder
+from .decoder import Samples, TimedSamples, as_decoder
 from .errors import (
     PipeClosedError,
     PipeDataLostWarning,
@@ -17,11 +18,14 @@ from .errors import (
     PipeEndedError,
     PipeWarning,
 )
-from .reader import FrameReader, Frames
+from .reader import FrameReader, Frames, Stamp
 
-__all__ = ["Pipe", "warn"]
+__all__ = ["Pipe", "as_count", "did_you_mean", "warn"]
 
-RECEIVE_BYTES = 1 << 18  # what one system call may bring: larger ones bring no more speed
+RECEIVE_BYTES = (1 << 18,)  # what one system call may bring: larger ones bring no more speed
+HINT_AFTER_S = 5.0  # how long a reader waits for a pipe before it says that another one of nearly the same name is open
+ASK_S = 2.0  # between two questions to the hub about pipes of nearly the same name
+POLL_S = 0.01  # between two looks, where an event loop cannot wait for a socket
 MAX_WAIT_S = 0.1  # in one system call: where Ctrl-C does not end the call (Windows), it is late by this much
 
 CLOSED = "closed"  # the one good end
@@ -32,7 +36,6 @@ END_SENTENCES = {
     "board restarted": "the board restarted",
     "board gone": "the board is gone: unplugged, or without power",
     "hub stopped": "the board hub stopped",
-    "too slow": "this reader was too slow and was cut off",
     LOST_CONNECTION: "the connection to the board hub broke",
     LEFT: "it was closed on this side",
 }
@@ -40,6 +43,7 @@ LOSS_SENTENCES = {
     "board": "the board had no room for them",
     "no_listener": "no host was listening",
     "reader": "this reader was too slow",
+    "replay": "they were written before, and the board hub holds them no more",
 }
 
 # Python shows a warning once per line of code; a cell that is run again must hear again what is missing.
@@ -59,34 +63,51 @@ class Pipe:
     """The frames of one opening of a pipe: a context manager, and an iterator of bytes.
 
     `subscribe` makes it; each bytes object is one `pipe.write` on the board. It is bound to the opening it
-    finds, or to the next one, and ends with it, after its last frame. One thread reads; any may close.
+    finds, or to the next one, and ends with it, after its last frame. One thread reads; any may close. After an
+    interrupt the next read goes on.
     Attributes:
 
     name: of the pipe.
     opening: what the hub says about that opening (dict), None while the board has not opened the pipe.
     frames: chunks taken so far.
-    lost: frames the board wrote that this reader will not get; `losses` the same per cause: "board",
-        "no_listener", "reader".
-    warns: whether losses are told as warnings; not those of a chart, which shows them.
+    lost: frames the board wrote that this reader will not get; `losses` the same per cause: "board" (no room
+        there, and its producer does not wait), "no_listener" (no host was listening), "reader" (this one was too
+        slow), "replay" (the hub held them no more).
+    warns: whether losses are told as warnings here; a chart tells them itself.
     end_reason: None while open and until the last frame was taken, then "closed" (by the producer), "board
-        restarted", "board gone", "hub stopped", "too slow" (this reader), "connection lost", or "left"
-        (closed on this side).
+        restarted", "board gone", "hub stopped", "connection lost", or "left" (closed on this side).
+    timestamps: whether every chunk comes as a pair (chunk, stamp): `stamp.time` as `time.time()` counts, and
+        `stamp.error`, by how much it may be off, in seconds.
     """
 
-    def __init__(self, name: str, connection: socket.socket, *, timeout: "float | None" = None, strict: bool = False):
+    def __init__(
+        self,
+        name: str,
+        connection: socket.socket,
+        *,
+        timeout: "float | None" = None,
+        strict: bool = False,
+        timestamps: bool = False,
+        hint: bool = True,
+    ):
         self.name = name
+        self.timestamps = timestamps
         self.opening: dict | None = None
-        self.losses: dict[str, int] = {}
         self.end_reason: str | None = None
         self.warns = True
         self._socket = connection
         self._timeout_s = timeout
         self._strict = strict
         self._reader = FrameReader()
-        self._events: deque = deque()
+        self._hung_up = False
+        self._wake: Callable[[], object] = lambda: None  # whoever waits in an event loop
         self._block = Frames(b"", 0, 0)
-        self._received = 0  # frames
+        # Of the events read last, how many were heeded; and what all of them so far came to: frames, and losses. In one
+        # piece, because an interrupt may strike anywhere.
+        self._heeded: tuple[list, int, int, dict[str, int]] = self._reader.events, 0, 0, {}
         self._told_lost = 0
+        self._asked_at, self._suggestion = -math.inf, ""
+        self._hint_at = time.monotonic() + HINT_AFTER_S if hint else math.inf
 
     def __repr__(self) -> str:
         state = self.end_reason or ("open" if self.opening is not None else "not open yet")
@@ -94,11 +115,15 @@ class Pipe:
 
     @property
     def frames(self) -> int:
-        return self._received - self._block.count
+        return self._heeded[2] - self._block.count
+
+    @property
+    def losses(self) -> "dict[str, int]":
+        return dict(self._heeded[3])
 
     @property
     def lost(self) -> int:
-        return sum(self.losses.values())
+        return sum(self._heeded[3].values())
 
     def __enter__(self) -> "Pipe":
         return self
@@ -120,6 +145,7 @@ class Pipe:
         except OSError:
             pass  # the other end was faster
         self._socket.close()
+        self._wake()
         self._tell_lost()
 
     # One chunk after the other
@@ -127,7 +153,7 @@ class Pipe:
     def __iter__(self) -> "Pipe":
         return self
 
-    def __next__(self) -> bytes:
+    def __next__(self) -> "bytes | tuple[bytes, Stamp]":
         """Raises TimeoutError after the `timeout` given to `subscribe`; with `strict`, PipeEndedError after a
         bad end."""
         block = self._block
@@ -140,28 +166,28 @@ class Pipe:
                 raise self._nothing_came(self._timeout_s)
             if not self._told_lost:
                 self._tell_lost()  # at once, the first time; the rest when the pipe ends
+        if self.timestamps:
+            return _with_stamp(block)
         return block.pop()
 
     def __aiter__(self) -> "Pipe":
         return self
 
-    async def __anext__(self) -> bytes:
+    async def __anext__(self) -> "bytes | tuple[bytes, Stamp]":
         """As `__next__`, without holding up the event loop."""
-        import asyncio  # here, because it takes longer to import than all the rest
-
         deadline = _deadline(self._timeout_s)
         while self.end_reason or not self._ready().count:
             if self.end_reason:
                 self._tell_end()
                 raise StopAsyncIteration
-            try:
-                wait_s = None if deadline == math.inf else deadline - time.monotonic()
-                await asyncio.wait_for(self._receive_async(asyncio.get_running_loop()), wait_s)
-            except asyncio.TimeoutError:
-                raise self._nothing_came(self._timeout_s) from None
-        return self._block.pop()
+            await self._wait_async(deadline)
+            if not self._receive(0.0) and time.monotonic() >= deadline:
+                raise self._nothing_came(self._timeout_s)
+        if not self._told_lost:
+            self._tell_lost()
+        return _with_stamp(self._block) if self.timestamps else self._block.pop()
 
-    def read(self, timeout: "float | None" = None) -> bytes:
+    def read(self, timeout: "float | None" = None) -> "bytes | tuple[bytes, Stamp]":
         """Wait for the next chunk and return it.
 
         timeout: seconds; None for what `subscribe` was given. Raises TimeoutError if nothing came in time,
@@ -169,27 +195,29 @@ class Pipe:
         """
         timeout = self._timeout_s if timeout is None else timeout
         block = self.wait_frames(_deadline(timeout))
+        if not self._told_lost:
+            self._tell_lost()
         if block is None:
             raise self._over()
         if not block.count:
             raise self._nothing_came(timeout)
-        return block.pop()
+        return _with_stamp(block) if self.timestamps else block.pop()
 
     # Many samples at once
 
     def read_array(self, n: int, decoder=None, *, timeout: "float | None" = None):
-        """Wait for `n` samples and return them as `collect` does. The next read goes on with the frame after
-        the last one.
+        """Wait for `n` samples and return them as `collect` does, with timestamps as (samples, times). The next
+        read goes on with the frame after the last one.
 
         decoder: as for `collect`. timeout: seconds; None for what `subscribe` was given. Fewer than `n`
             samples come, with a PipeEndedEarlyWarning, if the pipe ends, and without a word after the
             timeout. With nothing to return it raises what `read` does.
         """
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise ValueError(f"n must be a whole number of samples, 1 or more, not {n!r}.")
+        n = as_count(n, "n", 1)
         timeout = self._timeout_s if timeout is None else timeout
-        samples = Samples(as_decoder(decoder))
+        samples = Samples(as_decoder(decoder), timed=self.timestamps)
         self.fill(samples, n, _deadline(timeout))
+        self._tell_lost()
         self.tell_decoding(samples)
         if not samples.count:
             raise self._over() if self.end_reason else self._nothing_came(timeout)
@@ -198,7 +226,11 @@ class Pipe:
                 PipeEndedEarlyWarning,
                 f"Pipe {self.name!r} ended after {samples.count} of {n} samples: {self.why_ended()}.",
             )
-        return samples.array()
+        return self.result(samples)
+
+    def result(self, samples: Samples):
+        """What `read_array` and `collect` return."""
+        return TimedSamples(samples.array(), *samples.times()) if self.timestamps else samples.array()
 
     def fill(self, samples: Samples, n: "int | None", deadline: float) -> None:
         """Collect until there are `n` samples, the deadline (monotonic, inf for none) has come, or the pipe
@@ -219,7 +251,10 @@ class Pipe:
             block = self._ready()
             if block.count:
                 return block
-            left_s = deadline - time.monotonic()
+            now = time.monotonic()
+            if now >= self._hint_at:
+                self._hint()
+            left_s = deadline - now
             if not self.end_reason and not self._receive(max(0.0, min(left_s, MAX_WAIT_S))) and left_s <= 0:
                 return block
         return None
@@ -228,46 +263,69 @@ class Pipe:
 
     def _ready(self) -> Frames:
         """Go on to the next frames that have been received, heeding the notices before them."""
-        while not self._block.count and self._events:
-            event = self._events.popleft()
+        while not self._block.count:
+            events, heeded, frames, losses = self._heeded
+            if events is not self._reader.events:
+                events, heeded = self._reader.events, 0
+            if heeded == len(events):
+                self._reader.read()
+                if self._reader.events:
+                    continue
+                if self._hung_up:
+                    self.end_reason = self.end_reason or LOST_CONNECTION
+                break
+            event = events[heeded]
             if isinstance(event, Frames):
                 self._block = event
-                self._received += event.count
+                frames += event.total
             elif "open" in event:
                 self.opening = event["open"]
             elif "lost" in event:
                 cause = event.get("cause", "board")
-                self.losses[cause] = self.losses.get(cause, 0) + event["lost"]
+                losses = {**losses, cause: losses.get(cause, 0) + event["lost"]}
             elif "end" in event:
                 self.end_reason = self.end_reason or event["end"]
+            self._heeded = events, heeded + 1, frames, losses
         return self._block
 
     def _receive(self, wait_s: float) -> bool:
         """Receive once; False if nothing came in time."""
+        pieces = self._reader.pieces
         try:
             if self._socket.gettimeout() != wait_s:
                 self._socket.settimeout(wait_s)
-            data = self._socket.recv(RECEIVE_BYTES)
+            # In one call, so that an interrupt finds what was received in its place, or nothing received.
+            pieces.extend(map(self._socket.recv, RECEIVE_BYTES))
         except (TimeoutError, BlockingIOError):
             return False
         except OSError:
-            data = b""  # reset, or closed by another thread
-        self._take_in(data)
+            self._hung_up = True  # reset, or closed by another thread
+        if pieces and not pieces[-1]:
+            self._hung_up = True
         return True
 
-    async def _receive_async(self, loop) -> None:
-        self._socket.settimeout(0)
-        try:
-            data = await loop.sock_recv(self._socket, RECEIVE_BYTES)
-        except OSError:
-            data = b""
-        self._take_in(data)
+    async def _wait_async(self, deadline: float) -> None:
+        """Wait until there is something to receive, the deadline has come, or the pipe is closed on this side; or a moment
+        less."""
+        import asyncio  # here, because it takes longer to import than all the rest
 
-    def _take_in(self, data: bytes) -> None:
-        if data:
-            self._events.extend(self._reader.receive_data(data))
-        else:
-            self._events.append({"end": LOST_CONNECTION})  # heeded only if no better reason came before
+        loop, fd = asyncio.get_running_loop(), self._socket.fileno()
+        ready = loop.create_future()
+
+        def wake() -> None:
+            ready.done() or ready.set_result(None)
+
+        self._wake = lambda: loop.call_soon_threadsafe(wake)
+        try:
+            # Not sock_recv: where it is cancelled, what it has received is lost.
+            loop.add_reader(fd, wake)
+        except NotImplementedError:  # Windows' usual loop
+            await asyncio.sleep(POLL_S)
+            return
+        try:
+            await asyncio.wait([ready], timeout=None if deadline == math.inf else deadline - time.monotonic())
+        finally:
+            loop.remove_reader(fd)
 
     # What the caller should know
 
@@ -304,8 +362,45 @@ class Pipe:
         return PipeEndedError(f"Pipe {self.name!r} has ended: {self.why_ended()}.")
 
     def _nothing_came(self, timeout_s: float) -> TimeoutError:
-        waiting = "" if self.opening is not None else "; the board has not opened a pipe of that name"
+        waiting = "" if self.opening is not None else f"; the board has not opened a pipe of that name{self._meant()}"
         return TimeoutError(f"Pipe {self.name!r}: nothing came for {timeout_s:g} s{waiting}.")
+
+    def _meant(self) -> str:
+        """`did_you_mean`, not asked anew by who looks again and again whether something has come."""
+        if time.monotonic() >= self._asked_at + ASK_S:
+            self._suggestion = did_you_mean(self.name)
+            self._asked_at = time.monotonic()
+        return self._suggestion
+
+    def _hint(self) -> None:
+        """Say once that another pipe may be meant."""
+        self._hint_at = math.inf
+        meant = "" if self.opening is not None else self._meant()
+        if meant:
+            print(f"Pipe {self.name!r} is not open yet{meant}", file=sys.stderr, flush=True)
+
+
+def as_count(value, what: str, least: int) -> int:
+    """Return a number of samples. Raises ValueError for what is none, or is below `least`."""
+    try:
+        if isinstance(value, bool) or (count := operator.index(value)) < least:
+            raise TypeError
+    except TypeError:
+        raise ValueError(f"{what} must be a whole number of samples, {least} or more, not {value!r}.") from None
+    return count
+
+
+def did_you_mean(name: str) -> str:
+    """The open pipe whose name is nearly this one, as the end of a sentence; empty where there is none."""
+    from .pipelist import resembling
+
+    found = resembling(name)
+    return f" ({found!r} is open: did you mean that?)" if found else ""
+
+
+def _with_stamp(block: Frames) -> "tuple[bytes, Stamp]":
+    stamp = block.stamp
+    return block.pop(), stamp
 
 
 def _deadline(timeout_s: "float | None") -> float:

@@ -55,6 +55,7 @@ class Talker:
     def __init__(self, port: str, install=installer.ensure_agent):
         self.events: queue.Queue = queue.Queue()
         self.frames: list[tuple[int, int, bytes]] = []  # (first number, size, data) of every batch seen
+        self.closed: list[session.PipeClosed] = []
         self.board = Board(port, lambda board, event: self.events.put(event), install=install)
         self.board.start()
         self.ready = self.wait_for(session.Ready)
@@ -69,12 +70,23 @@ class Talker:
         event = self.events.get(timeout=PATIENCE_S)
         if isinstance(event, session.PipeBatch):
             self.frames.append((event.number, event.size, event.data))
+        elif isinstance(event, session.PipeClosed):
+            self.closed.append(event)
         return event
+
+    def until(self, kind) -> list:
+        """All events up to the first of a kind."""
+        events = [self.next()]
+        while not isinstance(events[-1], kind):
+            events.append(self.next())
+        return events
 
     def wait_for(self, kind, when=lambda event: True):
         end = time.monotonic() + PATIENCE_S
+        self.passed_over = []
         while time.monotonic() < end:
             event = self.next()
+            self.passed_over.append(event)
             if isinstance(event, session.Refused):
                 raise event.error
             if isinstance(event, kind) and when(event):

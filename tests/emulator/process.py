@@ -266,6 +266,8 @@ class _Emulator:
                     print(json.dumps(getattr(self, request)(**content)), flush=True)
 
     def _move(self, now: float) -> None:
+        if self.follow and self.master is not None:
+            self._set_baudrate(_SPEEDS.get(termios.tcgetattr(self.master)[5], 115200))
         for direction, source_left in ((self.to_host, self._board_left), (self.to_board, self._host_left)):
             try:
                 direction.take(now)
@@ -281,7 +283,7 @@ class _Emulator:
                 target_left()
 
     def _look(self, now: float) -> None:
-        """Has somebody opened the port? Which baud rate do they want?"""
+        """Has somebody opened the port?"""
         self.look_at = math.inf
         if self.master is not None and self.to_host.target is None:
             self.look_at = now + LOOK_EVERY_S
@@ -289,17 +291,19 @@ class _Emulator:
             poll.register(self.master, 0)
             if not poll.poll(0):
                 self.to_host.target = self.to_board.source = self.master
-        if self.follow and self.master is not None:
-            self.look_at = now + LOOK_EVERY_S
-            self._set_baudrate(_SPEEDS.get(termios.tcgetattr(self.master)[5], 115200))
 
     def _set_baudrate(self, baudrate: int | None) -> None:
-        rate = baudrate and baudrate / BITS_PER_BYTE
-        if rate and self.uart is not None:
-            struct.pack_into("<d", self.uart, 0, rate)
+        """The host's end of the line has this rate. So has the board's, but where it has a UART that sets its own."""
+        rate = board_rate = baudrate and baudrate / BITS_PER_BYTE
+        if self.uart is not None and rate:
+            if self.follow:
+                (board_rate,) = struct.unpack_from("<d", self.uart, 0)
+            else:
+                struct.pack_into("<d", self.uart, 0, rate)
+        self.to_board.rate, self.to_host.rate = rate, board_rate
+        too_fast = bool(rate and self.max_baudrate and baudrate > self.max_baudrate)
         for direction in self.directions.values():
-            direction.rate = rate
-            direction.garble = bool(rate and self.max_baudrate and baudrate > self.max_baudrate)
+            direction.garble = too_fast or rate != board_rate
 
     def _host_left(self) -> None:
         self.to_host.target = self.to_board.source = None

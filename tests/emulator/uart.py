@@ -52,7 +52,8 @@ class BoardUart:
         with open(self.path, "wb") as file:
             file.write(self.LAYOUT.pack(baudrate / BITS_PER_BYTE, fifo_bytes, round(tick_s * 1e6), 0, 0, 0, 0))
         self._page = map_page(self.path)
-        self.env = {"LD_PRELOAD": library, "UCORE_TEST_UART": self.path}
+        # The same page twice: for uart.c, and for the rate that the board's program sets (machine.UART).
+        self.env = {"LD_PRELOAD": library, "UCORE_TEST_UART": self.path, "UCORE_VIRTUAL_UART": self.path}
 
     def __enter__(self) -> BoardUart:
         return self

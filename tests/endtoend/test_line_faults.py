@@ -1,6 +1,7 @@
 """The link between a real board's agent and the host, over lines that misbehave. `benchmarks/faults.py` does it at length."""
 
 import random
+import textwrap
 
 import pytest
 
@@ -126,3 +127,22 @@ def test_a_producer_goes_on_while_the_host_is_gone_and_the_numbers_tell_the_exac
         gaps += event.frames - following
         assert gaps > 0
         assert arrived + gaps == event.frames
+
+
+COMPUTE = "import time\nend = time.time() + 40\nwhile ucore.is_pipe_open('bench') and time.time() < end: pass"
+
+
+@pytest.mark.parametrize("python", ["micropython", "cpython"])
+@pytest.mark.parametrize("busy", ["the main thread", "another thread"])
+def test_a_producer_goes_on_while_something_else_computes_until_it_has_ended(python, busy):
+    with Rig(python=python) as rig:
+        if busy == "another thread":
+            rig.run(f"import _thread\ndef compute():\n{textwrap.indent(COMPUTE, ' ')}\nucore.open_pipe('bench')")
+            rig.run("_thread.start_new_thread(compute, ())")
+        rig.produce(100_000)
+        produced = rig.passed_over
+        parent = rig.start_cell(f"{COMPUTE}\nprint(time.time() < end)")
+        output = rig.wait_for(session.Message, 60, type=wire.STREAM, parent=parent).content
+        rig.passed_over[:0] = produced
+        assert received(rig, 100_000) == NOTHING_WRONG
+        assert output == b"True\n"

@@ -397,8 +397,9 @@ def test_collect_takes_a_decoder(bench):
 
 
 def test_the_signatures_and_defaults_are_those_of_the_page():
-    assert _parameters(collect) == {"name": ..., "n": None, "seconds": None, "decoder": None, "allow_empty": False}
-    pages = {
+    page = {"name": ..., "n": None, "seconds": None, "decoder": None, "allow_empty": False}
+    assert _parameters(collect) == {**page, "replay": False, "timestamps": False}  # more than the page, and off
+    page = {
         "name": ...,
         "decoder": None,
         "window": 200,
@@ -408,7 +409,7 @@ def test_the_signatures_and_defaults_are_those_of_the_page():
         "duration": None,
     }
     added = {"labels": None, "units": "", "x": "samples", "backend": "auto"}
-    assert _parameters(live_plot) == {**pages, **added}
+    assert _parameters(live_plot) == {**page, **added}
     assert _parameters(stop_live) == {"name": None}
     assert next(iter(_parameters(subscribe))) == "name"
 

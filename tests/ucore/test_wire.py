@@ -72,10 +72,15 @@ def test_frame_kinds_need_no_stuffing_and_begin_no_text():
         wire.CHUNK,
         wire.CHUNK_PART,
         wire.PING,
+        wire.SPEED,
+        wire.CLOCK,
     )
     assert len(set(kinds)) == len(kinds)
     for kind in kinds:
         assert 0x80 <= kind <= 0x8F
+        for bits in (wire.STAMPED, wire.STAMPED | wire.EXACT):
+            assert kind & bits == 0
+            assert 0x80 <= kind | bits <= 0xBF
 
 
 def _refusal(name):

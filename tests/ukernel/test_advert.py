@@ -139,6 +139,38 @@ def test_a_file_that_others_can_write_is_not_believed(claim, path):
         advert.read()
 
 
+@posix
+@pytest.mark.parametrize("mode", [0o777, 0o707, 0o703])
+def test_a_folder_that_others_can_write_in_is_refused_with_what_to_do(path, mode):
+    path.parent.mkdir()
+    path.parent.chmod(mode)
+    with pytest.raises(HubDeniedError, match="UCORE_STATE_PATH"):
+        advert.Claim().take()
+    assert not list(path.parent.iterdir())
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o755, 0o775, 0o1777])
+def test_in_a_folder_that_was_there_the_file_alone_is_closed(path, mode):
+    path.parent.mkdir()
+    path.parent.chmod(mode)
+    claim = advert.Claim()
+    assert claim.take()
+    claim.publish(HERE)
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(path.with_name("hub.json.lock").stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == mode & 0o777 | mode & 0o1000
+    claim.release()
+
+
+@posix
+def test_a_lock_is_not_made_through_somebody_elses_link(path, tmp_path):
+    path.parent.mkdir()
+    path.with_name("hub.json.lock").symlink_to(tmp_path / "victim")
+    with pytest.raises(OSError):
+        advert.Claim().take()
+    assert not (tmp_path / "victim").exists()
+
+
 def test_a_proof_is_good_for_one_greeting_one_role_and_one_pipe():
     proofs = {
         advert.peer_proof(TOKEN, "a" * 32, "b" * 32, "reader", "adc"),

@@ -23,6 +23,9 @@ class CutStream:
     def write(self, data):
         pass
 
+    def set_baudrate(self, baudrate):
+        pass
+
     def wake(self):
         pass
 

@@ -1,10 +1,12 @@
+import re
 import signal
 import subprocess
 import sys
 
 import pytest
 
-from ukernel import __version__, cli
+from scripted import running_hub
+from ukernel import __version__, advert, cli, client, ports
 
 
 def test_the_virtual_board_says_what_runs_where_and_how_to_use_it_and_ends_on_ctrl_c():
@@ -38,3 +40,56 @@ def test_the_version_is_that_of_the_package(capsys):
     with pytest.raises(SystemExit):
         cli.main(["--version"])
     assert capsys.readouterr().out == f"µcore {__version__}\n"
+
+
+@pytest.fixture
+def private_hub(tmp_path, monkeypatch):
+    monkeypatch.setenv("UCORE_STATE_PATH", str(tmp_path / "hub.json"))
+
+
+def test_without_a_hub_the_boards_are_those_that_are_plugged_in(private_hub, monkeypatch, capsys):
+    info = ports.PortInfo("/dev/ttyACM7", "esp32-abc", "esp32", "usb_jtag", "a chip", "abc")
+    monkeypatch.setattr(ports, "find_boards", lambda: [info])
+    cli.main(["boards"])
+    assert capsys.readouterr().out.split() == ["esp32-abc", "/dev/ttyACM7", "a", "chip", "free"]
+
+
+def test_a_board_that_a_hub_holds_is_listed_with_its_users(private_hub, monkeypatch, capsys):
+    monkeypatch.setattr(ports, "find_boards", list)
+    monkeypatch.setattr(ports, "resolve", lambda ref: ref)
+    with running_hub(), client.connect() as hub:
+        hub.request("attach_request", {"board": "/dev/scripted", "client": "the notebook a.ipynb"})
+        cli.main(["boards"])
+    assert "/dev/scripted" in (out := capsys.readouterr().out)
+    assert "ready, used by the notebook a.ipynb" in out
+
+
+def test_without_any_board_the_virtual_one_is_named(private_hub, monkeypatch, capsys):
+    monkeypatch.setattr(ports, "find_boards", list)
+    cli.main(["boards"])
+    assert "ucore virtual" in capsys.readouterr().out
+
+
+def test_pipes_are_listed_with_their_rate_and_loss(private_hub, monkeypatch, capsys):
+    monkeypatch.setattr(ports, "resolve", lambda ref: ref)
+    cli.main(["pipes"])
+    assert capsys.readouterr().out == "No pipe is open.\n"
+    with running_hub() as hub, client.connect() as attached:
+        attached.request("attach_request", {"board": "scripted://kitchen", "client": "a test"})
+        board = hub.boards["kitchen"]
+        board.open("adc", drops=True)
+        board.write(b"aaaabbbb", 4, 1000)
+        cli.main(["pipes"])
+        out = capsys.readouterr().out
+        assert re.search(r"^adc +kitchen +1,002 frames, 1,000 lost \(board\), 0 readers, \d+ frames/s, \d+ bytes/s$", out, re.M)
+        board.close_pipe(1002)
+        cli.main(["pipes"])
+        assert capsys.readouterr().out.endswith("ended\n")
+
+
+def test_the_token_is_that_of_the_living_hub(private_hub, capsys):
+    with pytest.raises(SystemExit, match="No board hub runs"):
+        cli.main(["token"])
+    with running_hub():
+        cli.main(["token"])
+        assert capsys.readouterr().out.strip() == advert.read().token

@@ -392,6 +392,18 @@ def test_an_unused_board_is_given_back_and_an_unused_hub_leaves():
         assert not thread.claim.path.exists()
 
 
+def test_the_pipes_of_a_board_that_is_let_go_have_ended():
+    with running_hub(linger_s=0.05) as thread, client.connect(start=False) as watcher:
+        with Notebook():
+            board = thread.boards["kitchen"]
+            board.open("adc")
+            board.gone(BoardGoneError("unplugged"))
+        assert board.closed.wait(PATIENCE_S)
+        wait_until(lambda: not watcher.request("pipes_request")["pipes"][0]["open"])
+        assert watcher.request("pipes_request")["pipes"][0]["ended"] == "board gone"
+        assert not thread.hub.backlogs._open
+
+
 def test_a_hub_stays_for_a_running_cell_and_for_an_open_pipe():
     with running_hub(linger_s=0.05) as thread:
         with Notebook() as notebook:

@@ -9,7 +9,9 @@ import struct
 import pytest
 
 from scripted import PATIENCE_S, running_hub, wait_until
-from ukernel import advert, client, listener
+from ukernel import advert, backlog, client, listener, opening
+from ukernel.backlog import Piece
+from ukernel.clock import Times
 from ukernel.errors import BoardGoneError, HubDeniedError, HubError, PipeNameError, UsageError
 
 KITCHEN = "scripted://kitchen"
@@ -78,9 +80,10 @@ class Subscription:
             word, body = part
             if word >> 24 == 0x81:
                 out.append(json.loads(body))
-            elif word >> 24 == 0x82:
+            elif word >> 24 in (0x82, 0x83):
                 size, _number = struct.unpack_from("<HI", body)
-                out += [body[at : at + size] for at in range(6, len(body), size)]
+                first = 6 if word >> 24 == 0x82 else 30
+                out += [body[at : at + size] for at in range(first, len(body), size)] if size else [b""]
             else:
                 out.append(body)
         return out
@@ -209,7 +212,9 @@ def test_a_thousand_strangers_keep_nobody_out(hub, attached, board):
             rooms.append(sock)
             if n % 3 == 0:
                 sock.sendall(b"noise")
-        wait_until(lambda: len(hub.hub.listener.strangers) == listener.MAX_STRANGERS)
+            elif n % 3 == 1:
+                sock.sendall(b'{"role": "client"}\n')
+        wait_until(lambda: listener.MAX_STRANGERS // 2 < len(hub.hub.listener.strangers) <= listener.MAX_STRANGERS)
         board.open("adc")
         with Subscription("adc") as reader:
             board.write(b"1234", 4, 0)
@@ -364,31 +369,41 @@ def test_batches_stay_batches(board):
 def test_the_encodings_agree_with_the_plain_definition(size, count):
     data = random.Random(size * count).randbytes(size * count)
     naive = b"".join(size.to_bytes(4, "little") + data[at : at + size] for at in range(0, len(data), size))
-    assert listener.encode_plain(size, data) == naive
-    assert listener.encode_batch(9, size, data) == struct.pack("<IHI", 0x82000000 | len(data) + 6, size, 9) + data
+    piece = Piece(9 + (1 << 32), count, size, data, Times(1.5, 2.5, 0.25))
+    assert opening.encode_plain(piece) == naive
+    assert opening.encode_batch(piece) == struct.pack("<IHI", 0x82000000 | len(data) + 6, size, 9) + data
+    timed = struct.pack("<IHIddd", 0x83000000 | len(data) + 30, size, 9, 1.5, 2.5, 0.25) + data
+    assert opening.encode_timed(piece) == timed
+
+
+def test_empty_frames_have_encodings_too():
+    piece = Piece(9, 3, 0, b"", Times(1.0, 3.0, 0.5))
+    assert opening.encode_plain(piece) == opening.encode_batch(piece) == bytes(12)
+    assert opening.encode_timed(piece) == b"".join(
+        struct.pack("<IHIddd", 0x83000000 | 30, 0, 9 + index, 1.0 + index, 1.0 + index, 0.5) for index in range(3)
+    )
 
 
 def test_a_batch_is_encoded_once_for_all_readers_of_a_kind(board, monkeypatch):
     calls = []
-    for name in ("encode_plain", "encode_batch"):
-        original = getattr(listener, name)
-        monkeypatch.setattr(
-            listener, name, lambda *args, name=name, original=original: (calls.append(name), original(*args))[1]
-        )
+    for name in ("encode_plain", "encode_batch", "encode_timed"):
+        original = getattr(opening, name)
+        monkeypatch.setattr(opening, name, lambda *args, name=name, original=original: (calls.append(name), original(*args))[1])
     board.open("adc")
-    readers = [Subscription("adc", options=options) for options in ([], [], ["notices"], ["batches"], ["batches"])]
+    kinds = ([], [], ["notices"], ["batches"], ["batches"], ["timestamps"], ["timestamps"])
+    readers = [Subscription("adc", options=options) for options in kinds]
     board.write(b"aaaabbbb", 4, 0)
     board.close_pipe(2)
     for reader in readers:
         with reader:
             assert [part for part in reader.rest() if isinstance(part, bytes)] == [b"aaaa", b"bbbb"]
-    assert sorted(calls) == ["encode_batch", "encode_plain"]
+    assert sorted(calls) == ["encode_batch", "encode_plain", "encode_timed"]
 
 
 def test_batches_that_follow_each_other_are_joined(hub, board):
     import threading
 
-    board.open("adc")
+    board.open("adc", drops=True)
     with Subscription("adc", options=["batches"]) as reader:
         reader.notice()
         busy, done = threading.Event(), threading.Event()
@@ -403,16 +418,18 @@ def test_batches_that_follow_each_other_are_joined(hub, board):
         assert reader.part()[1] == struct.pack("<HI", 4, 4) + b"eeee"
 
 
-def test_frames_lost_on_the_board_are_counted_to_the_last(board):
-    board.open("adc")
+@pytest.mark.parametrize(("drops", "cause"), [(True, "board"), (False, "no_listener")])
+def test_frames_lost_on_the_board_are_counted_to_the_last(board, drops, cause):
+    """A producer that waits loses frames only while it has no host to wait for."""
+    board.open("adc", drops=drops)
     with Subscription("adc", options=["notices"]) as reader, Subscription("adc") as plain:
         board.write(b"ab", 1, 10)
         board.close_pipe(15)
         assert reader.rest()[1:] == [
-            {"lost": 10, "cause": "board"},
+            {"lost": 10, "cause": cause},
             b"a",
             b"b",
-            {"lost": 3, "cause": "board"},
+            {"lost": 3, "cause": cause},
             {"end": "closed", "frames": 15},
         ]
         assert plain.rest() == [b"a", b"b"]
@@ -532,12 +549,18 @@ def test_pipes_are_listed_while_they_are_open_and_a_while_after(attached, board)
 # --- slow readers -----------------------------------------------------------------------------------
 
 
-class SlowReader(Subscription):
-    """Reads nothing until it is told to; its receive buffer is small, so that the hub sees it soon."""
+@pytest.fixture
+def small_backlog(monkeypatch):
+    monkeypatch.setattr(backlog, "MAX_PIPE_BYTES", 1 << 20)
 
 
 FRAME = 1000
 BATCH = 60
+
+
+def missed(reader):
+    """How many frames a reader in the hub is to get, and the hub has no more."""
+    return reader.opening.backlog.start - reader._at
 
 
 def flood(hub, board, until, limit=100_000):
@@ -550,53 +573,74 @@ def flood(hub, board, until, limit=100_000):
     return number
 
 
-def test_a_slow_reader_with_notices_learns_the_exact_number(hub, board):
+@pytest.mark.parametrize("options", [["batches"], ["notices"], ["timestamps"]], ids=lambda options: options[0])
+def test_a_slow_reader_learns_the_exact_number(hub, board, small_backlog, options):
     board.open("adc")
-    with SlowReader("adc", options=["batches"]) as slow, SlowReader("adc", options=["notices"]) as slow_too:
-        hidden = {reader.batches: reader for reader in hub.hub.readers}
-        written = flood(hub, board, lambda: min(reader._missed for reader in hidden.values()) > 5 * BATCH)
-        assert all(reader._queued <= listener.MAX_QUEUE_BYTES for reader in hidden.values())
-        board.close_pipe(written)
-        for reader in (slow, slow_too):
-            heard = reader.rest()
-            numbers = [struct.unpack_from("<I", part)[0] for part in heard if isinstance(part, bytes)]
-            lost = sum(part["lost"] for part in heard if isinstance(part, dict) and "lost" in part)
-            assert heard[-1] == {"end": "closed", "frames": written}
-            assert lost > 0
-            assert len(numbers) + lost == written
-            assert numbers == sorted(set(numbers))
-
-
-def test_after_the_gap_a_slow_reader_goes_on(hub, board):
-    board.open("adc")
-    with SlowReader("adc", options=["notices"]) as slow:
+    with Subscription("adc", options=options) as slow:
         (hidden,) = hub.hub.readers
-        written = flood(hub, board, lambda: hidden._missed > 0)
+        written = flood(hub, board, lambda: missed(hidden) > 5 * BATCH)
+        assert hub.call(lambda: hidden.opening.backlog.size_bytes) <= backlog.MAX_PIPE_BYTES
+        board.close_pipe(written)
+        heard = slow.rest()
+        numbers = [struct.unpack_from("<I", part)[0] for part in heard if isinstance(part, bytes)]
+        (gap,) = [part for part in heard if isinstance(part, dict) and "lost" in part]
+        assert gap["cause"] == "reader"
+        assert heard[-1] == {"end": "closed", "frames": written}
+        assert len(numbers) + gap["lost"] == written
+        assert numbers == sorted(set(numbers))
+        assert numbers[-1] == written - 1
+
+
+def test_a_slow_reader_is_told_apart_what_it_missed_and_what_never_came(hub, board, small_backlog):
+    board.open("adc", drops=True)
+    with Subscription("adc", options=["batches"]) as slow:
+        (hidden,) = hub.hub.readers
+        written, frame = 0, bytes(FRAME)
+        while not hub.call(lambda: missed(hidden) > 5 * BATCH):
+            board.write(frame * BATCH, FRAME, written + 7)  # seven are dropped each time
+            written += 7 + BATCH
+        board.close_pipe(written)
+        heard = slow.rest()
+        lost = {"reader": 0, "board": 0}
+        for part in heard:
+            if isinstance(part, dict) and "lost" in part:
+                lost[part["cause"]] += part["lost"]
+        assert lost["board"] == written // (7 + BATCH) * 7
+        assert lost["reader"] > 0
+        assert sum(part == frame for part in heard) + sum(lost.values()) == written
+
+
+def test_after_the_gap_a_slow_reader_goes_on(hub, board, small_backlog):
+    board.open("adc")
+    with Subscription("adc", options=["notices"]) as slow:
+        (hidden,) = hub.hub.readers
+        written = flood(hub, board, lambda: missed(hidden) > 0)
         slow.notice()
         received, lost = 0, 0
-        while not lost:
+        while received + lost < written:
             word, body = slow.part()
             if word >> 31:
-                lost = json.loads(body)["lost"]
+                lost += json.loads(body)["lost"]
             else:
                 received += 1
-        assert received + lost == written
+        assert lost > 0
         board.write(b"again", 5, written)
         assert slow.frame() == b"again"
 
 
-def test_a_slow_plain_reader_is_cut_off_with_a_reset(hub, board):
+def test_a_slow_plain_reader_is_cut_off_with_a_reset(hub, board, small_backlog):
     board.open("adc")
-    with SlowReader("adc") as slow:
-        flood(hub, board, lambda: not hub.hub.readers)
+    with Subscription("adc") as slow:
+        (hidden,) = hub.hub.readers
+        flood(hub, board, lambda: missed(hidden) > 0)
         with pytest.raises(ConnectionResetError):
             while slow.socket.recv(65536):
                 pass
 
 
-def test_the_others_notice_nothing_of_a_slow_reader(hub, board):
+def test_the_others_notice_nothing_of_a_slow_reader(hub, board, small_backlog):
     board.open("adc")
-    with SlowReader("adc", options=["batches"]), Subscription("adc") as quick:
+    with Subscription("adc", options=["batches"]), Subscription("adc") as quick:
         import threading
 
         heard = []
@@ -607,8 +651,8 @@ def test_the_others_notice_nothing_of_a_slow_reader(hub, board):
 
         thread = threading.Thread(target=read)
         thread.start()
-        hidden = next(reader for reader in hub.hub.readers if reader.batches)
-        written = flood(hub, board, lambda: hidden._missed > 0)
+        hidden = next(reader for reader in hub.hub.readers if reader.notices)
+        written = flood(hub, board, lambda: missed(hidden) > 0)
         board.close_pipe(written)
         thread.join(PATIENCE_S)
         assert heard == list(range(written))
@@ -622,3 +666,223 @@ def test_a_reader_that_leaves_is_forgotten(hub, board):
     assert not hub.hub._waiting
     board.write(b"a", 1, 0)
     assert hub.call(lambda: hub.hub.pipes()[0]["readers"]) == 0
+
+
+# --- replay -----------------------------------------------------------------------------------------
+
+
+def test_a_replay_begins_where_the_pipe_did(board):
+    board.open("adc", generation=3)
+    board.write(b"aaaabbbb", 4, 0)
+    board.write(b"", 0, 2)
+    with Subscription("adc", options=["replay"]) as reader:
+        assert reader.notice() == {"open": {"name": "adc", "board": "kitchen", "generation": 3, "number": 0, "unread": 0}}
+        board.write(b"cc", 1, 3)
+        board.close_pipe(5)
+        assert reader.rest() == [b"aaaa", b"bbbb", b"", b"c", b"c", {"end": "closed", "frames": 5}]
+
+
+@pytest.mark.parametrize("reason", ["closed", "board restarted"])
+def test_a_pipe_that_has_ended_is_replayed_with_its_end(board, reason):
+    board.open("adc")
+    board.write(b"aaaabbbb", 4, 0)
+    if reason == "closed":
+        board.close_pipe(2)
+    else:
+        board.ready(restarted=True)
+    for _ in range(2):
+        with Subscription("adc", options=["batches", "replay"]) as reader:
+            assert reader.rest()[1:] == [b"aaaa", b"bbbb", {"end": reason, "frames": 2}]
+
+
+def test_a_replay_takes_the_open_pipe_then_the_one_that_ended_last_then_the_next(hub, board):
+    with Subscription("adc", options=["replay"]) as early:
+        board.open("adc", generation=1)
+        board.write(b"1", 1, 0)
+        board.close_pipe(1)
+        assert early.rest()[1:] == [b"1", {"end": "closed", "frames": 1}]
+    board.open("adc", generation=2)
+    board.write(b"2", 1, 0)
+    board.close_pipe(1)
+    with Subscription("adc", options=["replay"]) as late:
+        assert late.rest()[1:] == [b"2", {"end": "closed", "frames": 1}]
+    board.open("adc", generation=3)
+    with Subscription("adc", options=["replay"]) as now:
+        board.write(b"3", 1, 0)
+        now.notice()
+        assert now.frame() == b"3"
+
+
+def test_without_replay_a_pipe_that_has_ended_is_not_taken(hub, board):
+    board.open("adc")
+    board.close_pipe(0)
+    with Subscription("adc", options=["notices"]) as reader:
+        assert len(hub.hub._waiting) == 1
+        board.open("adc", generation=2)
+        assert reader.notice()["open"]["generation"] == 2
+
+
+def test_gaps_are_replayed_as_they_were(board):
+    board.open("adc", drops=True)
+    board.write(b"ab", 1, 10)
+    board.ready()
+    board.open("adc", number=20, drops=True)
+    board.write(b"c", 1, 20)
+    board.close_pipe(25)
+    with Subscription("adc", options=["replay"]) as reader:
+        assert reader.rest()[1:] == [
+            {"lost": 10, "cause": "board"},
+            b"a",
+            b"b",
+            {"lost": 8, "cause": "no_listener"},
+            b"c",
+            {"lost": 4, "cause": "board"},
+            {"end": "closed", "frames": 25},
+        ]
+
+
+def test_what_the_hub_no_longer_holds_is_told_exactly(hub, board, small_backlog):
+    board.open("adc", drops=True)
+    board.write(b"x", 1, 5)  # five are missing before it, and all six fall out
+    written = 6
+    while hub.call(lambda: hub.hub.pipes()[0]["held"]) > written - 500:
+        board.write(bytes(FRAME) * BATCH, FRAME, written)
+        written += BATCH
+    board.close_pipe(written)
+    with Subscription("adc", options=["replay", "batches"]) as reader:
+        opened, never_came, fell_out, *frames, end = reader.rest()
+    assert opened["open"]["number"] == 0
+    assert never_came == {"lost": 5, "cause": "board"}
+    assert fell_out["cause"] == "replay"
+    assert 5 + fell_out["lost"] + len(frames) == written == end["frames"]
+    assert set(frames) == {bytes(FRAME)}
+
+
+def test_frames_of_an_earlier_hub_are_told_as_not_held(board):
+    board.open("adc", number=1000)
+    board.write(b"a", 1, 1000)
+    board.close_pipe(1001)
+    with Subscription("adc", options=["replay"]) as reader:
+        assert reader.rest()[1:] == [{"lost": 1000, "cause": "replay"}, b"a", {"end": "closed", "frames": 1001}]
+
+
+def test_a_board_that_was_gone_is_replayed_past_that(board):
+    board.open("adc")
+    board.write(b"a", 1, 0)
+    with Subscription("adc", options=["notices"]) as reader:
+        board.write(b"b", 1, 1)
+        board.gone(BoardGoneError("The board went away."))
+        board.ready(resumed=True)
+        board.write(b"c", 1, 2)
+        assert reader.rest()[1:] == [b"b", {"end": "board gone", "frames": 2}]
+    with Subscription("adc", options=["replay"]) as again:
+        board.close_pipe(3)
+        assert again.rest()[1:] == [b"a", b"b", b"c", {"end": "closed", "frames": 3}]
+
+
+def test_the_replays_of_all_pipes_together_are_bounded(hub, board, monkeypatch):
+    monkeypatch.setattr(backlog, "MAX_ALL_BYTES", 4 << 20)
+    monkeypatch.setattr(backlog, "MAX_PIPE_BYTES", 1 << 20)
+    for number in range(40):
+        board.open(f"p{number}", id=number, generation=number)
+        board.write(bytes(200_000), 1000, 0, id=number)
+        if number % 2:
+            board.close_pipe(200, id=number)
+    openings = hub.call(lambda: [o for d in hub.hub.desks.values() for o in d.openings.values()] + list(hub.hub.backlogs.ended))
+    assert len(openings) == 40
+    assert sum(opening.backlog.size_bytes for opening in openings) <= 4 << 20
+    ended = [opening.backlog.size_bytes for opening in hub.hub.backlogs.ended]
+    assert ended == sorted(ended)  # the oldest have gone first
+    with Subscription("p39", options=["replay", "batches"]) as newest, Subscription("p1", options=["replay"]) as oldest:
+        assert len(newest.rest()) == 202
+        assert oldest.rest()[1:] == [{"lost": 200, "cause": "replay"}, {"end": "closed", "frames": 200}]
+
+
+def test_only_so_many_pipes_that_have_ended_are_kept(hub, board):
+    for number in range(backlog.MAX_ENDED + 5):
+        board.open(f"p{number}", generation=number)
+        board.write(b"x", 1, 0)
+        board.close_pipe(1)
+    assert [pipe["name"] for pipe in hub.call(hub.hub.pipes)] == [f"p{n}" for n in range(5, backlog.MAX_ENDED + 5)]
+
+
+def test_a_slow_pipe_costs_its_replay_little_more_than_its_bytes(hub, board):
+    board.open("adc")
+    for number in range(1000):
+        board.write(b"abcd", 4, number)
+    assert hub.call(lambda: hub.hub.desks[KITCHEN].openings[1].backlog.size_bytes) < 50_000
+    with Subscription("adc", options=["replay", "batches"]) as reader:
+        board.close_pipe(1000)
+        assert reader.rest()[1:-1] == [b"abcd"] * 1000
+
+
+def test_a_large_replay_does_not_hold_up_the_others(hub, board, monkeypatch):
+    """It comes in turns."""
+    monkeypatch.setattr(opening, "_TURN_BYTES", 10_000)
+    board.open("adc")
+    for number in range(50):
+        board.write(bytes(60_000), 6000, number * 10)
+    turns = []
+    original = opening.Reader._go_on
+    monkeypatch.setattr(opening.Reader, "_go_on", lambda reader: (turns.append(1), original(reader))[1])
+    with Subscription("adc", options=["replay", "batches"]) as reader:
+        board.write(bytes(6000), 6000, 500)
+        board.close_pipe(501)
+        assert sum(isinstance(part, bytes) for part in reader.rest()) == 501
+    assert len(turns) > 5
+
+
+# --- times and rates --------------------------------------------------------------------------------
+
+
+def test_a_board_is_asked_for_times_while_somebody_wants_them(hub, board):
+    with Subscription("adc", options=["timestamps"]) as early:
+        assert board.stamps
+        board.open("adc")
+        with Subscription("adc", options=["timestamps"]):
+            pass
+        assert board.stamps
+        board.close_pipe(0)
+        early.rest()
+        wait_until(lambda: not board.stamps)
+    board.open("adc", generation=2)
+    with Subscription("adc", options=["timestamps"]):
+        assert board.stamps
+        with Subscription("imu"):
+            pass
+        assert board.stamps
+    wait_until(lambda: not board.stamps)
+
+
+def test_times_come_with_the_frames(board):
+    board.open("adc")
+    with Subscription("adc", options=["timestamps"]) as reader:
+        board.write(b"aaaabbbb", 4, 0, times=Times(100.0, 101.0, 0.25))
+        reader.notice()
+        word, body = reader.part()
+        assert word == 0x83000000 | len(body)
+        assert body == struct.pack("<HIddd", 4, 0, 100.0, 101.0, 0.25) + b"aaaabbbb"
+        board.write(b"", 0, 2)
+        word, body = reader.part()
+        size, number, first, last, error = struct.unpack("<HIddd", body)
+        assert (size, number, first, error) == (0, 2, last, float("inf"))  # nobody had asked the board
+
+
+def test_times_are_replayed_too(board):
+    board.open("adc")
+    for number in range(3):
+        board.write(b"aaaabbbb", 4, 2 * number, times=Times(100.0 + number, 100.5 + number, 0.25))
+    with Subscription("adc", options=["timestamps", "replay"]) as reader:
+        reader.notice()
+        for number in range(3):
+            assert struct.unpack_from("<HIddd", reader.part()[1])[2:] == (100.0 + number, 100.5 + number, 0.25)
+
+
+def test_the_rate_of_a_pipe_is_known(attached, board):
+    board.open("adc")
+    assert attached.request("pipes_request")["pipes"][0]["frames_per_s"] == 0
+    for number in range(10):
+        board.write(b"aaaa", 4, number)
+    (pipe,) = attached.request("pipes_request")["pipes"]
+    assert pipe["frames_per_s"] > 0
+    assert pipe["bytes_per_s"] == 4 * pipe["frames_per_s"]

@@ -13,7 +13,7 @@ import pytest
 from fakelistener import FakeListener
 
 from scripted import running_hub
-from ukernel import client, pipes
+from ukernel import client, pipes, subscription
 from ukernel.errors import (
     HubUnreachableError,
     PipeClosedError,
@@ -66,6 +66,7 @@ def test_the_signatures_are_those_of_the_page():
         "seconds": (keyword, None),
         "decoder": (keyword, None),
         "allow_empty": (keyword, False),
+        **dict.fromkeys(["replay", "timestamps"], (keyword, False)),  # more than the page has
     }
     assert shape(pipes.live_plot) == {
         "name": (position, inspect.Parameter.empty),
@@ -109,9 +110,9 @@ def test_a_subscription_asks_for_batches_of_its_pipe(listener):
         request = listener.feed().request
         assert (request["pipe"], request["board"], request["options"]) == ("Ünit/1", None, ["batches"])
         assert pipe.name == "Ünit/1"
-    with subscribe("adc", replay=True, board="b"):
+    with subscribe("adc", replay=True, timestamps=True, board="b"):
         request = listener.feed().request
-        assert (request["board"], request["options"]) == ("b", ["batches", "replay"])
+        assert (request["board"], request["options"]) == ("b", ["batches", "replay", "timestamps"])
 
 
 def test_a_pipe_knows_its_state(listener):
@@ -201,7 +202,7 @@ def test_read_array_goes_on_where_it_stopped(listener):
     with subscribe("adc") as pipe:
         feed = listener.feed()
         feed.floats(*range(10))
-        assert pipe.read_array(3).tolist() == [0, 1, 2]
+        assert pipe.read_array(np.int64(3)).tolist() == [0, 1, 2]
         assert struct.unpack("<f", next(pipe)) == (3,)
         assert pipe.read_array(2, lambda b: 2 * struct.unpack("<f", b)[0]).tolist() == [8, 10]
         assert pipe.read_array(9, timeout=0.05).tolist() == [6, 7, 8, 9]
@@ -213,8 +214,9 @@ def test_read_array_goes_on_where_it_stopped(listener):
             assert pipe.read_array(9).tolist() == [10]
         with pytest.raises(PipeEndedError):
             pipe.read_array(9)
-        with pytest.raises(ValueError, match="n must be"):
-            pipe.read_array(0)
+        for n in (0, True, 1.5, "3"):
+            with pytest.raises(ValueError, match="n must be"):
+                pipe.read_array(n)
 
 
 def test_the_same_pipe_can_be_iterated_asynchronously(listener):
@@ -245,6 +247,194 @@ def test_asynchronous_iteration_leaves_the_loop_free_and_knows_timeouts(listener
             return ticks
 
     assert asyncio.run(first()) > 1
+
+
+def test_an_asynchronous_iteration_that_is_cancelled_loses_nothing(listener):
+    async def read():
+        async with subscribe("adc") as pipe:
+            feed = listener.feed()
+            got = []
+            for number in range(200):
+                threading.Thread(target=feed.floats, args=(number,)).start()
+                try:
+                    got.append(await asyncio.wait_for(anext(pipe), 0.0005 * (number % 4)))
+                except asyncio.TimeoutError:
+                    pass
+            while len(got) < 200:
+                got.append(await asyncio.wait_for(anext(pipe), 10))
+            return sorted(struct.unpack("<f", chunk)[0] for chunk in got)
+
+    assert asyncio.run(read()) == list(range(200))
+
+
+def test_an_asynchronous_iteration_ends_when_another_task_closes_the_pipe(listener):
+    async def read():
+        pipe = subscribe("adc")
+        waiting = asyncio.ensure_future(anext(pipe))
+        await asyncio.sleep(0.05)
+        pipe.close()
+        with pytest.raises(StopAsyncIteration):
+            await asyncio.wait_for(waiting, 10)
+        assert pipe.end_reason == "left"
+
+    asyncio.run(read())
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer that interrupts")
+@pytest.mark.parametrize("batches", [False, True], ids=["frames", "batches"])
+def test_an_interrupted_read_goes_on_and_no_byte_is_lost_or_read_twice(listener, batches):
+    count = 1_000_000
+
+    def script(feed):
+        feed.opened()
+        for first in range(0, count, 1000):
+            body = struct.pack("<1000I", *range(first, first + 1000))
+            if batches:
+                feed.raw(struct.pack("<IHI", 0x8200_0000 | 4006, 4, first) + body)
+            else:
+                feed.raw(b"".join(b"\4\0\0\0" + body[at : at + 4] for at in range(0, 4000, 4)))
+            if first % 100_000 == 0:
+                feed.notice(lost=1, cause="reader")
+        feed.end()
+
+    def strike(number, frame):
+        if frame.f_globals["__name__"] in ("ukernel.subscription", "ukernel.reader"):  # anywhere in them, and only there
+            raise KeyboardInterrupt
+
+    listener.script = script
+    interrupts, chunks = 0, []
+    previous = signal.signal(signal.SIGALRM, strike)
+    try:
+        with pytest.warns(PipeDataLostWarning), subscribe("adc") as pipe:
+            signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+            while pipe.end_reason is None:
+                try:
+                    for chunk in pipe:
+                        chunks.append(chunk)
+                except KeyboardInterrupt:
+                    interrupts += 1
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            assert pipe.losses == {"reader": 10}
+            assert pipe.frames == count
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    values = np.frombuffer(b"".join(chunks), "<u4")
+    assert interrupts > 3
+    assert count - interrupts <= len(values) <= count  # one that was about to be returned is lost with the call
+    assert (np.diff(values.astype(int)) >= 1).all()
+
+
+# Replay and timestamps
+
+
+def timed(number, first, last, error, *chunks):
+    body = struct.pack("<HIddd", len(chunks[0]), number, first, last, error) + b"".join(chunks)
+    return struct.pack("<I", 0x8300_0000 | len(body)) + body
+
+
+def floats(*values):
+    return [struct.pack("<f", value) for value in values]
+
+
+def with_times(feed):
+    feed.opened()
+    feed.raw(timed(0, 100.0, 102.0, 0.25, *floats(0, 1, 2)))
+    feed.raw(timed(3, 103.0, 103.0, 0.5, b""))
+    feed.raw(timed(4, 104.0, 104.0, float("inf"), *floats(4)))
+    feed.end()
+
+
+def test_chunks_come_with_their_times(listener):
+    listener.script = with_times
+    with subscribe("adc", timestamps=True) as pipe:
+        assert pipe.timestamps
+        chunk, stamp = pipe.read()
+        assert (chunk, stamp) == (floats(0)[0], (100.0, 0.25))
+        assert (stamp.time, stamp.error) == (100.0, 0.25)
+        rest = list(pipe)
+    assert [chunk for chunk, _ in rest] == [*floats(1, 2), b"", *floats(4)]
+    assert [stamp.time for _, stamp in rest] == [101.0, 102.0, 103.0, 104.0]
+    assert [stamp.error for _, stamp in rest] == [0.25, 0.25, 0.5, float("inf")]
+
+
+def test_chunks_come_with_their_times_asynchronously(listener):
+    listener.script = with_times
+
+    async def times():
+        async with subscribe("adc", timestamps=True) as pipe:
+            return [stamp.time async for _, stamp in pipe]
+
+    assert asyncio.run(times()) == [100.0, 101.0, 102.0, 103.0, 104.0]
+
+
+def test_samples_come_with_their_times(listener):
+    listener.script = with_times
+    with pytest.warns(PipeDecodeWarning):
+        samples, times = timed_samples = collect("adc", n=4, timestamps=True)
+    assert samples.tolist() == [0, 1, 2, 4]
+    assert times.tolist() == [100.0, 101.0, 102.0, 104.0]
+    assert times.dtype == np.float64
+    assert timed_samples.errors.tolist() == [0.25, 0.25, 0.25, float("inf")]
+    assert timed_samples.samples is samples and timed_samples.times is times
+
+
+def test_the_times_are_those_of_the_frames_that_could_be_decoded(listener):
+    listener.script = with_times
+    replies = iter([0.0, None, "bad", [], 4.0])
+    with pytest.warns(PipeDecodeWarning, match="3 of 5 frames"):
+        samples, times = collect("adc", n=2, timestamps=True, decoder=lambda b: next(replies))
+    assert (samples.tolist(), times.tolist()) == ([0, 4], [100.0, 104.0])
+
+    def every_second(b):
+        value = struct.unpack("<f", b)[0]
+        assert value % 2 == 0
+        return value
+
+    with pytest.warns(PipeDecodeWarning, match="2 of 5 frames"):
+        samples, times = collect("adc", n=3, timestamps=True, decoder=every_second)
+    assert (samples.tolist(), times.tolist()) == ([0, 2, 4], [100.0, 102.0, 104.0])
+
+
+def test_read_array_gives_times_and_goes_on_where_it_stopped(listener):
+    listener.script = with_times
+    with subscribe("adc", timestamps=True) as pipe:
+        samples, times = pipe.read_array(2)
+        assert (samples.tolist(), times.tolist()) == ([0, 1], [100.0, 101.0])
+        assert pipe.read() == (floats(2)[0], (102.0, 0.25))
+
+
+def test_times_are_lists_without_numpy(listener, no_numpy):
+    listener.script = with_times
+    samples, times = found = collect("adc", n=3, timestamps=True)
+    assert (samples, times, found.errors) == ([0, 1, 2], [100.0, 101.0, 102.0], [0.25] * 3)
+
+
+def test_no_samples_have_no_times(listener):
+    samples, times = collect("adc", seconds=0.05, timestamps=True, allow_empty=True)
+    assert samples.shape == times.shape == (0,)
+
+
+def test_a_whole_replay_is_no_early_end(listener):
+    serve(listener, 1, 2, 3)
+    assert collect("adc", seconds=60, replay=True).tolist() == [1, 2, 3]
+    with pytest.warns(PipeEndedEarlyWarning, match="3 of 5"):
+        collect("adc", n=5, replay=True)
+    serve(listener, 1, 2, 3, end="board gone")
+    with pytest.warns(PipeEndedEarlyWarning, match="the board is gone"):
+        collect("adc", seconds=60, replay=True)
+
+
+def test_what_a_replay_does_not_have_is_told(listener):
+    def script(feed):
+        feed.opened()
+        feed.notice(lost=1000, cause="replay")
+        feed.floats(1)
+        feed.end()
+
+    listener.script = script
+    with pytest.warns(PipeDataLostWarning, match="1,000: they were written before, and the board hub holds them no more"):
+        assert collect("adc", n=1, replay=True).tolist() == [1]
 
 
 # Truth
@@ -281,7 +471,7 @@ def test_what_nobody_read_before_the_subscription_is_not_lost_to_it(listener):
         assert pipe.lost == 0
 
 
-@pytest.mark.parametrize("reason", ["board restarted", "board gone", "hub stopped", "too slow"])
+@pytest.mark.parametrize("reason", ["board restarted", "board gone", "hub stopped", "a reason of tomorrow"])
 def test_a_bad_end_is_told(listener, reason):
     serve(listener, 1, end=reason)
     with subscribe("adc") as pipe, pytest.warns(PipeEndedEarlyWarning, match="not by its producer"):
@@ -458,6 +648,10 @@ def test_nan_is_a_number(listener):
 # No samples
 
 
+STATE = {"board": "fake", "frames": 0, "readers": 0, "lost": {}, "open": True, "held": 0}
+STATE |= {"frames_per_s": 0.0, "bytes_per_s": 0.0}
+
+
 def why_nothing(**arguments):
     with pytest.raises(TimeoutError) as raised:
         collect("adc", **arguments)
@@ -469,16 +663,18 @@ def test_no_samples_because_the_pipe_is_not_open(listener):
 
 
 def test_no_samples_and_other_pipes_are_open(listener):
-    fake = {"board": "fake", "frames": 0, "readers": 0, "lost": {}}
-    listener.pipes = [{**fake, "name": "imu", "open": True}, {**fake, "name": "old", "open": False}]
+    listener.pipes = [{**STATE, "name": "imu"}, {**STATE, "name": "old", "open": False}]
     assert "(open now: 'imu')" in why_nothing(seconds=0.05)
-    listener.pipes.append({**fake, "name": "adc0", "open": True})
+    listener.pipes.append({**STATE, "name": "adc0"})
     assert "'adc0' is open: did you mean that" in why_nothing(seconds=0.05)
 
 
 def test_no_samples_because_the_producer_was_faster(listener):
-    listener.pipes = [{"name": "adc", "board": "fake", "frames": 1234, "readers": 0, "lost": {}, "open": False}]
-    assert "it was closed before this call, after 1,234 frames" in why_nothing(seconds=0.05)
+    listener.pipes = [{**STATE, "name": "adc", "frames": 1234, "open": False}]
+    why = why_nothing(seconds=0.05)
+    assert "it was closed before this call, after 1,234 frames" in why and "replay" not in why
+    listener.pipes[0]["held"] = 1000
+    assert "replay=True gives the 1,000 that the hub holds" in why_nothing(seconds=0.05)
 
 
 def test_no_samples_because_nothing_was_written(listener):
@@ -499,6 +695,34 @@ def test_no_samples_because_the_board_is_gone(listener):
 def test_no_samples_because_none_could_be_decoded(listener):
     listener.script = lambda feed: feed.frame(b"abc")
     assert "1 of 1 frames could not be decoded" in why_nothing(seconds=1)
+
+
+def test_a_wait_for_a_pipe_of_nearly_the_same_name_says_so(listener, monkeypatch, capsys):
+    listener.pipes = [{**STATE, "name": "Temperature"}]
+    with (
+        subscribe("temprature", timeout=0.05) as pipe,
+        pytest.raises(TimeoutError, match="'Temperature' is open: did you mean"),
+    ):
+        next(pipe)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(subscription, "HINT_AFTER_S", 0.01)
+    said, hint = threading.Event(), subscription.Pipe._hint
+    monkeypatch.setattr(subscription.Pipe, "_hint", lambda pipe: (hint(pipe), said.set()))
+
+    def script(feed):
+        said.wait(10)
+        feed.opened()
+        feed.frame(b"x")
+
+    listener.script = script
+    for name, printed in (
+        ("temprature", "Pipe 'temprature' is not open yet ('Temperature' is open: did you mean that?)\n"),
+        ("another", ""),
+    ):
+        said.clear()
+        with subscribe(name) as pipe:
+            assert next(pipe) == b"x"
+        assert capsys.readouterr().err == printed
 
 
 def test_no_samples_can_be_allowed(listener):
@@ -567,9 +791,10 @@ def test_the_port_and_the_token_can_come_from_the_environment(listener, monkeypa
 
 
 def test_open_pipes_are_listed(listener):
-    lost = {"board": 1, "no_listener": 2}
-    listener.pipes = [{"name": "adc", "board": "fake", "frames": 7, "readers": 2, "open": True, "lost": lost, "new": 1}]
-    assert pipes.pipes() == [("adc", "fake", True, 7, 2, 3)]
+    lost = {"board": 3, "no_listener": 0}
+    rate = {"frames_per_s": 100.0, "bytes_per_s": 400.0}
+    listener.pipes = [{**STATE, **rate, "name": "adc", "frames": 7, "readers": 2, "lost": lost, "held": 4, "new": 1}]
+    assert pipes.pipes() == [("adc", "fake", True, 7, 2, 3, {"board": 3}, 100.0, 400.0, 4)]
 
 
 # Through the real hub
@@ -600,7 +825,7 @@ def test_what_is_written_after_subscribing_arrives(board):
 
 
 def test_what_the_board_lost_is_told(board):
-    board.open("adc")
+    board.open("adc", drops=True)
     with subscribe("adc") as pipe, pytest.warns(PipeDataLostWarning, match="98 frames are missing"):
         board.write(b"abcd", 2, 0)
         board.write(b"ef", 2, 100)
@@ -626,10 +851,34 @@ def test_a_slow_reader_learns_exactly_what_it_missed(board):
         assert fast.lost == 0
 
 
+def test_a_finite_producer_is_collected_after_its_cell(board):
+    board.open("adc")
+    for number in range(100):
+        board.write(struct.pack("<f", number), 4, number)
+    board.close_pipe(100)
+    assert collect("adc", n=100, replay=True).tolist() == list(range(100))
+    assert collect("adc", seconds=60, replay=True).tolist() == list(range(100))
+    with pytest.raises(TimeoutError, match="replay=True gives the 100 that the hub holds"):
+        collect("adc", seconds=0.05)
+
+
+def test_a_replay_may_begin_while_the_producer_writes(board):
+    board.open("adc")
+    board.write(b"abcd", 2, 0)
+    with subscribe("adc", replay=True) as pipe:
+        board.write(b"efgh", 2, 2)
+        board.close_pipe(4)
+        assert list(pipe) == [b"ab", b"cd", b"ef", b"gh"]
+        assert (pipe.end_reason, pipe.lost) == ("closed", 0)
+
+
 def test_the_open_pipes_and_their_readers_are_known(board):
     board.open("adc")
     with subscribe("adc"):
         board.write(b"abcd", 2, 0)
-        assert pipes.pipes() == [("adc", "kitchen", True, 2, 1, 0)]
+        (state,) = pipes.pipes()
+        assert (state.name, state.board, state.open, state.frames, state.readers) == ("adc", "kitchen", True, 2, 1)
+        assert (state.lost, state.losses, state.held) == (0, {}, 2)
+        assert state.bytes_per_s == 2 * state.frames_per_s > 0
     with pytest.raises(TimeoutError, match="'adc' is open: did you mean that"):
         collect("adc1", seconds=0.05)

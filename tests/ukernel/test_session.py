@@ -1,14 +1,17 @@
 """The host's end of the line, fed by hand."""
 
 import json
+import pathlib
 import random
 import struct
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ucore import wire
 from ukernel import session
+from ukernel.sender import line
 from ukernel.session import Session
 
 NONCE = 0x12345678
@@ -115,6 +118,19 @@ def test_a_running_cell_of_a_session_before_can_be_interrupted():
     assert b"\x03" in host.data_to_send(0.1)
 
 
+def test_a_cell_may_be_silent_for_hours_but_not_after_an_interrupt():
+    host = connected()
+    host.send(wire.EXECUTE_REQUEST, 1, b"pass")
+    host.data_to_send(0.0)
+    host.receive_data(frame(wire.ACK, None, bytes((1,))) + frame(wire.MESSAGE, 0, b"s\x01\x00{}"), 0.01)
+    assert not host.check_silence(10_000.0)
+    host.interrupt(10_000.0)
+    assert b"\x03" in host.data_to_send(10_000.0)
+    assert not host.check_silence(10_009.0)
+    assert host.check_silence(10_011.0)
+    assert host.state == session.CONNECTING
+
+
 def test_lines_to_the_board_never_exceed_its_ring_before_they_are_acknowledged():
     host = connected()
     host.send(wire.EXECUTE_REQUEST, 1, b"x" * 5000)
@@ -136,11 +152,12 @@ def test_a_torn_line_is_ended_by_newlines_that_soon_cease():
     assert 1 <= sum(data == b"\n" for data in sent) <= session.MAX_NUDGES
 
 
-def test_a_hundred_kilobytes_without_a_mark_are_dropped_and_the_next_frame_arrives():
+@pytest.mark.parametrize("noise", [b"\x85", b"x", b"\xf6"], ids=["of a frame", "of text", "of escapes"])
+def test_five_megabytes_without_a_mark_are_not_kept_and_the_next_frame_arrives(noise):
     host = connected()
-    for _ in range(100):
-        host.receive_data(b"\x85" * 1024, 0.0)
-        assert len(host._buffer) <= session.MAX_SEGMENT + 1024
+    for _ in range(5 * 256):
+        host.receive_data(noise * 4096, 0.0)
+        assert len(host._buffer) <= session.MAX_SEGMENT
     stream, items = sample_stream(2)
     assert delivered(host.receive_data(b"\xf7" + stream, 0.0)) == items
 
@@ -165,3 +182,101 @@ def test_frames_with_a_good_checksum_and_absurd_content_raise_nothing(frames):
     for number, (kind, payload) in enumerate(frames):
         host.receive_data(frame(kind, number & 255, payload), 0.0)
         host.data_to_send(0.0)
+
+
+def stamped(kind, number, payload, microseconds, exact=True):
+    return frame(kind | wire.STAMPED | (wire.EXACT if exact else 0), number, payload + struct.pack("<I", microseconds))
+
+
+def test_times_of_pipe_frames_come_when_they_are_asked_for():
+    host = connected()
+    host.clock.epoch = 1000.0
+    host.clock.want(True)
+    question = wire.unchecked(wire.unescape(host.data_to_send(1.0)[:-1]), NONCE)
+    assert question == bytes((wire.CLOCK, 1, 1))
+    opening = bytes((wire.COMM_OPEN, 0, 0)) + struct.pack("<BHI", 1, 1 | wire.DROPS, 0) + b"adc"
+    assert not host.receive_data(frame(wire.CLOCK, None, struct.pack("<BI", 1, 700_000)), 1.002)
+    events = host.receive_data(
+        stamped(wire.MESSAGE, 0, opening, 701_000)
+        + stamped(wire.BATCH, 1, struct.pack("<BHI", 1, 1, 0) + b"ab", 705_000)
+        + stamped(wire.SAME, 2, b"cd", 709_000, exact=False)
+        + stamped(wire.CHUNK_PART, 3, struct.pack("<BIH", 1, 4, 0) + b"x", 710_000)
+        + stamped(wire.CHUNK, 4, struct.pack("<BIH", 1, 4, 1) + b"y", 710_000),
+        1.013,
+    )
+    opened, *batches = events
+    assert (opened.name, opened.drops, opened.generation) == ("adc", True, 1)
+    assert [(batch.number, batch.size, batch.data) for batch in batches] == [(0, 1, b"ab"), (2, 1, b"cd"), (4, 2, b"xy")]
+    for batch, last, error in zip(batches, (0.705, 0.7082, 0.710), (0.003, 0.005, 0.001), strict=True):
+        assert abs(batch.times.last - (1001.001 - 0.7 + last)) < 1e-5
+        assert abs(batch.times.error - error) < 1e-5
+
+
+def test_frames_without_stamps_have_no_times_and_are_joined_as_ever():
+    stream, items = sample_stream(3)
+    (batch,) = connected().receive_data(stream, 0.0)
+    assert (batch.data, batch.times) == (items, None)
+
+
+def test_a_stamped_frame_of_another_kind_does_no_harm():
+    host = connected()
+    host.receive_data(stamped(wire.MESSAGE, 0, b"", 1) + stamped(wire.PART, 1, b"x", 2) + stamped(wire.SAME, 2, b"abc", 3), 0.0)
+    host.receive_data(frame(wire.BATCH | wire.STAMPED, 3, b"ab") + frame(wire.CLOCK, None, b""), 0.0)
+    stream, items = sample_stream(1)
+    assert delivered(host.receive_data(frame(wire.BATCH, 4, stream and struct.pack("<BHI", 1, 4, 0) + items), 0.0)) == items
+
+
+def test_a_board_that_runs_a_cell_without_a_look_at_its_line_is_not_flooded_with_questions():
+    host = connected()
+    host.send(wire.EXECUTE_REQUEST, 1, b"pass")
+    host.data_to_send(0.0)
+    host.receive_data(frame(wire.ACK, None, bytes((1,))) + frame(wire.MESSAGE, 0, b"s\x01\x00{}"), 0.01)
+    host.clock.want(True)
+    sent = b"".join(host.data_to_send(0.01 + 0.5 * tick) for tick in range(1000))
+    assert len(sent) < 60
+
+
+VECTORS = json.loads(pathlib.Path(__file__).parents[1].joinpath("vectors.json").read_text(encoding="utf-8"))
+
+
+def test_the_golden_frames_are_understood():
+    host = Session(nonce=0xDEADBEEF)
+    host.start(0.0)
+    host.clock.want(True)
+    by_name = {vector["what"]: bytes.fromhex(vector["frame"]) + b"\xf7" for vector in VECTORS["to_host"]}
+    events = host.receive_data(b"\xf7" + by_name.pop("hello"), 0.0)
+    lines = {vector["what"]: bytes.fromhex(vector["line"]) for vector in VECTORS["to_board"]}
+    assert host.data_to_send(0.0)[:-1] == lines["clock: question 1, and pipe frames are to be stamped"]
+    frames = list(by_name.values())
+    stamped_ones = frames.index(by_name["comm_open, stamped: pipe 2, generation 2, of a producer that does not wait"])
+    events += host.receive_data(b"".join(frames[:stamped_ones]), 0.001)
+    events += host.receive_data(b"".join(frames[stamped_ones:]), 0.011)
+    assert host.counts.damaged == 0
+    samples = struct.pack("<4f", 0.0, 1.0, -2.5, 3.1415927)
+    assert events[1:] == [
+        session.Message(wire.STREAM, 5, "25 °C\n".encode()),
+        session.Message(wire.EXECUTE_RESULT, 5, b'{"data": {"text/plain": "42"}}'),
+        session.PipeOpened(1, 1, "adc", 0),
+        session.PipeBatch(1, 0, 4, 3 * samples),
+        session.PipeBatch(1, 12, 25, b"x" * 20 + b"y" * 5),
+        session.PipeClosed(1, 13),
+        session.PipeOpened(2, 2, "imu", 0, drops=True),
+        session.PipeBatch(2, 0, 4, samples, events[-2].times),
+        session.PipeBatch(2, 4, 4, samples, events[-1].times),
+    ]
+    assert abs(events[-2].times.last - events[-2].times.first - 0.003) < 1e-6
+    assert abs(events[-1].times.first - events[-2].times.last - 0.001) < 1e-6
+
+
+def test_the_golden_lines_are_what_is_sent():
+    for vector in VECTORS["to_board"]:
+        assert line(bytes.fromhex(vector["body"]), vector["nonce"]) == bytes.fromhex(vector["line"]) + b"\n"
+    host = Session(nonce=0xDEADBEEF)
+    host.start(0.0)
+    host.receive_data(hello(nonce=0xDEADBEEF), 0.0)
+    host.send(wire.EXECUTE_REQUEST, 5, b"print(1)\nprint(2)\r\n")
+    host.send(wire.EXECUTE_REQUEST, 6, b"x" * 73 + b"y" * 10)
+    sent = host.data_to_send(0.0).split(b"\n")[:-1]
+    names = ("execute_request, parent 5", "part of a message of 83 bytes", "its last part")
+    lines = {vector["what"]: bytes.fromhex(vector["line"]) for vector in VECTORS["to_board"]}
+    assert sent == [lines[name] for name in names]

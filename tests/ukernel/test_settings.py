@@ -20,6 +20,7 @@ def _no_settings(monkeypatch):
         "UCORE_CACHE_DIR",
         "UCORE_HUB_LINGER_S",
         "UCORE_HUB_LOG",
+        "UCORE_MAX_BAUD",
     ):
         monkeypatch.delenv(name, raising=False)
 
@@ -80,3 +81,12 @@ def test_nothing_heavy_is_imported_for_them():
     heavy = "('asyncio', 'serial', 'jupyter_client', 'jupyter_core', 'zmq')"
     code = f"import sys, ukernel.client; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_a_uart_is_raised_to_921600_baud_unless_something_else_is_said(monkeypatch):
+    assert settings.max_baud() == 921600
+    monkeypatch.setenv("UCORE_MAX_BAUD", "0")
+    assert settings.max_baud() == 0
+    monkeypatch.setenv("UCORE_MAX_BAUD", "fast")
+    with pytest.raises(SettingError, match="fast"):
+        settings.max_baud()

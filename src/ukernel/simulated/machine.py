@@ -7,12 +7,15 @@ Signals, so that a plot shows something and a test knows what to expect:
   `time.ticks_us` 0.
 - ``Pin(n)`` remembers what was written to it; an input reads its pull (0 without one) until something is written.
 - `freq` remembers what was set; nothing runs faster or slower.
+- ``UART(0)`` is the line to the host. Its rate has a meaning only where the environment variable UCORE_VIRTUAL_UART names a file: its
+  first eight bytes are the rate in bytes a second, a little-endian double (for programs that stand in for the line).
 """
 
 import _thread
 import math
 import os
 import random
+import struct
 import time
 
 import _virtualchip
@@ -201,6 +204,22 @@ class ADC:
 
     def __repr__(self):
         return "ADC(Pin(%d))" % self._number
+
+
+class UART:
+    """The line to the host, as far as its rate goes: ``UART(0, baudrate=115200)``, in baud. Others are not there (ValueError)."""
+
+    def __init__(self, id, baudrate=115200, **options):
+        if id != 0:
+            raise ValueError("UART(%d) does not exist" % id)
+        self.init(baudrate)
+
+    def init(self, baudrate=115200, **options):
+        """Set the rate."""
+        path = os.getenv("UCORE_VIRTUAL_UART")
+        if path:
+            with open(path, "r+b") as file:
+                file.write(struct.pack("<d", baudrate / 10))
 
 
 class Timer:

@@ -1,0 +1,120 @@
+"""Printing and pipe writes below scheduled callbacks: machine.Timer, Pin.irq, micropython.schedule.
+
+A callback strikes in any place of the thread that it interrupts, also where that thread has one of the link's locks, and must not
+wait for itself there. What it prints or writes then is put aside, and goes out as soon as the lock is free. Loaded with the first cell
+that names one of the three, for it costs every use of the locks some time.
+"""
+
+from _thread import get_ident
+
+from ucore.quirks import CPYTHON, RLock
+
+MAX_ASIDE = 50
+
+
+class Guard:
+    """A lock that knows who has it; made around the lock ``lock`` that it stands in for."""
+
+    def __init__(self, lock):
+        # CPython's callbacks strike between any two bytecodes, also before an owner is noted.
+        self.lock = RLock() if CPYTHON else lock
+        self.owner = None
+
+    def acquire(self, wait):
+        """Take it if nobody has it; returns whether it did. It never waits."""
+        me = get_ident()
+        if self.is_owned(me):
+            return False
+        1 // self.lock.acquire(False)  # not taken, it divides by zero
+        self.owner = me  # no jump before it: an interrupt finds the lock free, or its owner known
+        return True
+
+    def release(self):
+        """Give it back."""
+        self.owner = None
+        self.lock.release()
+
+    def is_owned(self, thread):
+        """Whether the calling ``thread`` has it: then a callback has interrupted this very thread."""
+        return self.lock._is_owned() if CPYTHON else self.owner == thread
+
+    def __enter__(self):
+        me = get_ident()
+        if self.lock._is_owned() if CPYTHON else self.owner == me:
+            raise RuntimeError("not in a callback")
+        self.lock.acquire()
+        self.owner = me
+
+    def __exit__(self, kind, error, trace):
+        self.owner = None
+        self.lock.release()
+
+
+class Aside:
+    """What callbacks could not do at once, for the main thread to do. Stands before the link's pump and the output's write."""
+
+    def __init__(self, link):
+        self._link = link
+        self._calls = []
+        self._catching_up = False
+        self._pump = link.pump
+        self._write = link.output.write
+        self.lock = link.tx
+        with link.rx:
+            with link.tx:  # the ticker may be at work
+                link.tx = Guard(link.tx)
+            link.rx = Guard(link.rx)
+        link.output.write = self.write
+        link.pump = self.pump
+        for opening in link.openings.values():
+            opening.wait = False
+
+    def inside(self):
+        """Whether the caller would wait for the thread that it has interrupted."""
+        me = get_ident()
+        link = self._link
+        return link.tx.is_owned(me) or link.rx.is_owned(me) if CPYTHON else link.tx.owner == me or link.rx.owner == me
+
+    def put(self, *call):
+        """Put a function and its arguments aside; False where there are too many."""
+        if len(self._calls) >= MAX_ASIDE:
+            return False
+        self._calls.append(call)
+        return True
+
+    def put_at_last(self, count):
+        """Put aside what counts those that were too many."""
+        self._calls.append((count,))
+
+    def catch_up(self):
+        """Do what has been put aside. By the main thread only: without a GIL a shared list is not safe, and callbacks are its, there."""
+        if self._calls and get_ident() == self._link.main and not self._catching_up:
+            self._catching_up = True
+            try:
+                while self._calls:
+                    call = self._calls.pop(0)
+                    call[0](*call[1:])
+            finally:
+                self._catching_up = False
+
+    def write(self, parent, text):
+        """As `Output.write`."""
+        if not self.inside():
+            self.catch_up()
+            self._write(parent, text)
+        elif not self.put(self._write, parent, text):
+            self._link.output.lost += len(text)
+
+    def pump(self, wait_ms=0):
+        """As `Link.pump`."""
+        if not self.inside():
+            self._pump(wait_ms)
+            self.catch_up()
+        elif wait_ms:
+            raise RuntimeError("not in a callback")
+
+
+def start(link):
+    """Guard the link; once, by the main thread."""
+    if not link.aside:
+        link.aside = Aside(link)

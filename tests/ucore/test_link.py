@@ -1,0 +1,201 @@
+"""The board's end of the link: what it writes, what it keeps, and whom it waits for."""
+
+from handmade import board
+
+from ucore import wire
+
+UART = {"line": "uart", "baud": 115200, "window": 2048, "payload": 112}
+
+
+def test_a_write_to_a_uart_has_at_most_120_bytes_whatever_is_in_it():
+    port, link, output, host = board()
+    host.hello(**UART)
+    link.send(wire.DISPLAY_DATA, 1, b"\xf6\xf7" * 300)  # every byte of it is escaped
+    assert max([len(data) for data in port.written]) <= 120
+    assert b"".join([payload for kind, number, payload in host.frames()])[3:] == b"\xf6\xf7" * 300
+
+
+def test_no_write_to_usb_jtag_fills_its_last_packet():
+    port, link, output, host = board()
+    host.hello(line="usb_jtag", window=4096, payload=230)
+    for size in range(1, 200):
+        link.send(wire.DISPLAY_DATA, 1, b"x" * size)
+        host.ack(link.seq)
+        port.now += 10
+    assert port.written
+    assert not [data for data in port.written if len(data) % 64 == 0]
+
+
+def test_a_port_that_takes_a_part_of_a_write_gets_the_rest():
+    port, link, output, host = board()
+    host.hello(line="usb_cdc", window=4096, payload=230)
+    port.takes = 7
+    link.send(wire.DISPLAY_DATA, 1, b"y" * 100)
+    assert host.frames() == [(wire.MESSAGE, 0, b"d\x01\x00" + b"y" * 100)]
+
+
+def test_a_port_that_takes_nothing_holds_nobody_up_and_the_frame_is_resent():
+    port, link, output, host = board()
+    host.hello(line="usb_cdc", window=4096, payload=230)
+    port.takes = 0
+    link.send(wire.DISPLAY_DATA, 1, b"z" * 10)
+    port.takes = None
+    port.written.clear()
+    port.now += 1000
+    link.pump()
+    assert host.frames() == [(wire.MESSAGE, 0, b"d\x01\x00" + b"z" * 10)]
+
+
+def test_many_small_prints_leave_as_one_frame():
+    port, link, output, host = board()
+    host.hello(**UART)
+    port.now += 10
+    output.write(5, "first\n")  # the line is quiet: at once
+    assert len(host.frames()) == 1
+    for word in ("a", "b", "c"):
+        output.write(5, word)
+    port.now += 10
+    link.pump()
+    assert host.frames() == [(wire.MESSAGE, 1, b"o\x05\x00abc")]
+
+
+def test_prints_of_two_cells_are_never_mixed():
+    port, link, output, host = board()
+    host.hello(**UART)
+    for parent in (5, 6, 5):
+        output.write(parent, str(parent))
+    output.drain()
+    assert [payload for kind, number, payload in host.frames()] == [b"o\x05\x005", b"o\x06\x006", b"o\x05\x005"]
+
+
+def test_what_the_host_lacks_is_sent_again_and_what_it_has_is_not():
+    port, link, output, host = board()
+    host.hello(**UART)
+    for number in range(4):
+        link.send(wire.DISPLAY_DATA, 1, bytes((65 + number,)))
+    host.frames()
+    host.ack(0, 4, 1, 0)  # 1 to 3 have come, 0 is to be sent again now
+    assert [number for kind, number, payload in host.frames()] == [0]
+    assert sorted(link.out) == [0]
+    host.ack(4)
+    assert link.flight == 0 and not link.out
+
+
+def test_the_oldest_frame_is_resent_ever_more_seldom_and_then_the_host_is_gone():
+    port, link, output, host = board()
+    host.hello(**UART)
+    link.send(wire.DISPLAY_DATA, 1, b"!")
+    port.written.clear()
+    at = []
+    for _ in range(5000):
+        port.now += 1
+        link.pump()
+        at += [port.now] * len(host.frames())
+    gaps = [b - a for a, b in zip(at, at[1:])]
+    assert gaps and gaps == sorted(gaps)
+    assert link.gone
+
+
+def test_a_host_that_is_gone_is_not_waited_for_and_comes_back_with_its_first_word():
+    port, link, output, host = board()
+    host.hello(**UART)
+    link.send(wire.DISPLAY_DATA, 1, b"!")
+    port.now += 4000
+    link.pump()
+    assert link.gone
+    before = port.now
+    output.write(1, "nobody reads this " * 500)  # far more than the window
+    assert port.now - before < 100
+    host.ack(1)
+    assert not link.gone
+    port.written.clear()
+    output.write(1, "back\n")
+    output.drain()
+    text = b"".join([payload[3:] for kind, number, payload in host.frames()])
+    assert text.startswith(b"[") and b"bytes of output were lost" in text and text.endswith(b"back\n")
+
+
+def send_in_parts(host, content):
+    data = b"X\x07\x00" + len(content).to_bytes(4, "little") + content
+    for number, at in enumerate(range(0, len(data), 80)):
+        kind = wire.PART if at + 80 < len(data) else wire.LAST
+        host.say(bytes((kind, number & 255)) + data[at : at + 80])
+
+
+def test_a_message_of_64_kB_arrives_whole_from_its_lines():
+    port, link, output, host = board()
+    host.hello(**UART)
+    content = bytes(range(256)) * 256
+    send_in_parts(host, content)
+    assert link.take() == (wire.EXECUTE_REQUEST, 7, content)
+
+
+def test_a_message_that_there_is_no_memory_for_becomes_a_cell_that_says_so():
+    port, link, output, host = board()
+    host.hello(**UART)
+    host.say(bytes((wire.PART, 0)) + b"X\x07\x00\xff\xff\xff\x7f" + b"#" * 70)
+    if link._parts[1] is not None:  # CPython has the memory
+        return
+    host.say(bytes((wire.LAST, 1)) + b"#")
+    assert b"MemoryError" in link.take()[2]
+
+
+def test_a_line_that_comes_twice_or_too_early_is_not_delivered_but_acknowledged():
+    port, link, output, host = board()
+    host.hello(**UART)
+    host.say(b"\x82\x00X\x01\x00a")
+    host.say(b"\x82\x00X\x01\x00a")
+    host.say(b"\x82\x02X\x03\x00c")
+    assert link.take() == (wire.EXECUTE_REQUEST, 1, b"a")
+    assert link.take() is None
+    assert link.expected == 1
+    acks = [wire.unstuff(part) for part in b"".join(port.written).split(b"\xf7") if part]
+    assert [body[:2] for body in acks] == [b"\x80\x01"] * 3
+
+
+def test_a_damaged_line_is_answered_with_what_is_expected():
+    port, link, output, host = board()
+    host.hello(**UART)
+    port.input += b"\x82\x00damaged\n"
+    link.pump()
+    assert b"".join(port.written)[:2] == b"\x80\x00"
+
+
+def test_a_line_of_another_session_means_nothing():
+    port, link, output, host = board()
+    host.hello(**UART)
+    host.say(b"\x82\x00X\x01\x00a", host.NONCE + 1)
+    assert link.take() is None
+
+
+def test_a_carriage_return_where_a_line_would_begin_gives_the_repl_back():
+    port, link, output, host = board()
+    host.hello(**UART)
+    port.input += b"\r\x03"
+    link.pump()
+    assert link.leave
+    assert port.input == b"\x03"  # what follows is for the REPL
+
+
+def test_the_same_host_nonce_resumes_and_resends_what_is_out():
+    port, link, output, host = board()
+    host.hello(**UART)
+    link.send(wire.DISPLAY_DATA, 1, b"kept")
+    port.written.clear()
+    host.say(b'\x81{"v":%d,"nonce":%d}' % (wire.PROTOCOL, host.NONCE), 0)
+    assert b'"resumed":1' in b"".join(port.written)
+    assert host.frames() == [(wire.MESSAGE, 0, b"d\x01\x00kept")]
+
+
+def test_the_golden_lines_are_understood():
+    import json
+
+    port, link, output, host = board()
+    with open("tests/vectors.json") as file:
+        lines = {vector["what"]: vector["line"] for vector in json.load(file)["to_board"]}
+    for what in ("hello", "execute_request, parent 5", "part of a message of 83 bytes", "its last part", "ping"):
+        text = lines[what]
+        port.input += bytes([int(text[at : at + 2], 16) for at in range(0, len(text), 2)]) + b"\n"
+        link.pump()
+    assert link.take() == (wire.EXECUTE_REQUEST, 5, b"print(1)\nprint(2)\r\n")
+    assert link.take() == (wire.EXECUTE_REQUEST, 6, b"x" * 73 + b"y" * 10)
