@@ -151,13 +151,13 @@ def live_plot(
     window: samples shown, of each pipe. ylim: limits of the y axis, None for automatic ones. title: of the chart.
     interval: milliseconds between pictures. duration: seconds until it stops by itself, None for never.
     labels: names of the lines, in order. units: of the values, such as "V".
-    x: what the horizontal axis counts, "samples" or "seconds".
+    x: what the horizontal axis counts, "samples" or "seconds": when the board wrote them, by the pipe's timestamps.
     backend: "canvas" needs no magic; "matplotlib" draws an axes through ipympl, and needs `%matplotlib widget`;
         "auto" is matplotlib where that magic is in force, else the canvas.
 
     Returns at once, with a handle: `stop()`, `wait()`, `snapshot()`, `data`, `lost`. A chart of the same name is
-    replaced. It stops when the producer closes the pipe, at `stop_live(name)`, or after `duration`. Raises ValueError
-    for bad arguments, UsageError where there is nothing to draw on, HubError when there is no hub to ask.
+    replaced. It stops when the producer closes the pipe, at `stop_live(name)`, or after `duration`. Where frames are
+    missing the chart says so, and the cell warns (PipeDataLostWarning). Raises ValueError for bad arguments, UsageError where there is nothing to draw on, HubError when there is no hub to ask.
     """
     names = (name,) if isinstance(name, str) or not isinstance(name, Sequence) else tuple(name)
     for one in names:
@@ -183,8 +183,12 @@ def live_plot(
     _need_numpy()
     from . import liveplot, scene
 
+    def follow(name: str) -> Pipe:
+        # Boards are asked for stamps only where they are shown.
+        return _subscribe(name, None, False, x == "seconds", hint=False, warns=False)
+
     look = scene.Look(", ".join(names) if title is None else title, window, ylim, labels, units, x)
-    return liveplot.start(names, subscribe, decoders, look, backend=backend, interval_s=interval_s, duration_s=duration)
+    return liveplot.start(names, follow, decoders, look, backend=backend, interval_s=interval_s, duration_s=duration)
 
 
 def stop_live(name: "str | Sequence[str] | None" = None) -> None:

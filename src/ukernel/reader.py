@@ -72,12 +72,17 @@ class Frames:
         self.count -= count
         return memoryview(self._data)[start : start + count * self.size]
 
-    def times(self, limit: int) -> "tuple[list[float], float]":
-        """Return the times of the oldest frames, at most `limit`, and their error."""
+    @property
+    def pace(self) -> "tuple[float, float, float]":
+        """The time of the oldest frame, from there to the next one, and the error of both."""
         first, last, error = self._times
         step = (last - first) / max(self.total - 1, 1)
-        taken = self.total - self.count
-        return [first + index * step for index in range(taken, taken + min(limit, self.count))], error
+        return first + (self.total - self.count) * step, step, error
+
+    def times(self, limit: int) -> "tuple[list[float], float]":
+        """Return the times of the oldest frames, at most `limit`, and their error."""
+        first, step, error = self.pace
+        return [first + index * step for index in range(min(limit, self.count))], error
 
 
 class FrameReader:

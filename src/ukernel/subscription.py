@@ -20,7 +20,7 @@ from .errors import (
 )
 from .reader import FrameReader, Frames, Stamp
 
-__all__ = ["Pipe", "as_count", "did_you_mean", "warn"]
+__all__ = ["Pipe", "as_count", "did_you_mean", "find_caller", "warn"]
 
 RECEIVE_BYTES = (1 << 18,)  # what one system call may bring: larger ones bring no more speed
 HINT_AFTER_S = 5.0  # how long a reader waits for a pipe before it says that another one of nearly the same name is open
@@ -51,8 +51,19 @@ LOSS_SENTENCES = {
 warnings.simplefilter("always", PipeWarning, append=True)
 
 
-def warn(category: type[Warning], sentence: str) -> None:
-    """Warn at the line of the caller of this package."""
+def find_caller() -> "tuple[str, int]":
+    """Return file and line of whoever called this package."""
+    frame = sys._getframe()
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("ukernel."):
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
+
+
+def warn(category: type[Warning], sentence: str, at: "tuple[str, int] | None" = None) -> None:
+    """Warn at the line of the caller of this package, or at another one that `find_caller` has found."""
+    if at is not None:
+        warnings.warn_explicit(sentence, category, *at)
+        return
     frame, level = sys._getframe(), 1
     while frame.f_back and frame.f_globals.get("__name__", "").startswith("ukernel."):
         frame, level = frame.f_back, level + 1
@@ -73,7 +84,6 @@ class Pipe:
     lost: frames the board wrote that this reader will not get; `losses` the same per cause: "board" (no room
         there, and its producer does not wait), "no_listener" (no host was listening), "reader" (this one was too
         slow), "replay" (the hub held them no more).
-    warns: whether losses are told as warnings here; a chart tells them itself.
     end_reason: None while open and until the last frame was taken, then "closed" (by the producer), "board
         restarted", "board gone", "hub stopped", "connection lost", or "left" (closed on this side).
     timestamps: whether every chunk comes as a pair (chunk, stamp): `stamp.time` as `time.time()` counts, and
@@ -89,12 +99,13 @@ class Pipe:
         strict: bool = False,
         timestamps: bool = False,
         hint: bool = True,
+        warns: bool = True,
     ):
         self.name = name
         self.timestamps = timestamps
         self.opening: dict | None = None
         self.end_reason: str | None = None
-        self.warns = True
+        self._warns = warns  # of losses; a chart does that itself
         self._socket = connection
         self._timeout_s = timeout
         self._strict = strict
@@ -344,7 +355,7 @@ class Pipe:
             warn(PipeDecodeWarning, f"Pipe {self.name!r}: {samples.why_bad()}")
 
     def _tell_lost(self) -> None:
-        if self.warns and self.lost != self._told_lost:
+        if self._warns and self.lost != self._told_lost:
             self._told_lost = self.lost
             warn(PipeDataLostWarning, f"Pipe {self.name!r}: {self.why_lost()}.")
 

@@ -1,6 +1,7 @@
 """One pipe in a chart: a thread that reads it, decodes it and keeps the latest samples."""
 
 import contextvars
+import itertools
 import math
 import threading
 import time
@@ -11,7 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .decoder import CallableDecoder, FormatDecoder
-from .subscription import CLOSED, LEFT, Pipe
+from .errors import PipeDataLostWarning
+from .reader import Frames
+from .subscription import CLOSED, HINT_AFTER_S, LEFT, Pipe, did_you_mean, find_caller, warn
 from .window import Window
 
 __all__ = ["Note", "Trace"]
@@ -20,6 +23,8 @@ NEWS_S = 0.25  # how often a reader without frames looks whether there is someth
 READ_S = 0.01  # pause between two reads: many samples at a time cost a tenth of the same ones by and by
 SLICE_S = 0.02  # how long a slow decoder works before its samples are shown
 RATE_S = 2.0  # the rate is measured over this long
+GATHER_S = 1.0  # losses of this long are told as one; where they go on, of twice as long the next time
+MAX_GATHER_S = 600.0
 STOP_S = 5.0  # how long to wait for a reader that was told to stop: far longer than any decoder should take
 
 
@@ -40,7 +45,6 @@ class Trace:
     def __init__(self, pipe: Pipe, decoder: "FormatDecoder | CallableDecoder", size: int):
         self.name = pipe.name
         self.pipe = pipe
-        pipe.warns = False
         self.window = Window(size)
         self.ended: Note | None = None
         self._decoder = decoder
@@ -48,7 +52,13 @@ class Trace:
         self._marks: deque = deque([(time.monotonic(), 0)])  # time and samples seen, for the rate
         self._rate: float | None = None
         self._tell: Callable[[], None] = lambda: None
-        # In the context of this cell, so that what a decoder prints belongs to the cell.
+        self._meant = ""  # another pipe that may be meant
+        self._ask_at = time.monotonic() + HINT_AFTER_S
+        self._warned = 0  # frames missing, as told last
+        self._warn_at = math.inf
+        self._gather_s = GATHER_S
+        self._caller = find_caller()
+        # In the context of this cell, so that warnings and what a decoder prints belong to the cell.
         run = contextvars.copy_context().run
         self._thread = threading.Thread(target=run, args=(self._run,), name=f"live_plot {self.name}", daemon=True)
 
@@ -67,7 +77,7 @@ class Trace:
     @property
     def news(self) -> tuple:
         """What there is to show: another value, another picture."""
-        return self.window.seen, self.pipe.lost, self._decoder.bad, self.pipe.opening is None, self.ended
+        return self.window.seen, self.pipe.lost, self._decoder.bad, self.pipe.opening is None, self._meant, self.ended
 
     @property
     def bad(self) -> int:
@@ -97,7 +107,7 @@ class Trace:
         if self.ended:
             notes.append(self.ended)
         elif self.pipe.opening is None:
-            notes.append(Note(f"waiting for the board to open pipe {self.name!r}"))
+            notes.append(Note(f"waiting for the board to open pipe {self.name!r}{self._meant}"))
         if self.pipe.lost:
             notes.append(Note(self.pipe.why_lost(), "warning"))
         if self.bad:
@@ -113,6 +123,7 @@ class Trace:
             self.ended = Note(f"stopped by {type(error).__name__}: {error}", "warning")
         finally:
             self.pipe.close()
+            self._warn(math.inf)
             self._tell()
 
     def _follow(self) -> None:
@@ -120,20 +131,52 @@ class Trace:
             frames = self.pipe.wait_frames(time.monotonic() + NEWS_S)
             blocks, ends_at = [], time.monotonic() + SLICE_S
             while frames is not None and frames.count and (now := time.monotonic()) < ends_at:
-                blocks.append(self._decoder.decode(frames, frames.count, ends_at))
+                blocks.append(self._decode(frames, ends_at))
                 frames = self.pipe.wait_frames(now)  # what else is at hand
             self._add(blocks)
             if frames is None:
                 return
+            self._warn(time.monotonic())
+            if self.pipe.opening is None and time.monotonic() >= self._ask_at:
+                self._meant = did_you_mean(self.name)
+                self._ask_at = time.monotonic() + HINT_AFTER_S
+            self._tell()
             if blocks and not frames.count:
                 time.sleep(READ_S)
 
+    def _decode(self, frames: Frames, ends_at: float) -> tuple:
+        """Return samples, and when each was taken; where that is not known, when they arrived: one number."""
+        if not self.pipe.timestamps:
+            return self._decoder.decode(frames, frames.count, ends_at), time.monotonic()
+        before, (first, step, error) = frames.count, frames.pace
+        block = self._decoder.decode(frames, before, ends_at)
+        taken = before - frames.count
+        if error == math.inf:  # of the hub's clock, like the times that are known
+            return block, first + step * (taken - 1)
+        times = first + step * np.arange(taken)
+        return block, np.delete(times, list(self._decoder.left_out)) if self._decoder.left_out else times
+
     def _add(self, blocks: list) -> None:
-        """Add what was read in one go: one arrival, over which the samples' times are spread."""
-        blocks = [block for block in blocks if len(block)]
-        if blocks:
-            self.window.add(blocks[0] if len(blocks) == 1 else np.concatenate(blocks), time.monotonic())
-        self._tell()
+        """Add what was read in one go. Where times are those of arrival it is one arrival, over which they are spread."""
+        for timed, group in itertools.groupby(blocks, lambda block: np.ndim(block[1])):
+            found = [block for block in group if len(block[0])]
+            if found:
+                samples, times = zip(*found, strict=True)
+                self.window.add(np.concatenate(samples), np.concatenate(times) if timed else times[-1])
+
+    def _warn(self, now: float) -> None:
+        """Warn in the cell of the chart if frames are missing: once for all that are lost in a while."""
+        lost = self.pipe.lost
+        if lost == self._warned:
+            return
+        self._warn_at = min(self._warn_at, now + self._gather_s)
+        if now < self._warn_at:
+            return
+        self._warned, self._warn_at, self._gather_s = lost, math.inf, min(2 * self._gather_s, MAX_GATHER_S)
+        try:
+            warn(PipeDataLostWarning, f"Pipe {self.name!r}: {self.pipe.why_lost()}.", self._caller)
+        except PipeDataLostWarning:
+            pass  # somebody wants errors for warnings; a thread has nobody to raise to, and the chart tells as well
 
     def _why_ended(self) -> Note:
         reason = self.pipe.end_reason

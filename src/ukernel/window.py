@@ -18,10 +18,8 @@ SHRINK_AFTER_S = 2.0  # limits shrink once values have needed less room for this
 
 
 def sample_times(count: int, arrived_at: float, previous_at: float):
-    """When the samples of a block were taken: an array of `count` seconds (monotonic), the last at `arrived_at`.
-
-    They are spread evenly since the block before. A pipe that knows better (timestamps) says so here.
-    """
+    """When the samples of a block were taken, as far as one can tell from when it arrived: an array of `count` seconds,
+    spread evenly since the block before, the last at `arrived_at`."""
     spread = min(arrived_at - previous_at, MAX_SPREAD_S)
     return arrived_at - spread * (np.arange(count - 1, -1, -1) / count)
 
@@ -74,7 +72,7 @@ class Window:
     def __init__(self, size: int):
         self.size = size
         self._rows: _Rows | None = None  # time and values; made when it is known how many values a sample has
-        self._added_at = -math.inf
+        self._newest_at = -math.inf  # when the newest sample was taken
         self._lock = threading.Lock()
 
     @property
@@ -86,15 +84,20 @@ class Window:
         """Values a sample; 0 before the first."""
         return self._rows.columns - 1 if self._rows else 0
 
-    def add(self, block, arrived_at: float) -> None:
-        """Add samples, an array of shape (n,) or (n, channels), that arrived at this time (monotonic)."""
+    def add(self, block, at) -> None:
+        """Add samples, an array of shape (n,) or (n, channels).
+
+        at: when each was taken, an array of shape (n,), seconds of any one clock; or one number, when all of them
+            arrived. Times that run backwards (where arrival was all that was known of those before) are held.
+        """
         if not len(block):
             return
         values = block.reshape(len(block), -1)
+        times = at if np.ndim(at) else sample_times(len(values), at, self._newest_at)
         table = np.empty((len(values), 1 + values.shape[1]))
-        table[:, 0] = sample_times(len(values), arrived_at, self._added_at)
+        np.maximum.accumulate(np.maximum(times, self._newest_at), out=table[:, 0])
         table[:, 1:] = values
-        self._added_at = arrived_at
+        self._newest_at = table[-1, 0]
         with self._lock:
             rows = self._rows or _Rows(self.size, table.shape[1])
             rows.append(table)

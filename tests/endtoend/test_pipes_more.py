@@ -151,6 +151,19 @@ def test_a_loss_is_told_by_a_live_plot(bench):
     assert bench.value("chart.lost") > 0
 
 
+def test_the_time_axis_of_a_live_plot_is_that_of_the_timestamps(bench):
+    with subscribe("adc", timestamps=True) as pipe:
+        bench.host("chart = live_plot('adc', x='seconds')")
+        bench.board("with ucore.open_pipe('adc') as pipe:\n    for n in range(50):\n        pipe.write(struct.pack('<f', n))")
+        written = [(struct.unpack("<f", chunk)[0], stamp) for chunk, stamp in pipe]
+    assert bench.value("chart.wait(60)") is True
+    shown = bench.value("[tuple(row) for row in chart._traces[0].window.since(0)[1].tolist()]")
+    assert [value for _, value in shown] == [value for value, _ in written] == list(range(50))
+    known = [(at, stamp.time) for (at, _), (_, stamp) in zip(shown, written, strict=True) if stamp.error < 60]
+    assert len(known) > 25
+    assert [at for at, _ in known] == pytest.approx([time_s for _, time_s in known], abs=1e-6)
+
+
 def test_a_pipe_ends_with_its_producer_and_strict_says_when_it_did_not(own_bench):
     own_bench.board("produce('adc')")
     with subscribe("adc", strict=True) as pipe, subscribe("adc") as lenient:

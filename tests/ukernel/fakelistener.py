@@ -31,6 +31,11 @@ class Feed:
     def batch(self, *chunks: bytes, number: int = 0, size: "int | None" = None) -> None:
         self.raw(batch(*chunks, number=number, size=size))
 
+    def timed(self, *chunks: bytes, times: "tuple[float, float, float]", number: int = 0) -> None:
+        """A batch with the times of its first and its last frame, and their error."""
+        body = struct.pack("<HIddd", len(chunks[0]), number, *times) + b"".join(chunks)
+        self.raw(struct.pack("<I", 0x8300_0000 | len(body)) + body)
+
     def notice(self, **content) -> None:
         self.raw(notice(**content))
 

@@ -7,6 +7,7 @@ import os
 import struct
 import time
 
+import numpy as np
 import pytest
 from fakelistener import FakeListener
 from page import VIEW, Page, is_child, is_custom, model_of, state
@@ -261,6 +262,27 @@ def test_the_axis_may_be_in_seconds(page, listener):
         assert high == 0 and time.monotonic() < deadline
 
 
+def test_the_axis_in_seconds_is_that_of_the_board(page, listener):
+    def script(feed):  # a second of a slow signal and a tenth of a quick one, which arrive together
+        feed.opened()
+        feed.timed(*[struct.pack("<f", 0)] * 100, times=(1000.0, 1000.99, 0.001))
+        feed.timed(*[struct.pack("<f", 1)] * 100, times=(1001.0, 1001.099, 0.001))
+
+    listener.script = script
+    page.run("plot = live_plot('adc', x='seconds')")
+    message = page.until(lambda m: is_custom(m) and m["content"]["data"]["content"]["traces"][0]["seen"] == 200)
+    times = np.frombuffer(message["buffers"][0][: 200 * 8], "<f8")
+    assert times - 1000 == pytest.approx(np.r_[np.arange(100) / 100, 1 + np.arange(100) / 1000], abs=1e-6)
+    low, high = message["content"]["data"]["content"]["x"]
+    assert -1.4 < low < -1.099 and high == 0
+
+
+def test_stamps_are_asked_for_only_where_seconds_are_shown(page, listener):
+    page.run("plots = live_plot('one'), live_plot('two', x='seconds')")
+    wanted = {feed.request["pipe"]: feed.request["options"] for feed in (listener.feed(), listener.feed())}
+    assert "timestamps" not in wanted["one"] and "timestamps" in wanted["two"]
+
+
 def test_limits_follow_the_samples_where_none_are_given(page, listener):
     listener.script = constant(*range(100))
     page.run("plot = live_plot('adc', ylim=None)")
@@ -292,7 +314,7 @@ def test_lost_frames_and_frames_that_cannot_be_decoded_are_said_and_do_not_stop_
         feed.floats(2, float("nan"), float("inf"))
 
     listener.script = script
-    page.run("plot = live_plot('adc', ylim=None)")
+    cell = page.run("plot = live_plot('adc', ylim=None)")[0]["parent_header"]["msg_id"]
     content = page.whole(lambda content: content["traces"][0]["seen"] == 4 and len(content["notes"]) == 2)
     assert "12 frames are missing" in notes(content)[0] and "board" in notes(content)[0]
     assert "not decoded: 1 frame" in notes(content)[1] and "3 bytes" in notes(content)[1]
@@ -301,6 +323,12 @@ def test_lost_frames_and_frames_that_cannot_be_decoded_are_said_and_do_not_stop_
     assert page.value("plot.data.tolist()") == "[1.0, 2.0, nan, inf]"
     assert page.value("plot").startswith("<LivePlot 'adc': running")
     assert page.value("plot.lost") == "12"
+    # And said in the cell that made the chart, with its line.
+    told = page.until(lambda m: m["msg_type"] == "stream" and "PipeDataLostWarning" in m["content"]["text"])
+    assert "live_plot('adc', ylim=None)" in told["content"]["text"] and is_child(told, cell)
+    page.run("plot.stop()")
+    assert len(page.errors()) == 1
+    page.messages.clear()
 
 
 def test_a_decoder_that_raises_is_counted_and_shown(page, listener):

@@ -102,6 +102,21 @@ def test_the_picture_shows_the_samples(page, listener):
     assert page.value("plot.data.shape, plot.data.mean(), plot.lost") == "((200,), np.float64(0.5), 0)"
 
 
+def test_the_axis_in_seconds_is_that_of_the_board(page, listener):
+    def script(feed):  # low for 1.8 s, high for 0.2 s; both arrive together
+        feed.opened()
+        feed.timed(*[struct.pack("<f", -1)] * 100, times=(1000.0, 1001.8, 0.001))
+        feed.timed(*[struct.pack("<f", 1)] * 100, times=(1001.81, 1002.0, 0.001))
+
+    listener.script = script
+    page.run("plot = live_plot('adc', x='seconds')")
+    while not (line := blue(picture(page)))[: line.shape[0] // 2].any():
+        pass  # until the second part is there
+    columns = np.flatnonzero(line.any(axis=0))
+    high = np.flatnonzero(line[: line.shape[0] // 2].any(axis=0))
+    assert len(high) / len(columns) == pytest.approx(0.1, abs=0.03)
+
+
 def test_running_the_cell_again_replaces_the_chart(page, listener):
     first = model_of(page.run("old = live_plot('adc')"))
     one = listener.feed()

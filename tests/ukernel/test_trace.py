@@ -1,0 +1,160 @@
+"""One pipe of a chart: the times its samples get, and what it says."""
+
+import math
+import struct
+import warnings
+
+import numpy as np
+import pytest
+from fakelistener import FakeListener
+
+from ukernel import pipes, trace
+from ukernel.decoder import as_decoder
+from ukernel.errors import PipeDataLostWarning
+
+UNKNOWN = math.inf
+
+
+@pytest.fixture
+def listener(tmp_path, monkeypatch):
+    monkeypatch.setenv("UCORE_STATE_PATH", str(tmp_path / "state.json"))
+    fake = FakeListener(tmp_path / "state.json")
+    yield fake
+    fake.close()
+
+
+@pytest.fixture
+def follow(listener):
+    """Follows a pipe that this script fills, to its end, and returns the trace."""
+    followed = []
+
+    def follow(script, decoder=None, size=1000):
+        def whole(feed):
+            feed.opened()
+            script(feed)
+            feed.end()
+
+        listener.script = whole
+        pipe = pipes._subscribe("adc", None, False, True, hint=False, warns=False)
+        one = trace.Trace(pipe, as_decoder(decoder), size)
+        followed.append(one)
+        one.start(lambda: None)
+        one._thread.join(30)
+        assert one.ended
+        return one
+
+    yield follow
+    for one in followed:
+        one.stop()
+
+
+def floats(*values):
+    return [struct.pack("<f", value) for value in values]
+
+
+def times_of(one):
+    return one.window.since(0)[1][:, 0]
+
+
+def test_samples_have_the_times_at_which_the_board_wrote_them(follow):
+    def script(feed):  # two seconds of a signal that arrive at once
+        feed.timed(*floats(*range(100)), times=(5000.0, 5001.98, 0.001))
+        feed.timed(*floats(*range(100, 200)), times=(5002.0, 5002.099, 0.001))
+
+    one = follow(script)
+    assert times_of(one) == pytest.approx(np.r_[5000 + np.arange(100) / 50, 5002 + np.arange(100) / 1000], abs=1e-9)
+    assert one.window.copy()[:, 0].tolist() == list(range(200))
+
+
+def test_a_frame_that_cannot_be_decoded_does_not_shift_the_times_of_the_others(follow):
+    def script(feed):
+        feed.timed(*floats(1, 0, 2, 0, 4), times=(10.0, 14.0, 0.001))
+
+    one = follow(script, decoder=lambda frame: 1 / struct.unpack("<f", frame)[0])
+    assert one.bad == 2
+    assert times_of(one).tolist() == [10.0, 12.0, 14.0]
+
+
+def test_frames_that_a_slow_decoder_takes_by_and_by_keep_their_times(follow, monkeypatch):
+    monkeypatch.setattr(trace, "SLICE_S", 0.0001)
+    one = follow(lambda feed: feed.timed(*floats(*range(2000)), times=(0.0, 1999.0, 0.001)), lambda b: b[0], size=2000)
+    assert times_of(one).tolist() == list(range(2000))
+
+
+def test_a_pipe_whose_times_are_not_known_is_drawn_by_arrival(follow):
+    def script(feed):
+        feed.timed(*floats(1, 2, 3, 4), times=(70.0, 70.0, UNKNOWN))
+        feed.timed(*floats(5, 6), times=(70.1, 70.1, UNKNOWN))
+
+    one = follow(script)
+    times = times_of(one)
+    assert one.window.copy()[:, 0].tolist() == [1, 2, 3, 4, 5, 6]
+    assert times[-1] == 70.1 and (np.diff(times) > 0).all()
+
+
+def test_times_do_not_run_backwards_once_they_are_known(follow):
+    def script(feed):  # it came at 70.0, and turns out to take 0.3 s on the way
+        feed.timed(*floats(1, 2), times=(70.0, 70.0, UNKNOWN))
+        feed.timed(*floats(3, 4, 5, 6), times=(69.8, 70.1, 0.001))
+
+    times = times_of(follow(script))
+    assert times[1] == 70.0 and times[-1] == 70.1 and (np.diff(times) >= 0).all()
+
+
+def test_a_burst_of_losses_is_told_once_at_the_line_of_the_chart(follow):
+    def script(feed):
+        for _ in range(50):
+            feed.notice(lost=2, cause="board")
+            feed.floats(1)
+
+    with pytest.warns(PipeDataLostWarning, match="100 frames are missing") as told:
+        follow(script)
+    assert len(told) == 1 and told[0].filename == __file__
+
+
+def test_losses_that_go_on_are_told_less_and_less_often(follow, monkeypatch):
+    class Losing:
+        lost = 0
+        why_lost = staticmethod(lambda: "some are missing")
+
+    one = follow(lambda feed: feed.floats(1))
+    monkeypatch.setattr(one, "pipe", Losing())
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for second in range(3600):
+            one.pipe.lost += 1
+            one._warn(float(second))
+        assert 5 < len(told) < 20
+        one._warn(math.inf)  # the end: whatever has not been told yet
+        count = len(told)
+        one._warn(math.inf)
+        assert len(told) == count
+    monkeypatch.undo()
+
+
+def test_a_filter_that_makes_errors_of_warnings_does_not_stop_the_chart(follow):
+    def script(feed):
+        feed.notice(lost=2, cause="board")
+        feed.floats(1)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        one = follow(script)
+    assert one.ended.text == "the producer closed the pipe" and one.pipe.lost == 2
+
+
+def test_a_pipe_of_nearly_the_same_name_is_suggested(listener, monkeypatch):
+    monkeypatch.setattr(trace, "did_you_mean", lambda name: " ('adc' is open: did you mean that?)")
+    monkeypatch.setattr(trace, "HINT_AFTER_S", 0.0)
+    pipe = pipes._subscribe("acd", None, False, False, hint=False, warns=False)
+    one = trace.Trace(pipe, as_decoder(None), 10)
+    one.start(lambda: None)
+    try:
+        while not one._meant:
+            one._thread.join(0.05)
+            assert one._thread.is_alive()
+        assert [note.text for note in one.notes()] == [
+            "waiting for the board to open pipe 'acd' ('adc' is open: did you mean that?)"
+        ]
+    finally:
+        one.stop()
