@@ -55,6 +55,7 @@ function render({ model, el }) {
             say(model, { paused });
             for (const one of views) one.update();
         },
+        twin: model.get("chart"),
     });
     views.add(view);
     el.ucoreView = view; // for tests, and for the curious

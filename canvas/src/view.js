@@ -14,16 +14,17 @@ const SILENT = { kind: "warning", text: "nothing has been heard from the noteboo
 const KEYS = "Space pauses, + and − zoom, 0 shows everything, ← and → move the crosshair, with Shift the picture.";
 
 // What `View` needs from whoever owns the store: told of the width in pixels that is worth sending, and of a pause.
-// Both may be left out, for a chart that does not move any more.
+// Both may be left out, for a chart that does not move any more. `twin`: the picture of this chart that is in the notebook
+// for those who open it without a kernel; it has an output of its own, and is hidden while the chart itself is there.
 export class View {
-    constructor(element, store, { onColumns = () => {}, onPause = null } = {}) {
+    constructor(element, store, { onColumns = () => {}, onPause = null, twin = null } = {}) {
         this.store = store;
         this.drawn = 0; // pictures
         this.zoom = null; // limits {x, y} that somebody has chosen; a missing one is the chart's own
         this.hidden = []; // lines, by trace and channel
         this.onColumns = onColumns;
         this.onPause = onPause;
-        this.#build(element);
+        this.#build(element, twin && `[data-ucore-twin="${twin}"]`);
         this.theme = null; // colours; known once the chart is on the page
         this.plot = null; // made when it is known what it is to look like
         this.sizes = new ResizeObserver(() => this.#fit());
@@ -48,7 +49,7 @@ export class View {
         this.root.remove();
     }
 
-    #build(element) {
+    #build(element, twin) {
         const make = (tag, name, attributes = {}, ...children) => {
             const made = document.createElement(tag);
             if (name) made.className = `ucore-${name}`;
@@ -74,7 +75,7 @@ export class View {
             words: make("div", "words"),
         };
         parts.words.id = `ucore-${Math.random().toString(36).slice(2)}`;
-        const style = make("style", "", {}, plotStyle, ownStyle);
+        const style = make("style", "", {}, plotStyle, ownStyle, twin ? `${twin}, .jp-OutputArea-child:has(${twin}) { display: none; }` : "");
         const head = make("div", "head", {}, parts.title, parts.rate, parts.readout, make("div", "tools", {}, parts.reset, parts.pause));
         this.root = make(
             "div",

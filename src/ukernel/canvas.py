@@ -20,7 +20,7 @@ import numpy as np
 
 from .picture import Painter, make_bundle, script
 from .scene import Look, Scene
-from .trace import Trace
+from .trace import Note, Trace
 
 __all__ = ["Canvas", "encode"]
 
@@ -33,9 +33,12 @@ SILENCE_S = 6.0  # a front end that says nothing for this long, although we list
 PROBE_S = 0.25  # between two looks whether we do listen: a running cell keeps us from it
 LATE_S = 5.0  # for this long a page that gets messages late gets fewer of them
 MAX_SLOWDOWN = 8
+UNWATCHED_S = 5.0  # between pictures for a notebook that nobody watches, within a cell; there is one at the end of each
+TWIN_S = (3.0, 20.0)  # between pictures for a notebook that is saved while the chart moves: at first, then
 COLUMNS = 1000  # until the page has said how wide it is, and of a picture
 DETAILED_COLUMNS = 16_000  # of a chart that stands still, so that it can be zoomed
 
+MOVING = Note("the picture is from while the chart moved")
 VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -153,13 +156,15 @@ class Canvas:
     """The kernel's half of a chart on a canvas.
 
     min_interval_s: between two pictures, whatever was asked for.
+    is_watched: whether somebody may sit before the notebook; else the chart is a picture, and `save` puts it there.
     """
 
     pause_ratio = 0.0
 
-    def __init__(self, traces: "list[Trace]", look: Look):
+    def __init__(self, traces: "list[Trace]", look: Look, is_watched: bool = True):
         from IPython.display import display
 
+        self.is_watched = is_watched
         self._scene = Scene(traces, look, COLUMNS)
         self._lock = threading.RLock()  # the page is heard in the main thread
         self._presence = _Presence()
@@ -173,12 +178,18 @@ class Canvas:
         self._sent_at = self._whole_at = 0.0
         self._painter: Painter | None = None
         self._painted_at = 0.0
+        self._is_closed = False
         self._picture: dict | None = None  # what the notebook has instead of the widget
         self._widget = None
-        if find_spec("anywidget") is not None:
+        self._twin = None  # the display beside the widget, for which see `_show_twin`
+        self._twin_painter: Painter | None = None
+        if is_watched and find_spec("anywidget") is not None:
             self._widget = _widget_class()()
             self._widget.on_msg(lambda _widget, content, _buffers: self._hear(content))
         self._display = display(self._view(), raw=True, display_id=True)
+        if self._widget is not None:
+            self._twin = display(self._empty_twin(), raw=True, display_id=True)
+            self._twin_at = time.monotonic() + TWIN_S[0]
 
     @property
     def min_interval_s(self) -> float:
@@ -186,6 +197,8 @@ class Canvas:
         if self._slowdown > 1 and time.monotonic() - self._late_at > LATE_S:
             self._slowdown //= 2
             self._late_at = time.monotonic()
+        if not self.is_watched:
+            return UNWATCHED_S
         return self._slowdown * (PICTURE_S if self._is_picture else MIN_INTERVAL_S)
 
     @property
@@ -217,6 +230,8 @@ class Canvas:
                 self._send_frozen()
             elif not self._is_paused or now - self._sent_at >= BEAT_S:
                 self._send(now)
+            if self._presence.is_sure and now >= self._twin_at:
+                self._show_twin()
 
     def finish(self) -> None:
         """Show the last picture, and put it into the notebook."""
@@ -224,12 +239,19 @@ class Canvas:
             if self._widget is not None:
                 self._is_whole_due = True
                 self._send(time.monotonic())
-            self._scene.update()
-            detailed = Scene(self._scene.traces, self._scene.look, DETAILED_COLUMNS)
-            detailed.update()
-            detailed.y = self._scene.y
-            self._show(self._paint(encode(detailed)))
+            self._clear_twin()  # first: the chart, which hides it, goes
+            self._show_detailed()
             self._close()  # the page has the picture by now; it needs us no more
+
+    def save(self) -> None:
+        """Put the picture as it is now into the notebook, in the cell that calls; once it has finished, the last one."""
+        with self._lock:
+            if self._is_closed:
+                self._show(self._picture)
+            else:
+                self._scene.remark = MOVING
+                self._show_detailed()
+                self._scene.remark = None
 
     def keep(self) -> None:
         """Put the last picture into the notebook once more, where no page has taken it."""
@@ -240,6 +262,7 @@ class Canvas:
     def remove(self) -> None:
         """Take the chart off the page."""
         with self._lock:
+            self._clear_twin()
             self._show({})
             self._close()
 
@@ -300,7 +323,38 @@ class Canvas:
         self._painter = self._painter or Painter(self._scene)
         return make_bundle(self._scene, self._painter.paint(), message)
 
+    def _show_detailed(self) -> None:
+        """Show a picture that can be read and zoomed."""
+        self._scene.update()
+        detailed = Scene(self._scene.traces, self._scene.look, DETAILED_COLUMNS)
+        detailed.update()
+        detailed.y, detailed.remark = self._scene.y, self._scene.remark
+        self._show(self._paint(encode(detailed)))
+
+    def _show_twin(self) -> None:
+        """Put a picture into the notebook, for whoever opens it when there is no kernel any more.
+
+        It is a display of its own: if the one that has the widget were changed, the page would build the chart anew.
+        The chart hides it.
+        """
+        self._twin_at = time.monotonic() + TWIN_S[1]
+        if self._twin_painter is None:
+            self._twin_scene = Scene(self._scene.traces, self._scene.look, COLUMNS)
+            self._twin_scene.remark = MOVING
+            self._twin_painter = Painter(self._twin_scene, scale=1)
+        self._twin_scene.update()
+        self._twin_scene.y = self._scene.y
+        self._twin.update(make_bundle(self._twin_scene, self._twin_painter.paint(), twin=self._widget.chart), raw=True)
+
+    def _clear_twin(self) -> None:
+        if self._twin_painter is not None:
+            self._twin.update(self._empty_twin(), raw=True)
+
+    def _empty_twin(self) -> dict:
+        return {"text/html": f'<div data-ucore-twin="{self._widget.chart}"></div>', "text/plain": ""}
+
     def _close(self) -> None:
+        self._is_closed = True
         if self._widget is not None:
             self._widget.layout.close()  # a widget of its own, which every widget that can be shown has
             self._widget.close()

@@ -24,9 +24,13 @@ from .trace import NEWS_S, Trace
 __all__ = ["LivePlot", "start", "stop"]
 
 STOP_S = 10.0  # how long to wait for the last picture of a chart: far longer than one takes
+SETTLE_S = (
+    1.0  # for how long after its start a chart that nobody watches may hold up the end of a cell, to have something to show
+)
 MAX_PICTURES_PER_S = 300  # of all charts together; a Jupyter server takes 1,000 messages a second in all
 
 _charts: "dict[tuple[str, ...], LivePlot]" = {}  # by the names of their pipes: those that move
+_ended: "list[LivePlot]" = []  # those that nobody watches and that have ended in this cell, or before it
 _charts_lock = threading.Lock()  # of the register; never held while something is waited for
 _start_lock = threading.RLock()  # one chart starts at a time
 
@@ -47,7 +51,11 @@ def start(
     draw on, and what `subscribe` raises.
     """
     ends_at = math.inf if duration_s is None else time.monotonic() + duration_s
+    shell = _find_shell()
     make_canvas = _choose(backend)
+    is_watched = _is_watched(shell)
+    if not is_watched:
+        shell.events.register("post_run_cell", _save)
     pipes: list[Pipe] = []
     try:
         for name in names:
@@ -58,7 +66,7 @@ def start(
                 previous = _charts.pop(names, None)
             if previous:
                 previous.discard()
-            return LivePlot(traces, look, make_canvas(traces, look), interval_s, ends_at)
+            return LivePlot(traces, look, make_canvas(traces, look, is_watched), interval_s, ends_at)
     except BaseException:
         for pipe in pipes:
             pipe.close()
@@ -83,14 +91,35 @@ def _leave() -> None:
         chart.leave()
 
 
-def _choose(backend: str):
-    """Return the class of the canvas."""
+def _save(_result=None) -> None:
+    """Put the charts that nobody watches into the notebook, at the end of each of its cells: whoever runs them takes in only
+    what the running cell sends."""
+    with _charts_lock:
+        charts = [*_charts.values(), *_ended]
+        _ended.clear()
+    for chart in charts:
+        chart.save()
+
+
+def _find_shell():
+    """Return IPython's shell in a notebook's kernel."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     if getattr(shell, "kernel", None) is None:
         raise UsageError(
             "live_plot draws in a notebook, and this is none. In a script use collect or subscribe, and plot what they return."
         )
+    return shell
+
+
+def _is_watched(shell) -> bool:
+    """Whether somebody may sit before the notebook. nbclient, and so nbconvert and papermill, run cells without a way to
+    ask for input: no widget will ever be seen there."""
+    return shell.kernel.get_parent("shell").get("content", {}).get("allow_stdin", True)
+
+
+def _choose(backend: str):
+    """Return the class of the canvas."""
     if backend == "matplotlib":
         matplotlibcanvas.check()
     elif backend == "canvas" or not matplotlibcanvas.is_chosen():
@@ -112,6 +141,7 @@ class LivePlot:
         self._interval_s = interval_s
         self._ends_at = ends_at
         self._finish = canvas.finish  # what the thread does last
+        self._settles_at = time.monotonic() + SETTLE_S
         self._news = threading.Event()
         self._ending = threading.Event()  # no reason to wait any more
         # Not in the context of this cell: what a notebook saves is taken from the cell that runs when it is sent (nbclient).
@@ -185,6 +215,18 @@ class LivePlot:
         self.canvas.keep()  # once more, from this cell: nbclient takes in only what the running cell sends
         return True
 
+    def save(self) -> None:
+        """Put the picture into a notebook that nobody watches."""
+        while not self._has_settled and (left_s := self._settles_at - time.monotonic()) > 0:
+            self._thread.join(min(left_s, 0.02))
+        if all(trace.ended for trace in self._traces):
+            self._thread.join(STOP_S)  # its last picture is on the way
+        self.canvas.save()
+
+    @property
+    def _has_settled(self) -> bool:
+        return not self._thread.is_alive() or all(trace.window.seen >= trace.window.size for trace in self._traces)
+
     def snapshot(self) -> Png:
         """Return the chart as it is now as a PNG: bytes, which a notebook shows as a picture.
 
@@ -207,6 +249,8 @@ class LivePlot:
         with _charts_lock:
             if _charts.get(self.names) is self:
                 del _charts[self.names]
+                if not self.canvas.is_watched:
+                    _ended.append(self)
         self._finish()
 
     def _move(self) -> "str | None":

@@ -57,12 +57,12 @@ class MatplotlibCanvas:
     min_interval_s = 0.0
     pause_ratio = 0.5  # of the time a picture took, left for the rest: matplotlib needs a core for itself
 
-    def __init__(self, traces: list[Trace], look: Look):
+    def __init__(self, traces: list[Trace], look: Look, is_watched: bool = True):
         from ipympl.backend_nbagg import Canvas, FigureManager
         from IPython.display import display
         from matplotlib.figure import Figure
 
-        self._traces, self._look = traces, look
+        self.is_watched = is_watched
         self._lock = threading.RLock()  # the page's wishes (size, zoom) are met in the main thread
         self._drawn_for = None  # what the background was drawn for
         self._background = None
@@ -106,6 +106,10 @@ class MatplotlibCanvas:
         self.draw()
         with self._lock:
             self._display.update(self._canvas)
+
+    def save(self) -> None:
+        """Put the picture as it is now into the notebook."""
+        self.finish()
 
     def keep(self) -> None:
         """Put the last picture into the notebook once more, where no page has taken it."""

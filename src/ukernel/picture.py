@@ -18,7 +18,7 @@ from .scene import Scene
 
 __all__ = ["Painter", "Png", "encode_png", "make_bundle", "script"]
 
-SCALE = 2  # pixels of the PNG per pixel of the page, for sharp lines on today's screens
+SCALE = 2  # sharp lines on today's screens
 SIZE = (700, 350)  # on the page
 EFFORT = 6  # of the compression: these pictures are kept
 MARGINS = (70, 12, 14, 30)  # left, right, top and bottom of the axes drawn without matplotlib
@@ -36,9 +36,12 @@ class Png(bytes):
 
 
 class Painter:
-    """Draws a scene as PNG, again and again."""
+    """Draws a scene as PNG, again and again.
 
-    def __init__(self, scene: Scene):
+    scale: pixels of the PNG per pixel of the page.
+    """
+
+    def __init__(self, scene: Scene, scale: int = SCALE):
         self._scene = scene
         try:
             from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -48,7 +51,7 @@ class Painter:
         except ImportError:
             self._canvas = None
         else:
-            figure = Figure(figsize=SIZE_INCHES, dpi=100 * SCALE)
+            figure = Figure(figsize=SIZE_INCHES, dpi=100 * scale)
             self._canvas = FigureCanvasAgg(figure)
             self._drawing = Drawing(figure, scene, COLOURS)
 
@@ -71,9 +74,10 @@ def script() -> str:
     return Path(__file__).with_name("canvas.js").read_text(encoding="utf-8")
 
 
-def make_bundle(scene: Scene, png: Png, message: "tuple[dict, bytes] | None" = None) -> dict:
+def make_bundle(scene: Scene, png: Png, message: "tuple[dict, bytes] | None" = None, twin: str = "") -> dict:
     """Return the picture as what a notebook saves: PNG, text, and HTML with the same PNG.
 
+    twin: the chart that hides this picture where it is on the page itself (see canvas/src/view.js).
     message: what the canvas would get to show this scene (see `canvas.encode`). With it the HTML brings the canvas's
         code: it can be zoomed and read where scripts may run, and is the PNG where they may not.
     """
@@ -83,6 +87,8 @@ def make_bundle(scene: Scene, png: Png, message: "tuple[dict, bytes] | None" = N
     mark = uuid.uuid4().hex[:12]
     image = f'<img alt="{html.escape(words)}" width="{SIZE[0]}" style="max-width:100%" src="data:image/png;base64,{data}">'
     page = f'<div data-ucore-chart="{mark}">{image}{notes}</div>'
+    if twin:
+        page = f'<div data-ucore-twin="{twin}">{page}</div>'
     if message is not None:
         content, buffer = message
         saved = json.dumps({**content, "buffer": base64.b64encode(buffer).decode("ascii")})

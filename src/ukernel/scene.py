@@ -61,6 +61,7 @@ class Scene:
     def __init__(self, traces: "list[Trace]", look: Look, columns: int):
         self.traces = traces
         self.look = look
+        self.remark: Note | None = None  # something to be said beside what the traces say
         self.set_columns(columns)
         self.y = look.ylim or (-1.0, 1.0)
         self.x = (0.0, look.window - 1.0) if look.x == "samples" else (-1.0, 0.0)
@@ -118,11 +119,12 @@ class Scene:
     def notes(self) -> list[Note]:
         """What should be said beside the lines; of several pipes with their names."""
         several = len(self.traces) > 1
-        return [
+        notes = [
             Note(f"{trace.name}: {note.text}", note.kind) if several else note
             for trace in self.traces
             for note in trace.notes()
         ]
+        return [*notes, self.remark] if self.remark else notes
 
     def describe(self) -> str:
         """The picture in words, for those who do not see it."""

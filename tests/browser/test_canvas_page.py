@@ -109,8 +109,10 @@ def test_a_cell_that_ends_in_a_chart_shows_one_chart_and_one_line(notebook, list
     listener.script = sine
     notebook.run(1, "live_plot('adc', title='Pin 4')")
     wait_for_samples(notebook, 1)
-    shown, result = notebook.outputs(1)
+    shown, twin, result = notebook.outputs(1)
     assert notebook.get("ucore.views().length") == 1
+    assert re.fullmatch('<div data-ucore-twin="[0-9a-f]+"></div>', twin["data"]["text/html"])
+    assert notebook.page.locator(".jp-Notebook-cell .jp-OutputArea-child:visible").count() == 2
     assert re.fullmatch(r"<LivePlot 'adc': running, [\d,]+ samples, 0 lost>", result["data"]["text/plain"])
 
 
@@ -250,6 +252,41 @@ def test_where_there_is_no_kernel_any_more_the_picture_is_there(open_notebook, l
     assert "Error displaying widget" not in notebook.page.locator("body").inner_text()
     assert notebook.page.locator("[data-ucore-chart] canvas, [data-ucore-chart] img").first.is_visible()
     notebook.shoot("without-kernel")
+
+
+def test_a_notebook_that_was_saved_while_its_chart_moved_has_a_picture(open_notebook, listener, lab):
+    listener.script = sine
+    often = "import ukernel.canvas\nukernel.canvas.TWIN_S = (0.5, 0.2)\nfrom ukernel.pipes import live_plot\n"
+    notebook = open_notebook("moving", f"{often}chart = live_plot('adc', title='Pin 4')", "chart.stop()")
+    notebook.run(0)
+    wait_for_samples(notebook, WIDTH)
+    notebook.get("ucore.view().root.dataset.mine = 'yes'")
+    rows = notebook.page.locator(".jp-OutputArea-child:visible")
+    images = set()
+    while len(images) < 3:
+        notebook.wait("ucore.outputs(0)[1].data['image/png'] !== undefined")
+        images.add(str(notebook.outputs(0)[1]["data"]["image/png"]))
+        assert rows.count() == 1
+    saved = notebook.save()
+    # The chart is the one that was there, and goes on.
+    drawn = notebook.state()["drawn"]
+    notebook.wait(f"ucore.state().drawn > {drawn + 5}")
+    assert notebook.get("ucore.view().root.dataset.mine") == "yes"
+    notebook.run(1)
+    notebook.wait("ucore.state()?.state === 'stopped' && ucore.outputs(0)[0].data['image/png'] !== undefined")
+    assert "image/png" not in notebook.outputs(0)[1]["data"] and rows.count() == 1
+
+    # The notebook as it was saved, without a kernel that knows of it; and the same for a stranger.
+    notebook.shut_down()
+    notebook.page.goto("about:blank")
+    notebook.page.goto(f"{lab.url}doc/tree/moving.ipynb?token={lab.token}")
+    notebook.page.locator("[data-ucore-twin] img").wait_for(state="visible")
+    assert "from while the chart moved" in notebook.page.locator("[data-ucore-twin]").inner_text()
+    notebook.shoot("saved-while-it-moved")
+    stranger = open_notebook("stranger-moving", "pass", outputs=saved.cells[0].outputs)
+    stranger.page.locator(".jp-OutputArea-output img").wait_for(state="visible")
+    body, _ = nbconvert.HTMLExporter().from_notebook_node(saved)
+    assert saved.cells[0].outputs[1].data["image/png"].strip() in body
 
 
 def test_a_notebook_that_is_not_trusted_shows_the_picture(open_notebook, notebook, listener, lab):

@@ -3,6 +3,7 @@
 import base64
 import io
 import sys
+import time
 import warnings
 
 import nbformat
@@ -158,6 +159,52 @@ def test_a_notebook_that_nbclient_runs_keeps_the_last_picture(execute, later):
 def test_a_chart_that_is_stopped_in_a_later_cell_keeps_its_picture_too(execute):
     notebook = execute(PLOT, "time.sleep(0.2)", "stop_live()", script=sine)
     assert "image/png" in notebook.cells[0].outputs[0].data
+
+
+def half_then_lower(feed):
+    """200 values of 0.5 and, when the notebook is somewhere in its second cell, 200 of -0.5; never ends."""
+    feed.opened()
+    feed.floats(*[0.5] * 200)
+    time.sleep(0.5)
+    feed.floats(*[-0.5] * 200)
+
+
+def test_a_chart_that_nobody_stops_is_saved_as_it_was_at_the_end_of_the_last_cell(execute):
+    notebook = execute(PLOT, "while chart.data[-1] > 0: time.sleep(0.01)", script=half_then_lower)
+    (output,) = notebook.cells[0].outputs
+    assert set(output.data) == {"image/png", "text/html", "text/plain"}
+    line = line_of(pixels(base64.b64decode(output.data["image/png"])))
+    rows = np.flatnonzero(line.sum(axis=1) > line.shape[1] / 2)
+    assert rows.size and rows.min() > len(line) / 2  # nothing of the first values
+    assert "from while the chart moved" in output.data["text/html"]
+    assert "widgets" not in notebook.metadata  # else nbconvert would show an empty widget
+    nbformat.validate(notebook)
+
+
+def test_a_chart_in_the_last_cell_has_samples_to_show(execute):
+    notebook = execute(PLOT, script=lambda feed: constant(*[0.5] * 200)(feed))
+    data = notebook.cells[0].outputs[0].data
+    assert line_of(pixels(base64.b64decode(data["image/png"]))).sum() > 500
+
+
+def test_several_charts_that_nobody_stops_are_all_saved(execute):
+    notebook = execute(
+        f"{PLOT}\nother = live_plot('other')",
+        "live_plot('adc'); pass",  # in place of the first one
+        "1 + 1",
+        script=lambda feed: constant(*[0.5] * 200)(feed),
+    )
+    (replaced, kept), (new,) = notebook.cells[0].outputs, notebook.cells[1].outputs
+    assert replaced.data == {} and "image/png" in kept.data and "image/png" in new.data
+    assert notebook.cells[2].outputs[0].data["text/plain"] == "2"
+
+
+def test_a_chart_under_the_widget_magic_that_nobody_stops_is_saved_too(execute):
+    notebook = execute(f"%matplotlib widget\n{PLOT}", "while chart.data[-1] > 0: time.sleep(0.01)", script=half_then_lower)
+    image = pixels(base64.b64decode(notebook.cells[0].outputs[0].data["image/png"]))
+    blue = abs(image - (0x1F, 0x77, 0xB4)).sum(axis=2) < 60
+    rows = np.flatnonzero(blue.sum(axis=1) > image.shape[1] / 2)
+    assert rows.size and rows.min() > len(image) / 2
 
 
 @pytest.mark.parametrize("format", ["html", "markdown", "notebook"])
