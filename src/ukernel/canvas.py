@@ -341,7 +341,8 @@ class Canvas:
         if self._twin_painter is None:
             self._twin_scene = Scene(self._scene.traces, self._scene.look, COLUMNS)
             self._twin_scene.remark = MOVING
-            self._twin_painter = Painter(self._twin_scene, scale=1)
+            # While charts move nothing may take long.
+            self._twin_painter = Painter(self._twin_scene, scale=1, may_import=False)
         self._twin_scene.update()
         self._twin_scene.y = self._scene.y
         self._twin.update(make_bundle(self._twin_scene, self._twin_painter.paint(), twin=self._widget.chart), raw=True)

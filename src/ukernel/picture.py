@@ -7,6 +7,7 @@ import base64
 import html
 import json
 import struct
+import sys
 import uuid
 import zlib
 from functools import cache
@@ -38,12 +39,15 @@ class Png(bytes):
 class Painter:
     """Draws a scene as PNG, again and again.
 
-    scale: pixels of the PNG per pixel of the page.
+    scale: pixels of the PNG per pixel of the page. may_import: whether matplotlib may be imported for this, which takes
+        half a second of a core; else it is used where somebody has done so.
     """
 
-    def __init__(self, scene: Scene, scale: int = SCALE):
+    def __init__(self, scene: Scene, scale: int = SCALE, *, may_import: bool = True):
         self._scene = scene
         try:
+            if not may_import and "matplotlib.backends.backend_agg" not in sys.modules:
+                raise ImportError
             from matplotlib.backends.backend_agg import FigureCanvasAgg
             from matplotlib.figure import Figure
 
@@ -148,16 +152,19 @@ def _draw(scene: Scene):
 def _stroke(image, x, y, colour) -> None:
     """Draw the line through these points, two pixels wide; a point that is NaN interrupts it."""
     rows, columns = image.shape[:2]
-    for x0, x1, y0, y1 in zip(x[:-1], x[1:], y[:-1], y[1:], strict=True):
-        if y0 != y0 or y1 != y1 or not (-columns < x0 and x1 < 2 * columns):
-            continue
-        y0, y1 = (min(max(value, -rows), 2 * rows) for value in (y0, y1))
-        steps = int(max(abs(x1 - x0), abs(y1 - y0))) + 1
-        at = np.linspace(0, 1, steps + 1)
-        column, row = (x0 + (x1 - x0) * at).round().astype(int), (y0 + (y1 - y0) * at).round().astype(int)
-        for shift in (0, 1):
-            inside = (column >= 0) & (column < columns) & (row + shift >= 0) & (row + shift < rows)
-            image[row[inside] + shift, column[inside]] = colour
+    y = np.clip(y, -rows, 2 * rows)
+    drawn = ~np.isnan(y[:-1] + y[1:]) & (x[:-1] > -columns) & (x[1:] < 2 * columns)
+    x0, y0 = x[:-1][drawn], y[:-1][drawn]
+    dx, dy = np.diff(x)[drawn], np.diff(y)[drawn]
+    steps = np.maximum(abs(dx), abs(dy)).astype(int) + 1
+    # Of all segments at once: each has a point at either end, and one for every pixel between.
+    segment = np.repeat(np.arange(len(steps)), steps + 1)
+    at = (np.arange(len(segment)) - np.repeat(np.cumsum(steps + 1) - steps - 1, steps + 1)) / steps[segment]
+    column = np.rint(x0[segment] + dx[segment] * at).astype(int)
+    row = np.rint(y0[segment] + dy[segment] * at).astype(int)
+    for shift in (0, 1):
+        inside = (column >= 0) & (column < columns) & (row + shift >= 0) & (row + shift < rows)
+        image[row[inside] + shift, column[inside]] = colour
 
 
 def _write(image, text: str, right: int, top: int) -> None:
