@@ -33,7 +33,7 @@ SILENCE_S = 6.0  # a front end that says nothing for this long, although we list
 PROBE_S = 0.25  # between two looks whether we do listen: a running cell keeps us from it
 LATE_S = 5.0  # for this long a page that gets messages late gets fewer of them
 MAX_SLOWDOWN = 8
-UNWATCHED_S = 5.0  # between pictures for a notebook that nobody watches, within a cell; there is one at the end of each
+UNWATCHED_S = 1.0  # between pictures for a notebook that nobody watches; there is one at the end of each host cell as well
 TWIN_S = (3.0, 20.0)  # between pictures for a notebook that is saved while the chart moves: at first, then
 COLUMNS = 1000  # until the page has said how wide it is, and of a picture
 DETAILED_COLUMNS = 16_000  # of a chart that stands still, so that it can be zoomed
@@ -223,7 +223,9 @@ class Canvas:
         with self._lock:
             now = time.monotonic()
             self._presence.probe(now)
-            if self._is_picture:
+            if not self.is_watched:
+                self.save()
+            elif self._is_picture:
                 self._scene.update()
                 self._show(self._paint())
             elif self._is_paused and not self._is_frozen:

@@ -89,6 +89,8 @@ def _leave() -> None:
         charts = list(_charts.values())
     for chart in charts:
         chart.leave()
+    if charts:
+        sys.stdout.flush()  # waits until the thread that sends has done so; ZeroMQ is taken apart next
 
 
 def _save(_result=None) -> None:
@@ -263,6 +265,8 @@ class LivePlot:
                 return "stopped: its time is over"
             self._news.wait(max(0.0, min(NEWS_S, self._ends_at - now)))
             self._ending.wait(max(0.0, min(due_at, self._ends_at) - time.monotonic()))
+            if self._ending.is_set():
+                break  # `finish` shows the rest
             self._news.clear()
             news = [trace.news for trace in self._traces]
             if news == shown and not self.canvas.is_owed():

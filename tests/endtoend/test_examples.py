@@ -45,6 +45,26 @@ def test_the_quickstart_blinks_reads_streams_collects_and_watches(private_enviro
         assert piece in source
 
 
+@pytest.mark.parametrize(
+    "last",
+    ["%%ucore\nimport time\ntime.sleep_ms(2000)", "import time\ntime.sleep(0.6)"],
+    ids=["a board cell", "a host cell"],
+)
+def test_a_live_plot_that_nobody_stops_is_saved_by_nbclient(private_environment, last):
+    source = nbformat.read(ROOT / "examples" / "quickstart.ipynb", as_version=4)
+    cells = [cell for cell in source.cells if re.search(r"import time|import esp32|open_pipe|live_plot\(", cell.source)]
+    cells = [cell for cell in cells if cell.cell_type == "code"]
+    notebook = nbformat.v4.new_notebook(cells=[*cells, nbformat.v4.new_code_cell(last)], metadata=source.metadata)
+    NotebookClient(notebook, timeout=60, kernel_name=source.metadata.kernelspec.name).execute()
+    plot = notebook.cells[-2]
+    (output,) = plot.outputs
+    assert set(output.data) == {"image/png", "text/html", "text/plain"}
+    assert "from while the chart moved" in output.data["text/html"] and "no samples" not in output.data["text/plain"]
+    (seen,) = re.findall(r'"seen": (\d+)', output.data["text/html"])
+    assert int(seen) > 250  # a second's worth at the end of its own cell, the rest in the last one
+    assert not [output for output in _outputs(notebook) if output.get("name") == "stderr"]
+
+
 def test_the_demo_says_what_happened_and_leaves_the_notebook_and_the_plot(private_environment, tmp_path):
     done = _demo("--output", tmp_path / "made", environment=private_environment)
     assert done.returncode == 0, done.stderr

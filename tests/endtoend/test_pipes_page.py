@@ -427,7 +427,7 @@ def test_a_live_plot_needs_no_magic(bench):
     bench.board("produce('adc')")
     bench.host("%matplotlib inline")
     outcome = bench.host("chart = live_plot('adc')")
-    (shown,) = outcome.contents("display_data")
+    shown, _twin = outcome.contents("display_data")
     assert "application/vnd.jupyter.widget-view+json" in shown["data"]
     bench.wait_for(lambda: bench.value("len(chart.data)") == 200, "a full window")
 
