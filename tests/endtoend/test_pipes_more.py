@@ -141,8 +141,8 @@ def test_a_loss_is_told_in_the_cell_that_collects(bench):
 def test_a_loss_is_told_by_a_live_plot(bench):
     bench.host("%matplotlib widget\nchart = live_plot('fast', decoder=lambda b: b[0])")
     bench.board(STEADY)
-    bench.board(
-        "def write_all(pipe, count):\n    data = bytes(4000)\n    for n in range(count):\n        pipe.write(data)\n"
+    bench.notebook.send(  # and wait for the warning at once, which may come before the cell has ended
+        "%%ucore\ndef write_all(pipe, count):\n    data = bytes(4000)\n    for n in range(count):\n        pipe.write(data)\n"
         "steady('fast', 3000, write_all)"
     )
     told = bench.notebook.wait_for(lambda message: "PipeDataLostWarning" in message["content"].get("text", ""))
