@@ -3,7 +3,8 @@
 The baseline, in the same run, is what people do without live_plot: matplotlib's FuncAnimation under ipympl, 200 points at the
 same default of 40 ms, fed by a thread that reads the same pipe. A picture is counted when a canvas was painted on between two
 frames of the screen, whoever painted. Samples come from a process that speaks the hub's port, so that no board is measured.
-"kernel" is the whole kernel: the Python process and the switchboard in front of it.
+"kernel" is the whole kernel: the Python process and the switchboard in front of it. Canvas and baseline are each measured twice,
+in turns, and the better figures count, of both: other work on the machine takes away, and never gives.
 """
 
 from __future__ import annotations
@@ -201,6 +202,12 @@ def ten(bench: Bench, seconds: float) -> dict:
     return found
 
 
+def better(one: dict, other: dict) -> dict:
+    """Of two measurements of the same the better figures: more pictures a second, less CPU and waiting."""
+    least = ("kernel", "browser", "first_s")
+    return {name: (min if name in least else max)(one.get(name, value), value) for name, value in other.items()}
+
+
 def soak(bench: Bench, minutes: float) -> dict:
     """Memory of the Python process and of the page at the start, and how much it grows."""
     notebook = bench.open()
@@ -237,15 +244,21 @@ def run(bench: Bench, seconds: float, soak_minutes: float) -> dict:
         )
 
     figures = {}
-    found = canvas(
-        bench,
-        seconds,
-        100_000,
-        window=10_000,
-        interval=16,
-        cells={"busy": BUSY.format(seconds=seconds + 2), "asleep": f"time.sleep({seconds + 2})"},
-    )
-    show("canvas, 100k samples/s, window 10k", found)
+    found, baseline = {}, {}
+    for _ in range(2):
+        again = canvas(
+            bench,
+            seconds,
+            100_000,
+            window=10_000,
+            interval=16,
+            cells={"busy": BUSY.format(seconds=seconds + 2), "asleep": f"time.sleep({seconds + 2})"},
+        )
+        show("canvas, 100k samples/s, window 10k", again)
+        found = better(found, again)
+        again = animation(bench, seconds, 40)
+        show("FuncAnimation, 200 points, 40 ms", again)
+        baseline = better(baseline, again)
     figures |= {
         "canvas_fps": found["fps"],
         "canvas_kernel_percent": found["kernel"],
@@ -261,13 +274,10 @@ def run(bench: Bench, seconds: float, soak_minutes: float) -> dict:
     found = ten(bench, seconds)
     show("ten canvases, 1k samples/s each", found)
     figures |= {"ten_fps": found["fps"], "ten_kernel_percent": found["kernel"]}
-    for interval in (40, 16):
-        found = animation(bench, seconds, interval)
-        show(f"FuncAnimation, 200 points, {interval} ms", found)
-        if interval == 40:
-            figures |= {"matplotlib_fps": found["fps"], "matplotlib_kernel_percent": found["kernel"]}
-        else:
-            figures |= {"matplotlib_fps_16ms": found["fps"]}
+    figures |= {"matplotlib_fps": baseline["fps"], "matplotlib_kernel_percent": baseline["kernel"]}
+    found = animation(bench, seconds, 16)
+    show("FuncAnimation, 200 points, 16 ms", found)
+    figures |= {"matplotlib_fps_16ms": found["fps"]}
     figures["fps_ratio"] = figures["canvas_fps"] / max(figures["matplotlib_fps"], 0.1)
     if soak_minutes:
         figures |= soak(bench, soak_minutes)
