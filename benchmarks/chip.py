@@ -1,8 +1,9 @@
 """What µcore costs on a chip, by the chip's own clock: an emulated Raspberry Pi Pico at 125 MHz.
 
 write_us: one `pipe.write` of 4 bytes that joins a batch; item_us: the same with its share of framing and sending, flat out to a host
-that listens; heap_bytes: what the agent, imported from copied files and serving, takes of the heap; naive_us: the baseline, one frame
-for every sample.
+that listens; heap_bytes: what the agent, imported from copied files and serving, takes of the heap; mpy_bytes: those files, as far as
+cells and pipes load them; rare_mpy_bytes: those that only rich output and top-level await load; naive_us: the baseline, one frame for
+every sample.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from picos import Pico, Talker, missing  # noqa: E402
 
 from ukernel import installer, pack  # noqa: E402
 
+RARE = ("rich.mpy", "tasks.mpy")
 HEAP = "import gc, __main__; gc.collect(); print(gc.mem_alloc() - __main__.before)"
 START = "import gc\ngc.collect()\nbefore = gc.mem_alloc()\nimport ucore.agent\nucore.agent.serve()\n"
 FUNCTIONS = """
@@ -68,13 +70,16 @@ def main():
             naive = float(talker.cell(f"gc.collect(); print(flat_out({count // 20}, pipe.write, b'abcd', b'efghi'))"))
     finally:
         pico.stop()
+    sizes = {name: len(content) for name, content in pack.files("rp2", compiled=True).items()}
+    rare = sum(sizes.pop(name) for name in RARE)
     result = {
         "write_us": round(write, 1),
         "item_us": round(item, 1),
         "naive_us": round(naive, 1),
         "heap_bytes": heap,
         "heap_with_pipe_bytes": heap_with_pipe,
-        "mpy_bytes": sum(map(len, pack.files("rp2", compiled=True).values())),
+        "mpy_bytes": sum(sizes.values()),
+        "rare_mpy_bytes": rare,
     }
     print(json.dumps(result))
 

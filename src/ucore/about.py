@@ -48,7 +48,7 @@ def failure(error):
 def ask(link, cell, session, prompt="", password=False):
     """Ask the host for a line of text; raises EOFError where it goes away, RuntimeError in a thread."""
     if get_ident() != link.main:
-        raise RuntimeError("input() works in the cell itself, not in a thread")
+        raise RuntimeError("input() is for the cell, not its threads")
     content = json.dumps({"prompt": str(prompt), "password": password}).encode()
     link.send(wire.INPUT_REQUEST, cell, content, None, session)
     while session == link.session and not link.leave:
@@ -57,12 +57,12 @@ def ask(link, cell, session, prompt="", password=False):
             return reply[2].decode()
         link.wait(50)
         link.pump()
-    raise EOFError("the host that was asked for input is gone")
+    raise EOFError("the host asked is gone")
 
 
 def crash(error):
     """What a thread says that ``error`` has ended."""
-    return "Unhandled exception in a thread of this cell:\n" + trace(error) + "\n"
+    return "A thread of this cell failed:\n" + trace(error) + "\n"
 
 
 def answer(link, names, type, parent, content):
@@ -95,7 +95,12 @@ def inspect(names, text):
 
 def _resolve(names, path):
     parts = path.split(".")
-    found = names[parts[0]] if parts[0] in names else getattr(builtins, parts[0])
+    if parts[0] in names:
+        found = names[parts[0]]
+    elif path[0] == "+":  # a module of the firmware that the host names: to import it does no harm
+        found = __import__(parts[0][1:])
+    else:
+        found = getattr(builtins, parts[0])
     for part in parts[1:]:
         found = getattr(found, part)
     return found

@@ -53,7 +53,7 @@ class Output:
             self._held = b""
             return True
         if self._dropped:
-            held = b"[%d bytes of output were lost: no host was listening]\n" % self._dropped + held
+            held = b"[%d bytes of output lost]\n" % self._dropped + held
         body = bytearray((wire.MESSAGE, 0, wire.STREAM, self._parent & 255, self._parent >> 8)) + held
         self._held = b""
         self._dropped = 0

@@ -7,7 +7,7 @@ not waited for, because the board is done first.
 
 from typing import TYPE_CHECKING
 
-from . import boardtrace, cells
+from . import boardtrace, cells, source
 from .envelope import Message
 from .errors import UcoreError
 from .lane import Lane, now, reply_metadata, stops_queue
@@ -100,7 +100,7 @@ class BoardRun:
             return
         self._switchboard.introduce_board(self)
         try:
-            code = cells.board_source(self._cell)
+            code = source.board_source(self._cell)
             self._asked = self._attachment.send("execute_request", {"code": code}, self._receive)
         except UcoreError as lost:
             self._fail(lost)
@@ -264,4 +264,4 @@ class _Capture:
         """The host's assignment."""
         if self._value is None:
             return f"{self._name} = {self._printed!r}"
-        return cells.assignment(self._name, self._value)
+        return source.assignment(self._name, self._value)

@@ -28,14 +28,23 @@ _GROUPS = {
     "agent": ("wire", "quirks", "link", "output", "runner", "agent"),
     "pipes": ("wire", "quirks", "pipes"),
     "about": ("wire", "quirks", "about"),
+    "rich": ("wire", "rich"),
+    "tasks": ("quirks", "tasks"),
 }
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 # Names that users, or MicroPython itself, know: never renamed.
-_PUBLIC = set(["open_pipe", "close_pipe", "is_pipe_open", "Pipe", "serve", "ucore", "name", "write", "close", "_", "_link"])
+_PUBLIC = set(["open_pipe", "close_pipe", "is_pipe_open", "Pipe", "display", "__getattr__", "serve", "ucore", "name", "write", "close", "_", "_link"])
 _PUBLIC |= set(
     [
         "start",
         "pipes",
         "about",
+        "rich",
+        "tasks",
+        "run",
+        "each",
+        "Within",
+        "getpass",
         "facts",
         "reset",
         "trace",
@@ -266,7 +275,8 @@ def sources(platform: str) -> dict[str, str]:
         groups[group] = tree, sorted({ast.unparse(node) for module in modules.values() for node in module.imports})
     trees = [tree for tree, _ in groups.values()]
     _drop_methods(trees)
-    _shorten(trees)
+    imported = sorted({line.split()[-1] for _, imports in groups.values() for line in imports})
+    _shorten(trees, [name for name in imported if name not in _FOREIGN])
     found = {}
     for group, (tree, imports) in groups.items():
         text = ast.unparse(ast.fix_missing_locations(tree))
@@ -291,7 +301,7 @@ class _Strip(ast.NodeTransformer):
                 body.append(ast.Pass())
         return node
 
-    visit_Module = visit_FunctionDef = visit_ClassDef = _body
+    visit_Module = visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = _body
 
 
 class _Module:
@@ -326,7 +336,7 @@ class _Module:
                     )
             else:
                 body.append(node)
-                if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                if isinstance(node, _DEFINITIONS):
                     self.globals.add(node.name)
                 elif isinstance(node, ast.Assign):
                     self.globals.update(target.id for target in node.targets)
@@ -366,9 +376,9 @@ def _bound(function) -> set[str]:
     for node in ast.walk(function):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
-        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node is not function:
+        elif isinstance(node, _DEFINITIONS) and node is not function:
             names.add(node.name)
-            if isinstance(node, ast.FunctionDef):
+            if not isinstance(node, ast.ClassDef):
                 names.update(argument.arg for argument in _arguments(node))
         elif isinstance(node, ast.ExceptHandler) and node.name:
             names.add(node.name)
@@ -411,6 +421,8 @@ class _Resolve(ast.NodeTransformer):
         self.generic_visit(node)
         self._locals = outer
         return node
+
+    visit_AsyncFunctionDef = visit_FunctionDef
 
     def visit_Lambda(self, node):
         outer = self._locals
@@ -502,7 +514,7 @@ def _drop_unused(tree: ast.Module) -> ast.Module:
         used |= _PUBLIC
         kept = []
         for node in tree.body:
-            names = [node.name] if isinstance(node, (ast.FunctionDef, ast.ClassDef)) else []
+            names = [node.name] if isinstance(node, _DEFINITIONS) else []
             if isinstance(node, ast.Assign):
                 names = [target.id for target in node.targets]
             if not names or used.intersection(names):
@@ -523,8 +535,11 @@ def _drop_methods(trees: list[ast.Module]) -> None:
         ]
 
 
-def _shorten(trees: list[ast.Module]) -> None:
-    """Rename what is ours: attributes of our classes (in all files alike), globals, and arguments that are given by position."""
+def _shorten(trees: list[ast.Module], imported: list[str]) -> None:
+    """Rename what is ours: attributes of our classes (in all files alike), globals, and arguments that are given by position.
+
+    What we import has a name in the firmware, too: ``imported`` are those that an attribute may take.
+    """
     attributes = [node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
     ours = set()
     for node in [node for tree in trees for node in ast.walk(tree)]:
@@ -533,17 +548,17 @@ def _shorten(trees: list[ast.Module]) -> None:
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             ours.add(node.attr)
     ours = {name for name in ours - _PUBLIC - _FOREIGN - set(_ROM) if not name.startswith("__")}
-    free = [name for name in _ROM if name not in attributes]
+    free = [name for name in dict.fromkeys([*_ROM, *imported]) if name not in attributes]
     renamed = dict(zip(sorted(ours, key=lambda name: (-attributes.count(name), name)), free))
     for tree in trees:
         used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-        names = [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+        names = [node.name for node in tree.body if isinstance(node, _DEFINITIONS)]
         names += [target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
         free = [name for name in _ROM if name not in used]
         short = dict(zip([name for name in dict.fromkeys(names) if name not in _PUBLIC], free))
         methods = {part for node in tree.body if isinstance(node, ast.ClassDef) for part in node.body}
         for node in ast.walk(tree):
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            if isinstance(node, _DEFINITIONS):
                 node.name = (renamed if node in methods else short).get(node.name, node.name)
             elif isinstance(node, ast.Global):
                 node.names = [short.get(name, name) for name in node.names]
