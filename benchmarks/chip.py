@@ -18,7 +18,6 @@ from picos import Pico, Talker, missing  # noqa: E402
 
 from ukernel import installer, pack  # noqa: E402
 
-RARE = ("rich.mpy", "tasks.mpy")
 HEAP = "import gc, __main__; gc.collect(); print(gc.mem_alloc() - __main__.before)"
 START = "import gc\ngc.collect()\nbefore = gc.mem_alloc()\nimport ucore.agent\nucore.agent.serve()\n"
 FUNCTIONS = """
@@ -71,7 +70,7 @@ def main():
     finally:
         pico.stop()
     sizes = {name: len(content) for name, content in pack.files("rp2", compiled=True).items()}
-    rare = sum(sizes.pop(name) for name in RARE)
+    rare = sum(sizes.pop(f"{name}.mpy") for name in pack.RARE)
     result = {
         "write_us": round(write, 1),
         "item_us": round(item, 1),

@@ -86,7 +86,7 @@ class ScriptedBoard:
             return self.finish()
         self.running = parent
         command, _, text = content.decode().partition(" ")
-        self.say(wire.STATUS, {"execution_state": "busy"})
+        self.say(wire.STATUS, b"")
         if command == "ask":
             return self.say(wire.INPUT_REQUEST, {"prompt": text, "password": False})
         if command == "hold":
@@ -94,7 +94,7 @@ class ScriptedBoard:
         if command == "print":
             self.say(wire.STREAM, text.encode())
         elif command == "show":
-            self.say(wire.EXECUTE_RESULT, {"data": {"text/plain": text}, "metadata": {}})
+            self.say(wire.EXECUTE_RESULT, b"\n" + text.encode())
         if command == "fail":
             self.finish({"status": "error", "ename": "ValueError", "evalue": text, "traceback": ["ValueError: " + text]})
         else:

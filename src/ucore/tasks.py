@@ -8,12 +8,19 @@ import asyncio
 from ucore.quirks import CPYTHON
 
 if CPYTHON:
-    asyncio.set_event_loop(asyncio.new_event_loop())
+    _loop = asyncio.new_event_loop()
+
+    def event_loop():
+        asyncio.set_event_loop(_loop)  # `asyncio.run` leaves none behind
+        return _loop
+
+else:
+    event_loop = asyncio.get_event_loop
 
 
 def run(awaitable):
     """Await something, from outside of any coroutine. An interrupt cancels it first."""
-    loop = asyncio.get_event_loop()
+    loop = event_loop()
     over = []
     until = None
     if not CPYTHON and isinstance(awaitable, asyncio.core.SingletonGenerator):

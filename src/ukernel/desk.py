@@ -15,6 +15,7 @@ from collections import OrderedDict, deque
 from ucore import wire
 
 from . import session
+from .bundle import make_bundle
 from .errors import BoardGoneError, BoardRestartedError, NoAnswerError, UsageError
 from .inbox import Inbox
 from .listener import Opening
@@ -206,7 +207,7 @@ class Desk:
                 cell.send("status", {"execution_state": "busy"})
         elif type_ in _RELAYED:
             if cell is not None:
-                cell.send(_RELAYED[type_], self._parse(content))
+                cell.send(_RELAYED[type_], make_bundle(content))
         elif type_ == wire.INPUT_REQUEST:
             self._ask_input(cell, self._parse(content))
         elif type_ == wire.EXECUTE_REPLY:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ucore import wire
 
-__all__ = ["BUILD", "files", "sources"]
+__all__ = ["BUILD", "RARE", "files", "sources"]
 
 BUILD = wire.BUILD
 _FOLDER = Path(wire.__file__).parent
@@ -31,6 +31,7 @@ _GROUPS = {
     "rich": ("wire", "rich"),
     "tasks": ("quirks", "tasks"),
 }
+RARE = ("rich", "tasks")  # what only rich output and top-level await load: it costs room on the flash, not memory
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 # Names that users, or MicroPython itself, know: never renamed.
 _PUBLIC = set(["open_pipe", "close_pipe", "is_pipe_open", "Pipe", "display", "__getattr__", "serve", "ucore", "name", "write", "close", "_", "_link"])
@@ -88,6 +89,7 @@ _FOREIGN = set(
         "mode_",
         "stack_size",
         "_machine",
+        "state",
     ]
 )
 # The strings every .mpy file of version 6 may refer to by number; they are in every firmware.

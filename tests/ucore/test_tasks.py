@@ -4,7 +4,7 @@ import asyncio
 import sys
 
 from ucore.quirks import CPYTHON
-from ucore.tasks import Within, each, run
+from ucore.tasks import Within, each, event_loop, run
 
 
 async def add(a, b):
@@ -18,7 +18,7 @@ async def fail():
 
 
 def teardown_module():
-    asyncio.get_event_loop_policy().get_event_loop().close()
+    event_loop().close()
     asyncio.set_event_loop(None)
     sys.modules.pop("ucore.tasks")
 
@@ -48,7 +48,7 @@ def test_the_value_comes_back():
 
 
 def test_what_is_no_coroutine_may_be_awaited_too():
-    loop = asyncio.get_event_loop()
+    loop = event_loop()
     task = loop.create_task(add(2, 2))
     assert run(task) == 4
     assert run(asyncio.sleep(0)) is None
@@ -67,7 +67,7 @@ def test_other_tasks_run_meanwhile():
             seen.append(len(seen))
             await asyncio.sleep(0)
 
-    task = asyncio.get_event_loop().create_task(count())
+    task = event_loop().create_task(count())
     run(asyncio.sleep(0.02))
     assert len(seen) > 1
     settle(task)
@@ -90,7 +90,7 @@ def test_an_interrupt_cancels_what_was_awaited_and_nothing_else():
         await asyncio.sleep(60)
         ends.append("never")
 
-    loop = asyncio.get_event_loop()
+    loop = event_loop()
     other = loop.create_task(sleep())
     struck = loop.create_task(strike())
     assert raises(KeyboardInterrupt, run, wait())
@@ -126,7 +126,7 @@ def test_a_second_interrupt_ends_one_that_does_not_want_to():
     async def strike():
         raise KeyboardInterrupt
 
-    loop = asyncio.get_event_loop()
+    loop = event_loop()
     tasks.append(loop.create_task(strike()))
     assert raises(KeyboardInterrupt, run, stay())
     stays[0] = False

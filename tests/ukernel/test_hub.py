@@ -355,7 +355,7 @@ def test_nonsense_from_a_client_or_a_board_harms_nobody(hub, notebook):
     request = notebook.send("hold")
     notebook.until("status", request)
     board.say(0x7F, b"a type of the future")
-    board.say(wire.EXECUTE_RESULT, b"not json")
+    board.say(wire.EXECUTE_RESULT, b"nonsense")
     board.say(wire.INPUT_REQUEST, b"[1]")
     board.tell("no event at all")
     board.write(b"1234", 4, 0, id=99)

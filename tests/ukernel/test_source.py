@@ -154,9 +154,8 @@ await asyncio.sleep(0, total)
     try:
         exec(source.transform(body), names)
     finally:
-        asyncio.get_event_loop_policy().get_event_loop().close()
+        sys.modules.pop("ucore.tasks").event_loop().close()
         asyncio.set_event_loop(None)
-        sys.modules.pop("ucore.tasks")
     assert shown == [6]
     assert names["squares"] == [0, 1, 4]
     assert (names["door"], names["closed"], names["text"]) == ("open", [None], "kept\n   as it is")
