@@ -38,7 +38,8 @@ class ScriptedBoard:
         self.facts = {"platform": "scripted", "machine": "a scripted board"}
         self.state = "connecting"
         self.sent = []
-        self.interrupts = 0
+        self.interrupts = self.resets = 0
+        self.boots = True  # after a reset, at once; else when the test says so
         self.running = 0
         self.closed = threading.Event()
         self._tell = deliver
@@ -52,6 +53,10 @@ class ScriptedBoard:
     def ready(self, resumed=False, restarted=False, cell_parent=0):
         self.state = "ready"
         self.tell(session.Ready(self.facts, resumed, restarted, cell_parent))
+
+    def boot(self):
+        self.running = 0
+        self.ready(restarted=True)
 
     def gone(self, error):
         self.state = "gone"
@@ -77,6 +82,9 @@ class ScriptedBoard:
         threading.Thread(target=self._obey, args=(type, parent, content)).start()
 
     def _obey(self, type, parent, content):
+        if type == wire.SHUTDOWN_REQUEST:
+            self.resets += 1
+            return self.boot() if self.boots else None
         if type == wire.COMPLETE_REQUEST:
             return self.say(wire.COMPLETE_REPLY, ["sleep", "sleep_ms"], parent)
         if type == wire.INSPECT_REQUEST:

@@ -34,7 +34,23 @@ _GROUPS = {
 RARE = ("rich", "tasks")  # what only rich output and top-level await load: it costs room on the flash, not memory
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 # Names that users, or MicroPython itself, know: never renamed.
-_PUBLIC = set(["open_pipe", "close_pipe", "is_pipe_open", "Pipe", "display", "__getattr__", "serve", "ucore", "name", "write", "close", "_", "_link"])
+_PUBLIC = set(
+    [
+        "open_pipe",
+        "close_pipe",
+        "is_pipe_open",
+        "Pipe",
+        "display",
+        "__getattr__",
+        "serve",
+        "ucore",
+        "name",
+        "write",
+        "close",
+        "_",
+        "_link",
+    ]
+)
 _PUBLIC |= set(
     [
         "start",

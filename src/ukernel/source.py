@@ -229,4 +229,3 @@ def literal(value: object, depth: int = 0) -> str:
     if hasattr(value, "tolist") and hasattr(value, "dtype"):
         return literal(value.tolist(), depth + 1)
     raise TypeError(f"{type(value).__name__}")
-

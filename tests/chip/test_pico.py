@@ -44,7 +44,9 @@ def test_rich_output_comes_from_the_cell_and_from_a_thread_that_asks_first(talke
 
 def test_an_await_runs_the_event_loop_and_an_interrupt_ends_it(talker):
     await_ = "from ucore.tasks import run as _ucore_await\nimport asyncio\n"
-    assert talker.cell(await_ + "async def f():\n    await asyncio.sleep(0.01)\n    return 5\nprint(_ucore_await(f()))") == "5\n"
+    assert (
+        talker.cell(await_ + "async def f():\n    await asyncio.sleep(0.01)\n    return 5\nprint(_ucore_await(f()))") == "5\n"
+    )
     talker.begin(await_ + "_ucore_await(asyncio.sleep(1000))")
     talker.wait_for(session.Message, lambda event: event.type == wire.STATUS)
     talker.board.interrupt()

@@ -11,9 +11,7 @@ def test_a_repr_is_text():
     assert make_bundle(b"\n42\n43") == {"data": {"text/plain": "42\n43"}, "metadata": {}}
 
 
-@pytest.mark.parametrize(
-    ("kind", "mime"), [("html", "text/html"), ("markdown", "text/markdown"), ("svg", "image/svg+xml")]
-)
+@pytest.mark.parametrize(("kind", "mime"), [("html", "text/html"), ("markdown", "text/markdown"), ("svg", "image/svg+xml")])
 def test_text_of_a_kind_keeps_its_lines(kind, mime):
     assert make_bundle(f"{kind}\n<µ>\nb".encode())["data"][mime] == "<µ>\nb"
 

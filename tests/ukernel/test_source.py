@@ -73,10 +73,17 @@ def test_a_cell_to_be_saved_becomes_a_program_that_writes_it(tmp_path, monkeypat
 
 @pytest.mark.parametrize(
     ("text", "made"),
-    [("[1, 'a']", "x = [1, 'a']"), ("<object>", "x = '<object>'"), ("nan", "x = float('nan')"), ("array('f', [1.0])", "x = [1.0]"), ("f()", "x = 'f()'")],
+    [
+        ("[1, 'a']", "x = [1, 'a']"),
+        ("<object>", "x = '<object>'"),
+        ("nan", "x = float('nan')"),
+        ("array('f', [1.0])", "x = [1.0]"),
+        ("f()", "x = 'f()'"),
+    ],
 )
 def test_a_boards_value_becomes_an_assignment_that_runs_nothing(text, made):
     assert source.assignment("x", text) == made
+
 
 # --- top-level await -------------------------------------------------------------------------------------
 
