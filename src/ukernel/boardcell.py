@@ -98,7 +98,9 @@ class BoardRun:
         if error is not None:
             self._fail(error)
             return
-        self._switchboard.introduce_board(self)
+        notice = self._attachment.take_notice()
+        if notice:
+            self.tell(notice + "\n")
         try:
             code = source.board_source(self._cell)
             self._asked = self._attachment.send("execute_request", {"code": code}, self._receive)

@@ -105,6 +105,16 @@ class VirtualBoard:
         self.version, self.banner = about["version"], about["banner"]
         return self
 
+    def has_ended(self, within_s: float = 0.0) -> bool:
+        """Whether its process has ended, or does so ``within_s`` seconds."""
+        if self._process is None:
+            return True
+        try:
+            self._process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def stop(self) -> None:
         """Stop it and wait for its end; nothing happens if it does not run."""
         if self._process:

@@ -53,6 +53,7 @@ class ObedientAttachment:
         self.sent = []
         self.waiting = []
         self.receive = None
+        self.notice = ""
 
     def when_ready(self, callback):
         if self.ready:
@@ -62,6 +63,10 @@ class ObedientAttachment:
 
     def forget(self, callback):
         self.waiting.remove(callback)
+
+    def take_notice(self):
+        notice, self.notice = self.notice, ""
+        return notice
 
     def send(self, msg_type, content, receive=None):
         self.sent.append((msg_type, content))
