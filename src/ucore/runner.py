@@ -156,7 +156,9 @@ class Runner:
         content = b'{"status":"ok"}'
         if self._error is not None:
             content = about("failure", self._error)
-        self.link.send(wire.EXECUTE_REPLY, self.cell, content, None, self._session)
+        # Whichever host is there by now: a new one has been told that this cell runs, and waits for its end.
+        while not self.link.send(wire.EXECUTE_REPLY, self.cell, content) and not self.link.leave:
+            pass
         # A straight line to the end: an interrupt in it comes too late, or finds the reply to be sent once more.
         self.link.cell = 0
         self._error = None

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from . import settings
+from . import advert, settings
 from .errors import BoardGoneError, HubUnreachableError, UcoreError, by_name
 
 if TYPE_CHECKING:
@@ -243,6 +243,8 @@ class Attachments:
         """Let all boards go; with ``restart`` they are to be fresh for the next process of this kernel."""
         for attachment in set(self._by_board.values()):
             attachment.close(restart)
+        with contextlib.suppress(UcoreError, OSError):
+            advert.sweep()  # the hub may have been killed, and nobody else may need another one
 
 
 def _label() -> str:
