@@ -40,6 +40,7 @@ class BoardRun:
         self._outputs = Outputs(switchboard.loop, self._publish)
         self._capture = _Capture(cell.options["--out"]) if "--out" in cell.options else None
         self._result: dict | None = None  # the board's execute_reply
+        self._payload: list[dict] = []  # what the reply asks of the front end: to page a text
         self._counted: dict | None = None  # the sub-kernel's
         self._subkernel_busy = True
         self._finished = False
@@ -101,9 +102,14 @@ class BoardRun:
         notice = self._attachment.take_notice()
         if notice:
             self.tell(notice + "\n")
+        name = cells.help_name(self._cell.body)
         try:
-            code = source.board_source(self._cell)
-            self._asked = self._attachment.send("execute_request", {"code": code}, self._receive)
+            if name is not None:
+                question = {"code": name, "cursor_pos": len(name)}
+                self._asked = self._attachment.send("inspect_request", question, self._receive)
+            else:
+                code = source.board_source(self._cell)
+                self._asked = self._attachment.send("execute_request", {"code": code}, self._receive)
         except UcoreError as lost:
             self._fail(lost)
             return
@@ -122,6 +128,14 @@ class BoardRun:
                 self._switchboard.run_hidden(self._capture.source, lambda: self._settle(content))
             else:
                 self._settle(content)
+        elif msg_type == "inspect_reply":
+            if content.get("found"):
+                self._payload = [{"source": "page", "data": content["data"], "start": 0}]
+            else:
+                self.tell(
+                    f"Nothing is known of {cells.help_name(self._cell.body)}: there is no such name, or the board is busy.\n"
+                )
+            self._settle({"status": "ok"})
         elif msg_type == "status":
             if content.get("execution_state") == "queued":
                 self.tell(f"Waiting for the board: {content.get('holder') or 'another cell'} is using it.\n")
@@ -151,7 +165,8 @@ class BoardRun:
     def _ask(self, content: dict) -> None:
         if self.request.content.get("allow_stdin", False):
             self._switchboard.asker = self
-            self._frontend.ask(self.request, content.get("prompt", ""), content.get("password", False))
+            password = content.get("password", False)
+            self._frontend.ask(self.request, content.get("prompt") or "Password: " * password, password)
         else:
             # The board knows no "not possible here": it is interrupted, and the error says why.
             self._input_refused = True
@@ -221,7 +236,8 @@ class BoardRun:
         rest = {"execution_count": self._count, "user_expressions": {}, "payload": []}
         status = result.get("status", "ok")
         if status == "ok":
-            return {**rest, **(self._counted or {}), "status": "ok"}
+            reply = {**rest, **(self._counted or {}), "status": "ok"}
+            return {**reply, "payload": [*reply["payload"], *self._payload]}
         ename, evalue, lines = (
             result.get("ename", "BoardError"),
             result.get("evalue", ""),

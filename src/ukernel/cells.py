@@ -2,6 +2,7 @@
 
 import ast
 import codeop
+import re
 import shlex
 import warnings
 from dataclasses import dataclass, field
@@ -14,11 +15,13 @@ __all__ = [
     "BoardCell",
     "completeness",
     "find_magic",
+    "help_name",
     "is_board_cell",
     "parse",
 ]
 
 MAGIC = "%%ucore"
+_HELP = re.compile(r"\?{1,2}\s*([^\W\d][\w.]*)|([^\W\d][\w.]*)\s*\?{1,2}")
 
 
 @dataclass(frozen=True)
@@ -122,10 +125,18 @@ def _usage() -> str:
     return "\n".join([f"After {MAGIC} may stand:", *lines])
 
 
+def help_name(body: str) -> "str | None":
+    """Return the name that a cell asks about, where ``name?`` is all there is in it; else None."""
+    found = _HELP.fullmatch(body.strip())
+    return (found[1] or found[2]) if found else None
+
+
 def completeness(body: str) -> dict:
     """Return the content of an is_complete_reply for a board cell's body."""
     if not body.strip():
         return {"status": "incomplete", "indent": ""}
+    if help_name(body):
+        return {"status": "complete"}
     compiler = codeop.CommandCompiler()
     compiler.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     try:
