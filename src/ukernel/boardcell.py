@@ -222,8 +222,6 @@ class BoardRun:
             self._switchboard.asker = None
         self._switchboard.sources.add(self._count or 0, self.request.content["code"])
         reply = self._make_reply(self._result)
-        if reply["status"] == "error" and self._cell.options.get("--no-raise"):
-            reply = {"status": "ok", "execution_count": self._count, "user_expressions": {}, "payload": []}
         if stops_queue(self.request, reply):
             self._lane.condemn()
         self._frontend.reply(self.request, reply, metadata=reply_metadata(reply["status"], self._started))
@@ -256,6 +254,10 @@ class BoardRun:
         elif self._input_refused and ename == "KeyboardInterrupt":
             ename, evalue = "StdinNotImplementedError", _NO_INPUT
         traceback = boardtrace.format_error(ename, evalue, lines, self._switchboard.sources)
+        if self._cell.options.get("--no-raise"):
+            # No error message: programs that run notebooks take one for a failure, whatever the reply says.
+            self._frontend.publish("stream", {"name": "stderr", "text": "\n".join(traceback) + "\n"}, self._parent)
+            return {**rest, "status": "ok"}
         error = {"ename": ename, "evalue": evalue, "traceback": traceback}
         self._frontend.publish("error", error, self._parent)
         return {"status": "error", **rest, **error}
