@@ -31,7 +31,7 @@ class _Option:
 
 
 OPTIONS = {
-    "--board": _Option("NAME", "run on this board (a port, a URL or a board name) instead of the notebook's own"),
+    "--board": _Option("NAME", "run on this board (a port, a URL, a board's name, or virtual) instead of the notebook's own"),
     "--timeout": _Option("SECONDS", "interrupt the cell if it takes longer"),
     "--out": _Option("NAME", "put the last expression's value, or else the printed text, into this host variable"),
     "--no-raise": _Option(None, "show an error, but let the cells after this one run"),
