@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from . import advert, settings
 from .errors import BoardGoneError, HubUnreachableError, UcoreError, by_name
+from .loop import guard
 
 if TYPE_CHECKING:
     from .loop import Loop
@@ -143,7 +144,7 @@ class Attachment:
                 return
             receive = self._receivers.get(message["parent"])
             if receive is not None:
-                receive(message["type"], message["content"])
+                guard(receive, message["type"], message["content"])
 
     def _lose(self, error: UcoreError) -> None:
         """Hub or board is gone: fail what was asked; the next board cell connects again."""

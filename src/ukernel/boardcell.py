@@ -5,6 +5,7 @@ it says about that is taken from it: its busy status and its execute_input are t
 not waited for, because the board is done first.
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from . import boardtrace, cells, source
@@ -40,6 +41,7 @@ class BoardRun:
         self._outputs = Outputs(switchboard.loop, self._publish)
         self._capture = _Capture(cell.options["--out"]) if "--out" in cell.options else None
         self._result: dict | None = None  # the board's execute_reply
+        self._help = ""  # the name that the cell's last line asks about
         self._payload: list[dict] = []  # what the reply asks of the front end: to page a text
         self._counted: dict | None = None  # the sub-kernel's
         self._subkernel_busy = True
@@ -102,13 +104,13 @@ class BoardRun:
         notice = self._attachment.take_notice()
         if notice:
             self.tell(notice + "\n")
-        name = cells.help_name(self._cell.body)
+        asked = cells.split_help(self._cell.body) if "--save" not in self._cell.options else None
+        body, self._help = asked or (self._cell.body, "")
         try:
-            if name is not None:
-                question = {"code": name, "cursor_pos": len(name)}
-                self._asked = self._attachment.send("inspect_request", question, self._receive)
+            if self._help and not body.strip():
+                self._send_help()
             else:
-                code = source.board_source(self._cell)
+                code = source.board_source(replace(self._cell, body=body))
                 self._asked = self._attachment.send("execute_request", {"code": code}, self._receive)
         except UcoreError as lost:
             self._fail(lost)
@@ -117,6 +119,10 @@ class BoardRun:
         if timeout_s is not None:
             self._switchboard.loop.call_later(timeout_s, self._time_out)
 
+    def _send_help(self) -> None:
+        question = {"code": self._help, "cursor_pos": len(self._help)}
+        self._asked = self._attachment.send("inspect_request", question, self._receive)
+
     def _explain_wait(self) -> None:
         if not self._asked and self._result is None:
             self.tell("Connecting to the board: it may have to be sent the µcore package first.\n")
@@ -124,7 +130,9 @@ class BoardRun:
     def _receive(self, msg_type: str, content: dict) -> None:
         """A message from the hub about this cell, which may come long after the cell has ended: its threads print."""
         if msg_type == "execute_reply":
-            if self._capture is not None and content.get("status") == "ok":
+            if self._help and self._result is None and content.get("status") == "ok":
+                self._send_help()
+            elif self._capture is not None and content.get("status") == "ok":
                 self._switchboard.run_hidden(self._capture.source, lambda: self._settle(content))
             else:
                 self._settle(content)
@@ -132,9 +140,7 @@ class BoardRun:
             if content.get("found"):
                 self._payload = [{"source": "page", "data": content["data"], "start": 0}]
             else:
-                self.tell(
-                    f"Nothing is known of {cells.help_name(self._cell.body)}: there is no such name, or the board is busy.\n"
-                )
+                self.tell(f"Nothing is known of {self._help}: there is no such name, or the board is busy.\n")
             self._settle({"status": "ok"})
         elif msg_type == "status":
             if content.get("execution_state") == "queued":

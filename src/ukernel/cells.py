@@ -15,9 +15,9 @@ __all__ = [
     "BoardCell",
     "completeness",
     "find_magic",
-    "help_name",
     "is_board_cell",
     "parse",
+    "split_help",
 ]
 
 MAGIC = "%%ucore"
@@ -125,17 +125,31 @@ def _usage() -> str:
     return "\n".join([f"After {MAGIC} may stand:", *lines])
 
 
-def help_name(body: str) -> "str | None":
-    """Return the name that a cell asks about, where ``name?`` is all there is in it; else None."""
-    found = _HELP.fullmatch(body.strip())
-    return (found[1] or found[2]) if found else None
+def split_help(body: str) -> "tuple[str, str] | None":
+    """Return what comes before a last line that is ``name?``, and the name; None where it is no such question."""
+    before, _, last = body.rstrip().rpartition("\n")
+    found = _HELP.fullmatch(last.strip())
+    if not found or _parses(body):  # it stands in a string
+        return None
+    return before, found[1] or found[2]
+
+
+def _parses(body: str) -> bool:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(body)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
 
 
 def completeness(body: str) -> dict:
     """Return the content of an is_complete_reply for a board cell's body."""
     if not body.strip():
         return {"status": "incomplete", "indent": ""}
-    if help_name(body):
+    asked = split_help(body)
+    if asked and (not asked[0].strip() or _parses(asked[0])):
         return {"status": "complete"}
     compiler = codeop.CommandCompiler()
     compiler.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT

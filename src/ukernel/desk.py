@@ -238,6 +238,11 @@ class Desk:
         return self.board.name or self.port
 
     @property
+    def life(self) -> str:
+        """The board and this life of it: another text once it has restarted, or another board has its name."""
+        return f"{self.name} {(self.board.facts or {}).get('boot')}"
+
+    @property
     def is_used(self) -> bool:
         """Whether anybody or anything needs the board: a client, a cell, an open pipe."""
         has_pipes = bool(self.openings) and self.state == "ready"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["REQUEST", "Errands"]
 
 REQUEST = "ucore_request"
+_INTERRUPTED = {"status": "error", "ename": "KeyboardInterrupt", "evalue": ""}
 _ASKABLE = ("reset_request", "interrupt_request")
 
 
@@ -52,7 +53,7 @@ class _Errand:
         self._attachment = switchboard.attachments.own
         self._asked = 0  # the hub's number for a cell that runs for it
         self._text: str | None = None
-        self._over = False
+        self._interrupted = self._over = False
 
     def start(self) -> None:
         content, attachments = self._question.content, self._switchboard.attachments
@@ -76,6 +77,8 @@ class _Errand:
             self._answer({"name": "", "port": "", "facts": {}, **self._switchboard.attachments.own.board})
 
     def _send(self, error: "Exception | None") -> None:
+        if self._over:
+            return  # interrupted before the board was there
         if error is not None:
             self._fail(error)
             return
@@ -95,7 +98,7 @@ class _Errand:
         elif msg_type == "execute_result":
             self._text = content["data"].get("text/plain", "")
         elif msg_type == "input_request":
-            self.interrupt()  # there is nobody to ask
+            self._attachment.send("interrupt_request", {"parent": self._asked})  # there is nobody to ask
         elif msg_type == "status":
             if content.get("execution_state") == "queued":
                 self._tell("stderr", f"Waiting for the board: {content.get('holder') or 'another cell'} is using it.\n")
@@ -107,8 +110,8 @@ class _Errand:
     def _end(self, reply: dict) -> None:
         if reply.get("status", "ok") == "ok":
             self._answer({"text": self._text or ""})
-        elif reply["status"] == "aborted":
-            self._answer({"status": "error", "ename": "BoardError", "evalue": "It was interrupted before the board got to it."})
+        elif self._interrupted or reply["status"] == "aborted":
+            self._answer(_INTERRUPTED)
         elif reply.get("traceback"):  # the board's own error, which is none of our classes
             evalue = f"{reply['ename']}: {reply['evalue']}" if reply.get("evalue") else reply["ename"]
             self._answer({"status": "error", "ename": "BoardError", "evalue": f"On the board: {evalue}"})
@@ -116,8 +119,11 @@ class _Errand:
             self._answer(reply)
 
     def interrupt(self) -> None:
-        """Stop what runs on the board for it."""
-        if self._asked and not self._over:
+        """Stop what runs on the board for it, or the wait for a board."""
+        self._interrupted = True
+        if not self._asked:
+            self._answer(_INTERRUPTED)
+        elif not self._over:
             try:
                 self._attachment.send("interrupt_request", {"parent": self._asked})
             except UcoreError:

@@ -174,7 +174,7 @@ class Hub:
         if why:
             sentence = f"The kernel was restarted. The board {desk.name} was not reset, {why}. Its variables, threads and pipes are as they were."
             self.notices.keep(
-                visitor.kernel, visitor.instance, desk.name, sentence + " `%ucore reset --force` gives it a clean start."
+                visitor.kernel, visitor.instance, desk.life, sentence + " `%ucore reset --force` gives it a clean start."
             )
 
     # --- pipes ----------------------------------------------------------------------------------------

@@ -76,6 +76,8 @@ class _Switchboard:
             if answer is not None and answer["parent_header"].get("msg_id") == question["header"]["msg_id"]:
                 break
         content = answer["content"]
+        if content.get("ename") == "KeyboardInterrupt":
+            raise KeyboardInterrupt
         if content.get("status") == "error":
             raise by_name(content.get("ename", "UcoreError"), content.get("evalue", ""))
         return content

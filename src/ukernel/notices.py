@@ -8,7 +8,10 @@ MAX_NOTICES = 100  # of kernels that never come back; the oldest go
 
 
 class Notices:
-    """One sentence a kernel and board. A kernel is known by an id that outlives its process, which is its ``instance``."""
+    """One sentence a kernel and board. A kernel is known by an id that outlives its process, which is its ``instance``.
+
+    A board is known by a text that changes when it restarts: what is said of it is not true any more then.
+    """
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple, tuple] = OrderedDict()

@@ -56,7 +56,7 @@ class Visitor(asyncio.Protocol):
                 self.hub.notices.keep(
                     self.kernel,
                     self.instance,
-                    self.desk.name,
+                    self.desk.life,
                     f"This kernel was started again after an abrupt end. The board {self.desk.name} was left as it was: "
                     "variables, threads and pipes. %ucore reset gives it a clean start.",
                 )
@@ -163,7 +163,7 @@ class Visitor(asyncio.Protocol):
         desk.clients.add(self)
         self.hub.review()
         board = {"name": desk.name, "port": desk.board.port, "facts": desk.board.facts or {}}
-        notice = self.hub.notices.take(self.kernel, self.instance, desk.name) if self.kernel else ""
+        notice = self.hub.notices.take(self.kernel, self.instance, desk.life) if self.kernel else ""
         self.send("attach_reply", request, {"status": "ok", "board": board, "notice": notice})
 
     def _execute(self, request, content):

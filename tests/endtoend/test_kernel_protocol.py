@@ -261,7 +261,7 @@ def test_inspection_asks_the_board(notebook):
 
 def test_a_question_mark_shows_what_the_board_knows_in_the_pager(notebook):
     notebook.run("%%ucore\ninspected = [1, 2, 3]")
-    for cell in ("%%ucore\ninspected?", "%%ucore\n\n?inspected"):
+    for cell in ("%%ucore\ninspected?", "%%ucore\n\n?inspected", "%%ucore\nprint(1)\ninspected?"):
         (page,) = notebook.run(cell).reply["payload"]
         assert page["source"] == "page" and "[1, 2, 3]" in page["data"]["text/plain"]
     outcome = notebook.run("%%ucore\nno_such_name?")

@@ -327,3 +327,19 @@ def test_the_end_of_a_kernel_says_whether_it_comes_back(bench, restart, request_
     bench.attachments.close(restart)
     assert (("restart_request", None) in hub.requests) == restart
     assert (("leave_request", {}) in hub.sent) == (not restart)
+
+
+def test_a_mistake_with_one_message_does_not_cost_the_others(bench, capsys):
+    bench.attachments.start(bench.loop)
+    attachment = ready(bench)
+    heard = []
+
+    def receive(kind, content):
+        heard.append(kind)
+        raise LookupError("a mistake")
+
+    number = attachment.send("execute_request", {}, receive)
+    bench.hubs[0].say(number, "stream", text="a")
+    bench.hubs[0].say(number, "execute_reply", status="ok")
+    bench.turn_until(lambda: len(heard) == 2)
+    assert "a mistake" in capsys.readouterr().err

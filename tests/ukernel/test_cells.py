@@ -88,3 +88,21 @@ def test_completeness_is_told_as_a_console_needs_it(body, status):
 def test_a_block_goes_on_with_its_indent():
     assert cells.completeness("if x:\n    if y:")["indent"] == "        "
     assert cells.completeness("if x:\n    y")["indent"] == "    "
+
+
+@pytest.mark.parametrize(
+    ("body", "asked"),
+    [
+        ("\nled?", ("", "led")),
+        ("\n?led.on", ("", "led.on")),
+        ("\n\nled??\n\n", ("\n", "led")),
+        ("\nx = 1\nx?", ("\nx = 1", "x")),
+        ("\nled", None),
+        ("\n'''\nled?\n'''", None),
+        ("\nx = led?", None),
+        ("\nled?\nx = 1", None),
+        ("", None),
+    ],
+)
+def test_a_question_mark_on_the_last_line_asks_for_help(body, asked):
+    assert cells.split_help(body) == asked

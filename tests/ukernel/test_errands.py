@@ -21,10 +21,13 @@ class Bench:
         self.answers = []
         self.receive = None
         self.used = []
+        self.attached = True
         self.errands = Errands(self)
 
     def when_ready(self, callback):
-        callback(self.error)
+        self.callback = callback
+        if self.attached:
+            callback(self.error)
 
     def use(self, board, done):
         self.used.append(board)
@@ -75,7 +78,7 @@ def test_a_small_cell_runs_and_its_text_is_the_answer():
         ({"status": "error", "ename": "NameError", "evalue": "no x", "traceback": ["…"]}, "BoardError", "NameError: no x"),
         ({"status": "error", "ename": "MemoryError", "evalue": "", "traceback": ["…"]}, "BoardError", "MemoryError"),
         ({"status": "error", "ename": "BoardGoneError", "evalue": "It went.", "traceback": []}, "BoardGoneError", "It went."),
-        ({"status": "aborted"}, "BoardError", "interrupted"),
+        ({"status": "aborted"}, "KeyboardInterrupt", ""),
     ],
 )
 def test_what_goes_wrong_is_the_answer(reply, ename, word):
@@ -103,6 +106,24 @@ def test_an_interrupt_reaches_only_what_is_under_way():
     bench.receive("execute_reply", {"status": "ok"})
     bench.errands.interrupt()
     assert len(bench.sent) == 2
+
+
+def test_an_interrupted_cell_is_an_interrupt_whatever_the_board_says():
+    bench = Bench()
+    bench.ask(do="run", code="x")
+    bench.errands.interrupt()
+    bench.receive("execute_reply", {"status": "error", "ename": "KeyboardInterrupt", "evalue": "", "traceback": ["…"]})
+    assert [answer["ename"] for answer in bench.answers] == ["KeyboardInterrupt"]
+
+
+def test_what_is_interrupted_before_the_board_is_there_never_runs():
+    bench = Bench()
+    bench.attached = False
+    bench.ask(do="run", code="x")
+    bench.errands.interrupt()
+    bench.callback(None)
+    assert bench.sent == []
+    assert [answer["ename"] for answer in bench.answers] == ["KeyboardInterrupt"]
 
 
 def test_a_cell_of_a_python_that_died_is_stopped():

@@ -566,6 +566,15 @@ def test_a_kernel_that_ended_abruptly_is_told_by_the_next_one_only(hub, notebook
         assert last.notice == ""
 
 
+def test_nothing_is_told_of_a_board_that_has_restarted_since(hub, notebook):
+    with Notebook(kernel="k", instance="1"):
+        pass
+    wait_until(lambda: len(hub.hub.clients) == 1)
+    hub.boards["kitchen"].facts = {"boot": 2}
+    with Notebook(kernel="k", instance="2") as after:
+        assert after.notice == ""
+
+
 def test_replies_are_json_lines(hub):
     """The protocol as another language sees it, without the client library."""
     here = advert.read()
