@@ -28,7 +28,7 @@ def register(ip) -> None:
     def ucore(line, local_ns=None):
         try:
             return _run(switchboard, line, {**ip.user_ns, **(local_ns or {})})
-        except (UcoreError, TypeError, NameError) as error:
+        except (UcoreError, TypeError, ValueError, NameError) as error:
             error._render_traceback_ = functools.partial(_render, ip, error)  # type: ignore[union-attr]
             raise
 
@@ -211,12 +211,15 @@ def _pull(switchboard: _Switchboard, rest: str, names: dict):
     # The repr of the repr: so it is a result whatever the value is, None too, or something with a richer way to be shown.
     text = _run_on_board(switchboard, f"\nrepr(({rest}))")
     try:
-        shown = source.parse_value(text)
+        shown = str(source.parse_value(text))
+    except ValueError:  # cut off
+        raise ValueError(f"{rest} is too large to be pulled at once. Pull slices of it, or use a pipe.") from None
+    try:
         return source.parse_value(shown)
     except ValueError:
         raise TypeError(
-            f"{rest} cannot be pulled: on the board it is {shown}. What can is None, bool, int, float, str, bytes, arrays, and lists, "
-            "tuples, sets and dicts of them."
+            f"{rest} cannot be pulled: on the board it is {shown[:200]}. What can is None, bool, int, float, str, bytes, arrays, and "
+            "lists, tuples, sets and dicts of them."
         ) from None
 
 

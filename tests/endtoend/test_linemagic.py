@@ -55,6 +55,7 @@ def test_what_a_pulled_expression_prints_is_printed(bench):
         ("%ucore push print", ["print", "not defined"]),
         ("%ucore push lost = object()", ["TypeError", "object", "cannot be pushed"]),
         ("%ucore push big = 'x' * 100_000", ["UsageError", "bytes"]),
+        ("%ucore pull 'x' * 200_000", ["ValueError", "too large", "slices"]),
     ],
 )
 def test_what_cannot_be_copied_is_an_error_with_the_users_line_only(bench, line, words):
