@@ -78,14 +78,18 @@ class Attachment:
             port = settings.pipe_port()
             if port is not None:
                 client.request("listen_request", {"port": port})
-            content = {"board": ref, "client": _label(), **self._attachments.identity}
-            answer = client.request("attach_request", content, timeout_s=None)
+            answer = self._attach(client, ref, None)
         except Exception as error:  # whatever it is, it belongs into the cell that wants the board
             if client is not None:
                 client.close()
             self._attachments.loop.post(lambda error=error: self._settle(None, {}, error))
         else:
             self._attachments.loop.post(lambda: self._settle(client, answer, None))
+
+    def _attach(self, client, ref: "str | None", timeout_s: "float | None") -> dict:
+        return client.request(
+            "attach_request", {"board": ref, "client": _label(), **self._attachments.identity}, timeout_s=timeout_s
+        )
 
     def _bring_virtual_board(self) -> str:
         """Return the port of the notebook's virtual board, started here where there is none, or where it has ended."""
@@ -164,19 +168,28 @@ class Attachment:
             with contextlib.suppress(HubUnreachableError):
                 self._client.send("leave_request", {})
             self._lose(BoardGoneError("This notebook uses another board now."))
+        self.board = {}
 
     def close(self, restart: bool = False) -> None:
         """Let the board go, a virtual one for good. With ``restart`` the board is to be fresh for the next process of this kernel."""
+        with contextlib.suppress(UcoreError):
+            if restart and self.virtual_board is None:
+                self._ask_for_a_fresh_board()
+            elif self._state == _READY:
+                self._client.send("leave_request", {})
         if self._state == _READY:
-            with contextlib.suppress(UcoreError):
-                if restart and self.virtual_board is None:
-                    self._client.request("restart_request", timeout_s=_RESTART_S)
-                else:
-                    self._client.send("leave_request", {})
             self._state = _IDLE
             self._client.close()
         if self.virtual_board is not None:
             self.virtual_board.stop()
+
+    def _ask_for_a_fresh_board(self) -> None:
+        if self._state == _READY:
+            self._client.request("restart_request", timeout_s=_RESTART_S)
+        elif self._state == _IDLE and self.board:  # the hub has died since: another one does it
+            with self._attachments.connect_hub() as client:
+                self._attach(client, self.board["port"], _RESTART_S)
+                client.request("restart_request", timeout_s=_RESTART_S)
 
 
 class Attachments:

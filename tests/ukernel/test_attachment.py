@@ -58,6 +58,12 @@ class ScriptedHub:
         self.lost = True
         self._theirs.send(b"x")
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.close()
+
     def close(self):
         self.closed = True
         self._ours.close()
@@ -343,3 +349,24 @@ def test_a_mistake_with_one_message_does_not_cost_the_others(bench, capsys):
     bench.hubs[0].say(number, "execute_reply", status="ok")
     bench.turn_until(lambda: len(heard) == 2)
     assert "a mistake" in capsys.readouterr().err
+
+
+def test_a_restart_after_the_hubs_death_asks_another_hub_for_a_fresh_board(bench):
+    bench.attachments.start(bench.loop)
+    attachment = ready(bench)
+    bench.hubs[0].die()
+    bench.turn_until(lambda: not attachment.is_ready)
+    bench.attachments.close(restart=True)
+    assert [kind for kind, _ in bench.hubs[1].requests] == ["attach_request", "restart_request"]
+    assert bench.hubs[1].requests[0][1]["board"] == "p"
+    assert bench.hubs[1].closed
+
+
+def test_a_board_that_was_let_go_is_not_reset_by_a_restart(bench):
+    bench.attachments.start(bench.loop)
+    ready(bench)
+    done = []
+    bench.attachments.use("other", done.append)
+    bench.turn_until(lambda: done)
+    bench.attachments.close(restart=True)
+    assert [kind for hub in bench.hubs for kind, _ in hub.requests] == ["attach_request", "attach_request", "restart_request"]
