@@ -7,7 +7,7 @@ import asyncio
 import json
 import logging
 import random
-from collections import OrderedDict, deque
+from collections import OrderedDict
 
 from ucore import wire
 
@@ -18,11 +18,11 @@ from .hubcell import Cell, failure
 from .inbox import Inbox
 from .inquiry import Inquiries
 from .listener import Opening
+from .waitingline import WaitingLine
 
 __all__ = ["Desk"]
 
 MAX_CELLS = 256  # ended cells remembered, because board threads print after their cell has ended
-MAX_QUEUED = 1000  # cells one client may have in line
 ATTACH_TIMEOUT_S = 90.0  # the first attach may have to copy µcore on to the board
 RESET_TIMEOUT_S = 30.0  # a chip boots in a second or two; then its agent may have to be started over the REPL
 
@@ -39,7 +39,7 @@ class Desk:
         self.clients: set = set()
         self.openings: dict[int, Opening] = {}
         self.running: Cell | None = None
-        self.queues: OrderedDict[object, deque[Cell]] = OrderedDict()  # by client, in turn
+        self.waiting = WaitingLine()
         self.state = "connecting"
         self.unused_timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -224,10 +224,8 @@ class Desk:
         if self.running is not None:
             self._last, self.running = self.running, None
             self._last.reply(reply)
-        for queue in self.queues.values():
-            for cell in queue:
-                cell.reply(reply)
-        self.queues.clear()
+        for cell in self.waiting.clear():
+            cell.reply(reply)
         self.inquiries.drop()
 
     # --- what clients ask for -----------------------------------------------------------------------
@@ -246,7 +244,7 @@ class Desk:
     def is_used(self) -> bool:
         """Whether anybody or anything needs the board: a client, a cell, an open pipe."""
         has_pipes = bool(self.openings) and self.state == "ready"
-        return bool(self.clients or self._attaching or self.running or self.queues or has_pipes)
+        return bool(self.clients or self._attaching or self.running or self.waiting or has_pipes)
 
     def others(self, client, readers: bool = False) -> list[str]:
         """Return labels of those who use the board beside this client, or kernel; with ``readers``, of its pipes too."""
@@ -289,9 +287,8 @@ class Desk:
             self._check_ready()
             reply = failure(BoardRestartedError(f"The board {self.name} was reset by {client.label}."))
             self.state = "resetting"
-            for cell in [cell for queue in self.queues.values() for cell in queue]:
+            for cell in self.waiting.clear():
                 cell.reply(reply)
-            self.queues.clear()
             self.inquiries.drop()
             self._last = None  # what it says while it boots is nobody's
             if self.running is not None:
@@ -316,11 +313,13 @@ class Desk:
         cell = Cell(client, request, code)
         try:
             self._check_ready()
-            self._check_cell(cell)
+            size = len(code.encode("utf-8", "replace"))
+            if size > wire.MAX_MESSAGE - 16:
+                raise UsageError(f"The cell has {size:,} bytes; a board takes {wire.MAX_MESSAGE - 16:,} at most. Split it.")
+            self.waiting.add(cell)
         except UcoreError as error:
             return cell.reply(failure(error))
         holder = self.holder()
-        self.queues.setdefault(client, deque()).append(cell)
         self._next()
         if not cell.parent:
             cell.send("status", {"execution_state": "queued", "holder": holder})
@@ -332,25 +331,15 @@ class Desk:
                 f"The board {self.name} is not there ({self.state}). It is looked for on {self.port}; try again once it is back."
             )
 
-    def _check_cell(self, cell: Cell) -> None:
-        size = len(cell.code.encode("utf-8", "replace"))
-        if size > wire.MAX_MESSAGE - 16:
-            raise UsageError(f"The cell has {size:,} bytes; a board takes {wire.MAX_MESSAGE - 16:,} at most. Split it.")
-        if len(self.queues.get(cell.client, ())) >= MAX_QUEUED:
-            raise UsageError(f"{MAX_QUEUED} cells wait for the board {self.name} already.")
-
     def holder(self) -> str:
         """Return a label for whose cell the board runs; empty if it runs none."""
         return self.running.label if self.running is not None else ""
 
     def _next(self) -> None:
         """Start the next cell if the board is free: clients take turns, each one's cells keep their order."""
-        if self.running is not None or self.state != "ready" or not self.queues:
+        if self.running is not None or self.state != "ready" or not self.waiting:
             return
-        client, queue = self.queues.popitem(last=False)
-        cell = queue.popleft()
-        if queue:
-            self.queues[client] = queue  # back to the end of the line
+        cell = self.waiting.next()
         cell.parent = self._new_parent()
         self._cells[cell.parent] = self.running = cell
         while len(self._cells) > MAX_CELLS:
@@ -370,12 +359,8 @@ class Desk:
         A cell whose client has left may be stopped by anybody, one of another client with ``force``. Returns the label of the
         one that runs and is interrupted, empty for none. Raises BoardBusyError where, for None, another's runs.
         """
-        waiting = self.queues.get(client, deque())
-        for cell in [cell for cell in waiting if request in (None, cell.request)]:
-            waiting.remove(cell)
+        for cell in self.waiting.take(client, request):
             cell.reply({"status": "aborted"})
-        if not waiting:
-            self.queues.pop(client, None)
         cell = self.running
         if cell is None or request not in (None, cell.request):
             return ""
@@ -405,7 +390,7 @@ class Desk:
     def leave(self, client) -> None:
         """Forget a client: its waiting cells are dropped, the one that runs goes on without a listener."""
         self.clients.discard(client)
-        self.queues.pop(client, None)
+        self.waiting.take(client)
         for cell in self._cells.values():
             if cell.client is client:
                 cell.client = None
@@ -424,7 +409,7 @@ class Desk:
             "facts": facts,
             "clients": sorted(client.label for client in self.clients),
             "running": {"client": running.label, "since": running.since} if running is not None else None,
-            "waiting": [cell.label for queue in self.queues.values() for cell in queue],
+            "waiting": [cell.label for cell in self.waiting],
         }
 
     def end(self, reason: str) -> None:
