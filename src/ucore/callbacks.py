@@ -2,7 +2,7 @@
 
 A callback strikes in any place of the thread that it interrupts, also where that thread has one of the link's locks, and must not
 wait for itself there. What it prints or writes then is put aside, and goes out as soon as the lock is free. Loaded with the first cell
-that names one of the three, for it costs every use of the locks some time.
+that imports `machine`, `micropython` or a file, for it costs memory, and every use of the locks some time.
 """
 
 from _thread import get_ident
@@ -64,9 +64,10 @@ class Aside:
             with link.tx:  # the ticker may be at work
                 link.tx = Guard(link.tx)
             link.rx = Guard(link.rx)
+        link.big = Guard(link.big)
         link.output.write = self.write
         link.pump = self.pump
-        for opening in link.openings.values():
+        for opening in (link.openings or {}).values():
             opening.wait = False
 
     def inside(self):

@@ -30,6 +30,30 @@ def test_input_asks_the_host(talker):
     assert talker.cell("print(input('name? ').upper())", answer="abc") == "ABC\n"
 
 
+def test_rich_output_comes_from_the_cell_and_from_a_thread_that_asks_first(talker):
+    talker.begin(
+        "import _thread, time\ndef show():\n    ucore.display(png=b'\\x89PNG' + bytes(range(256)) * 20)\n"
+        "_thread.start_new_thread(show, ())\ntime.sleep(0.5)\nucore.display(html='<b>hi</b>')"
+    )
+    first = talker.wait_for(session.Message, lambda event: event.type == wire.DISPLAY_DATA)
+    second = talker.wait_for(session.Message, lambda event: event.type == wire.DISPLAY_DATA)
+    assert first.content == b"png\n\x89PNG" + bytes(range(256)) * 20
+    assert second.content == b"html\n<b>hi</b>"
+    assert "ok" in talker.end()[1]
+
+
+def test_an_await_runs_the_event_loop_and_an_interrupt_ends_it(talker):
+    await_ = "from ucore.tasks import run as _ucore_await\nimport asyncio\n"
+    assert (
+        talker.cell(await_ + "async def f():\n    await asyncio.sleep(0.01)\n    return 5\nprint(_ucore_await(f()))") == "5\n"
+    )
+    talker.begin(await_ + "_ucore_await(asyncio.sleep(1000))")
+    talker.wait_for(session.Message, lambda event: event.type == wire.STATUS)
+    talker.board.interrupt()
+    assert "KeyboardInterrupt" in talker.end()[1]
+    assert talker.cell("print(_ucore_await(f()))") == "5\n"
+
+
 @pytest.mark.parametrize("body", ["while True: pass", "import time; time.sleep(1000)", "while True: print('x')"])
 def test_an_interrupt_ends_the_cell_and_nothing_else(talker, body):
     talker.cell("kept = 1")
