@@ -303,8 +303,10 @@ class Link:
 
     def _tick(self, timer):
         # It may have interrupted who has the lock: never wait for it here.
+        taken = False
         try:
-            1 // self.tx.acquire(False)  # not taken, it divides by zero; a jump here, and an interrupt would lose the lock
+            taken = self.tx.acquire(False)
+            1 // taken  # not taken, it divides by zero; a jump here, and an interrupt would lose the lock
             now = ticks_ms()
             if MAIN_WRITES and self._late:
                 self._write_late(now)
@@ -314,7 +316,8 @@ class Link:
             if MAIN_WRITES and self._late:
                 hurry(self._tick)
         except:
-            self.tx.release()
+            if taken:
+                self.tx.release()
             raise
 
     def _timers(self, now):

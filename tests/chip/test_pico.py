@@ -80,6 +80,52 @@ def test_a_producer_on_the_other_core_loses_nothing_beside_prints(talker):
     assert b"".join(data for _, _, data in talker.frames) == b"".join(struct.pack("<I", i) for i in range(count))
 
 
+def test_a_timer_prints_and_writes_whatever_it_interrupts(talker):
+    talker.frames.clear()
+    talker.cell(
+        """
+import _thread, machine, time
+pipe = ucore.open_pipe('timer')
+calls = [0]
+def call(timer):
+    calls[0] += 1
+    pipe.write(b'call')
+    print('call')
+going = True
+def produce():
+    while going:
+        pipe.write(b'core')
+timer = machine.Timer(period=3, callback=call)
+_thread.start_new_thread(produce, ())
+"""
+    )
+    text = talker.cell(
+        """
+until = time.ticks_add(time.ticks_ms(), 1500)
+mains = 0
+while time.ticks_diff(until, time.ticks_ms()) > 0:
+    mains += 1
+    pipe.write(b'main')
+    print('main')
+timer.deinit()
+going = False
+pipe.close()
+print('end', calls[0], mains)
+"""
+    )
+    while not talker.closed:
+        talker.next()
+    lines = text.splitlines()
+    calls, mains = (int(word) for word in lines.pop().split()[1:])
+    assert calls > 20 and mains > 20
+    assert lines.count("main") == mains and set(lines) <= {"main", "call"}
+    data = b"".join(data for _, _, data in talker.frames)
+    items = [data[at : at + 4] for at in range(0, len(data), 4)]
+    counted = talker.closed[-1].frames
+    assert items.count(b"main") == mains and items.count(b"core") > 20
+    assert items.count(b"call") == calls - (counted - len(items))
+
+
 def test_writes_of_all_sizes_arrive_as_they_were(talker):
     sizes = [1, 4, 4, 4, 0, 7, 7, 1, 0, 0, 500, 500, 4, 3000, 4, 4, 1]
     talker.cell(f"p = ucore.open_pipe('sizes')\nfor n in {sizes}: p.write(bytes([n & 255]) * n)\np.close()\np = None")
