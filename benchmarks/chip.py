@@ -4,6 +4,7 @@ write_us: one `pipe.write` of 4 bytes that joins a batch; item_us: the same with
 that listens; heap_bytes: what the agent, imported from copied files and serving, takes of the heap; naive_us: the baseline, one frame
 for every sample. growth_bytes: what the heap has grown by after growth_writes more of them. core1_lost: of core1_frames that a thread on
 the other core wrote for core1_s seconds (the chip's) beside a main thread that printed, those that did not arrive once, in order.
+mpy_bytes: the copied files, as far as plain cells and pipes load them; rare_mpy_bytes: the others.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from picos import Pico, Talker, missing  # noqa: E402
 
 from ukernel import installer, pack  # noqa: E402
 
-HEAP = "import gc, __main__; gc.collect(); print(gc.mem_alloc() - __main__.before)"
+HEAP = "gc.collect(); print(gc.mem_alloc() - __main__.before)"
 START = "import gc\ngc.collect()\nbefore = gc.mem_alloc()\nimport ucore.agent\nucore.agent.serve()\n"
 FUNCTIONS = """
 import gc
@@ -102,6 +103,7 @@ def main():
             repl.restart()
             repl.start(START)
         with Talker(pico.port) as talker:
+            talker.cell("import gc, __main__")
             heap = int(talker.cell(HEAP))
             talker.cell(FUNCTIONS)
             heap_with_pipe = int(talker.cell(HEAP))
@@ -116,6 +118,8 @@ def main():
             written, lost = beside_prints(talker, seconds)
     finally:
         pico.stop()
+    sizes = {name: len(content) for name, content in pack.files("rp2", compiled=True).items()}
+    rare = sum(sizes.pop(f"{name}.mpy", 0) for name in pack.RARE)
     result = {
         "write_us": round(write, 1),
         "item_us": round(item, 1),
@@ -127,7 +131,8 @@ def main():
         "core1_s": seconds,
         "core1_frames": written,
         "core1_lost": lost,
-        "mpy_bytes": sum(map(len, pack.files("rp2", compiled=True).values())),
+        "mpy_bytes": sum(sizes.values()),
+        "rare_mpy_bytes": rare,
     }
     print(json.dumps(result))
 

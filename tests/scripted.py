@@ -38,7 +38,8 @@ class ScriptedBoard:
         self.facts = {"platform": "scripted", "machine": "a scripted board"}
         self.state = "connecting"
         self.sent = []
-        self.interrupts = 0
+        self.interrupts = self.resets = 0
+        self.boots = True  # after a reset, at once; else when the test says so
         self.stamps = False
         self.running = 0
         self.closed = threading.Event()
@@ -53,6 +54,10 @@ class ScriptedBoard:
     def ready(self, resumed=False, restarted=False, cell_parent=0):
         self.state = "ready"
         self.tell(session.Ready(self.facts, resumed, restarted, cell_parent))
+
+    def boot(self):
+        self.running = 0
+        self.ready(restarted=True)
 
     def gone(self, error):
         self.state = "gone"
@@ -78,6 +83,9 @@ class ScriptedBoard:
         threading.Thread(target=self._obey, args=(type, parent, content)).start()
 
     def _obey(self, type, parent, content):
+        if type == wire.SHUTDOWN_REQUEST:
+            self.resets += 1
+            return self.boot() if self.boots else None
         if type == wire.COMPLETE_REQUEST:
             return self.say(wire.COMPLETE_REPLY, ["sleep", "sleep_ms"], parent)
         if type == wire.INSPECT_REQUEST:
@@ -87,7 +95,7 @@ class ScriptedBoard:
             return self.finish()
         self.running = parent
         command, _, text = content.decode().partition(" ")
-        self.say(wire.STATUS, {"execution_state": "busy"})
+        self.say(wire.STATUS, b"")
         if command == "ask":
             return self.say(wire.INPUT_REQUEST, {"prompt": text, "password": False})
         if command == "hold":
@@ -95,7 +103,7 @@ class ScriptedBoard:
         if command == "print":
             self.say(wire.STREAM, text.encode())
         elif command == "show":
-            self.say(wire.EXECUTE_RESULT, {"data": {"text/plain": text}, "metadata": {}})
+            self.say(wire.EXECUTE_RESULT, b"\n" + text.encode())
         if command == "fail":
             self.finish({"status": "error", "ename": "ValueError", "evalue": text, "traceback": ["ValueError: " + text]})
         else:

@@ -1,4 +1,4 @@
-"""µcore on the board: named byte channels from a program on the microcontroller to the notebook's host.
+"""µcore on the board: named byte channels from a program on the microcontroller to the notebook's host, and rich output.
 
 In a ``%%ucore`` cell ``ucore`` is bound without an import. The functions work while the agent serves (`ucore.agent.serve`);
 elsewhere, as in a plain notebook cell, every call says where it belongs.
@@ -7,20 +7,16 @@ elsewhere, as in a plain notebook cell, every call says where it belongs.
 _link = None  # the agent's
 
 
-def _later(name):
-    # The module of pipes is loaded, and replaces these functions, when a program first asks for one of them.
-    def call(*args, **kwargs):
+def __getattr__(name):
+    # A program asks for this for the first time: the module that has it is loaded, and makes it an attribute like any other.
+    if name in ("open_pipe", "close_pipe", "is_pipe_open", "Pipe", "display"):
         if _link is None:
-            raise RuntimeError("ucore runs on the board: put %%ucore on the first line of the cell")
-        from ucore import pipes
-
-        pipes.start(_link)
-        return getattr(pipes, name)(*args, **kwargs)
-
-    return call
-
-
-open_pipe = _later("open_pipe")
-close_pipe = _later("close_pipe")
-is_pipe_open = _later("is_pipe_open")
-Pipe = _later("Pipe")
+            raise RuntimeError("ucore is the board's: put %%ucore on the first line")
+        module = __getattr__("rich" if name == "display" else "pipes")
+        module.start(_link)
+        return getattr(module, name)
+    try:  # MicroPython's `from ucore import wire` comes by here, too
+        __import__("ucore." + name)
+        return globals()[name]
+    except ImportError:
+        raise AttributeError(name)

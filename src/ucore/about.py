@@ -3,6 +3,7 @@
 import builtins
 import io
 import json
+import os
 import sys
 from _thread import get_ident
 from binascii import hexlify
@@ -52,7 +53,7 @@ def failure(error):
 def ask(link, cell, session, prompt="", password=False):
     """Ask the host for a line of text; raises EOFError where it goes away, RuntimeError in a thread."""
     if get_ident() != link.main:
-        raise RuntimeError("input() works in the cell itself, not in a thread")
+        raise RuntimeError("input() is for the cell, not its threads")
     content = json.dumps({"prompt": str(prompt), "password": password}).encode()
     link.send(wire.INPUT_REQUEST, cell, content, None, session)
     while session == link.session and not link.leave:
@@ -61,12 +62,36 @@ def ask(link, cell, session, prompt="", password=False):
             return reply[2].decode()
         link.wait(50)
         link.pump()
-    raise EOFError("the host that was asked for input is gone")
+    raise EOFError("the host asked is gone")
+
+
+def guard(link, source):
+    """Guard the link where the cell ``source`` (bytes), or a later one, may set up callbacks: by a file that it imports, or itself."""
+    words = []
+    for line in source.split(b"\n"):
+        if line.split()[:1] in ([b"import"], [b"from"]):
+            words += line.replace(b",", b" ").replace(b";", b" ").split()
+    if b"machine" in words or b"micropython" in words or any(map(_is_file, words)):
+        from ucore import callbacks
+
+        callbacks.start(link)
+
+
+def _is_file(module):
+    name = module.decode().split(".")[0]
+    for folder in sys.path:
+        for ending in ("", ".py", ".mpy"):
+            try:
+                os.stat((folder + "/" if folder else "") + name + ending)
+                return True
+            except OSError:
+                pass
+    return False
 
 
 def crash(error):
     """What a thread says that ``error`` has ended."""
-    return "Unhandled exception in a thread of this cell:\n" + trace(error) + "\n"
+    return "A thread of this cell failed:\n" + trace(error) + "\n"
 
 
 def answer(link, names, type, parent, content):
@@ -100,7 +125,12 @@ def inspect(names, text):
 
 def _resolve(names, path):
     parts = path.split(".")
-    found = names[parts[0]] if parts[0] in names else getattr(builtins, parts[0])
+    if parts[0] in names:
+        found = names[parts[0]]
+    elif path[0] == "+":  # a module of the firmware that the host names: to import it does no harm
+        found = __import__(parts[0][1:])
+    else:
+        found = getattr(builtins, parts[0])
     for part in parts[1:]:
         found = getattr(found, part)
     return found

@@ -22,7 +22,7 @@ def serve():
         _runner = Runner(link, Output(link))
     runner = _runner
     link = runner.link
-    runner.install()
+    runner.start()
     allow_interrupt(False)
     link.arrive()
     while not link.leave:
@@ -35,7 +35,7 @@ def serve():
             sys.print_exception(error)
     if SPEEDS:
         link.slow_down()
-    runner.remove()
+    runner.stop()
     allow_interrupt(True)
     if link.reset:
         rare("about", "reset")
@@ -53,7 +53,7 @@ def _step(link, runner):
     type, parent, content = link.inbox[0]
     if type == wire.EXECUTE_REQUEST:
         with link.rx:  # in a straight line: an interrupt finds it waiting, or begun
-            runner.begin(parent, content)
+            runner.take(parent, content)
             link.inbox.pop(0)
         return
     if type == wire.COMPLETE_REQUEST or type == wire.INSPECT_REQUEST:

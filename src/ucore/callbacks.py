@@ -2,12 +2,12 @@
 
 A callback strikes in any place of the thread that it interrupts, also where that thread has one of the link's locks, and must not
 wait for itself there. What it prints or writes then is put aside, and goes out as soon as the lock is free. Loaded with the first cell
-that names one of the three, for it costs every use of the locks some time.
+that imports `machine`, `micropython` or a file, for it costs memory, and every use of the locks some time.
 """
 
 from _thread import get_ident
 
-from ucore.quirks import CPYTHON, RLock
+from ucore.quirks import CPYTHON, MAIN_WRITES, RLock
 
 MAX_ASIDE = 50
 
@@ -51,12 +51,16 @@ class Guard:
 
 
 class Aside:
-    """What callbacks could not do at once, for the main thread to do. Stands before the link's pump and the output's write."""
+    """What callbacks could not do at once, for who was interrupted to do. Stands before the link's pump and the output's write.
+
+    A thread is busy while it prints or writes. What interrupts it then is put aside even where it has no lock: a chip's C stack is
+    not deep enough for both.
+    """
 
     def __init__(self, link):
         self._link = link
         self._calls = []
-        self._catching_up = False
+        self._busy = set()  # threads
         self._pump = link.pump
         self._write = link.output.write
         self.lock = link.tx
@@ -64,16 +68,29 @@ class Aside:
             with link.tx:  # the ticker may be at work
                 link.tx = Guard(link.tx)
             link.rx = Guard(link.rx)
+        link.big = Guard(link.big)
         link.output.write = self.write
         link.pump = self.pump
-        for opening in link.openings.values():
+        for opening in (link.openings or {}).values():
             opening.wait = False
 
-    def inside(self):
-        """Whether the caller would wait for the thread that it has interrupted."""
+    def begin(self):
+        """The calling thread is busy until `end`. False where it is already, or has a lock: it has been interrupted by this call."""
         me = get_ident()
-        link = self._link
-        return link.tx.is_owned(me) or link.rx.is_owned(me) if CPYTHON else link.tx.owner == me or link.rx.owner == me
+        if MAIN_WRITES and me != self._link.main:
+            return True  # nothing interrupts the other core
+        if me in self._busy or self._has_lock(me):
+            return False
+        self._busy.add(me)
+        return True
+
+    def end(self):
+        """It is busy no more."""
+        if not MAIN_WRITES or get_ident() == self._link.main:
+            self._busy.discard(get_ident())
+
+    def _has_lock(self, me):
+        return self._link.tx.is_owned(me) or self._link.rx.is_owned(me)
 
     def put(self, *call):
         """Put a function and its arguments aside; False where there are too many."""
@@ -87,29 +104,32 @@ class Aside:
         self._calls.append((count,))
 
     def catch_up(self):
-        """Do what has been put aside. By the main thread only: without a GIL a shared list is not safe, and callbacks are its, there."""
-        if self._calls and get_ident() == self._link.main and not self._catching_up:
-            self._catching_up = True
-            try:
-                while self._calls:
-                    call = self._calls.pop(0)
-                    call[0](*call[1:])
-            finally:
-                self._catching_up = False
+        """Do what has been put aside; busy. By the main thread only: without a GIL a shared list is not safe, and callbacks are its."""
+        while self._calls and get_ident() == self._link.main:
+            call = self._calls.pop(0)
+            call[0](*call[1:])
 
     def write(self, parent, text):
         """As `Output.write`."""
-        if not self.inside():
-            self.catch_up()
-            self._write(parent, text)
+        if self.begin():
+            try:
+                self.catch_up()
+                self._write(parent, text)
+                self.catch_up()
+            finally:
+                self.end()
         elif not self.put(self._write, parent, text):
             self._link.output.lost += len(text)
 
     def pump(self, wait_ms=0):
         """As `Link.pump`."""
-        if not self.inside():
+        if not self._has_lock(get_ident()):
             self._pump(wait_ms)
-            self.catch_up()
+            if self._calls and self.begin():
+                try:
+                    self.catch_up()
+                finally:
+                    self.end()
         elif wait_ms:
             raise RuntimeError("not in a callback")
 

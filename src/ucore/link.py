@@ -57,7 +57,9 @@ class Link:
 
     ``inbox`` holds the messages received, (type, parent, content); ``session`` counts the host sessions, so that who waits for an
     answer sees that its session is over. ``flush(now)`` sends what has been held long enough; ``keep()`` tells what outlives a
-    session, which ``renew(kept)`` sends in the next; all three with tx held. ``forget(thread)`` is called when a thread begins or ends. ``facts`` is for the hello.
+    session, which ``renew(kept)`` sends in the next; all three with tx held. ``forget(thread)`` is called when a thread begins or
+    ends. ``openings``: the open pipes by name; ``aside``: what callbacks could not do at once. Each is None until its module is loaded.
+    ``facts`` is for the hello.
     """
 
     def __init__(self, facts):
@@ -74,8 +76,7 @@ class Link:
         self.inbox = []
         self.leave = self.reset = self.stamps = False
         self.cell = 0  # parent id of the running cell
-        self.flush = self.keep = self.renew = self.forget = self.aside = None
-        self.openings = {}  # the pipes that are open, by name
+        self.flush = self.keep = self.renew = self.forget = self.aside = self.openings = None
         self.ticks = 0
         self._ticker = None
         if MAIN_WRITES:
@@ -302,8 +303,10 @@ class Link:
 
     def _tick(self, timer):
         # It may have interrupted who has the lock: never wait for it here.
+        taken = False
         try:
-            1 // self.tx.acquire(False)  # not taken, it divides by zero; a jump here, and an interrupt would lose the lock
+            taken = self.tx.acquire(False)
+            1 // taken  # not taken, it divides by zero; a jump here, and an interrupt would lose the lock
             now = ticks_ms()
             if MAIN_WRITES and self._late:
                 self._write_late(now)
@@ -313,7 +316,8 @@ class Link:
             if MAIN_WRITES and self._late:
                 hurry(self._tick)
         except:
-            self.tx.release()
+            if taken:
+                self.tx.release()
             raise
 
     def _timers(self, now):

@@ -54,7 +54,7 @@ class Output:
             self._held = b""
             return True
         if self.lost:
-            held = b"[%d bytes of output were lost: no host was listening]\n" % self.lost + held
+            held = b"[%d bytes of output lost]\n" % self.lost + held
         body = bytearray((wire.MESSAGE, 0, wire.STREAM, self._parent & 255, self._parent >> 8)) + held
         self._held = b""
         self.lost = 0

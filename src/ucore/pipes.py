@@ -110,7 +110,7 @@ class _Opening:
             raise ValueError("pipe.write takes at most 65535 bytes, not %d" % size)
         called = ticks_us()
         aside = _link.aside
-        if aside and aside.inside():
+        if aside and not aside.begin():
             if aside.put(self._write_aside, data, called):
                 self.aside += 1
                 self._make_room(0)
@@ -119,11 +119,17 @@ class _Opening:
                     aside.put_at_last(self._skip)
                 self.skipped += 1
             return
-        if aside:
-            aside.catch_up()
-        _note(self)
-        self._write_now(data, called)
-        _link.poll()
+        try:
+            if aside:
+                aside.catch_up()
+            _note(self)
+            self._write_now(data, called)
+            _link.poll()
+            if aside:
+                aside.catch_up()
+        finally:
+            if aside:
+                aside.end()
 
     def _write_aside(self, data, called):
         self.aside -= 1

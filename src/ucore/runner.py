@@ -2,7 +2,6 @@
 
 import _thread
 import builtins
-import json
 import sys
 
 import ucore
@@ -27,17 +26,20 @@ class Runner:
         self._done = False
         self._was = builtins.print, builtins.input
         self.cell = 0  # parent id of the cell that runs, or ran last
+        # As the modules _thread and getpass. MicroPython's `from _thread import` finds attributes, not methods.
+        self.start_new_thread = self._start
+        self.getpass = self._getpass
         self.globals = {"__name__": "__main__", "ucore": ucore, "_ucore_show": self._show}
 
-    def install(self):
+    def start(self):
         """Take over print, input and the starting of threads."""
         builtins.print = self._print
         builtins.input = self._input
-        sys.modules["_thread"] = self
+        sys.modules["_thread"] = sys.modules["getpass"] = self
         if not UNIX:
             _thread.stack_size(8192)  # a thread that writes to a pipe serves the line too: the 4 kB it would get are too few
 
-    def remove(self):
+    def stop(self):
         """Give them back."""
         builtins.print, builtins.input = self._was
         sys.modules["_thread"] = _thread
@@ -58,16 +60,20 @@ class Runner:
 
     def _show(self, value):
         if value is not None:
-            self._output.drain()
-            content = '{"data":{"text/plain":%s},"metadata":{}}' % json.dumps(repr(value))
             builtins._ = value
-            self.link.send(wire.EXECUTE_RESULT, self.cell, content.encode(), None, self._session)
+            if hasattr(value, "_repr_html_"):
+                return ucore.display(value)
+            self._output.drain()
+            self.link.send(wire.EXECUTE_RESULT, self.cell, b"\n" + repr(value).encode(), None, self._session)
 
     def _input(self, *args):
         self._output.drain()
         return rare("about", "ask", self.link, self.cell, self._session, *args)
 
-    def start_new_thread(self, function, args, kwargs={}):
+    def _getpass(self, prompt=""):
+        return self._input(prompt, True)
+
+    def _start(self, function, args, kwargs={}):
         parent = self._parent()
 
         def run():
@@ -101,7 +107,7 @@ class Runner:
             else:
                 self._parents[thread] = parent
 
-    def begin(self, parent, source):
+    def take(self, parent, source):
         """Take on a cell; `step` runs it. ``source`` is UTF-8."""
         self._source = source
         self._session = self.link.session
@@ -125,12 +131,10 @@ class Runner:
             link.tick(1)
             source = self._source
             self._source = None
-            link.send(wire.STATUS, self.cell, b'{"execution_state":"busy"}', None, self._session)
+            link.send(wire.STATUS, self.cell, b"", None, self._session)
             # In the main thread: loading takes more stack than others have.
-            if b"Timer" in source or b"irq" in source or b"schedule" in source:
-                from ucore import callbacks
-
-                callbacks.start(link)
+            if b"import" in source and not link.aside:
+                rare("about", "guard", link, source)
             if b"ipe" in source:
                 from ucore import pipes
 
@@ -148,7 +152,9 @@ class Runner:
         content = b'{"status":"ok"}'
         if self._error is not None:
             content = rare("about", "failure", self._error)
-        self.link.send(wire.EXECUTE_REPLY, self.cell, content, None, self._session)
+        # Whichever host is there by now: a new one has been told that this cell runs, and waits for its end.
+        while not self.link.send(wire.EXECUTE_REPLY, self.cell, content) and not self.link.leave:
+            pass
         # A straight line to the end: an interrupt in it comes too late, or finds the reply to be sent once more.
         self.link.cell = 0
         self._error = None

@@ -15,7 +15,7 @@ from pathlib import Path
 from . import settings
 from .errors import HubDeniedError
 
-__all__ = ["GREETING", "MAX_LINE", "Advert", "Claim", "check_folder", "hub_proof", "is_same", "peer_proof", "read"]
+__all__ = ["GREETING", "MAX_LINE", "Advert", "Claim", "check_folder", "hub_proof", "is_same", "peer_proof", "read", "sweep"]
 
 FORMAT = 1
 GREETING = "ucore 1 "  # the hub's first words on every connection; its nonce follows
@@ -94,19 +94,30 @@ class Claim:
         if not self.path.parent.is_dir():
             self.path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
         check_folder(self.path)
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
-        fd = os.open(_lock_path(self.path), flags, 0o600)
         # A reader that asks whether the lock is free holds it for microseconds, a hub that leaves for a little longer.
         deadline = time.monotonic() + _CLAIM_TIMEOUT_S
-        while not _lock(fd):
+        while not self._try_lock():
             if (self.path.exists() and read(self.path) is not None) or time.monotonic() > deadline:
-                os.close(fd)
                 return False
             time.sleep(0.01)
-        self._lock_fd = fd
         # From now on the lock would vouch for a file that a killed hub has left.
         self.path.unlink(missing_ok=True)
         return True
+
+    def _try_lock(self) -> bool:
+        """Lock the file beside the state file, and see to it that it is still that file: a hub that leaves removes it."""
+        path = _lock_path(self.path)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0), 0o600)
+        try:
+            if _lock(fd) and os.path.samestat(os.fstat(fd), os.stat(path)):
+                self._lock_fd, fd = fd, -1
+                return True
+        except FileNotFoundError:
+            pass  # removed between the two
+        finally:
+            if fd >= 0:
+                os.close(fd)
+        return False
 
     def publish(self, advert: Advert) -> None:
         """Write the file in one step, readable by this user only. Raises OSError if it cannot be written."""
@@ -127,10 +138,20 @@ class Claim:
             pass
 
     def release(self) -> None:
-        """Let go of the lock; the lock's file stays, because removing it would race with the next hub."""
+        """Let go of the lock, and remove its file. Who has opened that before gets a lock that is worth nothing, and notices."""
         if self._lock_fd >= 0:
+            if os.name != "nt":  # which removes no open file
+                _lock_path(self.path).unlink(missing_ok=True)
             os.close(self._lock_fd)
             self._lock_fd = -1
+
+
+def sweep() -> None:
+    """Remove the state file that a killed hub has left; where a hub lives, or is about to, nothing happens."""
+    claim = Claim()
+    if claim.path.exists() and read(claim.path) is None and claim._try_lock():
+        claim.path.unlink(missing_ok=True)
+        claim.release()
 
 
 def _lock_path(path: Path) -> Path:

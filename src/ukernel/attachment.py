@@ -7,8 +7,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from . import settings
-from .errors import HubUnreachableError, UcoreError
+from . import advert, settings
+from .errors import BoardGoneError, HubUnreachableError, UcoreError, by_name
+from .loop import guard
 
 if TYPE_CHECKING:
     from .loop import Loop
@@ -17,18 +18,23 @@ __all__ = ["Attachment", "Attachments"]
 
 # Cells whose threads may still print; the hub remembers fewer.
 MAX_RECEIVERS = 300
+VIRTUAL = "virtual"  # the name, in `%ucore use` and `--board`, of the virtual board that the notebook brings along
+# A process whose terminal has just hung up may need a moment to be seen as ended; and what a restart asks of the hub takes none.
+_ENDING_S = 0.2
+_RESTART_S = 1.0
+_RENEWED = "The virtual board had ended. This is a new one: what the old one remembered is lost."
 _IDLE, _CONNECTING, _READY = "idle", "connecting", "ready"
 
 
 class Attachment:
     """One board through one hub client. Everything but ``_connect`` happens on the switchboard's thread."""
 
-    def __init__(self, attachments: "Attachments", board: "str | None", virtual: bool = False):
+    def __init__(self, attachments: "Attachments", board: "str | None"):
         self.board: dict = {}  # what attach_reply said: name, port, facts
         self.virtual_board = None  # the VirtualBoard that this notebook brought along
         self._attachments = attachments
         self._ref = board
-        self._virtual = virtual
+        self._notices: list[str] = []
         self._client = None
         self._state = _IDLE
         self._waiting: list[Callable] = []
@@ -59,27 +65,50 @@ class Attachment:
     def is_ready(self) -> bool:
         return self._state == _READY
 
+    def take_notice(self) -> str:
+        """Return what people must be told with their next board cell, once; empty where there is nothing."""
+        notices, self._notices = self._notices, []
+        return "\n".join(notices)
+
     def _connect(self) -> None:
         client = None
         try:
-            if self._virtual and self.virtual_board is None:
-                self.virtual_board = self._attachments.start_virtual_board()
-            ref = self._ref or (self.virtual_board.port if self.virtual_board else settings.board())
+            ref = self._bring_virtual_board() if self._ref == VIRTUAL else self._ref or settings.board()
             client = self._attachments.connect_hub()
             port = settings.pipe_port()
             if port is not None:
                 client.request("listen_request", {"port": port})
-            board = client.request("attach_request", {"board": ref, "client": _label()}, timeout_s=None)["board"]
+            answer = self._attach(client, ref, None)
         except Exception as error:  # whatever it is, it belongs into the cell that wants the board
             if client is not None:
                 client.close()
             self._attachments.loop.post(lambda error=error: self._settle(None, {}, error))
         else:
-            self._attachments.loop.post(lambda: self._settle(client, board, None))
+            self._attachments.loop.post(lambda: self._settle(client, answer, None))
 
-    def _settle(self, client, board: dict, error: "Exception | None") -> None:
-        self._client, self.board = client, board
+    def _attach(self, client, ref: "str | None", timeout_s: "float | None") -> dict:
+        return client.request(
+            "attach_request", {"board": ref, "client": _label(), **self._attachments.identity}, timeout_s=timeout_s
+        )
+
+    def _bring_virtual_board(self) -> str:
+        """Return the port of the notebook's virtual board, started here where there is none, or where it has ended."""
+        board = self.virtual_board
+        if board is not None and board.has_ended(_ENDING_S):
+            board.stop()
+            board = self.virtual_board = None
+            self._notices.append(_RENEWED)
+        if board is None:
+            board = self.virtual_board = self._attachments.start_virtual_board()
+            if board.python == "cpython":
+                self._notices.append(board.banner)
+        return board.port
+
+    def _settle(self, client, answer: dict, error: "Exception | None") -> None:
+        self._client, self.board = client, answer.get("board", {})
         self._state = _READY if error is None else _IDLE
+        if answer.get("notice"):
+            self._notices.append(answer["notice"])
         if client is not None:
             self._attachments.loop.add(client.fileno(), self.pump)
         waiting, self._waiting = self._waiting, []
@@ -91,8 +120,10 @@ class Attachment:
     def send(self, msg_type: str, content: dict, receive: "Callable[[str, dict], None] | None" = None) -> int:
         """Send a request on a ready attachment; ``receive(type, content)`` hears whatever answers it.
 
-        Raises HubUnreachableError.
+        Raises HubUnreachableError, also where the attachment is not ready (any more).
         """
+        if self._state != _READY:
+            raise HubUnreachableError("The board is not attached any more.")
         try:
             number = self._client.send(msg_type, content)
         except HubUnreachableError as error:
@@ -112,12 +143,15 @@ class Attachment:
             self._lose(error)
             return
         for message in messages:
+            if message["type"] == "detached":  # the board has ended for good: the next cell looks for one anew
+                self._lose(by_name(message["content"]["ename"], message["content"]["evalue"]))
+                return
             receive = self._receivers.get(message["parent"])
             if receive is not None:
-                receive(message["type"], message["content"])
+                guard(receive, message["type"], message["content"])
 
-    def _lose(self, error: HubUnreachableError) -> None:
-        """The hub is gone: fail what was asked; the next board cell connects again."""
+    def _lose(self, error: UcoreError) -> None:
+        """Hub or board is gone: fail what was asked; the next board cell connects again."""
         if self._state != _READY:
             return
         self._state = _IDLE
@@ -128,48 +162,82 @@ class Attachment:
         for receive in receivers.values():
             receive("execute_reply", failure)
 
-    def close(self) -> None:
+    def release(self) -> None:
+        """Let the board go, and keep a virtual one for later."""
+        if self._state == _READY:
+            with contextlib.suppress(HubUnreachableError):
+                self._client.send("leave_request", {})
+            self._lose(BoardGoneError("This notebook uses another board now."))
+        self.board = {}
+
+    def close(self, restart: bool = False) -> None:
+        """Let the board go, a virtual one for good. With ``restart`` the board is to be fresh for the next process of this kernel."""
+        with contextlib.suppress(UcoreError):
+            if restart and self.virtual_board is None:
+                self._ask_for_a_fresh_board()
+            elif self._state == _READY:
+                self._client.send("leave_request", {})
         if self._state == _READY:
             self._state = _IDLE
             self._client.close()
         if self.virtual_board is not None:
             self.virtual_board.stop()
 
+    def _ask_for_a_fresh_board(self) -> None:
+        if self._state == _READY:
+            self._client.request("restart_request", timeout_s=_RESTART_S)
+        elif self._state == _IDLE and self.board:  # the hub has died since: another one does it
+            with self._attachments.connect_hub() as client:
+                self._attach(client, self.board["port"], _RESTART_S)
+                client.request("restart_request", timeout_s=_RESTART_S)
+
 
 class Attachments:
-    """The attachments of one kernel, by board."""
+    """The attachments of one kernel, by board. ``own`` is that of the notebook's own board."""
 
-    def __init__(self, virtual: bool = False, connect: "Callable | None" = None):
-        """``virtual``: the notebook's own board is a virtual one, started here. ``connect`` makes a hub client."""
-        self.is_virtual = virtual
+    def __init__(self, virtual: bool = False, kernel: str = "", connect: "Callable | None" = None):
+        """``virtual``: the notebook's own board is a virtual one, started here.
+
+        ``kernel`` is an id that stays the same when the kernel is restarted. ``connect`` makes a hub client.
+        """
+        self.identity = {"kernel": kernel, "instance": os.urandom(8).hex()}
         self._connect = connect
-        self._by_board: dict = {}
+        self._by_board: dict[str | None, Attachment] = {}
+        self.own = self._by_board[None] = self.get(VIRTUAL) if virtual else Attachment(self, None)
 
     def start(self, loop: "Loop") -> None:
         """Begin to attach the notebook's board; messages from hubs are read in this loop."""
         self.loop = loop
-        self.get(None).open()
+        self.own.open()
 
     def get(self, board: "str | None") -> Attachment:
         """Return the attachment of a board; None is the notebook's own."""
+        if board is None:
+            return self.own
         if board not in self._by_board:
-            self._by_board[board] = Attachment(self, board, self.is_virtual and board is None)
+            self._by_board[board] = Attachment(self, board)
         return self._by_board[board]
+
+    def use(self, board: str, done: "Callable[[Exception | None], None]") -> None:
+        """Make another board the notebook's own; ``done(error)`` says how that went. On an error everything stays as it was."""
+        chosen = self.get(board)
+
+        def settle(error: "Exception | None") -> None:
+            if error is None and chosen is not self.own:
+                before, self.own = self.own, chosen
+                before.release()
+            done(error)
+
+        chosen.when_ready(settle)
 
     @property
     def banner(self) -> str:
         """One line for the kernel's banner."""
-        own = self.get(None)
-        if not self.is_virtual:
+        own = self._by_board[None]
+        if own is not self._by_board.get(VIRTUAL):
             return "µcore: a cell that starts with %%ucore runs on the board."
         runs = f": {own.virtual_board.banner}" if own.virtual_board else ""
         return f"µcore: a cell that starts with %%ucore runs on this notebook's virtual board{runs}."
-
-    @property
-    def notice(self) -> str:
-        """What people must know about the notebook's board: empty, unless it is only a stand-in for MicroPython."""
-        own = self.get(None).virtual_board
-        return own.banner if own is not None and own.python == "cpython" else ""
 
     def connect_hub(self):
         if self._connect is not None:
@@ -185,9 +253,12 @@ class Attachments:
         board.start()
         return board
 
-    def close(self) -> None:
-        for attachment in self._by_board.values():
-            attachment.close()
+    def close(self, restart: bool = False) -> None:
+        """Let all boards go; with ``restart`` they are to be fresh for the next process of this kernel."""
+        for attachment in set(self._by_board.values()):
+            attachment.close(restart)
+        with contextlib.suppress(UcoreError, OSError):
+            advert.sweep()  # the hub may have been killed, and nobody else may need another one
 
 
 def _label() -> str:

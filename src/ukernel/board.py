@@ -19,6 +19,7 @@ PROBE = b"\x02"  # Ctrl-B: MicroPython's prompt shows itself; neither an agent n
 PROMPT = re.compile(r'>>> |{"v":|raw REPL; CTRL-B')  # the prompt, or its echo of our hello
 MAX_INSTALLS = 2
 SLOW_DOWN_S = 0.5  # a board that looks at its line answers in a tenth of it
+SAID_LINES = 10  # of what a board that does not answer has printed: its last traceback
 RETRY_S = 0.25  # between two looks for a port that has vanished
 
 
@@ -166,7 +167,7 @@ class Board:
             deadline = session.deadline(now)
             if session.state == CONNECTING:
                 if now > answer_by and not told:
-                    told = self._unanswered()
+                    told = self._unanswered(heard)
                     if not told:
                         return told
             elif session.check_silence(now):
@@ -228,11 +229,13 @@ class Board:
     def _may_install(self) -> bool:
         return self._install is not None and self._installs < MAX_INSTALLS
 
-    def _unanswered(self) -> bool:
+    def _unanswered(self, heard: str) -> bool:
         """Nobody has answered the hello in time. True where a board that we knew may still come back."""
+        said = "\n".join(heard.strip().splitlines()[-SAID_LINES:])
         error = NoAnswerError(
             f"The board on {self.port} does not answer. Either it runs no µcore agent, or its program keeps it from looking at the line. "
             "Press its reset button, or run `ucore virtual` for a board without hardware."
+            + (f" It printed:\n{said}" if said else "")
         )
         if not self.facts:
             self._refuse(error)

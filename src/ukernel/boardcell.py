@@ -5,9 +5,10 @@ it says about that is taken from it: its busy status and its execute_input are t
 not waited for, because the board is done first.
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import boardtrace, cells
+from . import boardtrace, cells, source
 from .envelope import Message
 from .errors import UcoreError
 from .lane import Lane, now, reply_metadata, stops_queue
@@ -40,6 +41,8 @@ class BoardRun:
         self._outputs = Outputs(switchboard.loop, self._publish)
         self._capture = _Capture(cell.options["--out"]) if "--out" in cell.options else None
         self._result: dict | None = None  # the board's execute_reply
+        self._help = ""  # the name that the cell's last line asks about
+        self._payload: list[dict] = []  # what the reply asks of the front end: to page a text
         self._counted: dict | None = None  # the sub-kernel's
         self._subkernel_busy = True
         self._finished = False
@@ -98,16 +101,27 @@ class BoardRun:
         if error is not None:
             self._fail(error)
             return
-        self._switchboard.introduce_board(self)
+        notice = self._attachment.take_notice()
+        if notice:
+            self.tell(notice + "\n")
+        asked = cells.split_help(self._cell.body) if "--save" not in self._cell.options else None
+        body, self._help = asked or (self._cell.body, "")
         try:
-            code = cells.board_source(self._cell)
-            self._asked = self._attachment.send("execute_request", {"code": code}, self._receive)
+            if self._help and not body.strip():
+                self._send_help()
+            else:
+                code = source.board_source(replace(self._cell, body=body))
+                self._asked = self._attachment.send("execute_request", {"code": code}, self._receive)
         except UcoreError as lost:
             self._fail(lost)
             return
         timeout_s = self._cell.options.get("--timeout")
         if timeout_s is not None:
             self._switchboard.loop.call_later(timeout_s, self._time_out)
+
+    def _send_help(self) -> None:
+        question = {"code": self._help, "cursor_pos": len(self._help)}
+        self._asked = self._attachment.send("inspect_request", question, self._receive)
 
     def _explain_wait(self) -> None:
         if not self._asked and self._result is None:
@@ -116,10 +130,18 @@ class BoardRun:
     def _receive(self, msg_type: str, content: dict) -> None:
         """A message from the hub about this cell, which may come long after the cell has ended: its threads print."""
         if msg_type == "execute_reply":
-            if self._capture is not None and content.get("status") == "ok":
+            if self._help and self._result is None and content.get("status") == "ok":
+                self._send_help()
+            elif self._capture is not None and content.get("status") == "ok":
                 self._switchboard.run_hidden(self._capture.source, lambda: self._settle(content))
             else:
                 self._settle(content)
+        elif msg_type == "inspect_reply":
+            if content.get("found"):
+                self._payload = [{"source": "page", "data": content["data"], "start": 0}]
+            else:
+                self.tell(f"Nothing is known of {self._help}: there is no such name, or the board is busy.\n")
+            self._settle({"status": "ok"})
         elif msg_type == "status":
             if content.get("execution_state") == "queued":
                 self.tell(f"Waiting for the board: {content.get('holder') or 'another cell'} is using it.\n")
@@ -149,7 +171,8 @@ class BoardRun:
     def _ask(self, content: dict) -> None:
         if self.request.content.get("allow_stdin", False):
             self._switchboard.asker = self
-            self._frontend.ask(self.request, content.get("prompt", ""), content.get("password", False))
+            password = content.get("password", False)
+            self._frontend.ask(self.request, content.get("prompt") or "Password: " * password, password)
         else:
             # The board knows no "not possible here": it is interrupted, and the error says why.
             self._input_refused = True
@@ -205,8 +228,6 @@ class BoardRun:
             self._switchboard.asker = None
         self._switchboard.sources.add(self._count or 0, self.request.content["code"])
         reply = self._make_reply(self._result)
-        if reply["status"] == "error" and self._cell.options.get("--no-raise"):
-            reply = {"status": "ok", "execution_count": self._count, "user_expressions": {}, "payload": []}
         if stops_queue(self.request, reply):
             self._lane.condemn()
         self._frontend.reply(self.request, reply, metadata=reply_metadata(reply["status"], self._started))
@@ -219,7 +240,8 @@ class BoardRun:
         rest = {"execution_count": self._count, "user_expressions": {}, "payload": []}
         status = result.get("status", "ok")
         if status == "ok":
-            return {**rest, **(self._counted or {}), "status": "ok"}
+            reply = {**rest, **(self._counted or {}), "status": "ok"}
+            return {**reply, "payload": [*reply["payload"], *self._payload]}
         ename, evalue, lines = (
             result.get("ename", "BoardError"),
             result.get("evalue", ""),
@@ -238,6 +260,10 @@ class BoardRun:
         elif self._input_refused and ename == "KeyboardInterrupt":
             ename, evalue = "StdinNotImplementedError", _NO_INPUT
         traceback = boardtrace.format_error(ename, evalue, lines, self._switchboard.sources)
+        if self._cell.options.get("--no-raise"):
+            # No error message: programs that run notebooks take one for a failure, whatever the reply says.
+            self._frontend.publish("stream", {"name": "stderr", "text": "\n".join(traceback) + "\n"}, self._parent)
+            return {**rest, "status": "ok"}
         error = {"ename": ename, "evalue": evalue, "traceback": traceback}
         self._frontend.publish("error", error, self._parent)
         return {"status": "error", **rest, **error}
@@ -264,4 +290,4 @@ class _Capture:
         """The host's assignment."""
         if self._value is None:
             return f"{self._name} = {self._printed!r}"
-        return cells.assignment(self._name, self._value)
+        return source.assignment(self._name, self._value)

@@ -10,6 +10,8 @@ __all__ = ["Sources", "format_error"]
 MAX_CELLS = 200  # earlier cells kept to look up lines of functions that they defined
 CONTEXT = 2  # lines shown above and below the one that failed
 _FRAME = re.compile(r'^\s*File "<cell>", line (\d+)(?:, in (.*))?$')
+# Our own part in running an await, and the event loop's: nobody's business where the cell's frames are there.
+_MACHINERY = re.compile(r'^\s*File "(?:.*[/\\])?(?:ucore[/\\]\w+|tasks|asyncio[/\\]\w+)\.py"')
 _NAMELESS = {
     ast.Lambda: "<lambda>",
     ast.GeneratorExp: "<genexpr>",
@@ -82,7 +84,7 @@ def format_error(ename: str, evalue: str, traceback: list[str], sources: Sources
         return [last]
     head = "Traceback (most recent call last)"
     result = [_RED + "-" * 75 + _PLAIN, f"{_RED}{ename}{_PLAIN}{head:>{75 - len(ename)}}"]
-    for frame in frames:
+    for frame in [frame for frame in frames if not _MACHINERY.match(frame)] or frames:
         match = _FRAME.match(frame)
         source = sources.find(int(match[1]), match[2] or "") if match else None
         if match and source:

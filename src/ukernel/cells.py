@@ -1,7 +1,8 @@
-"""A cell's text: whose it is, its options, and the source that the board runs. Pure: text in, values out."""
+"""A cell's text: whose it is, its options, whether it is complete. Pure: text in, values out."""
 
 import ast
 import codeop
+import re
 import shlex
 import warnings
 from dataclasses import dataclass, field
@@ -12,17 +13,15 @@ __all__ = [
     "MAGIC",
     "OPTIONS",
     "BoardCell",
-    "assignment",
-    "board_source",
     "completeness",
     "find_magic",
     "is_board_cell",
     "parse",
-    "wrap_last_expression",
+    "split_help",
 ]
 
 MAGIC = "%%ucore"
-SHOW = "_ucore_show"  # the board's name for "show this value as the cell's result"
+_HELP = re.compile(r"\?{1,2}\s*([^\W\d][\w.]*)|([^\W\d][\w.]*)\s*\?{1,2}")
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class _Option:
 
 
 OPTIONS = {
-    "--board": _Option("NAME", "run on this board (a port, a URL or a board name) instead of the notebook's own"),
+    "--board": _Option("NAME", "run on this board (a port, a URL, a board's name, or virtual) instead of the notebook's own"),
     "--timeout": _Option("SECONDS", "interrupt the cell if it takes longer"),
     "--out": _Option("NAME", "put the last expression's value, or else the printed text, into this host variable"),
     "--no-raise": _Option(None, "show an error, but let the cells after this one run"),
@@ -126,66 +125,38 @@ def _usage() -> str:
     return "\n".join([f"After {MAGIC} may stand:", *lines])
 
 
-def board_source(cell: BoardCell) -> str:
-    """Return the source that the board is to run for a cell."""
-    path = cell.options.get("--save")
-    if path is not None:
-        text = cell.body.lstrip("\n")
-        said = f"Saved to {path} on the board."
-        return f"with open({path!r}, 'w') as _file:\n    _file.write({text!r})\nprint({said!r})\ndel _file"
-    return wrap_last_expression(cell.body)
+def split_help(body: str) -> "tuple[str, str] | None":
+    """Return what comes before a last line that is ``name?``, and the name; None where it is no such question."""
+    before, _, last = body.rstrip().rpartition("\n")
+    found = _HELP.fullmatch(last.strip())
+    if not found or _parses(body):  # it stands in a string
+        return None
+    return before, found[1] or found[2]
 
 
-def assignment(name: str, text: str) -> str:
-    """Return Python source that gives the name a board's value, known by its repr; the text itself if it is no literal."""
-    try:
-        ast.literal_eval(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        text = repr(text)
-    return f"{name} = {text}"
-
-
-def wrap_last_expression(body: str) -> str:
-    """Return the source with its last expression, if it ends in one, handed to the board's show function.
-
-    Line numbers stay as they are. A trailing semicolon asks for silence. What this Python cannot parse is returned as it
-    is: the board has the last word on its syntax.
-    """
-    body = body.replace("\r\n", "\n").replace("\r", "\n")
+def _parses(body: str) -> bool:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an odd escape in the cell is the board's business
-            tree = ast.parse(body)
+            warnings.simplefilter("ignore")
+            ast.parse(body)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return body
-    last = tree.body[-1] if tree.body else None
-    if not isinstance(last, ast.Expr) or isinstance(last.value, (ast.Await, ast.Yield, ast.YieldFrom)):
-        return body
-    assert last.end_lineno is not None and last.end_col_offset is not None
-    start = _offset(body, last.lineno, last.col_offset)
-    end = _offset(body, last.end_lineno, last.end_col_offset)
-    if body[end:].lstrip(" \t\f\\\n").startswith(";"):
-        return body
-    # Two pairs of parentheses: a bare `1, 2` is one value.
-    return f"{body[:start]}{SHOW}(({body[start:end]})){body[end:]}"
-
-
-def _offset(text: str, line: int, column: int) -> int:
-    """Return the index in the text of a position as `ast` gives it: lines from 1, columns in bytes of UTF-8."""
-    start = 0
-    for _ in range(line - 1):
-        start = text.index("\n", start) + 1
-    return start + len(text[start:].split("\n", 1)[0].encode()[:column].decode())
+        return False
+    return True
 
 
 def completeness(body: str) -> dict:
     """Return the content of an is_complete_reply for a board cell's body."""
     if not body.strip():
         return {"status": "incomplete", "indent": ""}
+    asked = split_help(body)
+    if asked and (not asked[0].strip() or _parses(asked[0])):
+        return {"status": "complete"}
+    compiler = codeop.CommandCompiler()
+    compiler.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            done = codeop.compile_command(body, "<cell>", "exec") is not None
+            done = compiler(body, "<cell>", "exec") is not None
     except (SyntaxError, ValueError, OverflowError):
         return {"status": "invalid"}
     last = body.rstrip(" \t").rsplit("\n", 1)[-1]

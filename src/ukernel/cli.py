@@ -59,14 +59,19 @@ def _install(options: argparse.Namespace) -> None:
     print(f"µcore runs on {port}. Nothing starts by itself at boot: a notebook does it when it needs the board.")
 
 
-def _add_user(parser: argparse.ArgumentParser) -> None:
+def _add_target(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--user", action="store_true", help="for this user, whatever environment Jupyter runs in")
+    parser.add_argument(
+        "--provisioner",
+        action="store_true",
+        help="have the Jupyter server ready hub and board before it starts a kernel; it needs µcore in its own environment",
+    )
 
 
 def _install_kernels(options: argparse.Namespace) -> None:
     from . import kernelspec
 
-    for folder in kernelspec.install(user=options.user):
+    for folder in kernelspec.install(user=options.user, provisioner=options.provisioner):
         print(f"Installed the kernel {folder.name} in {folder}")
 
 
@@ -113,7 +118,7 @@ _Row = tuple[str, str, Callable[[argparse.ArgumentParser], None], Callable[[argp
 COMMANDS: "list[_Row]" = [
     ("virtual", "run a virtual board until Ctrl-C", virtualboard.add_arguments, _virtual),
     ("install", "put µcore on a MicroPython board", _add_port, _install),
-    ("install-kernels", "make the kernels known to Jupyter", _add_user, _install_kernels),
+    ("install-kernels", "make the kernels known to Jupyter", _add_target, _install_kernels),
     ("stop", "stop the board hub", _no_arguments, _stop),
     ("boards", "list the boards that are connected", _no_arguments, _boards),
     ("pipes", "list the pipes that are open, and those that have ended lately", _no_arguments, _pipes),

@@ -152,12 +152,50 @@ def _extend_modules() -> None:
     half = TICKS_PERIOD // 2
     time.ticks_diff = lambda end, start: (end - start + half) % TICKS_PERIOD - half
 
+    _extend_asyncio()
     sys.print_exception = lambda error, file=None: traceback.print_exception(error, file=file or sys.stdout)
     gc.mem_alloc = lambda: min(HEAP_BYTES, 64 * len(gc.get_objects()))
     gc.mem_free = lambda: HEAP_BYTES - gc.mem_alloc()
     gc.threshold = lambda *size: -1
     stack_size = _thread.stack_size
     _thread.stack_size = threading.stack_size = lambda size=0: stack_size(size and max(size, MIN_STACK))
+
+
+def _extend_asyncio() -> None:
+    """Add what a board's asyncio has beyond CPython's, and let tasks be made while no loop runs."""
+    import asyncio
+
+    create_task = asyncio.create_task
+
+    def create_task_any_time(coroutine):
+        try:
+            return create_task(coroutine)
+        except RuntimeError:
+            from ucore import tasks
+
+            return tasks.event_loop().create_task(coroutine)
+
+    class ThreadSafeFlag:
+        """Set by interrupts and threads, waited for by one task."""
+
+        def __init__(self):
+            self._event = threading.Event()
+
+        def set(self):
+            self._event.set()
+
+        def clear(self):
+            self._event.clear()
+
+        async def wait(self):
+            while not self._event.is_set():
+                await asyncio.sleep(0.001)
+            self._event.clear()
+
+    asyncio.create_task = create_task_any_time
+    asyncio.ThreadSafeFlag = ThreadSafeFlag
+    asyncio.sleep_ms = lambda ms: asyncio.sleep(max(0, ms) / 1000)
+    asyncio.wait_for_ms = lambda awaitable, timeout_ms: asyncio.wait_for(awaitable, timeout_ms / 1000)
 
 
 def _kbd_intr(char: int) -> None:

@@ -4,66 +4,31 @@ Everything here but `Desk.close` runs in the hub's event loop; the `Inbox` bring
 """
 
 import asyncio
-import codecs
 import json
 import logging
 import random
-import re
-import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 
 from ucore import wire
 
 from . import session
-from .errors import BoardGoneError, BoardRestartedError, NoAnswerError, UsageError
+from .bundle import make_bundle
+from .errors import BoardBusyError, BoardGoneError, BoardRestartedError, NoAnswerError, UcoreError, UsageError
+from .hubcell import Cell, failure
 from .inbox import Inbox
+from .inquiry import Inquiries
 from .opening import Opening
+from .waitingline import WaitingLine
 
-__all__ = ["Cell", "Desk"]
+__all__ = ["Desk"]
 
 MAX_CELLS = 256  # ended cells remembered, because board threads print after their cell has ended
-MAX_QUEUED = 1000  # cells one client may have in line
-ASK_TIMEOUT_S = 5.0  # completion and inspection: a board between two cells answers in milliseconds
 ATTACH_TIMEOUT_S = 90.0  # the first attach may have to copy µcore on to the board
+RESET_TIMEOUT_S = 30.0  # a chip boots in a second or two; then its agent may have to be started over the REPL
 
 _log = logging.getLogger("ukernel.hub")
-_DOTTED = re.compile(r"[\w.]*\Z")  # the dotted name that ends at the cursor; perhaps empty
-_WORD = re.compile(r"\w*")
-_MAX_QUESTION = 1000  # bytes; no name is longer
 _RELAYED = {wire.EXECUTE_RESULT: "execute_result", wire.DISPLAY_DATA: "display_data"}
 _ANSWERS = (wire.COMPLETE_REPLY, wire.INSPECT_REPLY)
-
-
-class Cell:
-    """One cell on its way through a board. ``client`` is None once nobody waits for it."""
-
-    def __init__(self, client, request: int, code: str, parent: int = 0):
-        self.client = client
-        self.request = request
-        self.code = code
-        self.parent = parent  # its number on the line; 0 while it waits
-        self.replied = False
-        self.asking = False
-        self.since = time.time()
-        self.label = client.label if client is not None else "an earlier session"
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-
-    def send(self, type: str, content: dict) -> None:
-        if self.client is not None:
-            self.client.send(type, self.request, content)
-
-    def reply(self, content: dict) -> None:
-        """Send the one reply; what the board answers after its cell was given up is nobody's."""
-        if not self.replied:
-            self.replied = True
-            self.print(b"", final=True)
-            self.send("execute_reply", content)
-
-    def print(self, data: bytes, final: bool = False) -> None:
-        """Send on printed bytes, which may end inside a character."""
-        text = self._decoder.decode(data, final)
-        if text:
-            self.send("stream", {"name": "stdout", "text": text})
 
 
 class Desk:
@@ -74,14 +39,13 @@ class Desk:
         self.clients: set = set()
         self.openings: dict[int, Opening] = {}
         self.running: Cell | None = None
-        self.queues: OrderedDict[object, deque[Cell]] = OrderedDict()  # by client, in turn
+        self.waiting = WaitingLine()
         self.state = "connecting"
-        self._refusal: Exception | None = None
         self.unused_timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._cells: OrderedDict[int, Cell] = OrderedDict()
         self._last: Cell | None = None
-        self._asked: dict = {}  # parent -> (what takes the answer, timer)
+        self.inquiries = Inquiries(self._put_question, self._new_parent)
         self._attaching: set[asyncio.Future] = set()
         self._stamps = False
         self._unconfirmed: set[int] = set()  # pipes that a new session has not announced (yet)
@@ -134,9 +98,13 @@ class Desk:
 
     def _ready(self, event) -> None:
         _log.info("%s: ready, %s", self.name, event)
-        self.state = "ready"
+        if self.state == "resetting" and not event.restarted:
+            return  # the line came back in the middle of it
         if event.restarted:
-            self._drop_work(BoardRestartedError(f"The board {self.name} restarted: what it ran and remembered is lost."))
+            if self.state == "resetting":  # who lost a cell to it knows; what came since is for the fresh board
+                self.running = None
+            else:
+                self._drop_work(BoardRestartedError(f"The board {self.name} restarted: what it ran and remembered is lost."))
             self.end_pipes("board restarted")
             self._cells.clear()
         elif not event.resumed:
@@ -146,6 +114,7 @@ class Desk:
                 self._drop_work(
                     BoardGoneError(f"The connection to the board {self.name} broke, and the cell's answer was lost.")
                 )
+        self.state = "ready"
         if event.cell_parent and (self.running is None or self.running.parent != event.cell_parent):
             # It outlived its session, or its hub: nobody waits for its answer, but the board is not free before it.
             cell = self._cells.get(event.cell_parent) or Cell(None, 0, "", event.cell_parent)
@@ -167,10 +136,11 @@ class Desk:
     def _refused(self, error: Exception) -> None:
         _log.info("%s: refused, %s", self.name, error)
         self.state = "refused"
-        self._refusal = error
         self._drop_work(error)
         self.end_pipes("board gone")
         self._settle_attaching(error)
+        for client in list(self.clients):
+            client.detach(error)
         self.hub.drop(self)
 
     def _opened(self, event) -> None:
@@ -215,15 +185,14 @@ class Desk:
                 cell.send("status", {"execution_state": "busy"})
         elif type_ in _RELAYED:
             if cell is not None:
-                cell.send(_RELAYED[type_], self._parse(content))
+                cell.send(_RELAYED[type_], make_bundle(content))
         elif type_ == wire.INPUT_REQUEST:
             self._ask_input(cell, self._parse(content))
         elif type_ == wire.EXECUTE_REPLY:
             if cell is not None and cell is self.running:
                 self._finish(cell, self._parse(content, "the board's answer to the cell could not be read"))
         elif type_ in _ANSWERS:
-            if parent in self._asked:
-                self._answer(parent, json.loads(content))
+            self.inquiries.answer(parent, content)
         else:
             _log.warning("%s: a message of an unknown type %r", self.name, type_)
 
@@ -264,12 +233,9 @@ class Desk:
         if self.running is not None:
             self._last, self.running = self.running, None
             self._last.reply(reply)
-        for queue in self.queues.values():
-            for cell in queue:
-                cell.reply(reply)
-        self.queues.clear()
-        for parent in list(self._asked):
-            self._answer(parent, None)
+        for cell in self.waiting.clear():
+            cell.reply(reply)
+        self.inquiries.drop()
 
     # --- what clients ask for -----------------------------------------------------------------------
 
@@ -279,10 +245,23 @@ class Desk:
         return self.board.name or self.port
 
     @property
+    def life(self) -> str:
+        """The board and this life of it: another text once it has restarted, or another board has its name."""
+        return f"{self.name} {(self.board.facts or {}).get('boot')}"
+
+    @property
     def is_used(self) -> bool:
         """Whether anybody or anything needs the board: a client, a cell, an open pipe."""
         has_pipes = bool(self.openings) and self.state == "ready"
-        return bool(self.clients or self._attaching or self.running or self.queues or has_pipes)
+        return bool(self.clients or self._attaching or self.running or self.waiting or has_pipes)
+
+    def others(self, client, readers: bool = False) -> list[str]:
+        """Return labels of those who use the board beside this client, or kernel; with ``readers``, of its pipes too."""
+        kernel = client.kernel
+        labels = {other.label for other in self.clients if other is not client and not (kernel and other.kernel == kernel)}
+        if readers:
+            labels |= {f"a reader of the pipe {opening.name!r}" for opening in self.openings.values() if opening.readers}
+        return sorted(labels)
 
     async def attached(self) -> None:
         """Return once the board is ready. Raises what keeps it from it."""
@@ -290,20 +269,48 @@ class Desk:
             return
         if self.state == "gone":
             raise BoardGoneError(f"The board {self.name} is gone from {self.port}. Plug it in again, or choose another one.")
+        await self._back(ATTACH_TIMEOUT_S)
+
+    async def _back(self, timeout_s: float) -> None:
         future = self._loop.create_future()
         self._attaching.add(future)
         try:
             # Not wait_for: a NoAnswerError of the board's is a TimeoutError too.
-            done, _ = await asyncio.wait([future], timeout=ATTACH_TIMEOUT_S)
+            done, _ = await asyncio.wait([future], timeout=timeout_s)
         finally:
             self._attaching.discard(future)
             self.hub.review()
         if not done:
             raise NoAnswerError(
-                f"The board {self.name} on {self.port} did not answer within {ATTACH_TIMEOUT_S:.0f} s. "
+                f"The board {self.name} on {self.port} did not answer within {timeout_s:.0f} s. "
                 "Press its reset button and try again."
             )
         future.result()
+
+    async def reset(self, client) -> None:
+        """Start the board's Python afresh, and return once it is back. Cells in line fail, pipes end.
+
+        Raises BoardError where it does not come back.
+        """
+        if self.state != "resetting":
+            self._check_ready()
+            reply = failure(BoardRestartedError(f"The board {self.name} was reset by {client.label}."))
+            self.state = "resetting"
+            for cell in self.waiting.clear():
+                cell.reply(reply)
+            self.inquiries.drop()
+            self._last = None  # what it says while it boots is nobody's
+            if self.running is not None:
+                self.running.reply(reply)
+                self.board.interrupt()
+            self.board.send(wire.SHUTDOWN_REQUEST, 0, b"")
+        try:
+            await self._back(RESET_TIMEOUT_S)
+        except NoAnswerError:
+            if self.state == "resetting":
+                self.state = "ready"
+                self._next()
+            raise
 
     def _settle_attaching(self, error: "Exception | None") -> None:
         for future in self._attaching:
@@ -313,29 +320,25 @@ class Desk:
     def execute(self, client, request: int, code: str) -> None:
         """Put a cell in line; its client hears the rest in messages."""
         cell = Cell(client, request, code)
-        size = len(code.encode("utf-8", "replace"))
-        queue = self.queues.get(client, ())
-        if self._refusal is not None:
-            error: Exception | None = self._refusal
-        elif self.state != "ready":
-            error = BoardGoneError(
-                f"The board {self.name} is not there ({self.state}). It is looked for on {self.port}; "
-                "run the cell again once it is back."
-            )
-        elif size > wire.MAX_MESSAGE - 16:
-            error = UsageError(f"The cell has {size:,} bytes; a board takes {wire.MAX_MESSAGE - 16:,} at most. Split it.")
-        elif len(queue) >= MAX_QUEUED:
-            error = UsageError(f"{MAX_QUEUED} cells wait for the board {self.name} already.")
-        else:
-            error = None
-        if error is not None:
+        try:
+            self._check_ready()
+            size = len(code.encode("utf-8", "replace"))
+            if size > wire.MAX_MESSAGE - 16:
+                raise UsageError(f"The cell has {size:,} bytes; a board takes {wire.MAX_MESSAGE - 16:,} at most. Split it.")
+            self.waiting.add(cell)
+        except UcoreError as error:
             return cell.reply(failure(error))
         holder = self.holder()
-        self.queues.setdefault(client, deque()).append(cell)
         self._next()
         if not cell.parent:
             cell.send("status", {"execution_state": "queued", "holder": holder})
         return None
+
+    def _check_ready(self) -> None:
+        if self.state not in ("ready", "resetting"):
+            raise BoardGoneError(
+                f"The board {self.name} is not there ({self.state}). It is looked for on {self.port}; try again once it is back."
+            )
 
     def holder(self) -> str:
         """Return a label for whose cell the board runs; empty if it runs none."""
@@ -343,12 +346,9 @@ class Desk:
 
     def _next(self) -> None:
         """Start the next cell if the board is free: clients take turns, each one's cells keep their order."""
-        if self.running is not None or self.state != "ready" or not self.queues:
+        if self.running is not None or self.state != "ready" or not self.waiting:
             return
-        client, queue = self.queues.popitem(last=False)
-        cell = queue.popleft()
-        if queue:
-            self.queues[client] = queue  # back to the end of the line
+        cell = self.waiting.next()
         cell.parent = self._new_parent()
         self._cells[cell.parent] = self.running = cell
         while len(self._cells) > MAX_CELLS:
@@ -359,25 +359,29 @@ class Desk:
     def _new_parent(self) -> int:
         while True:
             self._parent = self._parent % 65535 + 1
-            if self._parent not in self._cells and self._parent not in self._asked:
+            if self._parent not in self._cells and self._parent not in self.inquiries:
                 return self._parent
 
-    def interrupt(self, client, request: "int | None") -> None:
+    def interrupt(self, client, request: "int | None", force: bool = False) -> str:
         """Stop a client's cell: the one with this request id, or, for None, whatever the client runs or has in line.
 
-        A cell whose client has left may be stopped by anybody.
+        A cell whose client has left may be stopped by anybody, one of another client with ``force``. Returns the label of the
+        one that runs and is interrupted, empty for none. Raises BoardBusyError where, for None, another's runs.
         """
-        waiting = self.queues.get(client, deque())
-        for cell in [cell for cell in waiting if request in (None, cell.request)]:
-            waiting.remove(cell)
+        for cell in self.waiting.take(client, request):
             cell.reply({"status": "aborted"})
-        if not waiting:
-            self.queues.pop(client, None)
         cell = self.running
-        if cell is None:
-            return
-        if (cell.client is client and request in (None, cell.request)) or (cell.client is None and request is None):
-            self.board.interrupt()  # the session holds it back until the board has started the cell
+        if cell is None or request not in (None, cell.request):
+            return ""
+        if cell.client not in (client, None):
+            if request is not None:
+                return ""
+            if not force:
+                raise BoardBusyError(f"The board {self.name} runs a cell of {cell.label}.")
+        elif cell.client is None and request is not None:
+            return ""
+        self.board.interrupt()  # the session holds it back until the board has started the cell
+        return cell.label
 
     def reply_input(self, client, request: int, value: str) -> None:
         """Pass on what the user typed."""
@@ -386,48 +390,16 @@ class Desk:
             cell.asking = False
             self.board.send(wire.INPUT_REPLY, cell.parent, value.encode("utf-8", "replace"))
 
-    def complete(self, client, request: int, code: str, cursor: int) -> None:
-        """Ask the board for names that go on where ``code`` stops at ``cursor``."""
-        text = _DOTTED.search(code[:cursor])[0]
-        start = cursor - len(text.rpartition(".")[2])
-
-        def answer(names) -> None:
-            matches = [name for name in names or () if isinstance(name, str)]
-            content = {"matches": matches, "cursor_start": start, "cursor_end": cursor, "metadata": {}}
-            client.send("complete_reply", request, {"status": "ok", **content})
-
-        self._ask(wire.COMPLETE_REQUEST, text, answer)
-
-    def inspect(self, client, request: int, code: str, cursor: int) -> None:
-        """Ask the board what it knows of the name at ``cursor``."""
-        text = _DOTTED.search(code[:cursor])[0] + _WORD.match(code[cursor:])[0]
-
-        def answer(found) -> None:
-            data = {"text/plain": _description(text, found)} if isinstance(found, dict) else {}
-            content = {"status": "ok", "found": bool(data), "data": data, "metadata": {}}
-            client.send("inspect_reply", request, content)
-
-        self._ask(wire.INSPECT_REQUEST, text, answer)
-
-    def _ask(self, type_: int, text: str, answer) -> None:
-        """Put a question; ``answer(None)`` at once while the board runs a cell, and where it does not answer in time."""
-        data = text.encode("utf-8", "replace")
-        if self.state != "ready" or self.running is not None or len(data) > _MAX_QUESTION:
-            return answer(None)
-        parent = self._new_parent()
-        self._asked[parent] = answer, self._loop.call_later(ASK_TIMEOUT_S, self._answer, parent, None)
-        self.board.send(type_, parent, data)
-        return None
-
-    def _answer(self, parent: int, content: object) -> None:
-        answer, timer = self._asked.pop(parent)
-        timer.cancel()
-        answer(content)
+    def _put_question(self, type_: int, parent: int, content: bytes) -> bool:
+        if self.state != "ready" or self.running is not None:
+            return False
+        self.board.send(type_, parent, content)
+        return True
 
     def leave(self, client) -> None:
         """Forget a client: its waiting cells are dropped, the one that runs goes on without a listener."""
         self.clients.discard(client)
-        self.queues.pop(client, None)
+        self.waiting.take(client)
         for cell in self._cells.values():
             if cell.client is client:
                 cell.client = None
@@ -452,7 +424,7 @@ class Desk:
             "facts": facts,
             "clients": sorted(client.label for client in self.clients),
             "running": {"client": running.label, "since": running.since} if running is not None else None,
-            "waiting": [cell.label for queue in self.queues.values() for cell in queue],
+            "waiting": [cell.label for cell in self.waiting],
         }
 
     def end(self, reason: str) -> None:
@@ -464,15 +436,3 @@ class Desk:
         """Close the board. Blocks until its thread has ended: call it outside the event loop."""
         self._inbox.close()
         self.board.close()
-
-
-def failure(error: Exception) -> dict:
-    """Return the reply content that tells a client of ``error``."""
-    return {"status": "error", "ename": type(error).__name__, "evalue": str(error), "traceback": []}
-
-
-def _description(name: str, found: dict) -> str:
-    """Return what the board said about an object, for people."""
-    lines = [f"Name:  {name}", f"Type:  {found.get('type')}", f"Value: {found.get('repr')}"]
-    names = [str(word) for word in found.get("names") or () if not str(word).startswith("_")]
-    return "\n".join([*lines, *(["Has:   " + ", ".join(names)] if names else [])])

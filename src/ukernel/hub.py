@@ -15,8 +15,9 @@ from ucore import wire
 from . import advert, ports, settings
 from .backlog import Backlogs
 from .desk import Desk
-from .errors import PipeNameError
+from .errors import BoardError, PipeNameError
 from .listener import Listener
+from .notices import Notices
 from .opening import Opening, Reader
 from .visitor import Visitor
 
@@ -24,6 +25,7 @@ __all__ = ["Hub", "main"]
 
 ANOTHER_HUB = 3  # exit status: another hub holds the state file
 FIRST_CLIENT_S = 5.0  # what a busy machine may need between starting a hub and connecting to it
+LAST_READERS_S = 0.3  # a kernel's own readers end with it, and are noticed within this
 STOP_TIMEOUT_S = 3.0  # to flush the last words and to let the boards go
 
 _log = logging.getLogger("ukernel.hub")
@@ -41,6 +43,8 @@ class Hub:
         self.backlogs = Backlogs()
         self.advert: advert.Advert | None = None
         self.listener: Listener | None = None
+        self.notices = Notices()
+        self._tasks: set[asyncio.Task] = set()
         self._waiting: list[Reader] = []  # readers of a pipe that no board has opened yet
         self._closing: set[asyncio.Future] = set()
         self._leave_timer: asyncio.TimerHandle | None = None
@@ -144,6 +148,36 @@ class Hub:
                 desk.board.start()
         await desk.attached()
         return desk
+
+    def clean(self, desk: Desk, visitor: Visitor) -> None:
+        """Give a board a clean start for a kernel that restarts; where others use it, leave it alone and say so later."""
+        task = self._loop.create_task(self._clean(desk, visitor))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _clean(self, desk: Desk, visitor: Visitor) -> None:
+        why = ""
+        deadline = self._loop.time() + LAST_READERS_S
+        others = desk.others(visitor, readers=True)
+        while others and others != desk.others(visitor) and self._loop.time() < deadline:
+            await asyncio.sleep(0.01)
+            others = desk.others(visitor, readers=True)
+        if others:
+            why = f"because it is used by {' and '.join(others)} too"
+            try:
+                desk.interrupt(visitor, None)
+            except BoardError:
+                pass  # the cell that runs is one of theirs
+        else:
+            try:
+                await desk.reset(visitor)
+            except BoardError as error:
+                why = f"because that failed: {error}"
+        if why:
+            sentence = f"The kernel was restarted. The board {desk.name} was not reset, {why}. Its variables, threads and pipes are as they were."
+            self.notices.keep(
+                visitor.kernel, visitor.instance, desk.life, sentence + " `%ucore reset --force` gives it a clean start."
+            )
 
     # --- pipes ----------------------------------------------------------------------------------------
 

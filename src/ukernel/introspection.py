@@ -1,6 +1,8 @@
 """Questions about a board cell that is being written: completion, inspection, whether it is complete."""
 
+import keyword
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from . import cells
@@ -14,8 +16,25 @@ __all__ = ["ANSWERS"]
 
 # A board between two cells answers in milliseconds, also over a slow line; the user is typing.
 ANSWER_S = 1.5
+# What a firmware has built in: to import one of these, in order to look into it, does no harm. A user's own module is a program.
+MODULES = frozenset(
+    """array asyncio binascii bluetooth builtins cmath collections cryptolib deflate dht ds18x20 errno framebuf gc hashlib heapq io json
+    lwip machine math micropython neopixel network ntptime onewire os platform random re select socket ssl struct sys time uctypes vfs
+    _thread esp esp32 espnow rp2 ucore""".split()  # noqa: SIM905
+)
+API = (
+    "Pipe",
+    "close_pipe",
+    "display",
+    "is_pipe_open",
+    "open_pipe",
+)  # of the board's `ucore`, some of it loaded when first asked for
 _NAME = re.compile(r"[\w.]*\Z")
 _NAMES = re.compile(r"[^\W\d]\w*(?:\.\w+)*")
+_LIST = r"\s+(?:\w[\w.]*(?:\s+as\s+\w+)?\s*,\s*)*(\w*)\Z"
+_IMPORT = re.compile(r"\s*import" + _LIST)
+_FROM = re.compile(r"\s*from\s+(\w*)\Z")
+_FROM_IMPORT = re.compile(r"\s*from\s+(\w[\w.]*)\s+import\s*\(?" + _LIST.replace(r"\s+", r"\s*", 1))
 
 
 def complete(switchboard: "Switchboard", request: Message) -> None:
@@ -29,20 +48,30 @@ def complete(switchboard: "Switchboard", request: Message) -> None:
         switchboard.frontend.answer(request, _complete_option(code[:cursor]))
         return
     line_start = code.rfind("\n", 0, cursor) + 1
-    text = code[line_start:cursor]
+    line = code[line_start:cursor]
+    module = _IMPORT.match(line) or _FROM.match(line)
+    if module:
+        switchboard.frontend.answer(request, _matches(MODULES, module[1], cursor))
+        return
+    typed = _NAME.search(line)[0]  # type: ignore[index]
+    of_module = _FROM_IMPORT.match(line)
+    if of_module:
+        typed = f"{of_module[1]}.{of_module[2]}"
+    owner, _, word = typed.rpartition(".")
 
     def reply(content: "dict | None") -> None:
-        if content is None or not content.get("matches"):
+        names = set((content or {}).get("matches", ()))
+        if not names:
             # The board is busy, or is not there: names that this notebook's board cells have used.
-            content = _complete_from_cells([*switchboard.sources.texts(), code], text)
-        content = {"status": "ok", "metadata": {}, **content}
-        content["cursor_start"] = content.get("cursor_start", len(text)) + line_start
-        content["cursor_end"] = content.get("cursor_end", len(text)) + line_start
-        switchboard.frontend.reply(request, content)
+            names = _names_in_cells([*switchboard.sources.texts(), code], owner) - {word}
+        names.update(API if owner == "ucore" else () if owner else keyword.kwlist)
+        switchboard.frontend.reply(request, _matches(names, word, cursor))
         switchboard.frontend.status("idle", request)
 
-    # The line up to the cursor is all that a board can use, and lines may be slow.
-    _ask_board(switchboard, request, "complete_request", {"code": text, "cursor_pos": len(text)}, reply)
+    # The name at the cursor is all that a board can use, and lines may be slow.
+    importable = bool(of_module) and owner.split(".")[0] in MODULES
+    question = {"code": typed, "cursor_pos": len(typed), "importable": importable}
+    _ask_board(switchboard, request, "complete_request", question, reply)
 
 
 def inspect(switchboard: "Switchboard", request: Message) -> None:
@@ -98,22 +127,18 @@ def _ask_board(switchboard: "Switchboard", request: Message, msg_type: str, cont
 
 
 def _complete_option(before: str) -> dict:
-    word = re.search(r"\S*\Z", before)[0]  # type: ignore[index]
-    matches = [name for name in cells.OPTIONS if name.startswith(word)]
-    return _matches(matches, len(before) - len(word), len(before))
+    return _matches(cells.OPTIONS, re.search(r"\S*\Z", before)[0], len(before))  # type: ignore[index]
 
 
-def _complete_from_cells(texts: list[str], line: str) -> dict:
-    """Return the names in earlier board cells that go on as the line does: whole dotted names, up to the next dot."""
-    typed = _NAME.search(line)[0]  # type: ignore[index]
-    owner, dot, _ = typed.rpartition(".")
-    found = set()
-    for name in _NAMES.findall("\n".join(texts)):
-        if name.startswith(typed) and name != typed:
-            found.add(owner + dot + name[len(owner + dot) :].split(".", 1)[0])
-    found.discard(typed)
-    return _matches(sorted(found), len(line) - len(typed), len(line))
+def _names_in_cells(texts: list[str], owner: str) -> set[str]:
+    """Return what these texts have after ``owner.``, or the first parts of all names in them where it is empty."""
+    prefix = f"{owner}." if owner else ""
+    names = _NAMES.findall("\n".join(texts))
+    return {name[len(prefix) :].split(".", 1)[0] for name in names if name.startswith(prefix)} - {""}
 
 
-def _matches(matches: list[str], start: int, end: int) -> dict:
-    return {"status": "ok", "matches": matches, "cursor_start": start, "cursor_end": end, "metadata": {}}
+def _matches(names: Iterable[str], word: str, cursor: int) -> dict:
+    """Return the content of a complete_reply: the names that begin as the word before the cursor does."""
+    matches = sorted(name for name in names if name.startswith(word))
+    start = cursor - len(word)
+    return {"status": "ok", "matches": matches, "cursor_start": start, "cursor_end": cursor, "metadata": {}}

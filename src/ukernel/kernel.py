@@ -11,6 +11,7 @@ if __name__ == "__main__" and sys.path and not getattr(sys.flags, "safe_path", F
     del sys.path[0]
 
 import argparse
+import hashlib
 import json
 
 __all__ = ["main"]
@@ -35,7 +36,9 @@ def main(argv: "list[str] | None" = None) -> int:
     from .attachment import Attachments
     from .switchboard import Switchboard
 
-    attachments = Attachments(virtual=options.virtual)
+    # Jupyter restarts a kernel with the same connection, and makes a new key for another one.
+    identity = hashlib.sha256(f"{connection.get('key', '')} {options.connection_file}".encode()).hexdigest()[:32]
+    attachments = Attachments(virtual=options.virtual, kernel=identity)
     return Switchboard(connection, options.connection_file, subkernel, attachments).run()
 
 

@@ -10,9 +10,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-__all__ = ["NAMES", "find_source", "install"]
+__all__ = ["NAMES", "PROVISIONER", "find_source", "install"]
 
 NAMES = ("ucore", "ucore-virtual")
+PROVISIONER = "ucore-provisioner"
 
 
 def find_source(name: str) -> Path:
@@ -20,11 +21,12 @@ def find_source(name: str) -> Path:
     return Path(__file__).with_name("kernelspecs") / name
 
 
-def install(*, user: bool = False, prefix: "str | None" = None) -> list[Path]:
+def install(*, user: bool = False, prefix: "str | None" = None, provisioner: bool = False) -> list[Path]:
     """Install both kernelspecs and return their folders.
 
     ``user``: for this user, whatever environment Jupyter runs in. ``prefix``: into that environment's folder; `sys.prefix` is
-    this one's, and the default. What was installed there before is replaced. Raises OSError where the folder cannot be written.
+    this one's, and the default. ``provisioner``: hub and board are readied before a kernel is launched, see `ukernel.provisioner`.
+    What was installed there before is replaced. Raises OSError where the folder cannot be written.
     """
     from jupyter_client.kernelspec import KernelSpecManager
 
@@ -37,6 +39,8 @@ def install(*, user: bool = False, prefix: "str | None" = None) -> list[Path]:
             shutil.copytree(find_source(name), staged)
             spec = json.loads((staged / "kernel.json").read_text(encoding="utf-8"))
             spec["argv"][0] = sys.executable
+            if provisioner:
+                spec["metadata"]["kernel_provisioner"] = {"provisioner_name": PROVISIONER}
             (staged / "kernel.json").write_text(json.dumps(spec, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             installed.append(Path(manager.install_kernel_spec(str(staged), kernel_name=name, **target)))
     return installed

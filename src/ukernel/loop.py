@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import zmq
 
-__all__ = ["Loop"]
+__all__ = ["Loop", "guard"]
 
 # A turn takes this many messages from one socket, so that a flood on one does not starve the others.
 MAX_BURST = 200
@@ -42,9 +42,9 @@ class Loop:
             wait_s = min(IDLE_S, max(0.0, self._timers[0][0] - time.monotonic()))
         for source, _ in self._poller.poll(wait_s * 1000):
             if source in self._readers:  # an earlier one may have removed it
-                self._readers[source]()
+                guard(self._readers[source])
         while self._timers and self._timers[0][0] <= time.monotonic():
-            _guard(heapq.heappop(self._timers)[2])
+            guard(heapq.heappop(self._timers)[2])
 
     def add(self, source, read: Callable[[], object]) -> None:
         """Call ``read()`` whenever the socket or descriptor can be read."""
@@ -60,7 +60,7 @@ class Loop:
                     frames = sock.recv_multipart(zmq.NOBLOCK)
                 except zmq.ZMQError:
                     return False  # nothing more; or closed meanwhile
-                _guard(receive, frames)
+                guard(receive, frames)
             return True
 
         self.add(sock, read)
@@ -90,14 +90,14 @@ class Loop:
     def _hear_bell(self) -> None:
         self._ear.recv(4096)
         while self._posted:
-            _guard(self._posted.popleft())
+            guard(self._posted.popleft())
 
     def close(self) -> None:
         self._bell.close()
         self._ear.close()
 
 
-def _guard(action: Callable, *arguments) -> None:
+def guard(action: Callable, *arguments) -> None:
     """Call; a mistake in handling one message must not end the kernel."""
     try:
         action(*arguments)

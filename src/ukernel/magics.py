@@ -1,9 +1,9 @@
-"""What the Python side knows of the board: the `%%ucore` magic, which there does nothing.
+"""The magics of the Python side: ``%%ucore``, which there does nothing, and ``%ucore``.
 
 The switchboard sends every board cell to the sub-kernel as well, so that one counter and one history serve both.
 """
 
-from . import cells
+from . import cells, linemagic
 
 __all__ = ["load_ipython_extension"]
 
@@ -12,6 +12,7 @@ def load_ipython_extension(ip) -> None:
     """Register the magics with an IPython shell."""
     ip.input_transformers_cleanup.append(_bring_magic_up)
     ip.register_magic_function(lambda line, cell: _ucore_cell(ip, line, cell), "cell", "ucore")
+    linemagic.register(ip)
 
 
 def _bring_magic_up(lines: list[str]) -> list[str]:

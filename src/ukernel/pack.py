@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import builtins
 import functools
-import re
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from ucore import wire
 
-__all__ = ["BUILD", "files", "sources"]
+__all__ = ["BUILD", "RARE", "files", "sources"]
 
 BUILD = wire.BUILD
 _FOLDER = Path(wire.__file__).parent
@@ -30,18 +29,50 @@ _GROUPS = {
     "callbacks": ("wire", "quirks", "callbacks"),
     "about": ("wire", "quirks", "about"),
     "speed": ("wire", "quirks", "speed"),
+    "rich": ("wire", "rich"),
+    "tasks": ("quirks", "tasks"),
 }
+RARE = (
+    "callbacks",
+    "rich",
+    "speed",
+    "tasks",
+)  # what few programs load, or for a moment: it costs room on the flash, not memory
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 # Names that users, or MicroPython itself, know: never renamed.
-_PUBLIC = set(["open_pipe", "close_pipe", "is_pipe_open", "Pipe", "serve", "ucore", "name", "write", "close", "_", "_link"])
+_PUBLIC = set(
+    [
+        "open_pipe",
+        "close_pipe",
+        "is_pipe_open",
+        "Pipe",
+        "display",
+        "__getattr__",
+        "serve",
+        "ucore",
+        "name",
+        "write",
+        "close",
+        "_",
+        "_link",
+    ]
+)
 _PUBLIC |= set(
     [
         "start",
         "pipes",
         "about",
         "callbacks",
+        "guard",
         "speed",
         "switch",
         "set_baud",
+        "rich",
+        "tasks",
+        "run",
+        "each",
+        "Within",
+        "getpass",
         "facts",
         "reset",
         "failure",
@@ -82,6 +113,7 @@ _FOREIGN = set(
         "mode_",
         "stack_size",
         "_machine",
+        "state",
     ]
 )
 # The strings every .mpy file of version 6 may refer to by number, and then names of the math module: all are in every firmware.
@@ -305,11 +337,13 @@ def sources(platform: str) -> dict[str, str]:
     trees = [tree for tree, _ in groups.values()]
     while any([_drop_unused(tree) for tree in trees] + [_drop_methods(trees)]):
         pass
-    _shorten(trees)
+    imported = sorted({line.split()[-1] for _, imports in groups.values() for line in imports})
+    _shorten(trees, [name for name in imported if name not in _FOREIGN])
     found = {}
     for group, (tree, imports) in groups.items():
         text = ast.unparse(ast.fix_missing_locations(tree))
-        found[group] = "\n".join(line for line in imports if re.search(rf"\b{line.split()[-1]}\b", text)) + "\n" + text + "\n"
+        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        found[group] = "\n".join([*(line for line in imports if line.split()[-1] in used), text]) + "\n"
     return found
 
 
@@ -330,7 +364,7 @@ class _Strip(ast.NodeTransformer):
                 body.append(ast.Pass())
         return node
 
-    visit_Module = visit_FunctionDef = visit_ClassDef = _body
+    visit_Module = visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = _body
 
 
 class _Module:
@@ -365,7 +399,7 @@ class _Module:
                     )
             else:
                 body.append(node)
-                if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                if isinstance(node, _DEFINITIONS):
                     self.globals.add(node.name)
                 elif isinstance(node, ast.Assign):
                     self.globals.update(target.id for target in node.targets)
@@ -405,9 +439,9 @@ def _bound(function) -> set[str]:
     for node in ast.walk(function):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
-        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node is not function:
+        elif isinstance(node, _DEFINITIONS) and node is not function:
             names.add(node.name)
-            if isinstance(node, ast.FunctionDef):
+            if not isinstance(node, ast.ClassDef):
                 names.update(argument.arg for argument in _arguments(node))
         elif isinstance(node, ast.ExceptHandler) and node.name:
             names.add(node.name)
@@ -450,6 +484,8 @@ class _Resolve(ast.NodeTransformer):
         self.generic_visit(node)
         self._locals = outer
         return node
+
+    visit_AsyncFunctionDef = visit_FunctionDef
 
     def visit_Lambda(self, node):
         outer = self._locals
@@ -550,7 +586,7 @@ def _drop_unused(tree: ast.Module) -> bool:
 
 
 def _defined(node: ast.stmt) -> list[str]:
-    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+    if isinstance(node, _DEFINITIONS):
         return [node.name]
     return [target.id for target in node.targets] if isinstance(node, ast.Assign) else []
 
@@ -570,8 +606,11 @@ def _drop_methods(trees: list[ast.Module]) -> bool:
     return dropped
 
 
-def _shorten(trees: list[ast.Module]) -> None:
-    """Rename what is ours: attributes of our classes (in all files alike), globals, and arguments that are given by position."""
+def _shorten(trees: list[ast.Module], imported: list[str]) -> None:
+    """Rename what is ours: attributes of our classes (in all files alike), globals, and arguments that are given by position.
+
+    What we import has a name in the firmware, too: ``imported`` are those that an attribute may take.
+    """
     attributes = [node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
     ours = set()
     for node in [node for tree in trees for node in ast.walk(tree)]:
@@ -580,17 +619,17 @@ def _shorten(trees: list[ast.Module]) -> None:
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             ours.add(node.attr)
     ours = {name for name in ours - _PUBLIC - _FOREIGN - set(_ROM) if not name.startswith("__")}
-    free = [name for name in _ROM if name not in attributes]
+    free = [name for name in dict.fromkeys([*_ROM, *imported]) if name not in attributes]
     renamed = dict(zip(sorted(ours, key=lambda name: (-attributes.count(name), name)), free))
     for tree in trees:
         used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-        names = [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+        names = [node.name for node in tree.body if isinstance(node, _DEFINITIONS)]
         names += [target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
         free = [name for name in _ROM if name not in used]
         short = dict(zip([name for name in dict.fromkeys(names) if name not in _PUBLIC], free))
         methods = {part for node in tree.body if isinstance(node, ast.ClassDef) for part in node.body}
         for node in ast.walk(tree):
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            if isinstance(node, _DEFINITIONS):
                 node.name = (renamed if node in methods else short).get(node.name, node.name)
             elif isinstance(node, ast.Global):
                 node.names = [short.get(name, name) for name in node.names]

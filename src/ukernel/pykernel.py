@@ -7,6 +7,7 @@ if __name__ == "__main__" and sys.path and not getattr(sys.flags, "safe_path", F
     del sys.path[0]
 
 import os
+import shutil
 import signal
 import threading
 
@@ -15,6 +16,7 @@ __all__ = ["main"]
 
 def _hold_leash() -> None:
     """End this process and the programs it started when the switchboard is gone, however that happened."""
+    folder = os.environ.pop("UCORE_INNER_FOLDER", "")
     fd = int(os.environ.pop("UCORE_LEASH_FD", "-1"))
     if fd < 0:
         return  # Windows: ipykernel waits on the switchboard's process handle
@@ -22,6 +24,7 @@ def _hold_leash() -> None:
 
     def wait() -> None:
         os.read(fd, 1)
+        shutil.rmtree(folder, ignore_errors=True)  # where it ended before it could
         if os.getpgrp() == os.getpid():
             os.killpg(0, signal.SIGKILL)
         os._exit(1)

@@ -62,7 +62,7 @@ class Subkernel:
             return launch_kernel(command, env=env, independent=False)
         # The child holds the reading end: however we end, it reads the end of file and ends too.
         leash, self._leash = os.pipe()
-        env |= {"JPY_PARENT_PID": str(os.getpid()), "UCORE_LEASH_FD": str(leash)}
+        env |= {"JPY_PARENT_PID": str(os.getpid()), "UCORE_LEASH_FD": str(leash), "UCORE_INNER_FOLDER": self._folder}
         try:
             # A session of its own, as under a Jupyter server: an interrupt goes to the programs that a cell started as well.
             return subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, start_new_session=True, pass_fds=[leash])

@@ -17,6 +17,7 @@ from .attachment import Attachments
 from .boardcell import BoardRun
 from .boardtrace import Sources
 from .envelope import Message, Signer
+from .errands import REQUEST, Errands
 from .errors import UsageError
 from .frontend import Frontend
 from .lane import HostRun, Lane
@@ -44,6 +45,7 @@ class Switchboard:
         self._connection, self._connection_file = connection, connection_file
         self._context = zmq.Context()
         self.frontend = Frontend(self._context, connection, self.signer)
+        self._errands = Errands(self)
         self._lanes: dict[str | None, Lane] = {None: Lane(self, self._make_run)}
         self._subshells: set[str] = set()
         self._pending: dict[str, Message] = {}  # requests that the sub-kernel has not answered yet
@@ -51,7 +53,6 @@ class Switchboard:
         self._hidden: dict[str, Callable[[], None]] = {}  # by request of our own: what to do when it is answered
         self._held: list | None = []  # messages for a sub-kernel that is not ready; None: it is
         self._restarted = False
-        self._introduced = False
         self._shutdown: Message | None = None
         self._shutdown_answered = False
         self._exit_code: int | None = None
@@ -78,8 +79,9 @@ class Switchboard:
         return self._exit_code
 
     def _close(self) -> None:
-        self.subkernel.close()
-        self.attachments.close()
+        self.subkernel.close()  # and with it its readers of pipes: what is left on the board then is others' business
+        restart = self._shutdown is not None and self._shutdown.content.get("restart", False)
+        self.attachments.close(restart)
         self.frontend.close()
         self._context.term()
         self.loop.close()
@@ -157,6 +159,7 @@ class Switchboard:
             self.frontend.answer(message, content)
 
     def _interrupt(self) -> None:
+        self._errands.interrupt()
         runs = [lane.running for lane in self._lanes.values() if lane.running is not None]
         for run in runs:
             run.interrupt()
@@ -298,22 +301,22 @@ class Switchboard:
         self.frontend.control.send_multipart(self._with_banner(message))
 
     def _to_stdin(self, message: Message) -> None:
+        if message.type == REQUEST:
+            self._errands.take(message)
+            return
         self.asker = None
         self.frontend.stdin.send_multipart(message.frames)
+
+    def answer_subkernel(self, question: Message, content: dict) -> None:
+        """Answer what the sub-kernel itself has asked."""
+        if self._held is None:
+            self.subkernel.send("stdin", self.signer.make("ucore_reply", content, parent=question.header_frame))
 
     def _with_banner(self, message: Message) -> list[bytes]:
         if message.type != "kernel_info_reply" or "banner" not in message.content:
             return message.frames
         banner = f"{self.attachments.banner}\n{message.content['banner']}"
         return self.signer.with_content(message, {**message.content, "banner": banner})
-
-    def introduce_board(self, run: BoardRun) -> None:
-        """Say below the first board cell what runs it, if that is not a real MicroPython."""
-        if not self._introduced:
-            self._introduced = True
-            notice = self.attachments.notice
-            if notice:
-                run.tell(notice + "\n")
 
     # --- the sub-kernel's end -------------------------------------------------------------------------------
 
@@ -343,6 +346,7 @@ class Switchboard:
 
     def _replace_subkernel(self, status: int) -> None:
         self._held, self._restarted = [], True
+        self._errands.forget()
         self._subshells.clear()
         self._ignored.clear()
         self.subkernel = Subkernel(self._connection, self._connection_file)

@@ -20,6 +20,7 @@ import os
 import re
 import secrets
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -38,6 +39,7 @@ HEAP = "4m"  # as a board with SPIRAM has
 RING = 2048  # bytes that the board's input holds while nobody reads it; more are dropped, as a UART does
 STUCK_S = 2.0  # output that nobody takes for so long is dropped, as USB drivers do
 INTERRUPT = b"\x03"
+PREFIX = "ucore-virtual-"  # of the folder that is its file system
 # How the board's process ends when its program asked for it (ukernel/simulated/machine.py has the same), and the
 # machine.reset_cause() that follows; any other end is a crash.
 CAUSES = {0: ("its program ended", 5), 82: ("machine.reset", 2), 83: ("machine.soft_reset", 5)}
@@ -78,10 +80,13 @@ class VirtualBoard:
         self._options += ["--package", str(package)] if package else []
         self._options += [f"--env={name}={value}" for name, value in (env or {}).items()]
         self._process: subprocess.Popen | None = None
+        self._flash = ""
 
     def start(self) -> "VirtualBoard":
         """Start it and return it. Raises BoardGoneError with the reason if it cannot run."""
-        command = [sys.executable, "-m", "ukernel.virtualboard", "--stdin-leash", *self._options]
+        # Made here and removed by both: whichever of the two is killed, the other one tidies up.
+        self._flash = tempfile.mkdtemp(prefix=PREFIX)
+        command = [sys.executable, "-m", "ukernel.virtualboard", "--stdin-leash", "--flash", self._flash, *self._options]
         with tempfile.TemporaryFile() as errors:
             # Its standard input is the leash: it ends when this process does, however that happens.
             self._process = subprocess.Popen(
@@ -105,6 +110,16 @@ class VirtualBoard:
         self.version, self.banner = about["version"], about["banner"]
         return self
 
+    def has_ended(self, within_s: float = 0.0) -> bool:
+        """Whether its process has ended, or does so ``within_s`` seconds."""
+        if self._process is None:
+            return True
+        try:
+            self._process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def stop(self) -> None:
         """Stop it and wait for its end; nothing happens if it does not run."""
         if self._process:
@@ -115,6 +130,8 @@ class VirtualBoard:
                 self._process.kill()
                 self._process.wait()
             self._process = None
+        if self._flash:
+            shutil.rmtree(self._flash, ignore_errors=True)
 
     __enter__ = start
 
@@ -127,7 +144,7 @@ class _Chip:
 
     def __init__(self, options):
         self.python, self.version, self.command, self.note = _choose(options)
-        self.flash = tempfile.TemporaryDirectory(prefix="ucore-virtual-")  # its file system: the working folder
+        self.flash = options.flash or tempfile.mkdtemp(prefix=PREFIX)  # its file system: the working folder
         self.environment = _environment()
         # The second digit makes a random one a local address, which no real chip has.
         identity = options.id or os.environ.get("UCORE_VIRTUAL_ID") or "02" + secrets.token_hex(5)
@@ -155,7 +172,7 @@ class _Chip:
         flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
         self.process = subprocess.Popen(
             self.command,
-            cwd=self.flash.name,
+            cwd=self.flash,
             env=self.environment,
             start_new_session=True,
             creationflags=flags,
@@ -179,7 +196,7 @@ class _Chip:
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        self.flash.cleanup()
+        shutil.rmtree(self.flash, ignore_errors=True)
 
 
 class _Terminal:
@@ -425,6 +442,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="serve on a socket:// URL instead of a pseudo-terminal; runs CPython",
     )
     add("--stdin-leash", action="store_true", help=argparse.SUPPRESS)
+    add("--flash", help=argparse.SUPPRESS)
     add("--package", type=Path, help=argparse.SUPPRESS)
     add("--env", action="append", default=[], help=argparse.SUPPRESS)
 

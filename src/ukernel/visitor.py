@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ucore import wire
 
-from .desk import Desk, failure
-from .errors import BoardError, HubError, UcoreError, UsageError
+from .desk import Desk
+from .errors import BoardBusyError, BoardError, HubError, UcoreError, UsageError
+from .hubcell import failure
 
 if TYPE_CHECKING:
     from .hub import Hub
@@ -31,6 +32,9 @@ class Visitor(asyncio.Protocol):
         self.hub = hub
         self.desk: Desk | None = None
         self.label = "a client"
+        self.kernel = self.instance = ""  # where it is a kernel: an id that survives a restart, and one that does not
+        self._leaving = False
+        self._lost: Exception | None = None  # why there is no desk any more
         self._buffer = bytearray()
         self._searched = 0
         self._dropped = 0  # characters of output
@@ -48,7 +52,22 @@ class Visitor(asyncio.Protocol):
             task.cancel()
         if self.desk is not None:
             self.desk.leave(self)
+            if self.kernel and not self._leaving:
+                self.hub.notices.keep(
+                    self.kernel,
+                    self.instance,
+                    self.desk.life,
+                    f"This kernel was started again after an abrupt end. The board {self.desk.name} was left as it was: "
+                    "variables, threads and pipes. %ucore reset gives it a clean start.",
+                )
         self.hub.review()
+
+    def detach(self, error: Exception) -> None:
+        """Tell that the board has ended for good. An attach finds the next one."""
+        self.desk.clients.discard(self)
+        self.desk = None
+        self._lost = error
+        self.send("detached", 0, failure(error))
 
     def data_received(self, data):
         self._buffer += data
@@ -127,12 +146,13 @@ class Visitor(asyncio.Protocol):
 
     def _here(self) -> Desk:
         if self.desk is None:
-            raise BoardError("No board is attached yet.")
+            raise self._lost or BoardError("No board is attached yet.")
         return self.desk
 
     async def _attach(self, request, content):
         if isinstance(content.get("client"), str):
             self.label = content["client"][:100]
+        self.kernel, self.instance = str(content.get("kernel") or "")[:100], str(content.get("instance") or "")[:100]
         ref = content.get("board")
         if ref is not None and not isinstance(ref, str):
             raise UsageError("board must be a name, a port or null")
@@ -143,7 +163,8 @@ class Visitor(asyncio.Protocol):
         desk.clients.add(self)
         self.hub.review()
         board = {"name": desk.name, "port": desk.board.port, "facts": desk.board.facts or {}}
-        self.send("attach_reply", request, {"status": "ok", "board": board})
+        notice = self.hub.notices.take(self.kernel, self.instance, desk.life) if self.kernel else ""
+        self.send("attach_reply", request, {"status": "ok", "board": board, "notice": notice})
 
     def _execute(self, request, content):
         code = content["code"]
@@ -157,15 +178,35 @@ class Visitor(asyncio.Protocol):
             self.desk.reply_input(self, content.get("parent", request), str(content["value"]))
 
     def _interrupt(self, request, content):
+        stopped = self._here().interrupt(self, content.get("parent"), content.get("force") is True)
+        self.hub.review()
+        self.send("interrupt_reply", request, {"status": "ok", "stopped": stopped})
+
+    async def _reset(self, request, content):
+        desk = self._here()
+        others = desk.others(self)
+        if others and content.get("force") is not True:
+            raise BoardBusyError(f"The board {desk.name} is used by {' and '.join(others)} too.")
+        await desk.reset(self)
+        self.send("reset_reply", request, {"status": "ok", "board": desk.name})
+
+    def _restart(self, request, content):
+        self._leaving = True
         if self.desk is not None:
-            self.desk.interrupt(self, content.get("parent"))
-            self.hub.review()
+            self.hub.clean(self.desk, self)
+        self.send("restart_reply", request, {"status": "ok"})
+
+    def _leave(self, request, content):
+        self._leaving = True
 
     def _complete(self, request, content):
-        self._here().complete(self, request, content["code"], int(content.get("cursor_pos", len(content["code"]))))
+        code = content["code"]
+        importable = content.get("importable") is True
+        self._here().inquiries.complete(self, request, code, int(content.get("cursor_pos", len(code))), importable)
 
     def _inspect(self, request, content):
-        self._here().inspect(self, request, content["code"], int(content.get("cursor_pos", len(content["code"]))))
+        code = content["code"]
+        self._here().inquiries.inspect(self, request, code, int(content.get("cursor_pos", len(code))))
 
     async def _boards(self, request, content):
         self.send("boards_reply", request, {"status": "ok", "boards": await self.hub.boards()})
@@ -195,6 +236,9 @@ class Visitor(asyncio.Protocol):
         "execute_request": _execute,
         "input_reply": _reply_input,
         "interrupt_request": _interrupt,
+        "reset_request": _reset,
+        "restart_request": _restart,
+        "leave_request": _leave,
         "complete_request": _complete,
         "inspect_request": _inspect,
         "boards_request": _boards,

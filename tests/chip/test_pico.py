@@ -30,6 +30,30 @@ def test_input_asks_the_host(talker):
     assert talker.cell("print(input('name? ').upper())", answer="abc") == "ABC\n"
 
 
+def test_rich_output_comes_from_the_cell_and_from_a_thread_that_asks_first(talker):
+    talker.begin(
+        "import _thread, time\ndef show():\n    ucore.display(png=b'\\x89PNG' + bytes(range(256)) * 20)\n"
+        "_thread.start_new_thread(show, ())\ntime.sleep(0.5)\nucore.display(html='<b>hi</b>')"
+    )
+    first = talker.wait_for(session.Message, lambda event: event.type == wire.DISPLAY_DATA)
+    second = talker.wait_for(session.Message, lambda event: event.type == wire.DISPLAY_DATA)
+    assert first.content == b"png\n\x89PNG" + bytes(range(256)) * 20
+    assert second.content == b"html\n<b>hi</b>"
+    assert "ok" in talker.end()[1]
+
+
+def test_an_await_runs_the_event_loop_and_an_interrupt_ends_it(talker):
+    await_ = "from ucore.tasks import run as _ucore_await\nimport asyncio\n"
+    assert (
+        talker.cell(await_ + "async def f():\n    await asyncio.sleep(0.01)\n    return 5\nprint(_ucore_await(f()))") == "5\n"
+    )
+    talker.begin(await_ + "_ucore_await(asyncio.sleep(1000))")
+    talker.wait_for(session.Message, lambda event: event.type == wire.STATUS)
+    talker.board.interrupt()
+    assert "KeyboardInterrupt" in talker.end()[1]
+    assert talker.cell("print(_ucore_await(f()))") == "5\n"
+
+
 @pytest.mark.parametrize("body", ["while True: pass", "import time; time.sleep(1000)", "while True: print('x')"])
 def test_an_interrupt_ends_the_cell_and_nothing_else(talker, body):
     talker.cell("kept = 1")
@@ -54,6 +78,52 @@ def test_a_producer_on_the_other_core_loses_nothing_beside_prints(talker):
         talker.next()
     assert [event.frames for event in talker.closed] == [count]
     assert b"".join(data for _, _, data in talker.frames) == b"".join(struct.pack("<I", i) for i in range(count))
+
+
+def test_a_timer_prints_and_writes_whatever_it_interrupts(talker):
+    talker.frames.clear()
+    talker.cell(
+        """
+import _thread, machine, time
+pipe = ucore.open_pipe('timer')
+calls = [0]
+def call(timer):
+    calls[0] += 1
+    pipe.write(b'call')
+    print('call')
+going = True
+def produce():
+    while going:
+        pipe.write(b'core')
+timer = machine.Timer(period=3, callback=call)
+_thread.start_new_thread(produce, ())
+"""
+    )
+    text = talker.cell(
+        """
+until = time.ticks_add(time.ticks_ms(), 1500)
+mains = 0
+while time.ticks_diff(until, time.ticks_ms()) > 0:
+    mains += 1
+    pipe.write(b'main')
+    print('main')
+timer.deinit()
+going = False
+pipe.close()
+print('end', calls[0], mains)
+"""
+    )
+    while not talker.closed:
+        talker.next()
+    lines = text.splitlines()
+    calls, mains = (int(word) for word in lines.pop().split()[1:])
+    assert calls > 20 and mains > 20
+    assert lines.count("main") == mains and set(lines) <= {"main", "call"}
+    data = b"".join(data for _, _, data in talker.frames)
+    items = [data[at : at + 4] for at in range(0, len(data), 4)]
+    counted = talker.closed[-1].frames
+    assert items.count(b"main") == mains and items.count(b"core") > 20
+    assert items.count(b"call") == calls - (counted - len(items))
 
 
 def test_writes_of_all_sizes_arrive_as_they_were(talker):

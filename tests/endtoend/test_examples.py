@@ -39,6 +39,23 @@ def test_a_notebook_runs_from_top_to_end(path, private_environment):
     assert not [output.text for output in _outputs(notebook) if output.get("name") == "stderr"]
 
 
+@every_notebook
+def test_papermill_runs_a_notebook_and_keeps_what_it_showed(path, private_environment, tmp_path):
+    papermill = pytest.importorskip("papermill")
+    papermill.execute_notebook(path, tmp_path / "done.ipynb", progress_bar=False, log_output=False)
+    done = nbformat.read(tmp_path / "done.ipynb", as_version=4)
+    assert all(cell.execution_count for cell in done.cells if cell.cell_type == "code")
+    assert any("image/png" in output.get("data", {}) for output in _outputs(done))
+
+
+def test_the_other_notebooks_show_what_they_teach():
+    sources = {path.stem: path.read_text(encoding="utf-8") for path in NOTEBOOKS}
+    for piece in ("%ucore push", "%ucore pull", "ucore.display(", "_repr_html_", "%ucore status"):
+        assert piece in sources["calibrate"]
+    for piece in ("await asyncio.gather", "async with", "create_task", "wait_for"):
+        assert piece in sources["asyncio"]
+
+
 def test_the_quickstart_blinks_reads_streams_collects_and_watches(private_environment):
     source = "\n".join(cell.source for cell in nbformat.read(ROOT / "examples" / "quickstart.ipynb", as_version=4).cells)
     for piece in ("led.on()", "mcu_temperature", "read_uv", "open_pipe", "collect(", "plt.plot", "live_plot(", "close_pipe"):

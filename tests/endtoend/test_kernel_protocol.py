@@ -60,6 +60,28 @@ def test_widgets_respond_while_a_board_cell_runs(notebook):
     assert notebook.run("moves").result == "[7]"
 
 
+def test_a_widget_with_buffers_goes_both_ways_while_a_board_cell_runs(notebook):
+    pytest.importorskip("ipywidgets")
+    notebook.run("import ipywidgets; picture = ipywidgets.Image(value=b'old'); seen = []")
+    notebook.run(
+        "picture.observe(lambda change: (seen.append(bytes(change['new'])), setattr(picture, 'width', '7px')), 'value')"
+    )
+    comm_id = notebook.run("picture.comm.comm_id").result.strip("'")
+    request = notebook.send("%%ucore\nimport time\nprint('started')\nwhile True:\n    time.sleep(0.01)")
+    notebook.wait_for_text(request, "started")
+    data = {"method": "update", "state": {}, "buffer_paths": [["value"]]}
+    _send_comm(notebook, "comm_msg", {"comm_id": comm_id, "data": data}, buffers=[b"\x00\xffnew"])
+    notebook.wait_for(
+        lambda message: message["msg_type"] == "comm_msg" and "width" in message["content"]["data"].get("state", {})
+    )
+    notebook.interrupt()
+    notebook.finish(request)
+    assert notebook.run("seen").result == "[b'\\x00\\xffnew']"
+    notebook.send("picture.value = b'\\x01\\xfe'")
+    update = notebook.wait_for(lambda message: message["msg_type"] == "comm_msg" and message["buffers"])
+    assert bytes(update["buffers"][0]) == b"\x01\xfe"
+
+
 @needs_subshells
 def test_a_subshell_runs_while_the_main_shell_is_busy(notebook):
     subshell = notebook.ask("create_subshell_request", {}, channel="control")["subshell_id"]
@@ -201,6 +223,13 @@ def test_completion_asks_the_board_for_globals_and_attributes(notebook):
     assert any(match.endswith("sqrt") for match in matches)
 
 
+def test_completion_knows_what_can_be_imported(notebook):
+    assert notebook.complete("%%ucore\nimport mach|")["matches"] == ["machine"]
+    assert {"Pin", "PWRON_RESET"} <= set(notebook.complete("%%ucore\nfrom machine import P|")["matches"])
+    found = notebook.complete("%%ucore\nucore.op|")
+    assert (found["matches"], found["cursor_start"]) == (["open_pipe"], len("%%ucore\nucore."))
+
+
 def test_completion_of_host_cells_stays_with_the_host(notebook):
     notebook.run("host_side_name = 1")
     assert "host_side_name" in notebook.complete("host_side|")["matches"]
@@ -228,6 +257,15 @@ def test_inspection_asks_the_board(notebook):
     assert found["found"] is True
     assert "[1, 2, 3]" in found["data"]["text/plain"]
     assert notebook.inspect("%%ucore\nno_such_name|")["found"] is False
+
+
+def test_a_question_mark_shows_what_the_board_knows_in_the_pager(notebook):
+    notebook.run("%%ucore\ninspected = [1, 2, 3]")
+    for cell in ("%%ucore\ninspected?", "%%ucore\n\n?inspected", "%%ucore\nprint(1)\ninspected?"):
+        (page,) = notebook.run(cell).reply["payload"]
+        assert page["source"] == "page" and "[1, 2, 3]" in page["data"]["text/plain"]
+    outcome = notebook.run("%%ucore\nno_such_name?")
+    assert outcome.reply["payload"] == [] and "no_such_name" in outcome.text("stderr")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from handmade import board
 
-from ucore import callbacks, pipes, wire
+from ucore import about, callbacks, pipes, wire
 
 UART = {"line": "uart", "baud": 115200, "window": 2048, "payload": 112}
 
@@ -86,7 +86,7 @@ def test_what_is_too_much_is_dropped_and_counted():
     port.now += 50
     link.pump()
     sent = values(host.frames())
-    assert [number for number, _ in sent] == [*range(callbacks.MAX_ASIDE + 1), callbacks.MAX_ASIDE + 8]
+    assert [number for number, _ in sent] == list(range(51)) + [58]  # MAX_ASIDE, and 7 that were too many
     assert sent[-1][1] == b"9999"
     assert output.lost == 4
 
@@ -109,3 +109,17 @@ def test_the_ticker_leaves_a_guarded_lock_alone_that_somebody_has():
     link._tick(None)
     with link.tx:
         pass
+
+
+def test_a_cell_that_sets_up_callbacks_or_imports_a_file_guards_the_link():
+    for source, guards in (
+        (b"from machine import Timer", True),
+        (b"import time,machine", True),
+        (b"import handmade, time", True),
+        (b"x = 1\nif x:\n    from handmade import board", True),
+        (b"import time, sys as important", False),
+        (b"print('import handmade')", False),
+    ):
+        port, link, output, host = board()
+        about.guard(link, source)
+        assert bool(link.aside) == guards, source

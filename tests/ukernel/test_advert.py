@@ -80,6 +80,42 @@ def test_a_killed_hub_leaves_a_stale_file(path):
     claim.release()
 
 
+@posix
+def test_a_hub_that_leaves_leaves_nothing(claim, path):
+    claim.publish(HERE)
+    claim.withdraw()
+    claim.release()
+    assert list(path.parent.iterdir()) == []
+
+
+@posix
+def test_a_lock_on_a_file_that_was_removed_meanwhile_is_worth_nothing(claim, path, monkeypatch):
+    real_lock, tries = advert._lock, []
+
+    def leave_just_before(fd, shared=False):
+        tries.append(fd)
+        if len(tries) == 1:
+            claim.release()  # the file that `fd` stands for is gone, and its lock free
+        return real_lock(fd, shared)
+
+    monkeypatch.setattr(advert, "_lock", leave_just_before)
+    second = advert.Claim()
+    assert second.take()
+    assert len(tries) > 1
+    assert not advert.Claim().take()
+    second.release()
+
+
+def test_sweeping_removes_what_a_killed_hub_has_left_and_nothing_else(claim, path):
+    claim.publish(HERE)
+    advert.sweep()
+    assert advert.read() == HERE
+    claim.release()
+    advert.sweep()
+    assert not path.exists()
+    advert.sweep()
+
+
 def test_two_hubs_cannot_hold_it(claim):
     claim.publish(HERE)
     assert not advert.Claim().take()

@@ -17,6 +17,7 @@ class ScriptedHub:
 
     def __init__(self, error=None):
         self.error = error
+        self.notice = ""
         self.requests = []
         self.sent = []
         self.inbox = []
@@ -26,11 +27,11 @@ class ScriptedHub:
     def fileno(self):
         return self._ours.fileno()
 
-    def request(self, msg_type, content, timeout_s=10.0):
+    def request(self, msg_type, content=None, timeout_s=10.0):
         self.requests.append((msg_type, content))
         if self.error and msg_type == "attach_request":
             raise self.error
-        return {"status": "ok", "board": {"name": "bench", "port": "p", "facts": {}}}
+        return {"status": "ok", "board": {"name": "bench", "port": "p", "facts": {}}, "notice": self.notice}
 
     def send(self, msg_type, content):
         if self.lost:
@@ -57,10 +58,33 @@ class ScriptedHub:
         self.lost = True
         self._theirs.send(b"x")
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.close()
+
     def close(self):
         self.closed = True
         self._ours.close()
         self._theirs.close()
+
+
+class DyingBoard:
+    """A virtual board that ends when the test says so."""
+
+    python = "micropython"
+
+    def __init__(self, number):
+        self.port = f"/dev/pts/{number}"
+        self.banner = f"virtual board {number}"
+        self.dead = self.stopped = False
+
+    def has_ended(self, within_s=0.0):
+        return self.dead
+
+    def stop(self):
+        self.dead = self.stopped = True
 
 
 class Bench:
@@ -70,10 +94,18 @@ class Bench:
         self.loop = Loop()
         self.hubs = []
         self.errors = []
-        self.attachments = Attachments(connect=self._connect)
+        self.notice = ""
+        self.attachments = Attachments(kernel="k", connect=self._connect)
+
+    def virtual(self):
+        """Have attachments whose own board is a virtual one that the test can kill."""
+        self.started = []
+        self.attachments = Attachments(virtual=True, connect=self._connect)
+        self.attachments.start_virtual_board = lambda: self.started.append(DyingBoard(len(self.started))) or self.started[-1]
 
     def _connect(self):
         hub = ScriptedHub(self.errors.pop(0) if self.errors else None)
+        hub.notice = self.notice
         self.hubs.append(hub)
         return hub
 
@@ -203,3 +235,138 @@ def test_each_board_has_its_own_attachment(bench):
     other.open()
     bench.turn_until(lambda: other.is_ready)
     assert "other" in [content["board"] for hub in bench.hubs for _, content in hub.requests]
+
+
+def ready(bench, board=None):
+    attachment = bench.attachments.get(board)
+    told = []
+    attachment.when_ready(told.append)
+    bench.turn_until(lambda: told)
+    assert told == [None]
+    return attachment
+
+
+def test_a_board_that_has_ended_fails_its_cell_and_is_looked_for_by_the_next(bench):
+    bench.attachments.start(bench.loop)
+    attachment = ready(bench)
+    heard = []
+    number = attachment.send("execute_request", {}, lambda kind, content: heard.append(content["ename"]))
+    bench.hubs[0].say(number, "execute_reply", status="error", ename="BoardGoneError", evalue="It ended.")
+    bench.hubs[0].say(0, "detached", status="error", ename="BoardGoneError", evalue="It ended.")
+    bench.turn_until(lambda: not attachment.is_ready)
+    assert heard[0] == "BoardGoneError"
+    assert bench.hubs[0].closed
+    ready(bench)
+    assert len(bench.hubs) == 2
+
+
+def test_a_dead_virtual_board_is_replaced_and_people_are_told_once(bench):
+    bench.virtual()
+    bench.attachments.start(bench.loop)
+    attachment = ready(bench)
+    assert attachment.take_notice() == ""
+    bench.started[0].dead = True
+    bench.hubs[0].say(0, "detached", status="error", ename="BoardGoneError", evalue="It ended.")
+    bench.turn_until(lambda: not attachment.is_ready)
+    ready(bench)
+    assert [board.port for board in bench.started] == ["/dev/pts/0", "/dev/pts/1"]
+    assert bench.started[0].stopped
+    assert bench.hubs[1].requests[-1][1]["board"] == "/dev/pts/1"
+    assert "a new one" in attachment.take_notice()
+    assert attachment.take_notice() == ""
+
+
+def test_a_living_virtual_board_is_kept_when_the_hub_dies(bench):
+    bench.virtual()
+    bench.attachments.start(bench.loop)
+    attachment = ready(bench)
+    bench.hubs[0].die()
+    bench.turn_until(lambda: not attachment.is_ready)
+    ready(bench)
+    assert len(bench.started) == 1
+
+
+def test_a_stand_in_for_micropython_is_named_once(bench, monkeypatch):
+    monkeypatch.setattr(DyingBoard, "python", "cpython")
+    bench.virtual()
+    bench.attachments.start(bench.loop)
+    assert ready(bench).take_notice() == "virtual board 0"
+
+
+def test_what_the_hub_has_to_tell_is_told(bench):
+    bench.notice = "The board was left alone."
+    bench.attachments.start(bench.loop)
+    attachment = ready(bench)
+    assert attachment.take_notice() == "The board was left alone."
+    identity = bench.hubs[0].requests[0][1]
+    assert identity["kernel"] == "k" and len(identity["instance"]) == 16
+
+
+def test_using_another_board_lets_the_first_go(bench):
+    bench.attachments.start(bench.loop)
+    first = ready(bench)
+    done = []
+    bench.attachments.use("other", done.append)
+    bench.turn_until(lambda: done)
+    assert done == [None]
+    assert bench.attachments.get(None) is bench.attachments.get("other") is not first
+    assert bench.hubs[0].sent == [("leave_request", {})] and bench.hubs[0].closed
+    assert not first.is_ready
+
+
+def test_a_board_that_cannot_be_used_changes_nothing(bench):
+    bench.attachments.start(bench.loop)
+    first = ready(bench)
+    bench.errors = [BoardNotFoundError("none")]
+    done = []
+    bench.attachments.use("other", done.append)
+    bench.turn_until(lambda: done)
+    assert isinstance(done[0], BoardNotFoundError)
+    assert bench.attachments.get(None) is first and first.is_ready
+
+
+@pytest.mark.parametrize(("restart", "request_type"), [(True, "restart_request"), (False, None)])
+def test_the_end_of_a_kernel_says_whether_it_comes_back(bench, restart, request_type):
+    bench.attachments.start(bench.loop)
+    ready(bench)
+    hub = bench.hubs[0]
+    bench.attachments.close(restart)
+    assert (("restart_request", None) in hub.requests) == restart
+    assert (("leave_request", {}) in hub.sent) == (not restart)
+
+
+def test_a_mistake_with_one_message_does_not_cost_the_others(bench, capsys):
+    bench.attachments.start(bench.loop)
+    attachment = ready(bench)
+    heard = []
+
+    def receive(kind, content):
+        heard.append(kind)
+        raise LookupError("a mistake")
+
+    number = attachment.send("execute_request", {}, receive)
+    bench.hubs[0].say(number, "stream", text="a")
+    bench.hubs[0].say(number, "execute_reply", status="ok")
+    bench.turn_until(lambda: len(heard) == 2)
+    assert "a mistake" in capsys.readouterr().err
+
+
+def test_a_restart_after_the_hubs_death_asks_another_hub_for_a_fresh_board(bench):
+    bench.attachments.start(bench.loop)
+    attachment = ready(bench)
+    bench.hubs[0].die()
+    bench.turn_until(lambda: not attachment.is_ready)
+    bench.attachments.close(restart=True)
+    assert [kind for kind, _ in bench.hubs[1].requests] == ["attach_request", "restart_request"]
+    assert bench.hubs[1].requests[0][1]["board"] == "p"
+    assert bench.hubs[1].closed
+
+
+def test_a_board_that_was_let_go_is_not_reset_by_a_restart(bench):
+    bench.attachments.start(bench.loop)
+    ready(bench)
+    done = []
+    bench.attachments.use("other", done.append)
+    bench.turn_until(lambda: done)
+    bench.attachments.close(restart=True)
+    assert [kind for hub in bench.hubs for kind, _ in hub.requests] == ["attach_request", "attach_request", "restart_request"]

@@ -6,7 +6,8 @@ import pytest
 
 from ukernel import board, session
 from ukernel.board import Board
-from ukernel.errors import BoardGoneError, BoardNotFoundError
+from ukernel.errors import BoardGoneError, BoardNotFoundError, NoAnswerError
+from ukernel.virtualboard import VirtualBoard
 
 
 class CutStream:
@@ -84,3 +85,17 @@ def test_a_fault_of_our_own_is_told_instead_of_leaving_a_board_that_looks_alive(
     assert isinstance(event, session.Refused)
     assert "a bug" in str(event.error)
     found.close()
+
+
+def test_a_board_in_a_boot_loop_says_what_it_printed(monkeypatch, tmp_path):
+    monkeypatch.setattr(board, "ANSWER_S", 2.0)
+    (tmp_path / "ucore").mkdir()
+    (tmp_path / "ucore" / "__init__.py").write_text("raise OSError('no memory card')")
+    with VirtualBoard("cpython", package=tmp_path / "ucore") as virtual:
+        events = queue.Queue()
+        found = Board(virtual.port, lambda board, event: events.put(event), install=lambda port: None)
+        found.start()
+        refused = events.get(timeout=20)
+        found.close()
+    assert isinstance(refused.error, NoAnswerError)
+    assert "OSError: no memory card" in str(refused.error)

@@ -3,11 +3,11 @@
 import pytest
 from jupyter_client.session import Session
 
-from ukernel import cells
+from ukernel import cells, source
 from ukernel.boardcell import BoardRun
 from ukernel.boardtrace import Sources
 from ukernel.envelope import Message, Signer
-from ukernel.errors import BoardNotFoundError, HubUnreachableError
+from ukernel.errors import BoardNotFoundError, HubUnreachableError, UsageError
 from ukernel.lane import HostRun, Lane
 
 KEY = "a key for tests"
@@ -53,6 +53,7 @@ class ObedientAttachment:
         self.sent = []
         self.waiting = []
         self.receive = None
+        self.notice = ""
 
     def when_ready(self, callback):
         if self.ready:
@@ -62,6 +63,10 @@ class ObedientAttachment:
 
     def forget(self, callback):
         self.waiting.remove(callback)
+
+    def take_notice(self):
+        notice, self.notice = self.notice, ""
+        return notice
 
     def send(self, msg_type, content, receive=None):
         self.sent.append((msg_type, content))
@@ -108,9 +113,6 @@ class Bench:
     def call_later(self, seconds, action):
         self.timers.append((seconds, action))
 
-    def introduce_board(self, run):
-        pass
-
     def receive_requests(self):
         pass
 
@@ -148,6 +150,42 @@ def test_the_board_gets_the_cell_and_the_sub_kernel_the_same_request(bench):
     bench.execute("%%ucore\nx\n1 + 1")
     assert bench.attachment.sent == [("execute_request", {"code": "\nx\n_ucore_show((1 + 1))"})]
     assert bench.to_subkernel[0].content["code"] == "%%ucore\nx\n1 + 1"
+
+
+def test_what_must_be_told_comes_before_the_first_output_once(bench):
+    bench.attachment.notice = "The board was left alone."
+    for expected in ("The board was left alone.\nout", "out"):
+        bench.frontend.seen.clear()
+        bench.execute("%%ucore\n1")
+        bench.subkernel_begins()
+        bench.board_says("stream", name="stdout", text="out")
+        bench.board_says("execute_reply", status="ok")
+        assert "".join(content["text"] for kind, content in bench.frontend.seen if kind == "stream") == expected
+
+
+def test_a_question_mark_asks_the_board_and_pages_the_answer(bench):
+    bench.execute("%%ucore\nled?")
+    assert bench.attachment.sent == [("inspect_request", {"code": "led", "cursor_pos": 3})]
+    bench.subkernel_begins()
+    bench.board_says("inspect_reply", status="ok", found=True, data={"text/plain": "a LED"}, metadata={})
+    assert bench.frontend.last("reply")["payload"] == [{"source": "page", "data": {"text/plain": "a LED"}, "start": 0}]
+
+
+def test_an_await_that_cannot_be_replaced_is_an_error_of_the_cell(bench, monkeypatch):
+    def refuse(cell):
+        raise UsageError("Line 2: not there")
+
+    monkeypatch.setattr(source, "board_source", refuse)
+    bench.execute("%%ucore\n1")
+    bench.subkernel_begins()
+    assert bench.frontend.last("error")["ename"] == "UsageError"
+
+
+def test_a_password_has_a_prompt(bench):
+    bench.execute("%%ucore\n1")
+    bench.subkernel_begins()
+    bench.board_says("input_request", prompt="", password=True)
+    assert bench.frontend.asked == [("Password: ", True)]
 
 
 def test_output_waits_until_the_cell_has_its_number(bench):

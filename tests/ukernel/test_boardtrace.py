@@ -85,3 +85,13 @@ def test_old_cells_are_forgotten(monkeypatch):
     for count in range(1000):
         sources.add(count, "%%ucore\n1")
     assert len(sources.texts()) < 1000
+
+
+@pytest.mark.parametrize("folder", ["", "ucore/", "/site-packages/ucore/", "C:\\lib\\ucore\\"])
+def test_what_runs_an_await_is_not_shown_but_for_want_of_anything_else(folder):
+    sources = Sources()
+    sources.add(3, "%%ucore\nawait f()")
+    ours = [f'  File "{folder}tasks.py", line 24, in run', '  File "asyncio/core.py", line 1, in run_until_complete']
+    shown = "\n".join(format_error("OSError", "", ['  File "<cell>", line 2, in <module>', *ours], sources))
+    assert "tasks.py" not in shown and "asyncio" not in shown and "In[3]" in re.sub(r"\x1b\[[0-9;]*m", "", shown)
+    assert "tasks.py" in "\n".join(format_error("OSError", "", ours, sources))

@@ -1,4 +1,4 @@
-"""Whose a cell is, its options, and the source that the board gets."""
+"""Whose a cell is, its options, and whether it is complete."""
 
 import pytest
 
@@ -65,79 +65,13 @@ def test_an_option_that_is_not_understood_is_explained(line, words):
 
 
 @pytest.mark.parametrize(
-    ("body", "wrapped"),
-    [
-        ("1 + 1", "_ucore_show((1 + 1))"),
-        ("\nx = 1\nx", "\nx = 1\n_ucore_show((x))"),
-        ("a; b", "a; _ucore_show((b))"),
-        ("(1,\n 2)  # pair", "_ucore_show(((1,\n 2)))  # pair"),
-        ("1, 2", "_ucore_show((1, 2))"),
-        ("*a, b", "_ucore_show((*a, b))"),
-        ("'µ'; 'é' + (\n  'ü')", "'µ'; _ucore_show(('é' + (\n  'ü')))"),
-        ("'''one\ntwo'''", "_ucore_show(('''one\ntwo'''))"),
-        ("f'{x!r:>{w}}'", "_ucore_show((f'{x!r:>{w}}'))"),
-        ("x\n\n# done\n", "_ucore_show((x))\n\n# done\n"),
-        ("x \\\n  + 1", "_ucore_show((x \\\n  + 1))"),
-        ("(y := 5)", "_ucore_show(((y := 5)))"),
-        ("x\r\ny", "x\n_ucore_show((y))"),
-        ("'\\d'", "_ucore_show(('\\d'))"),
-    ],
-)
-def test_the_last_expression_is_handed_to_the_board_to_show(body, wrapped):
-    assert cells.wrap_last_expression(body) == wrapped
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        "",
-        "\n# nothing",
-        "x = 1",
-        "x;",
-        "x ;  # quiet",
-        "'a;b';",
-        "for i in x:\n    i",
-        "if x: y",
-        "await x",
-        "def f():\n    return 1",
-        "x = = 1",
-        "print 'python 2'",
-        "x\0",
-        "(" * 1000,
-    ],
-)
-def test_what_has_no_last_expression_goes_to_the_board_as_it_is(body):
-    assert cells.wrap_last_expression(body) == body
-
-
-@pytest.mark.parametrize("body", ["x = 1\n\n'é', (\n  1,\n)  # end\n", "\n\n\nf(a,\n  b)"])
-def test_wrapping_moves_no_line(body):
-    wrapped = cells.wrap_last_expression(body)
-    assert wrapped.count("\n") == body.count("\n")
-    assert wrapped.replace("_ucore_show((", "", 1).replace("))", "", 1).split("\n")[0] == body.split("\n")[0]
-
-
-def test_a_cell_to_be_saved_becomes_a_program_that_writes_it(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    cell = cells.parse("# note\n%%ucore --save main.py\nprint('µ')\n")
-    exec(cells.board_source(cell), {})
-    assert (tmp_path / "main.py").read_text(encoding="utf-8") == "print('µ')\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "source"),
-    [("[1, 'a']", "x = [1, 'a']"), ("<object>", "x = '<object>'"), ("nan", "x = 'nan'"), ("f()", "x = 'f()'")],
-)
-def test_a_boards_value_becomes_an_assignment_that_runs_nothing(text, source):
-    assert cells.assignment("x", text) == source
-
-
-@pytest.mark.parametrize(
     ("body", "status"),
     [
         ("", "incomplete"),
         ("x = 1", "complete"),
         ("x = 1\ny = 2", "complete"),
+        ("await f()", "complete"),
+        ("async for x in y:", "incomplete"),
         ("for i in x:", "incomplete"),
         ("for i in x:\n    i", "incomplete"),
         ("for i in x:\n    i\n", "complete"),
@@ -154,3 +88,21 @@ def test_completeness_is_told_as_a_console_needs_it(body, status):
 def test_a_block_goes_on_with_its_indent():
     assert cells.completeness("if x:\n    if y:")["indent"] == "        "
     assert cells.completeness("if x:\n    y")["indent"] == "    "
+
+
+@pytest.mark.parametrize(
+    ("body", "asked"),
+    [
+        ("\nled?", ("", "led")),
+        ("\n?led.on", ("", "led.on")),
+        ("\n\nled??\n\n", ("\n", "led")),
+        ("\nx = 1\nx?", ("\nx = 1", "x")),
+        ("\nled", None),
+        ("\n'''\nled?\n'''", None),
+        ("\nx = led?", None),
+        ("\nled?\nx = 1", None),
+        ("", None),
+    ],
+)
+def test_a_question_mark_on_the_last_line_asks_for_help(body, asked):
+    assert cells.split_help(body) == asked

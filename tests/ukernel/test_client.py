@@ -250,8 +250,8 @@ def test_receive_gives_up_in_time(attached):
 
 
 def test_a_request_nobody_answers_is_an_error_in_time(attached):
-    with pytest.raises(NoAnswerError, match="interrupt_request"):
-        attached.request("interrupt_request", {"parent": None}, timeout_s=0.05)
+    with pytest.raises(NoAnswerError, match="leave_request"):
+        attached.request("leave_request", {}, timeout_s=0.05)
 
 
 def test_threads_may_send_at_once(attached):

@@ -9,6 +9,7 @@ from scripted import PATIENCE_S, ScriptedBoard, running_hub, wait_until
 from ucore import wire
 from ukernel import advert, client, desk, inbox, ports, session, visitor
 from ukernel.errors import (
+    BoardBusyError,
     BoardError,
     BoardGoneError,
     BoardNotFoundError,
@@ -36,9 +37,10 @@ def hub():
 class Notebook:
     """A client attached to a board, and what it has heard."""
 
-    def __init__(self, board=KITCHEN, label="a notebook"):
+    def __init__(self, board=KITCHEN, label="a notebook", **kernel):
         self.client = client.connect(start=False)
-        self.board = self.client.request("attach_request", {"board": board, "client": label})["board"]
+        answer = self.client.request("attach_request", {"board": board, "client": label, **kernel})
+        self.board, self.notice = answer["board"], answer["notice"]
 
     def __enter__(self):
         return self
@@ -171,7 +173,7 @@ def test_input_goes_to_the_client_and_back(hub, notebook):
 def test_an_interrupt_stops_the_running_cell(hub, notebook):
     request = notebook.send("hold")
     notebook.until("status", request)
-    notebook.client.send("interrupt_request", {"parent": request})
+    notebook.client.request("interrupt_request", {"parent": request})
     assert notebook.until("execute_reply", request)[-1][1]["ename"] == "KeyboardInterrupt"
 
 
@@ -182,20 +184,22 @@ def test_an_interrupt_without_a_parent_stops_all_of_ones_own(hub):
         waiting = mine.send("print never")
         others = other.send("print later")
         assert mine.next()["content"]["execution_state"] == "queued"
-        mine.client.send("interrupt_request", {"parent": None})
+        mine.client.request("interrupt_request", {"parent": None})
         assert mine.until("execute_reply", waiting)[-1][1] == {"status": "aborted"}
         assert mine.until("execute_reply", held)[-1][1]["ename"] == "KeyboardInterrupt"
         assert other.until("execute_reply", others)[-1][1] == {"status": "ok"}
 
 
-def test_nobody_can_interrupt_another_ones_cell(hub):
-    with Notebook() as mine, Notebook() as other:
+def test_another_ones_cell_is_interrupted_by_force_only(hub):
+    with Notebook(label="mine.ipynb") as mine, Notebook() as other:
         held = mine.send("hold")
         mine.until("status", held)
-        other.client.send("interrupt_request", {"parent": None})
-        other.client.send("interrupt_request", {"parent": held})
-        other.client.request("pipes_request")  # answered after the interrupts were handled
+        with pytest.raises(BoardBusyError, match=r"mine\.ipynb"):
+            other.client.request("interrupt_request", {"parent": None})
+        assert other.client.request("interrupt_request", {"parent": held})["stopped"] == ""
         assert hub.boards["kitchen"].interrupts == 0
+        assert other.client.request("interrupt_request", {"force": True})["stopped"] == "mine.ipynb"
+        assert mine.until("execute_reply", held)[-1][1]["ename"] == "KeyboardInterrupt"
 
 
 def test_completion_asks_the_board_for_the_name_at_the_cursor(hub, notebook):
@@ -264,8 +268,8 @@ def test_a_cell_left_by_an_earlier_hub_is_waited_for_and_can_be_interrupted(hub,
     board.ready(cell_parent=777)
     waiting = notebook.send("print mine")
     assert notebook.next()["content"]["holder"] == "an earlier session"
-    notebook.client.send("interrupt_request", {"parent": waiting + 1000})
-    notebook.client.send("interrupt_request", {"parent": None})
+    notebook.client.request("interrupt_request", {"parent": waiting + 1000})
+    notebook.client.request("interrupt_request", {"parent": None})
     assert notebook.until("execute_reply", waiting)[-1][1] == {"status": "aborted"}
     wait_until(lambda: board.interrupts == 1)
     assert notebook.run("print free")[-1][1] == {"status": "ok"}
@@ -329,6 +333,7 @@ def test_a_board_that_turns_out_to_be_unusable_says_why_from_then_on(hub, notebo
     refusing = hub.boards["kitchen"]
     refusing.tell(session.Refused(BoardVersionError("It speaks version 7.")))
     assert notebook.until("execute_reply", held)[-1][1]["ename"] == "BoardVersionError"
+    assert notebook.until("detached", 0)[-1][1]["ename"] == "BoardVersionError"
     assert notebook.run("print again")[-1][1]["evalue"] == "It speaks version 7."
     assert refusing.closed.wait(PATIENCE_S)
     with Notebook() as fresh:
@@ -355,7 +360,7 @@ def test_nonsense_from_a_client_or_a_board_harms_nobody(hub, notebook):
     request = notebook.send("hold")
     notebook.until("status", request)
     board.say(0x7F, b"a type of the future")
-    board.say(wire.EXECUTE_RESULT, b"not json")
+    board.say(wire.EXECUTE_RESULT, b"nonsense")
     board.say(wire.INPUT_REQUEST, b"[1]")
     board.tell("no event at all")
     board.write(b"1234", 4, 0, id=99)
@@ -472,6 +477,114 @@ def test_the_boards_thread_is_held_back_while_the_hub_is_busy(hub, notebook, mon
     done.set()
     board_thread.join(PATIENCE_S)
     assert len(delivered) == 200
+
+
+def test_a_reset_gives_a_fresh_board_and_runs_what_came_meanwhile(hub, notebook):
+    board = hub.boards["kitchen"]
+    board.open("adc")
+    board.boots = False
+    reset = notebook.client.send("reset_request", {})
+    wait_until(lambda: board.sent and board.sent[-1][0] == wire.SHUTDOWN_REQUEST)
+    board.tell(session.Console("boot text"))
+    fresh = notebook.send("print fresh")
+    assert notebook.until("status", fresh) == [("status", {"execution_state": "queued", "holder": ""})]
+    board.boot()
+    came = [notebook.next() for _ in range(4)]
+    assert [message["content"]["board"] for message in came if message["parent"] == reset] == ["kitchen"]
+    assert [message["type"] for message in came if message["parent"] == fresh] == ["status", "stream", "execute_reply"]
+    assert notebook.client.request("pipes_request")["pipes"][0]["open"] is False
+
+
+def test_a_board_that_others_use_is_reset_by_force_only(hub):
+    with Notebook(label="mine.ipynb") as mine, Notebook(label="yours.ipynb") as yours:
+        held = yours.send("hold")
+        yours.until("status", held)
+        waiting = yours.send("print never")
+        yours.next()
+        with pytest.raises(BoardBusyError, match=r"yours\.ipynb"):
+            mine.client.request("reset_request")
+        assert mine.client.request("reset_request", {"force": True})["board"] == "kitchen"
+        for request in (waiting, held):
+            reply = yours.until("execute_reply", request)[-1][1]
+            assert (reply["ename"], "mine.ipynb" in reply["evalue"]) == ("BoardRestartedError", True)
+        assert yours.run("print on")[-1][1] == {"status": "ok"}
+
+
+def test_a_board_that_does_not_reset_is_an_error_and_goes_on(hub, notebook, monkeypatch):
+    monkeypatch.setattr(desk, "RESET_TIMEOUT_S", 0.05)
+    hub.boards["kitchen"].boots = False
+    with pytest.raises(NoAnswerError):
+        notebook.client.request("reset_request")
+    assert notebook.run("print still the same")[-1][1] == {"status": "ok"}
+
+
+def test_a_reset_of_a_board_that_goes_away_meanwhile_says_so(hub, notebook):
+    board = hub.boards["kitchen"]
+    board.boots = False
+    reset = notebook.client.send("reset_request", {})
+    wait_until(lambda: board.sent)
+    board.gone(BoardGoneError("The board went away."))
+    assert notebook.until("reset_reply", reset)[-1][1]["evalue"] == "The board went away."
+    with pytest.raises(BoardGoneError):
+        notebook.client.request("reset_request")
+
+
+def test_a_kernel_that_restarts_alone_finds_a_fresh_board(hub):
+    with Notebook(kernel="k", instance="1") as before:
+        before.until("status", before.send("hold"))
+        before.client.request("restart_request")
+    wait_until(lambda: hub.boards["kitchen"].resets == 1)
+    with Notebook(kernel="k", instance="2") as after:
+        assert after.notice == ""
+        assert after.run("print fresh")[-1][1] == {"status": "ok"}
+
+
+def test_a_kernel_that_restarts_among_others_is_told_what_it_left_alone(hub, notebook):
+    with Notebook(kernel="k", instance="1") as before:
+        held = before.send("hold")
+        before.until("status", held)
+        before.client.request("restart_request")
+        assert before.until("execute_reply", held)[-1][1]["ename"] == "KeyboardInterrupt"
+    with Notebook(kernel="k", instance="2") as after:
+        assert "a notebook" in after.notice and "not reset" in after.notice
+    with Notebook(kernel="k", instance="2") as again:
+        assert again.notice == ""
+    assert hub.boards["kitchen"].resets == 0
+
+
+def test_a_reader_of_a_pipe_counts_as_a_user(hub):
+    with Notebook(kernel="k", instance="1") as before:
+        hub.boards["kitchen"].open("adc")
+        with client.open_reader("adc"):
+            before.client.request("restart_request")
+
+            wait_until(lambda: hub.hub.notices._kept)
+    with Notebook(kernel="k", instance="2") as after:
+        assert "'adc'" in after.notice
+
+
+def test_a_kernel_that_ended_abruptly_is_told_by_the_next_one_only(hub, notebook):
+    with Notebook(kernel="k", instance="1"):
+        pass
+    wait_until(lambda: len(hub.hub.clients) == 1)
+    with Notebook(kernel="k", instance="1") as same:
+        assert same.notice == ""
+    wait_until(lambda: len(hub.hub.clients) == 1)
+    with Notebook(kernel="k", instance="2") as after:
+        assert "abrupt" in after.notice
+        after.client.send("leave_request", {})
+    wait_until(lambda: len(hub.hub.clients) == 1)
+    with Notebook(kernel="k", instance="3") as last:
+        assert last.notice == ""
+
+
+def test_nothing_is_told_of_a_board_that_has_restarted_since(hub, notebook):
+    with Notebook(kernel="k", instance="1"):
+        pass
+    wait_until(lambda: len(hub.hub.clients) == 1)
+    hub.boards["kitchen"].facts = {"boot": 2}
+    with Notebook(kernel="k", instance="2") as after:
+        assert after.notice == ""
 
 
 def test_replies_are_json_lines(hub):

@@ -1,0 +1,152 @@
+"""What ``%ucore`` asks for: the magic runs in the sub-kernel, the board is the switchboard's.
+
+A question comes on the sub-kernel's stdin channel, in the middle of a host cell, and the answer goes back there. The front end
+sees neither.
+"""
+
+from typing import TYPE_CHECKING
+
+from .envelope import Message
+from .errors import UcoreError, UsageError
+
+if TYPE_CHECKING:
+    from .switchboard import Switchboard
+
+__all__ = ["REQUEST", "Errands"]
+
+REQUEST = "ucore_request"
+_INTERRUPTED = {"status": "error", "ename": "KeyboardInterrupt", "evalue": ""}
+_ASKABLE = ("reset_request", "interrupt_request")
+
+
+class Errands:
+    """The errands of one kernel: those under way may be interrupted with the host cell that sent them."""
+
+    def __init__(self, switchboard: "Switchboard"):
+        self._switchboard = switchboard
+        self._open: set[_Errand] = set()
+
+    def take(self, question: Message) -> None:
+        """Begin an errand."""
+        errand = _Errand(self._switchboard, question, self._open.discard)
+        self._open.add(errand)
+        errand.start()
+
+    def interrupt(self) -> None:
+        """Stop what runs on the board for a host cell."""
+        for errand in list(self._open):
+            errand.interrupt()
+
+    def forget(self) -> None:
+        """The sub-kernel is gone, and who waited for an answer with it."""
+        self.interrupt()
+        self._open.clear()
+
+
+class _Errand:
+    """One question, and its one answer."""
+
+    def __init__(self, switchboard: "Switchboard", question: Message, on_end):
+        self._switchboard = switchboard
+        self._question = question
+        self._on_end = on_end
+        self._attachment = switchboard.attachments.own
+        self._asked = 0  # the hub's number for a cell that runs for it
+        self._text: str | None = None
+        self._interrupted = self._over = False
+
+    def start(self) -> None:
+        content, attachments = self._question.content, self._switchboard.attachments
+        do = content.get("do")
+        if do == "use":
+            attachments.use(content["board"], self._tell_own)
+        elif do == "own" and not content.get("wait", True):
+            self._tell_own(None)
+        elif do == "own":
+            self._attachment.when_ready(lambda error: self._answer({"error": str(error)}) if error else self._tell_own(None))
+        elif do == "run" or (do == "ask" and content.get("type") in _ASKABLE):
+            self._attachment.when_ready(self._send)
+        else:
+            self._fail(UsageError(f"The switchboard does not know {do!r}."))
+
+    def _tell_own(self, error: "Exception | None") -> None:
+        if error is not None:
+            self._fail(error)
+        else:
+            self._tell_notice()
+            self._answer({"name": "", "port": "", "facts": {}, **self._switchboard.attachments.own.board})
+
+    def _send(self, error: "Exception | None") -> None:
+        if self._over:
+            return  # interrupted before the board was there
+        if error is not None:
+            self._fail(error)
+            return
+        self._tell_notice()
+        content = self._question.content
+        try:
+            if content["do"] == "run":
+                self._asked = self._attachment.send("execute_request", {"code": content["code"]}, self._receive)
+            else:
+                self._attachment.send(content["type"], content["content"], lambda _, answer: self._answer(answer))
+        except UcoreError as lost:
+            self._fail(lost)
+
+    def _receive(self, msg_type: str, content: dict) -> None:
+        if msg_type == "execute_reply":
+            self._end(content)
+        elif msg_type == "execute_result":
+            self._text = content["data"].get("text/plain", "")
+        elif msg_type == "input_request":
+            self._attachment.send("interrupt_request", {"parent": self._asked})  # there is nobody to ask
+        elif msg_type == "status":
+            if content.get("execution_state") == "queued":
+                self._tell("stderr", f"Waiting for the board: {content.get('holder') or 'another cell'} is using it.\n")
+        elif msg_type == "stream":
+            self._tell(content["name"], content["text"])
+        else:
+            self._switchboard.frontend.publish(msg_type, content, self._parent)
+
+    def _end(self, reply: dict) -> None:
+        if reply.get("status", "ok") == "ok":
+            self._answer({"text": self._text or ""})
+        elif self._interrupted or reply["status"] == "aborted":
+            self._answer(_INTERRUPTED)
+        elif reply.get("traceback"):  # the board's own error, which is none of our classes
+            evalue = f"{reply['ename']}: {reply['evalue']}" if reply.get("evalue") else reply["ename"]
+            self._answer({"status": "error", "ename": "BoardError", "evalue": f"On the board: {evalue}"})
+        else:
+            self._answer(reply)
+
+    def interrupt(self) -> None:
+        """Stop what runs on the board for it, or the wait for a board."""
+        self._interrupted = True
+        if not self._asked:
+            self._answer(_INTERRUPTED)
+        elif not self._over:
+            try:
+                self._attachment.send("interrupt_request", {"parent": self._asked})
+            except UcoreError:
+                pass  # losing the hub has answered it already
+
+    def _fail(self, error: Exception) -> None:
+        self._answer({"status": "error", "ename": type(error).__name__, "evalue": str(error)})
+
+    def _answer(self, content: dict) -> None:
+        if not self._over:
+            self._over = True
+            self._on_end(self)
+            self._switchboard.answer_subkernel(self._question, content)
+
+    def _tell_notice(self) -> None:
+        notice = self._switchboard.attachments.own.take_notice()
+        if notice:
+            self._tell("stderr", notice + "\n")
+
+    def _tell(self, name: str, text: str) -> None:
+        """Print below the host cell."""
+        self._switchboard.frontend.publish("stream", {"name": name, "text": text}, self._parent)
+
+    @property
+    def _parent(self) -> bytes:
+        return self._question.signed[1]

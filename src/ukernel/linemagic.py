@@ -1,0 +1,279 @@
+"""``%ucore``: what people need at hand, from a host cell. It runs in the sub-kernel.
+
+The board is the switchboard's, so that is asked, over the channel that carries ``input()``; what the hub tells anybody is asked there.
+"""
+
+import ast
+import functools
+import time
+import types
+from collections.abc import Callable
+
+from . import source
+from .errors import BoardBusyError, UcoreError, by_name
+
+__all__ = ["register"]
+
+FORCE = "--force"
+
+
+def register(ip) -> None:
+    """Register the magic with an IPython shell."""
+    from IPython.core.magic import needs_local_scope, no_var_expand
+
+    switchboard = _Switchboard(ip.kernel)
+
+    @needs_local_scope
+    @no_var_expand
+    def ucore(line, local_ns=None):
+        try:
+            return _run(switchboard, line, {**ip.user_ns, **(local_ns or {})})
+        except (UcoreError, TypeError, ValueError, NameError) as error:
+            error._render_traceback_ = functools.partial(_render, ip, error)  # type: ignore[union-attr]
+            raise
+
+    ucore.__doc__ = _usage()
+    ip.register_magic_function(ucore, "line", "ucore")
+    ip.set_hook("complete_command", lambda _, event: _complete(event.line), str_key="%ucore")
+
+
+def _render(ip, error: Exception) -> list[str]:
+    """Return the traceback as IPython shows it, of the user's own lines only."""
+    frames = []
+    entry = error.__traceback__
+    while entry is not None:
+        module = entry.tb_frame.f_globals.get("__name__", "")
+        if module != __name__ and module.split(".")[0] != "IPython":
+            frames.append(entry)
+        entry = entry.tb_next
+    kept = None
+    for entry in reversed(frames):
+        kept = types.TracebackType(kept, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    return ip.InteractiveTB.structured_traceback(type(error), error, kept, tb_offset=0)
+
+
+class _Switchboard:
+    """The switchboard, as this process can ask it: a question on the stdin channel, and the wait for its answer."""
+
+    def __init__(self, kernel):
+        self._kernel = kernel
+
+    def ask(self, do: str, **content) -> dict:
+        """Return the answer's content. Raises what it says went wrong (see errors.py), and KeyboardInterrupt."""
+        import zmq
+
+        kernel, sock = self._kernel, self._kernel.stdin_socket
+        while sock.poll(0):
+            sock.recv_multipart(zmq.NOBLOCK)  # an answer nobody waited for
+        parent = kernel.get_parent("shell")
+        question = kernel.session.send(
+            sock, "ucore_request", {"do": do, **content}, parent, ident=kernel._parent_ident["shell"]
+        )
+        while True:
+            while not sock.poll(100):  # in short waits: on Windows, an interrupt does not end one
+                pass
+            _, answer = kernel.session.recv(sock)
+            if answer is not None and answer["parent_header"].get("msg_id") == question["header"]["msg_id"]:
+                break
+        content = answer["content"]
+        if content.get("ename") == "KeyboardInterrupt":
+            raise KeyboardInterrupt
+        if content.get("status") == "error":
+            raise by_name(content.get("ename", "UcoreError"), content.get("evalue", ""))
+        return content
+
+
+def _run(switchboard: _Switchboard, line: str, names: dict):
+    from IPython.core.error import UsageError
+
+    command, _, rest = line.strip().partition(" ")
+    if command not in _COMMANDS and command:
+        raise UsageError(f"%ucore has no {command!r}. {_usage()}")
+    try:
+        return _COMMANDS[command or "help"].run(switchboard, rest.strip(), names)
+    except _MisuseError as error:
+        raise UsageError(f"{error} {_usage(command)}") from None
+
+
+class _MisuseError(Exception):
+    """What is wrong with the line; the usage is added to it."""
+
+
+def _status(switchboard: _Switchboard, rest: str, names: dict) -> None:
+    _take_nothing("status", rest)
+    print("\n".join(f"{name + ':':9}{value}" for name, value in _describe(switchboard.ask("own"))))
+
+
+def _describe(own: dict):
+    """Yield what is known about the notebook's board, as (name, value) pairs."""
+    if own.get("error"):
+        yield "Board", f"none: {own['error']}"
+        return
+    from . import client
+
+    with client.connect() as hub:
+        found = [board for board in hub.request("boards_request")["boards"] if board["name"] == own["name"]]
+        pipes = [pipe for pipe in hub.request("pipes_request")["pipes"] if pipe["board"] == own["name"] and pipe["open"]]
+    state = found[0] if found else {}
+    facts = own["facts"]
+    yield "Board", f"{own['name']} on {own['port']}, {state.get('state', 'gone')}"
+    python = {"micropython": "MicroPython", "cpython": "CPython"}.get(facts.get("python"), facts.get("python"))
+    yield "Runs", f"{python} {facts.get('version')}, {facts.get('machine')}, µcore {facts.get('build')}"
+    running = state.get("running")
+    yield "Busy", f"with a cell of {running['client']}, {time.time() - running['since']:.0f} s" if running else "no"
+    if state.get("waiting"):
+        yield "Waiting", ", ".join(state["waiting"])
+    yield "Used by", ", ".join(state.get("clients") or ["nobody"])
+    yield "Pipes", ", ".join(f"{pipe['name']} ({pipe['frames']:,} frames)" for pipe in pipes) or "none open"
+
+
+def _boards(switchboard: _Switchboard, rest: str, names: dict) -> None:
+    _take_nothing("boards", rest)
+    from . import client
+
+    own = switchboard.ask("own", wait=False)
+    with client.connect() as hub:
+        found = hub.request("boards_request")["boards"]
+    for one in found:
+        mark = "*" if one["name"] == own.get("name") else " "
+        print(f"{mark} {one['name']:20} {one['port']:20} {one['state']:10} {one['description']}")
+    if not found:
+        print("No board is connected. `%ucore use virtual` brings one that needs no hardware.")
+
+
+def _use(switchboard: _Switchboard, rest: str, names: dict) -> None:
+    if not rest or len(rest.split()) > 1:
+        raise _MisuseError("%ucore use takes the board to use.")
+    own = switchboard.ask("use", board=rest)
+    print(f"Board cells of this notebook now run on {own['name']} ({own['port']}).")
+
+
+def _reset(switchboard: _Switchboard, rest: str, names: dict) -> None:
+    content = {"force": _take_force("reset", rest)}
+    try:
+        answer = switchboard.ask("ask", type="reset_request", content=content)
+    except BoardBusyError as error:
+        raise _with_force(error, "reset") from None
+    print(f"The board {answer['board']} has restarted: its variables, threads and pipes are gone.")
+
+
+def _interrupt(switchboard: _Switchboard, rest: str, names: dict) -> None:
+    content = {"force": _take_force("interrupt", rest)}
+    try:
+        answer = switchboard.ask("ask", type="interrupt_request", content=content)
+    except BoardBusyError as error:
+        raise _with_force(error, "interrupt") from None
+    stopped = answer["stopped"]
+    print(f"A cell of {stopped} was interrupted." if stopped else "The board runs no cell. Its threads cannot be interrupted.")
+
+
+def _push(switchboard: _Switchboard, rest: str, names: dict) -> None:
+    name, equals, expression = (part.strip() for part in rest.partition("="))
+    if equals and name.isidentifier() and not expression.startswith("="):
+        values = {name: _evaluate(expression, names)}
+    else:
+        values = {}
+        for name in rest.replace(",", " ").split():
+            if not name.isidentifier():
+                raise _MisuseError(f"%ucore push: {name!r} is no name.")
+            if name not in names:
+                raise NameError(f"name {name!r} is not defined on the host")
+            values[name] = names[name]
+    if not values:
+        raise _MisuseError("%ucore push takes what to push.")
+    lines = []
+    for name, value in values.items():
+        try:
+            lines.append(f"{name} = {source.literal(value)}")
+        except TypeError as error:
+            raise TypeError(
+                f"{name} cannot be pushed: it holds a value of type {error}. What can is None, bool, int, float, str, bytes, "
+                "NumPy arrays, and lists, tuples, sets and dicts of them."
+            ) from None
+    _run_on_board(switchboard, "\n".join(lines))
+
+
+def _evaluate(expression: str, names: dict):
+    try:
+        ast.parse(expression, mode="eval")
+    except (SyntaxError, ValueError) as error:
+        raise _MisuseError(f"%ucore push: {expression!r} is no expression ({error}).") from None
+    return eval(expression, names)
+
+
+def _pull(switchboard: _Switchboard, rest: str, names: dict):
+    try:
+        ast.parse(rest, mode="eval")
+    except (SyntaxError, ValueError):
+        raise _MisuseError(
+            f"%ucore pull takes an expression for the board, not {rest!r}." if rest else "%ucore pull: what?"
+        ) from None
+    # The repr of the repr: so it is a result whatever the value is, None too, or something with a richer way to be shown.
+    text = _run_on_board(switchboard, f"\nrepr(({rest}))")
+    try:
+        shown = str(source.parse_value(text))
+    except ValueError:  # cut off
+        raise ValueError(f"{rest} is too large to be pulled at once. Pull slices of it, or use a pipe.") from None
+    try:
+        return source.parse_value(shown)
+    except ValueError:
+        raise TypeError(
+            f"{rest} cannot be pulled: on the board it is {shown[:200]}. What can is None, bool, int, float, str, bytes, arrays, and "
+            "lists, tuples, sets and dicts of them."
+        ) from None
+
+
+def _run_on_board(switchboard: _Switchboard, code: str) -> str:
+    """Run a small cell on the board and return its result's text. Raises BoardError with what the board said."""
+    answer = switchboard.ask("run", code=source.transform(code))
+    return answer.get("text", "")
+
+
+def _help(switchboard: _Switchboard, rest: str, names: dict) -> None:
+    print(_usage())
+
+
+def _take_nothing(command: str, rest: str) -> None:
+    if rest:
+        raise _MisuseError(f"%ucore {command} takes nothing, not {rest!r}.")
+
+
+def _take_force(command: str, rest: str) -> bool:
+    if rest not in ("", FORCE):
+        raise _MisuseError(f"%ucore {command} does not know {rest!r}.")
+    return rest == FORCE
+
+
+def _with_force(error: BoardBusyError, command: str) -> BoardBusyError:
+    """Say how to do it all the same: others are in the way."""
+    return BoardBusyError(f"{error} `%ucore {command} {FORCE}` does it all the same.")
+
+
+class _Command:
+    def __init__(self, takes: str, help: str, run: Callable):
+        self.takes, self.help, self.run = takes, help, run
+
+
+_COMMANDS = {
+    "status": _Command("", "what this notebook's board is and does", _status),
+    "boards": _Command("", "the boards that are connected", _boards),
+    "use": _Command("BOARD", "run this notebook's board cells there: a port, a URL, a board's name, or virtual", _use),
+    "push": _Command("NAME ... | NAME = EXPRESSION", "copy values of the host to the board", _push),
+    "pull": _Command("EXPRESSION", "return a value of the board: x = %ucore pull readings[-1]", _pull),
+    "interrupt": _Command(f"[{FORCE}]", "stop the cell that the board runs, with --force another notebook's, too", _interrupt),
+    "reset": _Command(f"[{FORCE}]", "start the board's Python afresh, with --force although others use it", _reset),
+    "help": _Command("", "this list", _help),
+}
+
+
+def _usage(command: str = "") -> str:
+    found = {command: _COMMANDS[command]} if command in _COMMANDS else _COMMANDS
+    lines = [f"  %ucore {name + ' ' + one.takes:36}{one.help}" for name, one in found.items()]
+    return "\n".join(["Usage:", *lines])
+
+
+def _complete(line: str) -> list[str]:
+    words = line.split()
+    if len(words) == 1 or (len(words) == 2 and not line.endswith(" ")):
+        return list(_COMMANDS)
+    return [FORCE] if words[1] in ("reset", "interrupt") else []

@@ -1,0 +1,252 @@
+"""`%ucore` in host cells, and the board of a kernel that restarts."""
+
+import re
+import time
+
+import pytest
+from frontend import PATIENCE_S, Notebook
+
+from ukernel.virtualboard import VirtualBoard
+
+ENDLESS = "%%ucore\nimport time\nprint('started')\nwhile True:\n    time.sleep(0.01)"
+
+
+@pytest.fixture(params=["micropython", "cpython"])
+def board(request, private_environment, monkeypatch):
+    """A virtual board that several kernels use."""
+    if request.param == "micropython":
+        request.getfixturevalue("micropython")
+    with VirtualBoard(request.param) as board:
+        monkeypatch.setenv("UCORE_BOARD", board.port)
+        yield board
+
+
+# --- push and pull ---------------------------------------------------------------------------------------
+
+
+def test_a_value_goes_to_the_board_and_comes_back(bench):
+    value = {"a": [1, 2.5, None, True], "b": ("µ", b"\x00\xff"), 3: {}}
+    bench.host(f"given = {value!r}")
+    bench.host("%ucore push given")
+    assert bench.board_value("given") == value
+    bench.host("back = %ucore pull given")
+    assert bench.value("back") == value
+
+
+def test_push_and_pull_take_expressions_in_the_middle_of_code(bench):
+    bench.host("def twice(n):\n    %ucore push n\n    m = %ucore pull n * 2\n    return m\n")
+    assert bench.value("twice(21)") == 42
+    bench.host("step = 3\n%ucore push pushed = [step, step * 2]")
+    assert bench.board_value("pushed") == [3, 6]
+    assert bench.value("%ucore pull (pushed[0], {'k': pushed})") == (3, {"k": [3, 6]})
+    assert bench.host("%ucore pull None").result is None
+
+
+def test_what_a_pulled_expression_prints_is_printed(bench):
+    outcome = bench.host("%ucore pull print('from the board')")
+    assert outcome.text() == "from the board\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("%ucore pull no_such_name", ["BoardError", "NameError", "no_such_name"]),
+        ("%ucore pull print", ["TypeError", "cannot be pulled"]),
+        ("%ucore push print", ["print", "not defined"]),
+        ("%ucore push lost = object()", ["TypeError", "object", "cannot be pushed"]),
+        ("%ucore push big = 'x' * 100_000", ["UsageError", "bytes"]),
+        ("%ucore pull 'x' * 200_000", ["ValueError", "too large", "slices"]),
+    ],
+)
+def test_what_cannot_be_copied_is_an_error_with_the_users_line_only(bench, line, words):
+    outcome = bench.notebook.run(f"a = 1\n{line}")
+    assert outcome.reply["status"] == "error"
+    text = re.sub(r"\x1b\[[0-9;]*m", "", outcome.traceback)
+    for word in words:
+        assert word in text
+    assert "line 2" in text and "linemagic" not in text
+
+
+def test_a_board_error_can_be_caught(bench):
+    outcome = bench.host(
+        "from ukernel.errors import BoardError\ntry:\n    %ucore pull 1/0\nexcept BoardError as error:\n    print(error)"
+    )
+    assert "ZeroDivisionError" in outcome.text()
+
+
+def test_an_interrupt_stops_a_pull_on_both_sides(bench):
+    bench.board("import time\ndef forever():\n    print('started')\n    while True:\n        time.sleep(0.01)")
+    request = bench.notebook.send("%ucore pull forever()")
+    bench.notebook.wait_for_text(request, "started")
+    bench.notebook.interrupt()
+    assert bench.notebook.finish(request)[0].error == "KeyboardInterrupt"
+    assert bench.board_value("1 + 1") == 2
+
+
+def test_a_pull_waits_its_turn_and_says_for_whom(bench):
+    held = bench.neighbour.send(ENDLESS)
+    bench.neighbour.wait_for_text(held, "started")
+    waiting = bench.notebook.send("%ucore pull 6 * 7")
+    bench.notebook.wait_for_text(waiting, "Waiting for the board")
+    bench.neighbour.interrupt()
+    bench.neighbour.finish(held)
+    assert bench.notebook.finish(waiting)[0].result == "42"
+
+
+# --- telling ------------------------------------------------------------------------------------------------
+
+
+def test_status_tells_what_the_board_is_and_does(bench):
+    text = bench.host("%ucore status").text()
+    assert bench.port in text and "ready" in text
+    assert {"micropython": "MicroPython", "cpython": "CPython"}[bench.python] in text
+    assert text.count("a notebook") == 2  # both that use it
+    bench.board("produce('told')")
+    assert "told (" in bench.host("%ucore status").text()
+
+
+def test_status_says_why_there_is_no_board(private_environment, monkeypatch):
+    monkeypatch.setenv("UCORE_BOARD", "no-such-board")
+    with Notebook("ucore") as notebook:
+        outcome = notebook.run("%ucore status")
+        assert outcome.reply["status"] == "ok" and "no-such-board" in outcome.text()
+        assert notebook.run("%ucore pull 1").error == "BoardNotFoundError"
+
+
+def test_boards_marks_the_notebooks_own(bench):
+    line = next(line for line in bench.host("%ucore boards").text().splitlines() if bench.port in line)
+    assert line.startswith("* ")
+
+
+@pytest.mark.parametrize("line", ["%ucore", "%ucore help"])
+def test_help_lists_what_there_is(notebook, line):
+    text = notebook.run(line).text()
+    for command in ("status", "boards", "use", "push", "pull", "interrupt", "reset"):
+        assert f"%ucore {command}" in text
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("%ucore dance", "%ucore boards"),
+        ("%ucore use", "BOARD"),
+        ("%ucore use one two", "BOARD"),
+        ("%ucore push", "EXPRESSION"),
+        ("%ucore push 1a", "1a"),
+        ("%ucore push a = 1 +", "1 +"),
+        ("%ucore pull", "EXPRESSION"),
+        ("%ucore pull 1 +", "1 +"),
+        ("%ucore reset now", "--force"),
+        ("%ucore status please", "please"),
+    ],
+)
+def test_a_line_that_is_not_understood_is_a_usage_error(notebook, line, word):
+    outcome = notebook.run(line)
+    assert outcome.reply["ename"] == "UsageError"
+    assert outcome.text("stderr").startswith("UsageError: ") and word in outcome.text("stderr")
+
+
+def test_the_line_is_completed_and_explained(notebook):
+    assert {"push", "pull"} <= set(notebook.complete("%ucore pu|")["matches"])
+    assert "--force" in notebook.complete("%ucore reset |")["matches"]
+    page = notebook.run("%ucore?").reply["payload"][0]["data"]["text/plain"]
+    assert "%ucore pull EXPRESSION" in page
+
+
+# --- acting -------------------------------------------------------------------------------------------------
+
+
+def test_use_changes_the_board_of_the_cells_that_follow(board):
+    with VirtualBoard("cpython") as other, Notebook("ucore") as notebook:
+        notebook.run("%%ucore\nwhich = 'first'")
+        assert other.port in notebook.run(f"%ucore use {other.port}").text()
+        notebook.run("%%ucore\nwhich = 'second'")
+        assert notebook.run("%ucore pull which").result == "'second'"
+        assert notebook.run("%ucore use no-such-board").error == "BoardNotFoundError"
+        assert notebook.run("%%ucore\nwhich").result == "'second'"
+        notebook.run(f"%ucore use {board.port}")
+        assert notebook.run("%%ucore\nwhich").result == "'first'"
+
+
+def test_any_notebook_can_bring_a_virtual_board(board):
+    with Notebook("ucore") as notebook:
+        assert notebook.run("%%ucore\nmine = 1").reply["status"] == "ok"
+        assert notebook.run("%ucore use virtual").reply["status"] == "ok"
+        assert notebook.run("%%ucore\nmine").error == "NameError"
+        assert notebook.run("%%ucore\nimport machine\nmachine.Pin(2)").reply["status"] == "ok"
+
+
+def test_reset_starts_the_board_afresh(board):
+    with Notebook("ucore") as notebook:
+        notebook.run("%%ucore\nkept = 1\nucore.open_pipe('p')")
+        outcome = notebook.run("%ucore reset")
+        assert "restarted" in outcome.text()
+        assert notebook.run("%%ucore\nkept").error == "NameError"
+        assert notebook.run("%%ucore\nucore.is_pipe_open('p')").result == "False"
+
+
+def test_a_shared_board_is_reset_and_its_cell_interrupted_by_force_only(board, monkeypatch):
+    monkeypatch.setenv("JPY_SESSION_NAME", "/home/somebody/neighbour.ipynb")
+    with Notebook("ucore") as neighbour, Notebook("ucore") as notebook:
+        held = neighbour.send(ENDLESS)
+        neighbour.wait_for_text(held, "started")
+        for command in ("interrupt", "reset"):
+            outcome = notebook.run(f"%ucore {command}")
+            assert outcome.error == "BoardBusyError"
+            assert "neighbour.ipynb" in outcome.reply["evalue"] and "--force" in outcome.reply["evalue"]
+        assert "neighbour.ipynb" in notebook.run("%ucore interrupt --force").text()
+        assert neighbour.finish(held)[0].error == "KeyboardInterrupt"
+        held = neighbour.send(ENDLESS)
+        neighbour.wait_for_text(held, "started")
+        assert notebook.run("%ucore reset --force").reply["status"] == "ok"
+        assert neighbour.finish(held)[0].error == "BoardRestartedError"
+        assert neighbour.run("%%ucore\n'time' in globals()").result == "False"
+
+
+# --- restart ------------------------------------------------------------------------------------------------
+
+
+def test_a_restart_gives_both_sides_a_clean_start(board):
+    with Notebook("ucore") as notebook:
+        notebook.run("old = 1")
+        notebook.run("%%ucore\nold = 1")
+        _restart(notebook)
+        assert notebook.run("'old' in globals()").result == "False"
+        outcome = notebook.run("%%ucore\n'old' in globals()")
+        assert outcome.result == "False"
+        assert outcome.text("stderr") == ""
+
+
+def test_a_restart_in_the_middle_of_a_board_cell_frees_the_board(board):
+    with Notebook("ucore") as notebook:
+        notebook.wait_for_text(notebook.send(ENDLESS), "started")
+        _restart(notebook)
+        assert notebook.run("%%ucore\n'time' in globals()").result == "False"
+
+
+def test_a_restart_leaves_a_shared_board_alone_and_says_so_once(board, monkeypatch):
+    with Notebook("ucore") as notebook:
+        monkeypatch.setenv("JPY_SESSION_NAME", "/home/somebody/neighbour.ipynb")
+        with Notebook("ucore") as neighbour:
+            notebook.run("%%ucore\nours = 1")
+            neighbour.run("%%ucore\nours")
+            _restart(notebook)
+            outcome = notebook.run("%%ucore\nours")
+            assert outcome.result == "1"
+            assert "neighbour.ipynb" in outcome.text("stderr") and "not reset" in outcome.text("stderr")
+            assert notebook.run("%%ucore\nours").text("stderr") == ""
+            assert neighbour.run("%%ucore\nours").result == "1"
+
+
+def test_a_restarted_virtual_notebook_has_a_fresh_board(own_notebook):
+    own_notebook.run("%%ucore\nold = 1")
+    _restart(own_notebook)
+    assert own_notebook.run("%%ucore\n'old' in globals()").result == "False"
+
+
+def _restart(notebook: Notebook) -> None:
+    notebook.manager.restart_kernel()
+    notebook.client.wait_for_ready(timeout=PATIENCE_S)
+    deadline = time.monotonic() + PATIENCE_S
+    while notebook.received():
+        assert time.monotonic() < deadline

@@ -1,0 +1,143 @@
+"""Questions about a board cell that is being written: who is asked what, and where in the cell the answer belongs."""
+
+import pytest
+from jupyter_client.session import Session
+
+from ukernel import cells, introspection
+from ukernel.boardtrace import Sources
+from ukernel.envelope import Message
+
+
+class Bench:
+    """Stands where the switchboard stands; the board answers what the test says, ``None`` where it does not answer."""
+
+    def __init__(self, answer=None, ready=True):
+        self.frontend = self.attachments = self.own = self.loop = self
+        self.sources = Sources()
+        self.is_ready = ready
+        self.answer_with = answer
+        self.asked = []
+        self.statuses = []
+        self.replies = []
+        self.forwarded = []
+
+    def get(self, board):
+        return self
+
+    def open(self):
+        pass
+
+    def call_later(self, seconds, action):
+        self.too_late = action
+
+    def send(self, msg_type, content, receive):
+        self.asked.append((msg_type, content))
+        if self.answer_with is not None:
+            receive(msg_type.replace("request", "reply"), self.answer_with)
+
+    def send_to_subkernel(self, channel, request):
+        self.forwarded.append(request)
+
+    def status(self, state, request):
+        self.statuses.append(state)
+
+    def reply(self, request, content):
+        self.replies.append(content)
+
+    def answer(self, request, content):
+        self.reply(request, content)
+
+    def ask(self, msg_type, code, **content):
+        """Ask at the place marked with ``|``, and return the one answer."""
+        session = Session(key=b"k")
+        content |= {"code": code.replace("|", ""), "cursor_pos": code.index("|") if "|" in code else len(code)}
+        frames = session.serialize(session.msg(msg_type, content))
+        introspection.ANSWERS[msg_type](self, Message(frames))
+        if not self.replies and not self.forwarded:
+            self.too_late()
+        return self.replies[0] if self.replies else None
+
+    def complete(self, code):
+        found = self.ask("complete_request", code)
+        text = code.replace("|", "")
+        replaced = text[found["cursor_start"] : found["cursor_end"]]
+        assert found["cursor_end"] == code.index("|")
+        return replaced, found["matches"]
+
+
+def board(*names):
+    return {"status": "ok", "matches": list(names), "cursor_start": 0, "cursor_end": 0}
+
+
+@pytest.mark.parametrize("before", ["%%ucore\n", "\n\n# µ 🙂\n%%ucore --timeout 5\n", "%%ucore\n\nx = 1\n\t"])
+@pytest.mark.parametrize("after", ["", "\nz = 2", ")"])
+def test_a_name_is_completed_where_it_stands(before, after):
+    bench = Bench(board("sleep", "sleep_ms"))
+    assert bench.complete(f"{before}print(time.sl|{after}") == ("sl", ["sleep", "sleep_ms"])
+    assert bench.asked[0][1] == {"code": "time.sl", "cursor_pos": 7, "importable": False}
+    assert bench.statuses == ["busy", "idle"]
+
+
+def test_keywords_and_the_boards_own_module_are_known_without_the_board():
+    assert Bench(board("aw")).complete("%%ucore\naw|")[1] == ["aw", "await"]
+    assert Bench().complete("%%ucore\nucore.|")[1] == list(introspection.API)
+    assert "import" not in Bench().complete("%%ucore\nx.im|")[1]
+
+
+@pytest.mark.parametrize("line", ["import mach|", "from mach|", "import os, mach|", "import os as o, mach|"])
+def test_modules_are_completed_without_asking(line):
+    bench = Bench()
+    assert bench.complete(f"%%ucore\n{line}") == ("mach", ["machine"])
+    assert bench.asked == []
+
+
+@pytest.mark.parametrize("line", ["from machine import P|", "from machine import (ADC, P|", "from machine import ADC as A, P|"])
+def test_what_a_module_of_the_firmware_has_may_be_imported_to_be_known(line):
+    bench = Bench(board("Pin", "PWM"))
+    assert bench.complete(f"%%ucore\n{line}") == ("P", ["PWM", "Pin"])
+    assert bench.asked[0][1] == {"code": "machine.P", "cursor_pos": 9, "importable": True}
+
+
+def test_a_users_module_is_not_imported_to_complete_its_name():
+    bench = Bench(board())
+    bench.complete("%%ucore\nfrom main import st|")
+    assert bench.asked[0][1]["importable"] is False
+
+
+@pytest.mark.parametrize("bench", [Bench(ready=False), Bench(), Bench({"status": "error"}), Bench(board())])
+def test_without_an_answer_the_names_of_the_notebooks_cells_serve(bench):
+    bench.sources.add(1, "%%ucore\nsensor_reading = adc.read_uv()\nadc.read_u16()")
+    assert bench.complete("%%ucore\nprint(sensor_r|") == ("sensor_r", ["sensor_reading"])
+    bench.replies.clear()
+    assert bench.complete("%%ucore\nadc.re|") == ("re", ["read_u16", "read_uv"])
+
+
+def test_a_late_answer_is_no_second_one():
+    bench = Bench()
+    bench.complete("%%ucore\nx|")
+    bench.too_late()
+    assert len(bench.replies) == 1
+
+
+def test_options_are_completed_on_the_magics_line_and_its_name_by_the_host():
+    assert Bench().complete("%%ucore --t|\n1") == ("--t", ["--timeout"])
+    assert Bench().complete("%%ucore --timeout 3 |\n1") == ("", sorted(cells.OPTIONS))
+    bench = Bench()
+    bench.ask("complete_request", "%%uco|")
+    assert len(bench.forwarded) == 1
+
+
+def test_inspection_gets_the_line_and_the_place_in_it():
+    bench = Bench({"status": "ok", "found": True, "data": {"text/plain": "42"}, "metadata": {}})
+    found = bench.ask("inspect_request", "%%ucore\nx = 1\nprint(pin.va|lue)", detail_level=0)
+    assert found["data"] == {"text/plain": "42"}
+    assert bench.asked[0][1] == {"code": "print(pin.value)", "cursor_pos": 12, "detail_level": 0}
+    assert Bench().ask("inspect_request", "%%ucore\nx|")["found"] is False
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("%%ucore\nx = 1", "complete"), ("\n# é\n%%ucore --no-raise\nfor i in x:", "incomplete"), ("%%ucore\nled?", "complete")],
+)
+def test_completeness_is_that_of_the_body(code, status):
+    assert Bench().ask("is_complete_request", code)["status"] == status

@@ -1,0 +1,47 @@
+"""Cells in line: clients in turn, each one's cells in order."""
+
+import pytest
+
+from ukernel import waitingline
+from ukernel.errors import UsageError
+from ukernel.hubcell import Cell
+
+
+class Client:
+    label = "a client"
+
+
+def line_of(*pairs):
+    line = waitingline.WaitingLine()
+    for client, request in pairs:
+        line.add(Cell(client, request, ""))
+    return line
+
+
+def test_clients_take_turns_and_their_cells_keep_their_order():
+    a, b = Client(), Client()
+    line = line_of((a, 1), (a, 2), (a, 3), (b, 4), (b, 5))
+    taken = []
+    while line:
+        taken.append(line.next().request)
+    assert taken == [1, 4, 2, 5, 3]
+
+
+def test_one_cell_or_all_of_a_client_can_be_taken_out():
+    a, b = Client(), Client()
+    line = line_of((a, 1), (a, 2), (b, 1))
+    assert [cell.request for cell in line.take(a, 2)] == [2]
+    assert line.take(a, 7) == [] == line.take(Client())
+    assert [cell.client for cell in line] == [a, b]
+    assert len(line.take(a)) == 1
+    assert [cell.client for cell in line.clear()] == [b]
+    assert not line
+
+
+def test_a_client_has_so_many_cells_in_line_and_no_more(monkeypatch):
+    monkeypatch.setattr(waitingline, "MAX_QUEUED", 2)
+    a, b = Client(), Client()
+    line = line_of((a, 1), (a, 2), (b, 1))
+    with pytest.raises(UsageError, match="2 cells"):
+        line.add(Cell(a, 3, ""))
+    assert len(list(line)) == 3
