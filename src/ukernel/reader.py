@@ -9,6 +9,7 @@ row of them is recognised, and their bodies are taken out, by slicing columns of
 """
 
 import json
+import math
 import struct
 from collections import deque
 from typing import NamedTuple
@@ -24,6 +25,7 @@ KIND_BATCH = 0x82
 KIND_TIMED = 0x83
 BATCH = struct.Struct("<HI")  # size of a frame, number of the first one
 TIMED = struct.Struct("<HIddd")  # the same, then the times of the first and of the last one, and the error
+UNTIMED = (0.0, 0.0, math.inf)  # what frames say of their times that came without
 NARROW_BYTES = 32  # up to here taking bodies out column by column is faster than slice by slice
 
 
@@ -47,7 +49,7 @@ class Frames:
     def __init__(self, data: bytes, size: int, count: int, times: "tuple[float, float, float] | None" = None):
         self._data = data
         self._end = count * size
-        self._times = times or (0.0, 0.0, 0.0)
+        self._times = times
         self.size = size
         self.total = count
         self.count = count  # all that ever changes, so that an interrupt finds nothing half done
@@ -55,7 +57,7 @@ class Frames:
     @property
     def stamp(self) -> Stamp:
         """Of the oldest frame."""
-        first, last, error = self._times
+        first, last, error = self._times or UNTIMED
         return Stamp(last - (last - first) * (self.count - 1) / max(self.total - 1, 1), error)
 
     def pop(self) -> bytes:
@@ -73,9 +75,14 @@ class Frames:
         return memoryview(self._data)[start : start + count * self.size]
 
     @property
+    def is_timed(self) -> bool:
+        """Whether it came with times."""
+        return self._times is not None
+
+    @property
     def pace(self) -> "tuple[float, float, float]":
         """The time of the oldest frame, from there to the next one, and the error of both."""
-        first, last, error = self._times
+        first, last, error = self._times or UNTIMED
         step = (last - first) / max(self.total - 1, 1)
         return first + (self.total - self.count) * step, step, error
 

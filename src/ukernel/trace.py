@@ -146,7 +146,7 @@ class Trace:
 
     def _decode(self, frames: Frames, ends_at: float) -> tuple:
         """Return samples, and when each was taken; where that is not known, when they arrived: one number."""
-        if not self.pipe.timestamps:
+        if not frames.is_timed:
             return self._decoder.decode(frames, frames.count, ends_at), time.monotonic()
         before, (first, step, error) = frames.count, frames.pace
         block = self._decoder.decode(frames, before, ends_at)

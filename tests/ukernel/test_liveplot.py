@@ -256,7 +256,7 @@ def test_the_axis_may_be_in_seconds(page, listener):
     page.run("plot = live_plot('adc', x='seconds', window=1000)")
     deadline = time.monotonic() + 20
     low = 0
-    while not -1.2 < low < -0.9:  # a second of samples, and a little room
+    while not -1.2 < low < -1.001:  # a second of samples, and a little room
         message = page.until(lambda m: is_custom(m) and m["content"]["data"]["content"].get("whole"))
         low, high = message["content"]["data"]["content"]["x"]
         assert high == 0 and time.monotonic() < deadline

@@ -92,6 +92,11 @@ def test_a_pipe_whose_times_are_not_known_is_drawn_by_arrival(follow):
     assert times[-1] == 70.1 and (np.diff(times) > 0).all()
 
 
+def test_frames_that_come_without_times_are_drawn_by_arrival(follow):
+    times = times_of(follow(lambda feed: feed.floats(1, 2, 3)))
+    assert len(times) == 3 and (np.diff(times) > 0).all()
+
+
 def test_times_do_not_run_backwards_once_they_are_known(follow):
     def script(feed):  # it came at 70.0, and turns out to take 0.3 s on the way
         feed.timed(*floats(1, 2), times=(70.0, 70.0, UNKNOWN))
