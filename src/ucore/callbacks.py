@@ -1,12 +1,13 @@
 """Printing and pipe writes below scheduled callbacks: machine.Timer, Pin.irq, micropython.schedule.
 
 A callback strikes in any place of the thread that it interrupts, also where that thread has one of the link's locks, and must not
-wait for itself there. What it prints or writes then is put aside, and goes out as soon as the lock is free. Loaded with the first cell
-that imports `machine`, `micropython` or a file, for it costs memory, and every use of the locks some time.
+wait for itself there. What it prints or writes then is put aside, and goes out as soon as the lock is free. The host has it loaded
+by the cells that name one of the three or import a program, for it costs memory, and every use of the locks some time.
 """
 
 from _thread import get_ident
 
+import ucore
 from ucore.quirks import CPYTHON, MAIN_WRITES, RLock
 
 MAX_ASIDE = 50
@@ -134,7 +135,8 @@ class Aside:
             raise RuntimeError("not in a callback")
 
 
-def start(link):
-    """Guard the link; once, by the main thread."""
+def guard():
+    """Be ready for callbacks, from now on. Called by the main thread."""
+    link = ucore._link
     if not link.aside:
         link.aside = Aside(link)
