@@ -5,9 +5,9 @@ wait for itself there. What it prints or writes then is put aside, and goes out 
 that imports `machine`, `micropython` or a file, for it costs memory, and every use of the locks some time.
 """
 
-from _thread import get_ident
+from _thread import allocate_lock, get_ident
 
-from ucore.quirks import CPYTHON, RLock
+from ucore.quirks import CPYTHON, MAIN_WRITES, RLock
 
 MAX_ASIDE = 50
 
@@ -51,12 +51,16 @@ class Guard:
 
 
 class Aside:
-    """What callbacks could not do at once, for the main thread to do. Stands before the link's pump and the output's write."""
+    """What callbacks could not do at once, for whoever comes by. Stands before the link's pump and the output's write.
+
+    ``names``: the pipes' lock, once there are pipes.
+    """
 
     def __init__(self, link):
         self._link = link
         self._calls = []
-        self._catching_up = False
+        self._turn = Guard(allocate_lock())  # of who does what has been put aside
+        self.names = self._turn
         self._pump = link.pump
         self._write = link.output.write
         self.lock = link.tx
@@ -70,11 +74,19 @@ class Aside:
         for opening in (link.openings or {}).values():
             opening.wait = False
 
-    def inside(self):
-        """Whether the caller would wait for the thread that it has interrupted."""
-        me = get_ident()
+    def _has_lock(self, me):
         link = self._link
         return link.tx.is_owned(me) or link.rx.is_owned(me) if CPYTHON else link.tx.owner == me or link.rx.owner == me
+
+    def inside(self):
+        """Whether the caller would wait for, or overtake, the thread that it has interrupted."""
+        me = get_ident()
+        return self._has_lock(me) or self._turn.is_owned(me) or self.names.is_owned(me)
+
+    def guard_names(self, lock):
+        """Return the pipes' lock, guarded."""
+        self.names = Guard(lock)
+        return self.names
 
     def put(self, *call):
         """Put a function and its arguments aside; False where there are too many."""
@@ -83,20 +95,21 @@ class Aside:
         self._calls.append(call)
         return True
 
-    def put_at_last(self, count):
-        """Put aside what counts those that were too many."""
-        self._calls.append((count,))
+    def put_at_last(self, *call):
+        """Put aside what must not be left out."""
+        self._calls.append(call)
 
     def catch_up(self):
-        """Do what has been put aside. By the main thread only: without a GIL a shared list is not safe, and callbacks are its, there."""
-        if self._calls and get_ident() == self._link.main and not self._catching_up:
-            self._catching_up = True
-            try:
+        """Do what has been put aside, or wait until another thread has done it.
+
+        Without a GIL by the main thread only: callbacks are its, there, and a shared list is not safe.
+        """
+        me = get_ident()
+        if (self._calls or self._turn.owner) and not self._turn.is_owned(me) and (me == self._link.main or not MAIN_WRITES):
+            with self._turn:
                 while self._calls:
                     call = self._calls.pop(0)
                     call[0](*call[1:])
-            finally:
-                self._catching_up = False
 
     def write(self, parent, text):
         """As `Output.write`."""
@@ -108,7 +121,7 @@ class Aside:
 
     def pump(self, wait_ms=0):
         """As `Link.pump`."""
-        if not self.inside():
+        if not self._has_lock(get_ident()):
             self._pump(wait_ms)
             self.catch_up()
         elif wait_ms:
@@ -119,3 +132,7 @@ def start(link):
     """Guard the link; once, by the main thread."""
     if not link.aside:
         link.aside = Aside(link)
+        if link.openings is not None:
+            from ucore import pipes
+
+            pipes.guard(link.aside)

@@ -119,16 +119,18 @@ class _Opening:
                     aside.put_at_last(self._skip)
                 self.skipped += 1
             return
-        if aside:
+        if self.aside:
             aside.catch_up()
         _note(self)
         self._write_now(data, called)
         _link.poll()
 
     def _write_aside(self, data, called):
-        self.aside -= 1
-        if self.open:
-            self._write_now(data, called)
+        try:
+            if self.open:
+                self._write_now(data, called)
+        finally:
+            self.aside -= 1
 
     def _skip(self):
         while self.skipped:
@@ -385,6 +387,15 @@ def forget(thread):
 
 
 def _close(opening):
+    aside = _link.aside
+    if aside:
+        if aside.inside():
+            return aside.put_at_last(_close_now, opening)
+        aside.catch_up()  # it was written before
+    _close_now(opening)
+
+
+def _close_now(opening):
     with _names:
         if opening.open:
             _tell(opening, opening.end_run)
@@ -453,6 +464,13 @@ def _renew(frames):
             _link.commit(bytearray((kind, 0)) + payload, (opening, number, size))
 
 
+def guard(aside):
+    """Callbacks may come: they must not wait for the names either."""
+    global _names
+    with _names:
+        _names = aside.guard_names(_names)
+
+
 def start(link):
     """Bind the pipes to the agent's link; done once."""
     global _link, _main
@@ -476,3 +494,5 @@ def start(link):
         ucore.close_pipe = close_pipe
         ucore.is_pipe_open = is_pipe_open
         ucore.Pipe = Pipe
+    if link.aside:
+        guard(link.aside)
