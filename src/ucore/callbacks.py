@@ -83,7 +83,7 @@ class Aside:
         me = get_ident()
         return self._has_lock(me) or self._turn.is_owned(me) or self.names.is_owned(me)
 
-    def guard_names(self, lock):
+    def guard(self, lock):
         """Return the pipes' lock, guarded."""
         self.names = Guard(lock)
         return self.names

@@ -468,7 +468,7 @@ def guard(aside):
     """Callbacks may come: they must not wait for the names either."""
     global _names
     with _names:
-        _names = aside.guard_names(_names)
+        _names = aside.guard(_names)
 
 
 def start(link):

@@ -193,6 +193,15 @@ def test_read_returns_chunk_after_chunk(listener):
         pipe.read()
 
 
+@pytest.mark.parametrize("timeout", [-1, float("nan")])
+def test_a_timeout_that_is_no_time_is_refused(listener, timeout):
+    with subscribe("adc") as pipe:
+        with pytest.raises(ValueError, match="timeout must be"):
+            pipe.read(timeout=timeout)
+        with pytest.raises(ValueError, match="timeout must be"):
+            pipe.read_array(1, timeout=timeout)
+
+
 def test_read_array_goes_on_where_it_stopped(listener):
     with subscribe("adc") as pipe:
         feed = listener.feed()
@@ -539,7 +548,7 @@ def test_whichever_comes_first(listener):
     [{}]
     + [{"n": n} for n in (0, -1, True, 1.5, 10.0, "10", np.nan)]
     + [{"seconds": s} for s in (0, -1, True, float("nan"), float("inf"), "1", 1j)]
-    + [{"n": 1, "decoder": d} for d in (5, "", "<Q5", "<4s", "<f4", "<4x", b"<f")],
+    + [{"n": 1, "decoder": d} for d in (5, "", "<Q5", "<4s", "<0sf", "<f4", "<4x", b"<f")],
     ids=str,
 )
 def test_bad_arguments_are_refused_before_anything_happens(arguments):
