@@ -652,7 +652,7 @@ def test_nan_is_a_number(listener):
 # No samples
 
 
-STATE = {"board": "fake", "frames": 0, "readers": 0, "lost": {}, "open": True, "held": 0}
+STATE = {"board": "fake", "frames": 0, "readers": 0, "lost": {}, "open": True, "held": 0, "ended": ""}
 STATE |= {"frames_per_s": 0.0, "bytes_per_s": 0.0}
 
 
@@ -674,11 +674,13 @@ def test_no_samples_and_other_pipes_are_open(listener):
 
 
 def test_no_samples_because_the_producer_was_faster(listener):
-    listener.pipes = [{**STATE, "name": "adc", "frames": 1234, "open": False}]
+    listener.pipes = [{**STATE, "name": "adc", "frames": 1234, "open": False, "ended": "closed"}]
     why = why_nothing(seconds=0.05)
-    assert "it was closed before this call, after 1,234 frames" in why and "replay" not in why
+    assert "it ended before this call, after 1,234 frames: the producer closed it." in why and "replay" not in why
     listener.pipes[0]["held"] = 1000
     assert "replay=True gives the 1,000 that the hub holds" in why_nothing(seconds=0.05)
+    for listener.pipes[0]["ended"] in ("board gone", ""):  # for good, or it may come back
+        assert "after 1,234 frames: the board is gone" in why_nothing(seconds=0.05)
 
 
 def test_no_samples_because_nothing_was_written(listener):
@@ -798,7 +800,7 @@ def test_open_pipes_are_listed(listener):
     lost = {"board": 3, "no_listener": 0}
     rate = {"frames_per_s": 100.0, "bytes_per_s": 400.0}
     listener.pipes = [{**STATE, **rate, "name": "adc", "frames": 7, "readers": 2, "lost": lost, "held": 4, "new": 1}]
-    assert pipes.pipes() == [("adc", "fake", True, 7, 2, 3, {"board": 3}, 100.0, 400.0, 4)]
+    assert pipes.pipes() == [("adc", "fake", True, 7, 2, 3, {"board": 3}, 100.0, 400.0, 4, "")]
 
 
 # Through the real hub
