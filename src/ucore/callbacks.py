@@ -74,14 +74,11 @@ class Aside:
         for opening in (link.openings or {}).values():
             opening.wait = False
 
-    def _has_lock(self, me):
+    def has_lock(self):
+        """Whether the caller would wait for the thread that it has interrupted, if it sent anything."""
+        me = get_ident()
         link = self._link
         return link.tx.is_owned(me) or link.rx.is_owned(me) if CPYTHON else link.tx.owner == me or link.rx.owner == me
-
-    def inside(self):
-        """Whether the caller would wait for, or overtake, the thread that it has interrupted."""
-        me = get_ident()
-        return self._has_lock(me) or self._turn.is_owned(me) or self.names.is_owned(me)
 
     def guard(self, lock):
         """Return the pipes' lock, guarded."""
@@ -100,28 +97,32 @@ class Aside:
         self._calls.append(call)
 
     def catch_up(self):
-        """Do what has been put aside, or wait until another thread has done it.
+        """Do what has been put aside, or wait until another thread has done it; False where that would be waiting for itself.
 
         Without a GIL by the main thread only: callbacks are its, there, and a shared list is not safe.
         """
         me = get_ident()
-        if (self._calls or self._turn.owner) and not self._turn.is_owned(me) and (me == self._link.main or not MAIN_WRITES):
+        if MAIN_WRITES and me != self._link.main:
+            return True
+        if self.has_lock() or self._turn.is_owned(me) or self.names.is_owned(me):
+            return False
+        if self._calls or self._turn.owner:
             with self._turn:
                 while self._calls:
                     call = self._calls.pop(0)
                     call[0](*call[1:])
+        return True
 
     def write(self, parent, text):
         """As `Output.write`."""
-        if not self.inside():
-            self.catch_up()
+        if self.catch_up():
             self._write(parent, text)
         elif not self.put(self._write, parent, text):
             self._link.output.lost += len(text)
 
     def pump(self, wait_ms=0):
         """As `Link.pump`."""
-        if not self._has_lock(get_ident()):
+        if not self.has_lock():
             self._pump(wait_ms)
             self.catch_up()
         elif wait_ms:

@@ -110,7 +110,7 @@ class _Opening:
             raise ValueError("pipe.write takes at most 65535 bytes, not %d" % size)
         called = ticks_us()
         aside = _link.aside
-        if aside and aside.inside():
+        if aside and (self.aside or aside.has_lock()) and not aside.catch_up():
             if aside.put(self._write_aside, data, called):
                 self.aside += 1
                 self._make_room(0)
@@ -119,8 +119,6 @@ class _Opening:
                     aside.put_at_last(self._skip)
                 self.skipped += 1
             return
-        if self.aside:
-            aside.catch_up()
         _note(self)
         self._write_now(data, called)
         _link.poll()
@@ -388,11 +386,10 @@ def forget(thread):
 
 def _close(opening):
     aside = _link.aside
-    if aside:
-        if aside.inside():
-            return aside.put_at_last(_close_now, opening)
-        aside.catch_up()  # it was written before
-    _close_now(opening)
+    if aside and not aside.catch_up():
+        aside.put_at_last(_close_now, opening)
+    else:
+        _close_now(opening)  # and what was written before has been sent
 
 
 def _close_now(opening):

@@ -128,6 +128,7 @@ def test_a_callback_may_close_a_pipe_whatever_it_interrupts():
         with pipes._names if lock == "names" else getattr(link, lock):
             pipe.write(b"0000")
             pipe.close()
+            link.pump()
             assert pipes.is_pipe_open("p")
         link.pump()
         frames = host.frames()
