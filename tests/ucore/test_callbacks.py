@@ -76,6 +76,70 @@ def test_the_main_thread_sends_what_was_put_aside_also_where_nothing_follows():
     assert [payload[3:] for kind, _, payload in frames if kind == wire.MESSAGE] == [b"text"]
 
 
+def test_a_callback_in_another_thread_does_not_overtake_the_one_before():
+    port, link, output, host, pipe = guarded()
+    link.main = None  # with a GIL callbacks strike whichever thread runs
+    with link.tx:
+        pipe.write(b"0000")
+    pipe.write(b"1111")
+    port.now += 50
+    link.pump()
+    assert values(host.frames()) == [(0, b"0000"), (1, b"1111")]
+
+
+def test_a_callback_that_strikes_who_catches_up_does_not_overtake_either():
+    port, link, output, host, pipe = guarded()
+    write_now = pipe._opening._write_now
+    late = [b"1111"]
+
+    def interrupted(data, called):
+        if late:
+            pipe.write(late.pop())
+        write_now(data, called)
+
+    pipe._opening._write_now = interrupted
+    with link.tx:
+        pipe.write(b"0000")
+    link.pump()
+    port.now += 50
+    link.pump()
+    assert values(host.frames()) == [(0, b"0000"), (1, b"1111")]
+
+
+def closes(frames):
+    """How many frames the pipes that were closed had."""
+    return [
+        int.from_bytes(payload[4:8], "little")
+        for kind, _, payload in frames
+        if kind == wire.MESSAGE and payload[0] == wire.COMM_CLOSE
+    ]
+
+
+def test_what_was_put_aside_before_a_close_is_written_before_it():
+    port, link, output, host, pipe = guarded()
+    with link.tx:
+        pipe.write(b"0000")
+    pipe.close()
+    frames = host.frames()
+    assert values(frames) == [(0, b"0000")]
+    assert closes(frames) == [1]
+
+
+def test_a_callback_may_close_a_pipe_whatever_it_interrupts():
+    for lock in ("tx", "rx", "names"):
+        port, link, output, host, pipe = guarded()
+        with pipes._names if lock == "names" else getattr(link, lock):
+            pipe.write(b"0000")
+            pipe.close()
+            link.pump()
+            assert pipes.is_pipe_open("p")
+        link.pump()
+        frames = host.frames()
+        assert values(frames) == [(0, b"0000")]
+        assert closes(frames) == [1]
+        assert not pipes.is_pipe_open("p")
+
+
 def test_what_is_too_much_is_dropped_and_counted():
     port, link, output, host, pipe = guarded()
     pipe.write(b"0000")
@@ -96,13 +160,14 @@ def test_what_is_too_much_is_dropped_and_counted():
 
 def test_what_would_wait_for_itself_raises_instead():
     port, link, output, host, pipe = guarded()
-    with link.tx:
-        try:
-            pipes.open_pipe("another")
-        except RuntimeError as error:
-            assert "callback" in str(error)
-        else:
-            raise AssertionError("it raised nothing")
+    for lock in (link.tx, pipes._names):
+        with lock:
+            try:
+                pipes.open_pipe("another")
+            except RuntimeError as error:
+                assert "callback" in str(error)
+            else:
+                raise AssertionError("it raised nothing")
 
 
 def test_the_ticker_leaves_a_guarded_lock_alone_that_somebody_has():
