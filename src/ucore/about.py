@@ -3,7 +3,6 @@
 import builtins
 import io
 import json
-import os
 import sys
 from _thread import get_ident
 from binascii import hexlify
@@ -63,30 +62,6 @@ def ask(link, cell, session, prompt="", password=False):
         link.wait(50)
         link.pump()
     raise EOFError("the host asked is gone")
-
-
-def guard(link, source):
-    """Guard the link where the cell ``source`` (bytes), or a later one, may set up callbacks: by a file that it imports, or itself."""
-    words = []
-    for line in source.split(b"\n"):
-        if line.split()[:1] in ([b"import"], [b"from"]):
-            words += line.replace(b",", b" ").replace(b";", b" ").split()
-    if b"machine" in words or b"micropython" in words or any(map(_is_file, words)):
-        from ucore import callbacks
-
-        callbacks.start(link)
-
-
-def _is_file(module):
-    name = module.decode().split(".")[0]
-    for folder in sys.path:
-        for ending in ("", ".py", ".mpy"):
-            try:
-                os.stat((folder + "/" if folder else "") + name + ending)
-                return True
-            except OSError:
-                pass
-    return False
 
 
 def crash(error):

@@ -1,12 +1,13 @@
 """Printing and pipe writes below scheduled callbacks: machine.Timer, Pin.irq, micropython.schedule.
 
 A callback strikes in any place of the thread that it interrupts, also where that thread has one of the link's locks, and must not
-wait for itself there. What it prints or writes then is put aside, and goes out as soon as the lock is free. Loaded with the first cell
-that imports `machine`, `micropython` or a file, for it costs memory, and every use of the locks some time.
+wait for itself there. What it prints or writes then is put aside, and goes out as soon as the lock is free. The host has it loaded
+by the cells that name one of the three or import a program, for it costs memory, and every use of the locks some time.
 """
 
 from _thread import get_ident
 
+import ucore
 from ucore.quirks import CPYTHON, MAIN_WRITES, RLock
 
 MAX_ASIDE = 50
@@ -51,10 +52,10 @@ class Guard:
 
 
 class Aside:
-    """What callbacks could not do at once, for who was interrupted to do. Stands before the link's pump and the output's write.
+    """What callbacks could not do at once, for the next who comes by. Stands before the link's pump and the output's write.
 
-    A thread is busy while it prints or writes. What interrupts it then is put aside even where it has no lock: a chip's C stack is
-    not deep enough for both.
+    A thread is busy while it prints, writes or closes. What interrupts it then is put aside even where it has no lock: so nothing
+    overtakes, and a chip's C stack is not deep enough for both.
     """
 
     def __init__(self, link):
@@ -71,26 +72,29 @@ class Aside:
         link.big = Guard(link.big)
         link.output.write = self.write
         link.pump = self.pump
-        for opening in (link.openings or {}).values():
-            opening.wait = False
+        self._names = None
 
-    def begin(self):
-        """The calling thread is busy until `end`. False where it is already, or has a lock: it has been interrupted by this call."""
+    def guard_names(self, lock):
+        """Return the pipes' lock, guarded."""
+        self._names = Guard(lock)
+        return self._names
+
+    def do(self, call, *args):
+        """Do what has been put aside, then this; False where it has interrupted a thread that is busy."""
         me = get_ident()
         if MAIN_WRITES and me != self._link.main:
-            return True  # nothing interrupts the other core
-        if me in self._busy or self._has_lock(me):
+            call(*args)  # nothing interrupts the other core, and a shared list is not safe there
+            return True
+        if me in self._busy or self._has_lock(me) or (self._names and self._names.is_owned(me)):
             return False
         self._busy.add(me)
+        try:
+            self._catch_up()
+            call(*args)
+            self._catch_up()
+        finally:
+            self._busy.discard(me)
         return True
-
-    def end(self):
-        """It is busy no more."""
-        if not MAIN_WRITES or get_ident() == self._link.main:
-            self._busy.discard(get_ident())
-
-    def _has_lock(self, me):
-        return self._link.tx.is_owned(me) or self._link.rx.is_owned(me)
 
     def put(self, *call):
         """Put a function and its arguments aside; False where there are too many."""
@@ -99,42 +103,39 @@ class Aside:
         self._calls.append(call)
         return True
 
-    def put_at_last(self, count):
-        """Put aside what counts those that were too many."""
-        self._calls.append((count,))
+    def put_at_last(self, *call):
+        """Put aside what must not be left out."""
+        self._calls.append(call)
 
-    def catch_up(self):
-        """Do what has been put aside; busy. By the main thread only: without a GIL a shared list is not safe, and callbacks are its."""
-        while self._calls and get_ident() == self._link.main:
+    def _catch_up(self):
+        while self._calls:
             call = self._calls.pop(0)
             call[0](*call[1:])
 
+    def _has_lock(self, me):
+        return self._link.tx.is_owned(me) or self._link.rx.is_owned(me)
+
     def write(self, parent, text):
         """As `Output.write`."""
-        if self.begin():
-            try:
-                self.catch_up()
-                self._write(parent, text)
-                self.catch_up()
-            finally:
-                self.end()
-        elif not self.put(self._write, parent, text):
+        if not self.do(self._write, parent, text) and not self.put(self._write, parent, text):
             self._link.output.lost += len(text)
 
     def pump(self, wait_ms=0):
         """As `Link.pump`."""
         if not self._has_lock(get_ident()):
             self._pump(wait_ms)
-            if self._calls and self.begin():
-                try:
-                    self.catch_up()
-                finally:
-                    self.end()
+            if self._calls:
+                self.do(bool)
         elif wait_ms:
             raise RuntimeError("not in a callback")
 
 
-def start(link):
-    """Guard the link; once, by the main thread."""
+def guard():
+    """Be ready for callbacks, from now on. Called by the main thread."""
+    link = ucore._link
     if not link.aside:
         link.aside = Aside(link)
+        if link.keep:
+            from ucore import pipes
+
+            pipes.guard(link.aside)

@@ -58,8 +58,7 @@ class Link:
     ``inbox`` holds the messages received, (type, parent, content); ``session`` counts the host sessions, so that who waits for an
     answer sees that its session is over. ``flush(now)`` sends what has been held long enough; ``keep()`` tells what outlives a
     session, which ``renew(kept)`` sends in the next; all three with tx held. ``forget(thread)`` is called when a thread begins or
-    ends. ``openings``: the open pipes by name; ``aside``: what callbacks could not do at once. Each is None until its module is loaded.
-    ``facts`` is for the hello.
+    ends. ``aside``: what callbacks could not do at once. Each is None until its module is loaded. ``facts`` is for the hello.
     """
 
     def __init__(self, facts):
@@ -76,7 +75,7 @@ class Link:
         self.inbox = []
         self.leave = self.reset = self.stamps = False
         self.cell = 0  # parent id of the running cell
-        self.flush = self.keep = self.renew = self.forget = self.aside = self.openings = None
+        self.flush = self.keep = self.renew = self.forget = self.aside = None
         self.ticks = 0
         self._ticker = None
         if MAIN_WRITES:

@@ -110,7 +110,9 @@ class _Opening:
             raise ValueError("pipe.write takes at most 65535 bytes, not %d" % size)
         called = ticks_us()
         aside = _link.aside
-        if aside and not aside.begin():
+        if not aside:
+            self._write_and_poll(data, called)
+        elif not aside.do(self._write_and_poll, data, called):
             if aside.put(self._write_aside, data, called):
                 self.aside += 1
                 self._make_room(0)
@@ -118,23 +120,18 @@ class _Opening:
                 if not self.skipped:
                     aside.put_at_last(self._skip)
                 self.skipped += 1
-            return
-        try:
-            if aside:
-                aside.catch_up()
-            _note(self)
-            self._write_now(data, called)
-            _link.poll()
-            if aside:
-                aside.catch_up()
-        finally:
-            if aside:
-                aside.end()
+
+    def _write_and_poll(self, data, called):
+        _note(self)
+        self._write_now(data, called)
+        _link.poll()
 
     def _write_aside(self, data, called):
-        self.aside -= 1
-        if self.open:
-            self._write_now(data, called)
+        try:
+            if self.open:
+                self._write_now(data, called)
+        finally:
+            self.aside -= 1
 
     def _skip(self):
         while self.skipped:
@@ -391,6 +388,14 @@ def forget(thread):
 
 
 def _close(opening):
+    aside = _link.aside
+    if not aside:
+        _close_now(opening)
+    elif not aside.do(_close_now, opening):
+        aside.put_at_last(_close_now, opening)
+
+
+def _close_now(opening):
     with _names:
         if opening.open:
             _tell(opening, opening.end_run)
@@ -459,6 +464,15 @@ def _renew(frames):
             _link.commit(bytearray((kind, 0)) + payload, (opening, number, size))
 
 
+def guard(aside):
+    """Callbacks may come: they must not wait for the pipes' locks either."""
+    global _names
+    with _names:
+        _names = aside.guard_names(_names)
+        for opening in _open.values():
+            opening.wait = False
+
+
 def start(link):
     """Bind the pipes to the agent's link; done once."""
     global _link, _main
@@ -474,7 +488,6 @@ def start(link):
             flush_due(now)
 
         link.flush = flush
-        link.openings = _open
         link.keep = _keep
         link.renew = _renew
         link.forget = forget
@@ -482,3 +495,5 @@ def start(link):
         ucore.close_pipe = close_pipe
         ucore.is_pipe_open = is_pipe_open
         ucore.Pipe = Pipe
+    if link.aside:
+        guard(link.aside)

@@ -64,7 +64,7 @@ def streams():
 
 def random32():
     """A random number other than 0, for nonces; an emulated chip has the same "random" bytes after every boot."""
-    return (int.from_bytes(os.urandom(4), "little") ^ ticks_us()) | 1
+    return (int.from_bytes(os.urandom(4), "little") ^ ticks_us() & 0xFFFFFF) | 1
 
 
 def allow_interrupt(on):

@@ -132,11 +132,8 @@ class Runner:
             source = self._source
             self._source = None
             link.send(wire.STATUS, self.cell, b"", None, self._session)
-            # In the main thread: loading takes more stack than others have.
-            if b"import" in source and not link.aside:
-                rare("about", "guard", link, source)
             if b"ipe" in source:
-                from ucore import pipes
+                from ucore import pipes  # in the main thread: loading takes more stack than others have
 
                 pipes.start(link)
             allow_interrupt(True)

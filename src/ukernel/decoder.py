@@ -121,7 +121,7 @@ def _fields(format: str) -> list[tuple[int, str]]:
     fields, before = [], order
     for count, code in re.findall(r"(\d*)([a-zA-Z?])", format.lstrip("@=<>!")):
         repeat = int(count) if count else 1
-        if code != "x" and repeat:
+        if code != "x" and (repeat or code in "sp"):  # struct makes an empty value of "0s"
             if code not in KINDS:
                 raise ValueError(f"decoder {format!r} does not give numbers: {code!r} stands for bytes; use a function")
             size = struct.calcsize(order + code)

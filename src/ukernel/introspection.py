@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from . import cells
 from .envelope import Message
 from .errors import UcoreError
+from .source import MODULES
 
 if TYPE_CHECKING:
     from .switchboard import Switchboard
@@ -16,12 +17,6 @@ __all__ = ["ANSWERS"]
 
 # A board between two cells answers in milliseconds, also over a slow line; the user is typing.
 ANSWER_S = 1.5
-# What a firmware has built in: to import one of these, in order to look into it, does no harm. A user's own module is a program.
-MODULES = frozenset(
-    """array asyncio binascii bluetooth builtins cmath collections cryptolib deflate dht ds18x20 errno framebuf gc hashlib heapq io json
-    lwip machine math micropython neopixel network ntptime onewire os platform random re select socket ssl struct sys time uctypes vfs
-    _thread esp esp32 espnow rp2 ucore""".split()  # noqa: SIM905
-)
 API = (
     "Pipe",
     "close_pipe",

@@ -15,7 +15,7 @@ class PipeState(NamedTuple):
     name, board, open. frames: written by the board so far, lost ones included. readers: who read it now. lost: of the
     frames, how many never reached the hub; `losses` the same per cause: "board" (no room there), "no_listener" (no
     host was listening). frames_per_s, bytes_per_s: over the last two seconds. held: of the frames, how many a replay
-    would begin with.
+    would begin with. ended: why, as in `Pipe.end_reason`; empty while it is open.
     """
 
     name: str
@@ -28,6 +28,7 @@ class PipeState(NamedTuple):
     frames_per_s: float
     bytes_per_s: float
     held: int
+    ended: str
 
 
 def pipes() -> "list[PipeState]":
@@ -55,6 +56,7 @@ def pipes() -> "list[PipeState]":
             pipe["frames_per_s"],
             pipe["bytes_per_s"],
             pipe["held"],
+            pipe["ended"],
         )
         for pipe in reply["pipes"]
     ]

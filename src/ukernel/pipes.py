@@ -24,7 +24,7 @@ from .decoder import Samples, TimedSamples, as_decoder
 from .errors import PipeEndedEarlyWarning, UcoreError, UsageError
 from .pipelist import PipeState, pipes
 from .reader import Stamp
-from .subscription import CLOSED, Pipe, as_count, did_you_mean, warn
+from .subscription import CLOSED, END_SENTENCES, Pipe, as_count, did_you_mean, warn
 
 if TYPE_CHECKING:
     from .liveplot import LivePlot
@@ -241,7 +241,8 @@ def _why_not_open(name: str) -> str:
     if closed:
         frames, held = closed[-1].frames, closed[-1].held
         replay = f"; replay=True gives the {held:,} that the hub holds" if held else ""
-        return f"it was closed before this call, after {frames:,} frames. Call collect while the producer runs{replay}."
+        why = END_SENTENCES.get(closed[-1].ended, END_SENTENCES["board gone"])  # one that may come back has not ended yet
+        return f"it ended before this call, after {frames:,} frames: {why}. Call collect while the producer runs{replay}."
     meant = did_you_mean(name)
     names = sorted({pipe.name for pipe in known if pipe.open})
     open_now = f" (open now: {', '.join(map(repr, names[:10]))})" if names else ""

@@ -13,13 +13,22 @@ from .errors import UsageError
 if TYPE_CHECKING:
     from .cells import BoardCell
 
-__all__ = ["assignment", "board_source", "literal", "parse_value", "transform"]
+__all__ = ["MODULES", "assignment", "board_source", "literal", "parse_value", "transform"]
 
 SHOW = "_ucore_show"  # the board's name for "show this value as the cell's result"
 # The names that stand for what only a coroutine may do, and what they are on the board.
 _AWAIT, _EACH, _WITHIN = "_ucore_await", "_ucore_each", "_ucore_within"
 _HOMES = {_AWAIT: "run", _EACH: "each", _WITHIN: "Within"}
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+# What a firmware has built in: to import one of these does nothing else. A user's own module is a program.
+MODULES = frozenset(
+    """array asyncio binascii bluetooth builtins cmath collections cryptolib deflate dht ds18x20 errno framebuf gc hashlib heapq io json
+    lwip machine math micropython neopixel network ntptime onewire os platform random re select socket ssl struct sys time uctypes vfs
+    _thread esp esp32 espnow rp2 ucore""".split()  # noqa: SIM905
+)
+# What sets up a callback, or may.
+_CALLBACKS = re.compile(r"\b(?:Timer|irq|schedule)\b")
+_GUARD = "from ucore.callbacks import guard as _ucore_guard; _ucore_guard(); "
 MAX_DEPTH = 50  # of a value's lists in lists; a board's stack holds no more
 
 
@@ -40,7 +49,7 @@ def _saving_source(path: str, text: str) -> str:
 def transform(body: str) -> str:
     """Return the body with its last expression shown, and its top-level awaits run by the board's event loop.
 
-    A trailing semicolon asks for silence. What this Python cannot parse is returned as it is: the board has the last word on
+    Where it may set up callbacks that interrupt the board's programs, it prepares the board for that first. A trailing semicolon asks for silence. What this Python cannot parse is returned as it is: the board has the last word on
     its syntax.
     """
     body = body.replace("\r\n", "\n").replace("\r", "\n")
@@ -57,7 +66,15 @@ def transform(body: str) -> str:
     _show_last(tree, text)
     # The names are bound on the magic's own line, which is empty here.
     names = ", ".join(f"{_HOMES[name]} as {name}" for name in sorted(awaits.used))
-    return (f"from ucore.tasks import {names}" if names else "") + text.edited()
+    first = _GUARD if _CALLBACKS.search(body) or ("import" in body and _imports_programs(tree)) else ""
+    return first + (f"from ucore.tasks import {names}" if names else "") + text.edited()
+
+
+def _imports_programs(tree: ast.Module) -> bool:
+    """Whether it imports anything that is not the firmware's: that may do whatever a cell may."""
+    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return any(name.split(".")[0] not in MODULES for name in names)
 
 
 def _show_last(tree: ast.Module, text: "_Text") -> None:

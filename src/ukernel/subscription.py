@@ -415,4 +415,8 @@ def _with_stamp(block: Frames) -> "tuple[bytes, Stamp]":
 
 
 def _deadline(timeout_s: "float | None") -> float:
-    return math.inf if timeout_s is None else time.monotonic() + timeout_s
+    if timeout_s is None:
+        return math.inf
+    if not timeout_s >= 0:  # also what is no number
+        raise ValueError(f"timeout must be a number of seconds, 0 or more, or None, not {timeout_s!r}.")
+    return time.monotonic() + timeout_s

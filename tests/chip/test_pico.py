@@ -6,7 +6,7 @@ import pytest
 from picos import Talker, mpremote
 
 from ucore import wire
-from ukernel import installer, session
+from ukernel import installer, session, source
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -83,7 +83,7 @@ def test_a_producer_on_the_other_core_loses_nothing_beside_prints(talker):
 def test_a_timer_prints_and_writes_whatever_it_interrupts(talker):
     talker.frames.clear()
     talker.cell(
-        """
+        source.transform("""
 import _thread, machine, time
 pipe = ucore.open_pipe('timer')
 calls = [0]
@@ -95,9 +95,9 @@ going = True
 def produce():
     while going:
         pipe.write(b'core')
-timer = machine.Timer(period=3, callback=call)
+timer = machine.Timer(period=20, callback=call)
 _thread.start_new_thread(produce, ())
-"""
+""")
     )
     text = talker.cell(
         """

@@ -68,7 +68,7 @@ def test_what_a_cell_has_written_is_collected_in_the_next_one(bench):
 def test_without_replay_a_finished_pipe_says_how_to_get_it(bench):
     bench.board(FINITE.format(20))
     outcome = bench.notebook.run("collect('adc', seconds=0.2)")
-    assert "closed before this call, after 20 frames" in outcome.reply["evalue"]
+    assert "ended before this call, after 20 frames: the producer closed it" in outcome.reply["evalue"]
     assert "replay=True gives the 20" in outcome.reply["evalue"]
 
 

@@ -371,7 +371,7 @@ def test_collect_without_a_producer_says_why(bench):
 
 def test_collect_from_a_closed_pipe_says_so(bench):
     bench.board("with ucore.open_pipe('over') as pipe:\n    pipe.write(b'abcd')")
-    with pytest.raises(TimeoutError, match="closed before this call, after 1 frames"):
+    with pytest.raises(TimeoutError, match="ended before this call, after 1 frames"):
         collect("over", seconds=0.2)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from rig import Rig
 from ucore import wire
-from ukernel import session
+from ukernel import session, source
 
 SET_UP = """
 import machine, struct
@@ -41,7 +41,7 @@ def test_a_timer_may_print_and_write_whatever_it_interrupts(python):
     with Rig(python=python) as rig:
         messages = []
         for code in (SET_UP, BUSY, END):
-            assert rig.run(code) == b'{"status":"ok"}'
+            assert rig.run(source.transform(code)) == b'{"status":"ok"}'
             messages += rig.passed_over
         while not any(isinstance(event, session.PipeClosed) for event in messages):
             messages.append(rig.events.get(timeout=20))

@@ -1,5 +1,7 @@
 """A port made by hand, and a host that is a list: the link and the pipes on whatever Python runs this, without a line or a clock."""
 
+from _thread import allocate_lock
+
 from ucore import link, pipes, wire
 from ucore import output as output_module
 
@@ -112,5 +114,6 @@ def board():
     pipes._link = None
     pipes._open.clear()
     pipes._threads.clear()
+    pipes._names = allocate_lock()
     pipes.start(made)
     return port, made, out, Host(port, made)

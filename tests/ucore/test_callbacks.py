@@ -2,7 +2,8 @@
 
 from handmade import board
 
-from ucore import about, callbacks, pipes, wire
+import ucore
+from ucore import callbacks, pipes, wire
 
 UART = {"line": "uart", "baud": 115200, "window": 2048, "payload": 112}
 
@@ -10,7 +11,9 @@ UART = {"line": "uart", "baud": 115200, "window": 2048, "payload": 112}
 def guarded():
     port, link, output, host = board()
     host.hello(**UART)
-    callbacks.start(link)
+    ucore._link = link
+    callbacks.guard()
+    ucore._link = None
     pipe = pipes.open_pipe("p")
     host.frames()
     host.ack(link.seq)
@@ -73,6 +76,70 @@ def test_the_main_thread_sends_what_was_put_aside_also_where_nothing_follows():
     assert [payload[3:] for kind, _, payload in frames if kind == wire.MESSAGE] == [b"text"]
 
 
+def test_a_callback_in_another_thread_does_not_overtake_the_one_before():
+    port, link, output, host, pipe = guarded()
+    link.main = None  # with a GIL callbacks strike whichever thread runs
+    with link.tx:
+        pipe.write(b"0000")
+    pipe.write(b"1111")
+    port.now += 50
+    link.pump()
+    assert values(host.frames()) == [(0, b"0000"), (1, b"1111")]
+
+
+def test_a_callback_that_strikes_who_catches_up_does_not_overtake_either():
+    port, link, output, host, pipe = guarded()
+    write_now = pipe._opening._write_now
+    late = [b"1111"]
+
+    def interrupted(data, called):
+        if late:
+            pipe.write(late.pop())
+        write_now(data, called)
+
+    pipe._opening._write_now = interrupted
+    with link.tx:
+        pipe.write(b"0000")
+    link.pump()
+    port.now += 50
+    link.pump()
+    assert values(host.frames()) == [(0, b"0000"), (1, b"1111")]
+
+
+def closes(frames):
+    """How many frames the pipes that were closed had."""
+    return [
+        int.from_bytes(payload[4:8], "little")
+        for kind, _, payload in frames
+        if kind == wire.MESSAGE and payload[0] == wire.COMM_CLOSE
+    ]
+
+
+def test_what_was_put_aside_before_a_close_is_written_before_it():
+    port, link, output, host, pipe = guarded()
+    with link.tx:
+        pipe.write(b"0000")
+    pipe.close()
+    frames = host.frames()
+    assert values(frames) == [(0, b"0000")]
+    assert closes(frames) == [1]
+
+
+def test_a_callback_may_close_a_pipe_whatever_it_interrupts():
+    for lock in ("tx", "rx", "names"):
+        port, link, output, host, pipe = guarded()
+        with pipes._names if lock == "names" else getattr(link, lock):
+            pipe.write(b"0000")
+            pipe.close()
+            link.pump()
+            assert pipes.is_pipe_open("p")
+        link.pump()
+        frames = host.frames()
+        assert values(frames) == [(0, b"0000")]
+        assert closes(frames) == [1]
+        assert not pipes.is_pipe_open("p")
+
+
 def test_what_is_too_much_is_dropped_and_counted():
     port, link, output, host, pipe = guarded()
     pipe.write(b"0000")
@@ -93,13 +160,14 @@ def test_what_is_too_much_is_dropped_and_counted():
 
 def test_what_would_wait_for_itself_raises_instead():
     port, link, output, host, pipe = guarded()
-    with link.tx:
-        try:
-            pipes.open_pipe("another")
-        except RuntimeError as error:
-            assert "callback" in str(error)
-        else:
-            raise AssertionError("it raised nothing")
+    for lock in (link.tx, pipes._names):
+        with lock:
+            try:
+                pipes.open_pipe("another")
+            except RuntimeError as error:
+                assert "callback" in str(error)
+            else:
+                raise AssertionError("it raised nothing")
 
 
 def test_the_ticker_leaves_a_guarded_lock_alone_that_somebody_has():
@@ -109,17 +177,3 @@ def test_the_ticker_leaves_a_guarded_lock_alone_that_somebody_has():
     link._tick(None)
     with link.tx:
         pass
-
-
-def test_a_cell_that_sets_up_callbacks_or_imports_a_file_guards_the_link():
-    for source, guards in (
-        (b"from machine import Timer", True),
-        (b"import time,machine", True),
-        (b"import handmade, time", True),
-        (b"x = 1\nif x:\n    from handmade import board", True),
-        (b"import time, sys as important", False),
-        (b"print('import handmade')", False),
-    ):
-        port, link, output, host = board()
-        about.guard(link, source)
-        assert bool(link.aside) == guards, source

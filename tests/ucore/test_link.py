@@ -2,7 +2,7 @@
 
 from handmade import board
 
-from ucore import wire
+from ucore import quirks, wire
 
 UART = {"line": "uart", "baud": 115200, "window": 2048, "payload": 112}
 
@@ -199,3 +199,8 @@ def test_the_golden_lines_are_understood():
         link.pump()
     assert link.take() == (wire.EXECUTE_REQUEST, 5, b"print(1)\nprint(2)\r\n")
     assert link.take() == (wire.EXECUTE_REQUEST, 6, b"x" * 73 + b"y" * 10)
+
+
+def test_a_nonce_has_32_bits():
+    for _ in range(10):
+        assert 0 < quirks.random32() < 1 << 32

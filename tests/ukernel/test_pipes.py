@@ -198,6 +198,15 @@ def test_read_returns_chunk_after_chunk(listener):
         pipe.read()
 
 
+@pytest.mark.parametrize("timeout", [-1, float("nan")])
+def test_a_timeout_that_is_no_time_is_refused(listener, timeout):
+    with subscribe("adc") as pipe:
+        with pytest.raises(ValueError, match="timeout must be"):
+            pipe.read(timeout=timeout)
+        with pytest.raises(ValueError, match="timeout must be"):
+            pipe.read_array(1, timeout=timeout)
+
+
 def test_read_array_goes_on_where_it_stopped(listener):
     with subscribe("adc") as pipe:
         feed = listener.feed()
@@ -544,7 +553,7 @@ def test_whichever_comes_first(listener):
     [{}]
     + [{"n": n} for n in (0, -1, True, 1.5, 10.0, "10", np.nan)]
     + [{"seconds": s} for s in (0, -1, True, float("nan"), float("inf"), "1", 1j)]
-    + [{"n": 1, "decoder": d} for d in (5, "", "<Q5", "<4s", "<f4", "<4x", b"<f")],
+    + [{"n": 1, "decoder": d} for d in (5, "", "<Q5", "<4s", "<0sf", "<f4", "<4x", b"<f")],
     ids=str,
 )
 def test_bad_arguments_are_refused_before_anything_happens(arguments):
@@ -648,7 +657,7 @@ def test_nan_is_a_number(listener):
 # No samples
 
 
-STATE = {"board": "fake", "frames": 0, "readers": 0, "lost": {}, "open": True, "held": 0}
+STATE = {"board": "fake", "frames": 0, "readers": 0, "lost": {}, "open": True, "held": 0, "ended": ""}
 STATE |= {"frames_per_s": 0.0, "bytes_per_s": 0.0}
 
 
@@ -670,11 +679,13 @@ def test_no_samples_and_other_pipes_are_open(listener):
 
 
 def test_no_samples_because_the_producer_was_faster(listener):
-    listener.pipes = [{**STATE, "name": "adc", "frames": 1234, "open": False}]
+    listener.pipes = [{**STATE, "name": "adc", "frames": 1234, "open": False, "ended": "closed"}]
     why = why_nothing(seconds=0.05)
-    assert "it was closed before this call, after 1,234 frames" in why and "replay" not in why
+    assert "it ended before this call, after 1,234 frames: the producer closed it." in why and "replay" not in why
     listener.pipes[0]["held"] = 1000
     assert "replay=True gives the 1,000 that the hub holds" in why_nothing(seconds=0.05)
+    for listener.pipes[0]["ended"] in ("board gone", ""):  # for good, or it may come back
+        assert "after 1,234 frames: the board is gone" in why_nothing(seconds=0.05)
 
 
 def test_no_samples_because_nothing_was_written(listener):
@@ -794,7 +805,7 @@ def test_open_pipes_are_listed(listener):
     lost = {"board": 3, "no_listener": 0}
     rate = {"frames_per_s": 100.0, "bytes_per_s": 400.0}
     listener.pipes = [{**STATE, **rate, "name": "adc", "frames": 7, "readers": 2, "lost": lost, "held": 4, "new": 1}]
-    assert pipes.pipes() == [("adc", "fake", True, 7, 2, 3, {"board": 3}, 100.0, 400.0, 4)]
+    assert pipes.pipes() == [("adc", "fake", True, 7, 2, 3, {"board": 3}, 100.0, 400.0, 4, "")]
 
 
 # Through the real hub
