@@ -21,6 +21,8 @@ __all__ = ["BoardRun"]
 
 # A board that runs our agent is attached in a fraction of this; one that must be sent it first takes longer.
 PATIENCE_S = 2.0
+# An interrupted cell that still waits for the Python side after this long waits for something that hangs: a widget's handler.
+PYTHON_S = 0.2
 _NO_INPUT = "input() was called, but this front end does not take input requests for this cell."
 
 
@@ -77,7 +79,8 @@ class BoardRun:
         self._finish_when_over()
 
     def lose_subkernel(self, error: dict) -> None:
-        """The sub-kernel died: the board goes on, only the counting is over."""
+        """The sub-kernel died: the board goes on, only the counting is over, and people are told."""
+        self.tell(error["evalue"] + "\n")
         self._subkernel_busy = False
         self._counted = {
             "status": "ok",
@@ -114,7 +117,9 @@ class BoardRun:
                 self._asked = self._attachment.send("execute_request", {"code": code}, self._receive)
         except UcoreError as lost:
             self._fail(lost)
-            return
+
+    def _start_clock(self) -> None:
+        """The board has begun: what the cell waited for it before is not its own time."""
         timeout_s = self._cell.options.get("--timeout")
         if timeout_s is not None:
             self._switchboard.loop.call_later(timeout_s, self._time_out)
@@ -145,6 +150,8 @@ class BoardRun:
         elif msg_type == "status":
             if content.get("execution_state") == "queued":
                 self.tell(f"Waiting for the board: {content.get('holder') or 'another cell'} is using it.\n")
+            else:
+                self._start_clock()
         elif self._capture is None or not self._capture.take(msg_type, content):
             self._outputs.add(msg_type, content)
 
@@ -190,6 +197,7 @@ class BoardRun:
     def interrupt(self) -> None:
         """Stop the cell: KeyboardInterrupt on the board, or an end to waiting for one."""
         self._interrupted = True
+        self._switchboard.loop.call_later(PYTHON_S, self._interrupt_python)
         if self._asked:
             try:
                 self._attachment.send("interrupt_request", {"parent": self._asked})
@@ -198,6 +206,10 @@ class BoardRun:
         elif self._result is None:
             self._attachment.forget(self._send)
             self._end("KeyboardInterrupt", "Interrupted while the board was not attached yet.")
+
+    def _interrupt_python(self) -> None:
+        if not self._finished and (not self._open or self._result is not None):
+            self._switchboard.interrupt_subkernel()
 
     def _time_out(self) -> None:
         if self._result is None:

@@ -53,6 +53,7 @@ class Switchboard:
         self._hidden: dict[str, Callable[[], None]] = {}  # by request of our own: what to do when it is answered
         self._held: list | None = []  # messages for a sub-kernel that is not ready; None: it is
         self._restarted = False
+        self._obituary = ""  # of a sub-kernel that ended between two cells: the next one says so
         self._shutdown: Message | None = None
         self._shutdown_answered = False
         self._exit_code: int | None = None
@@ -224,10 +225,17 @@ class Switchboard:
             run = self._find_run(message)
             if run is not None:
                 run.take_input(message)
+                self._tell_obituary(message)
             else:
                 self.frontend.iopub.send_multipart(message.frames)
         elif kind != "iopub_welcome":  # that one was for us; the front end gets its own
             self.frontend.iopub.send_multipart(message.frames)
+
+    def _tell_obituary(self, cell: Message) -> None:
+        if self._obituary:
+            content = {"name": "stderr", "text": self._obituary + "\n"}
+            self._obituary = ""
+            self.frontend.publish("stream", content, cell.signed[1])
 
     def _pass_status(self, message: Message) -> None:
         state = message.content.get("execution_state")
@@ -367,6 +375,7 @@ class Switchboard:
         hidden, self._hidden = self._hidden, {}
         for callback in hidden.values():
             callback()
+        self._obituary = "" if any(lane.running for lane in self._lanes.values()) else text
         for subshell, lane in list(self._lanes.items()):
             if lane.running is not None:
                 lane.running.lose_subkernel(error)

@@ -96,8 +96,23 @@ def test_a_board_cell_outlives_a_crash_of_python(own_notebook):
     request = own_notebook.send("%%ucore\nimport time\nprint('started')\ntime.sleep(1)\n'survived'")
     own_notebook.wait_for_text(request, "started")
     os.kill(pid, signal.SIGKILL)
-    assert own_notebook.finish(request)[0].result == "'survived'"
-    assert own_notebook.run("1").result == "1"
+    outcome = own_notebook.finish(request)[0]
+    assert outcome.result == "'survived'"
+    assert "SIGKILL" in outcome.text("stderr")
+    outcome = own_notebook.run("1")
+    assert (outcome.result, outcome.text("stderr")) == ("1", "")
+
+
+@pytest.mark.parametrize("magic", ["", "%%ucore\n"], ids=["host", "board"])
+def test_an_end_of_python_between_two_cells_is_told_in_the_next_one(own_notebook, magic):
+    python = psutil.Process(int(own_notebook.run("import os; os.getpid()").result))
+    own_notebook.run("exit()")
+    _wait_for_end([python])
+    own_notebook.is_complete("1")  # answered by the next one, or with the end of this one
+    outcome = own_notebook.run(magic + "1")
+    assert outcome.result == "1"
+    assert "its variables are gone" in outcome.text("stderr")
+    assert own_notebook.run(magic + "1").text("stderr") == ""
 
 
 def test_completion_that_was_under_way_gets_an_answer_when_python_dies(own_notebook):

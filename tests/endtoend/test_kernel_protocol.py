@@ -82,6 +82,22 @@ def test_a_widget_with_buffers_goes_both_ways_while_a_board_cell_runs(notebook):
     assert bytes(update["buffers"][0]) == b"\x01\xfe"
 
 
+def test_a_widget_that_hangs_can_be_interrupted_from_a_board_cell_that_waits_for_it(notebook):
+    pytest.importorskip("ipywidgets")
+    notebook.run("import ipywidgets, time; slider = ipywidgets.IntSlider()")
+    notebook.run("def hang(change):\n    print('hanging')\n    while True:\n        time.sleep(0.01)")
+    notebook.run("slider.observe(hang, 'value')")
+    comm_id = notebook.run("slider.comm.comm_id").result.strip("'")
+    data = {"method": "update", "state": {"value": 7}, "buffer_paths": []}
+    _send_comm(notebook, "comm_msg", {"comm_id": comm_id, "data": data})
+    notebook.wait_for(lambda message: "hanging" in message["content"].get("text", ""), what="the handler")
+    request = notebook.send("%%ucore\n6 * 7")
+    notebook.is_complete("%%ucore\n1")  # the answer says that the cell before it has been taken up
+    notebook.interrupt()
+    assert notebook.finish(request)[0].types[-1] == "idle"
+    assert notebook.run("%%ucore\n6 * 7").result == "42"
+
+
 @needs_subshells
 def test_a_subshell_runs_while_the_main_shell_is_busy(notebook):
     subshell = notebook.ask("create_subshell_request", {}, channel="control")["subshell_id"]
