@@ -70,9 +70,7 @@ class _Switchboard:
         kernel, answers = self._kernel, self._answers
         parent, ident = kernel.get_parent("shell"), kernel._parent_ident["shell"]
         with self._lock:
-            question = kernel.session.send(
-                kernel.stdin_socket, "ucore_request", {"do": do, **content}, parent, ident=ident
-            )
+            question = kernel.session.send(kernel.stdin_socket, "ucore_request", {"do": do, **content}, parent, ident=ident)
             number = question["header"]["msg_id"]
             answers[number] = None
         try:

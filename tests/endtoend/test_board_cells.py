@@ -172,6 +172,10 @@ def test_long_output_arrives_whole_and_in_order(notebook):
     assert outcome.text() == "".join(f"{number}\n" for number in range(2000))
 
 
+def test_what_a_program_writes_to_stdout_itself_is_shown_without_a_newline_too(notebook):
+    assert notebook.run("%%ucore\nimport sys\nn = sys.stdout.write('größe')").text() == "größe"
+
+
 def test_a_cell_of_64_kB_runs(notebook):
     assert notebook.run("%%ucore\n" + "a = 1  # filler\n" * 4000 + "a + 1").result == "2"
 
