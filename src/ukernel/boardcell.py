@@ -137,6 +137,8 @@ class BoardRun:
         if msg_type == "execute_reply":
             if self._help and self._result is None and content.get("status") == "ok":
                 self._send_help()
+            elif self._capture is not None and self._capture.is_cut and content.get("status") == "ok":
+                self._end("ValueError", "The value is too large for --out. Take slices of it, or use a pipe.")
             elif self._capture is not None and content.get("status") == "ok":
                 self._switchboard.run_hidden(self._capture.source, lambda: self._settle(content))
             else:
@@ -296,6 +298,10 @@ class _Capture:
         elif msg_type == "execute_result":
             self._value = content["data"].get("text/plain", "")
         return msg_type == "execute_result"
+
+    @property
+    def is_cut(self) -> bool:
+        return self._value is not None and self._value.endswith(source.CUT)
 
     @property
     def source(self) -> str:

@@ -226,6 +226,20 @@ def test_a_value_may_go_into_a_host_variable(notebook, body, value):
     assert notebook.run("taken").result == value
 
 
+def test_a_value_that_is_too_large_is_cut_visibly_and_captured_by_no_variable(notebook):
+    assert notebook.run("%%ucore\n'x' * 150_000").result.endswith("[cut off: too large to be sent whole]")
+    notebook.run("caught = 'as it was'")
+    outcome = notebook.run("%%ucore --out caught\n'x' * 150_000")
+    assert outcome.error == "ValueError"
+    assert "too large" in outcome.traceback
+    assert notebook.run("caught").result == "'as it was'"
+
+
+def test_a_question_mark_after_the_magic_lists_its_options(notebook):
+    (page,) = notebook.run("%%ucore?").reply["payload"]
+    assert "--timeout SECONDS" in page["data"]["text/plain"]
+
+
 def _plain(text: str) -> str:
     """Return the text without colours."""
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
