@@ -12,7 +12,7 @@ from . import boardtrace, cells, source
 from .envelope import Message
 from .errors import UcoreError
 from .lane import Lane, now, reply_metadata, stops_queue
-from .outputs import Outputs
+from .outputs import Outputs, waiting_text
 
 if TYPE_CHECKING:
     from .switchboard import Switchboard
@@ -151,7 +151,7 @@ class BoardRun:
             self._settle({"status": "ok"})
         elif msg_type == "status":
             if content.get("execution_state") == "queued":
-                self.tell(f"Waiting for the board: {content.get('holder') or 'another cell'} is using it.\n")
+                self.tell(waiting_text(content))
             else:
                 self._start_clock()
         elif self._capture is None or not self._capture.take(msg_type, content):
