@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from . import boardtrace, cells, source
 from .envelope import Message
 from .errors import UcoreError
-from .lane import Lane, now, reply_metadata, stops_queue
+from .lane import LATE_S, Lane, now, reply_metadata, stops_queue
 from .outputs import Outputs, waiting_text
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ class BoardRun:
                 self._begin()
         else:
             self._subkernel_busy = False
+            if self._needs_reply and self._counted is None:
+                self._switchboard.loop.call_later(LATE_S, self._stop_counting)
 
     def take_input(self, message: Message) -> None:
         self._frontend.iopub.send_multipart(message.frames)
@@ -82,16 +84,21 @@ class BoardRun:
         """The sub-kernel died: the board goes on, only the counting is over, and people are told."""
         self.tell(error["evalue"] + "\n")
         self._subkernel_busy = False
-        self._counted = {
-            "status": "ok",
-            "execution_count": self._count,
-            "user_expressions": {},
-            "payload": [],
-        }
         if not self._open:
             self._frontend.status("busy", self.request)
             self._begin()
+        self._stop_counting()
+
+    def _stop_counting(self) -> None:
+        """The sub-kernel's reply will not come."""
+        nothing = {"status": "ok", "execution_count": self._count, "user_expressions": {}, "payload": []}
+        self._counted = self._counted or nothing
         self._finish_when_over()
+
+    @property
+    def _needs_reply(self) -> bool:
+        """Whether the sub-kernel's reply says more than a number."""
+        return bool(self._silent or self.request.content.get("user_expressions"))
 
     def _begin(self) -> None:
         self._open = True
@@ -232,9 +239,7 @@ class BoardRun:
         self._finish_when_over()
 
     def _finish_when_over(self) -> None:
-        # The sub-kernel's reply is waited for only where it says more than a number.
-        needs_reply = self._silent or self.request.content.get("user_expressions")
-        if self._finished or self._result is None or not self._open or (needs_reply and self._counted is None):
+        if self._finished or self._result is None or not self._open or (self._needs_reply and self._counted is None):
             return
         self._finished = True
         self._outputs.flush()

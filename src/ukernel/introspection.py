@@ -42,7 +42,7 @@ _FROM_IMPORT = re.compile(r"\s*from\s+(\w[\w.]*)\s+import\s*\(?" + _LIST.replace
 
 def complete(switchboard: "Switchboard", request: Message) -> None:
     code = request.content["code"]
-    cursor = min(request.content.get("cursor_pos", len(code)), len(code))
+    cursor = _cursor(request)
     start, end = cells.find_magic(code) or (0, 0)
     if cursor <= start + len(cells.MAGIC) or (cursor <= end and code[start:cursor].isspace()):
         switchboard.send_to_subkernel("shell", request)  # the magic's own name
@@ -82,7 +82,7 @@ def complete(switchboard: "Switchboard", request: Message) -> None:
 
 def inspect(switchboard: "Switchboard", request: Message) -> None:
     code = request.content["code"]
-    cursor = min(request.content.get("cursor_pos", len(code)), len(code))
+    cursor = _cursor(request)
     if cursor <= (cells.find_magic(code) or (0, 0))[1]:
         switchboard.send_to_subkernel("shell", request)
         return
@@ -95,6 +95,12 @@ def inspect(switchboard: "Switchboard", request: Message) -> None:
 
     question = {"code": name, "cursor_pos": len(name), "detail_level": request.content.get("detail_level", 0)}
     _ask_board(switchboard, request, "inspect_request", question, reply)
+
+
+def _cursor(request: Message) -> int:
+    """Return the place in the code; an odd one is its end."""
+    size, cursor = len(request.content["code"]), request.content.get("cursor_pos")
+    return min(max(cursor, 0), size) if isinstance(cursor, int) else size
 
 
 def _name_at(code: str, cursor: int) -> str:

@@ -117,7 +117,7 @@ class Switchboard:
             self._refuse_subshell(message)
         elif message.type == "execute_request":
             self._lane(subshell).add(message)
-        elif message.type in introspection.ANSWERS and cells.is_board_cell(message.content.get("code", "")):
+        elif message.type in introspection.ANSWERS and cells.is_board_cell(_code(message)):
             introspection.ANSWERS[message.type](self, message)
         else:
             self.send_to_subkernel("shell", message)
@@ -145,7 +145,7 @@ class Switchboard:
 
     def _make_run(self, request: Message, lane: Lane) -> "HostRun | BoardRun":
         try:
-            cell = cells.parse(request.content.get("code", ""))
+            cell = cells.parse(_code(request))
         except UsageError:
             cell = None  # the magic says in the sub-kernel what is wrong with its line
         return HostRun(self, request, lane) if cell is None else BoardRun(self, request, lane, cell)
@@ -381,3 +381,9 @@ class Switchboard:
                 lane.running.lose_subkernel(error)
             if subshell is not None and lane.running is None:
                 del self._lanes[subshell]
+
+
+def _code(request: Message) -> str:
+    """Return a request's code; what has none, or an odd one, is the sub-kernel's to answer."""
+    code = request.content.get("code")
+    return code if isinstance(code, str) else ""

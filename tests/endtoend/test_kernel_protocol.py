@@ -172,6 +172,13 @@ def test_a_request_with_a_bad_signature_is_dropped(notebook):
     assert notebook.run("'forged' in globals()").result == "False"
 
 
+@pytest.mark.parametrize("code", [None, "%%ucore\n1"])
+def test_a_request_that_makes_no_sense_does_not_stop_what_comes_behind_it(notebook, code):
+    content = {"user_expressions": ["not a dict"], **({} if code is None else {"code": code})}
+    assert notebook.ask("execute_request", content)["status"] in ("error", "ok")
+    assert notebook.run("1 + 1").result == "2"
+
+
 def test_an_encrypted_connection_ends_at_the_switchboard(private_environment):
     manager = KernelManager(kernel_name="ucore-virtual")
     if not hasattr(manager, "transport_encryption"):

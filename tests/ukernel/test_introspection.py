@@ -50,7 +50,7 @@ class Bench:
     def ask(self, msg_type, code, **content):
         """Ask at the place marked with ``|``, and return the one answer."""
         session = Session(key=b"k")
-        content |= {"code": code.replace("|", ""), "cursor_pos": code.index("|") if "|" in code else len(code)}
+        content = {"code": code.replace("|", ""), "cursor_pos": code.index("|") if "|" in code else len(code), **content}
         frames = session.serialize(session.msg(msg_type, content))
         introspection.ANSWERS[msg_type](self, Message(frames))
         if not self.replies and not self.forwarded:
@@ -153,6 +153,13 @@ def test_inspection_between_the_parentheses_of_a_call_asks_for_what_is_called(co
     bench = Bench()
     bench.ask("inspect_request", "%%ucore\n" + code)
     assert bench.asked[0][1]["code"] == called
+
+
+def test_an_odd_place_for_the_cursor_is_the_end_or_the_beginning():
+    assert Bench(board("name")).ask("complete_request", "%%ucore\nna", cursor_pos="?")["matches"] == ["name"]
+    bench = Bench()
+    bench.ask("complete_request", "%%ucore\nna", cursor_pos=-5)
+    assert len(bench.forwarded) == 1
 
 
 def test_what_only_running_it_would_tell_is_not_completed():
