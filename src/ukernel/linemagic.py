@@ -166,22 +166,23 @@ def _use(switchboard: _Switchboard, rest: str, names: dict) -> None:
 
 
 def _reset(switchboard: _Switchboard, rest: str, names: dict) -> None:
-    content = {"force": _take_force("reset", rest)}
-    try:
-        answer = switchboard.ask("ask", type="reset_request", content=content)
-    except BoardBusyError as error:
-        raise _with_force(error, "reset") from None
+    answer = _ask_alone(switchboard, "reset", rest)
     print(f"The board {answer['board']} has restarted: its variables, threads and pipes are gone.")
 
 
 def _interrupt(switchboard: _Switchboard, rest: str, names: dict) -> None:
-    content = {"force": _take_force("interrupt", rest)}
-    try:
-        answer = switchboard.ask("ask", type="interrupt_request", content=content)
-    except BoardBusyError as error:
-        raise _with_force(error, "interrupt") from None
-    stopped = answer["stopped"]
+    stopped = _ask_alone(switchboard, "interrupt", rest)["stopped"]
     print(f"A cell of {stopped} was interrupted." if stopped else "The board runs no cell. Its threads cannot be interrupted.")
+
+
+def _ask_alone(switchboard: _Switchboard, command: str, rest: str) -> dict:
+    """Ask for what others who use the board would mind, which the hub then does by force only."""
+    if rest not in ("", FORCE):
+        raise _MisuseError(f"%ucore {command} does not know {rest!r}.")
+    try:
+        return switchboard.ask("ask", type=f"{command}_request", content={"force": rest == FORCE})
+    except BoardBusyError as error:
+        raise BoardBusyError(f"{error} `%ucore {command} {FORCE}` does it all the same.") from None
 
 
 def _push(switchboard: _Switchboard, rest: str, names: dict) -> None:
@@ -253,17 +254,6 @@ def _help(switchboard: _Switchboard, rest: str, names: dict) -> None:
 def _take_nothing(command: str, rest: str) -> None:
     if rest:
         raise _MisuseError(f"%ucore {command} takes nothing, not {rest!r}.")
-
-
-def _take_force(command: str, rest: str) -> bool:
-    if rest not in ("", FORCE):
-        raise _MisuseError(f"%ucore {command} does not know {rest!r}.")
-    return rest == FORCE
-
-
-def _with_force(error: BoardBusyError, command: str) -> BoardBusyError:
-    """Say how to do it all the same: others are in the way."""
-    return BoardBusyError(f"{error} `%ucore {command} {FORCE}` does it all the same.")
 
 
 class _Command:
