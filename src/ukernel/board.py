@@ -156,7 +156,7 @@ class Board:
         now = time.monotonic()
         session.clock.epoch = time.time() - now
         session.start(now)
-        answer_by = now + (ANSWER_S if not self.facts else GRACE_S)
+        answer_by: float | None = now + (ANSWER_S if not self.facts else GRACE_S)
         heard = tail = ""
         if self._may_install():
             stream.write(PROBE)
@@ -166,6 +166,8 @@ class Board:
             self._send_due(session, stream, now)
             deadline = session.deadline(now)
             if session.state == CONNECTING:
+                if answer_by is None:
+                    answer_by = now + ANSWER_S  # it has booted, or is looked for at another baud rate
                 if now > answer_by and not told:
                     told = self._unanswered(heard)
                     if not told:
@@ -175,6 +177,8 @@ class Board:
                 if self._may_install():
                     stream.write(PROBE)
                 continue
+            else:
+                answer_by = None
             chunk = stream.read(None if deadline is None else max(deadline - now, 0.0))
             now = time.monotonic()
             if not chunk:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from . import boardtrace, cells, source
 from .envelope import Message
 from .errors import UcoreError
-from .lane import Lane, now, reply_metadata, stops_queue
-from .outputs import Outputs
+from .lane import LATE_S, Lane, now, reply_metadata, stops_queue
+from .outputs import Outputs, waiting_text
 
 if TYPE_CHECKING:
     from .switchboard import Switchboard
@@ -21,6 +21,8 @@ __all__ = ["BoardRun"]
 
 # A board that runs our agent is attached in a fraction of this; one that must be sent it first takes longer.
 PATIENCE_S = 2.0
+# An interrupted cell that still waits for the Python side after this long waits for something that hangs: a widget's handler.
+PYTHON_S = 0.2
 _NO_INPUT = "input() was called, but this front end does not take input requests for this cell."
 
 
@@ -64,6 +66,8 @@ class BoardRun:
                 self._begin()
         else:
             self._subkernel_busy = False
+            if self._needs_reply and self._counted is None:
+                self._switchboard.loop.call_later(LATE_S, self._stop_counting)
 
     def take_input(self, message: Message) -> None:
         self._frontend.iopub.send_multipart(message.frames)
@@ -77,18 +81,24 @@ class BoardRun:
         self._finish_when_over()
 
     def lose_subkernel(self, error: dict) -> None:
-        """The sub-kernel died: the board goes on, only the counting is over."""
+        """The sub-kernel died: the board goes on, only the counting is over, and people are told."""
+        self.tell(error["evalue"] + "\n")
         self._subkernel_busy = False
-        self._counted = {
-            "status": "ok",
-            "execution_count": self._count,
-            "user_expressions": {},
-            "payload": [],
-        }
         if not self._open:
             self._frontend.status("busy", self.request)
             self._begin()
+        self._stop_counting()
+
+    def _stop_counting(self) -> None:
+        """The sub-kernel's reply will not come."""
+        nothing = {"status": "ok", "execution_count": self._count, "user_expressions": {}, "payload": []}
+        self._counted = self._counted or nothing
         self._finish_when_over()
+
+    @property
+    def _needs_reply(self) -> bool:
+        """Whether the sub-kernel's reply says more than a number."""
+        return bool(self._silent or self.request.content.get("user_expressions"))
 
     def _begin(self) -> None:
         self._open = True
@@ -114,7 +124,9 @@ class BoardRun:
                 self._asked = self._attachment.send("execute_request", {"code": code}, self._receive)
         except UcoreError as lost:
             self._fail(lost)
-            return
+
+    def _start_clock(self) -> None:
+        """The board has begun: what the cell waited for it before is not its own time."""
         timeout_s = self._cell.options.get("--timeout")
         if timeout_s is not None:
             self._switchboard.loop.call_later(timeout_s, self._time_out)
@@ -132,6 +144,8 @@ class BoardRun:
         if msg_type == "execute_reply":
             if self._help and self._result is None and content.get("status") == "ok":
                 self._send_help()
+            elif self._capture is not None and self._capture.is_cut and content.get("status") == "ok":
+                self._end("ValueError", "The value is too large for --out. Take slices of it, or use a pipe.")
             elif self._capture is not None and content.get("status") == "ok":
                 self._switchboard.run_hidden(self._capture.source, lambda: self._settle(content))
             else:
@@ -144,7 +158,9 @@ class BoardRun:
             self._settle({"status": "ok"})
         elif msg_type == "status":
             if content.get("execution_state") == "queued":
-                self.tell(f"Waiting for the board: {content.get('holder') or 'another cell'} is using it.\n")
+                self.tell(waiting_text(content))
+            else:
+                self._start_clock()
         elif self._capture is None or not self._capture.take(msg_type, content):
             self._outputs.add(msg_type, content)
 
@@ -190,6 +206,7 @@ class BoardRun:
     def interrupt(self) -> None:
         """Stop the cell: KeyboardInterrupt on the board, or an end to waiting for one."""
         self._interrupted = True
+        self._switchboard.loop.call_later(PYTHON_S, self._interrupt_python)
         if self._asked:
             try:
                 self._attachment.send("interrupt_request", {"parent": self._asked})
@@ -198,6 +215,10 @@ class BoardRun:
         elif self._result is None:
             self._attachment.forget(self._send)
             self._end("KeyboardInterrupt", "Interrupted while the board was not attached yet.")
+
+    def _interrupt_python(self) -> None:
+        if not self._finished and (not self._open or self._result is not None):
+            self._switchboard.interrupt_subkernel()
 
     def _time_out(self) -> None:
         if self._result is None:
@@ -218,9 +239,7 @@ class BoardRun:
         self._finish_when_over()
 
     def _finish_when_over(self) -> None:
-        # The sub-kernel's reply is waited for only where it says more than a number.
-        needs_reply = self._silent or self.request.content.get("user_expressions")
-        if self._finished or self._result is None or not self._open or (needs_reply and self._counted is None):
+        if self._finished or self._result is None or not self._open or (self._needs_reply and self._counted is None):
             return
         self._finished = True
         self._outputs.flush()
@@ -284,6 +303,10 @@ class _Capture:
         elif msg_type == "execute_result":
             self._value = content["data"].get("text/plain", "")
         return msg_type == "execute_result"
+
+    @property
+    def is_cut(self) -> bool:
+        return self._value is not None and self._value.endswith(source.CUT)
 
     @property
     def source(self) -> str:

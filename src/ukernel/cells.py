@@ -2,6 +2,7 @@
 
 import ast
 import codeop
+import keyword
 import re
 import shlex
 import warnings
@@ -18,6 +19,7 @@ __all__ = [
     "is_board_cell",
     "parse",
     "split_help",
+    "usage",
 ]
 
 MAGIC = "%%ucore"
@@ -85,23 +87,23 @@ def _read_options(text: str) -> dict:
     try:
         words = shlex.split(text, comments=True, posix=True)
     except ValueError as error:
-        raise UsageError(f"{MAGIC}{text.rstrip()}: {error}. {_usage()}") from None
+        raise UsageError(f"{MAGIC}{text.rstrip()}: {error}. {usage()}") from None
     options: dict = {}
     words.reverse()
     while words:
         name, equals, value = words.pop().partition("=")
         option = OPTIONS.get(name)
         if option is None:
-            raise UsageError(f"{MAGIC} does not know {name!r}. {_usage()}")
+            raise UsageError(f"{MAGIC} does not know {name!r}. {usage()}")
         if option.value is None:
             if equals:
-                raise UsageError(f"{name} takes no value. {_usage()}")
+                raise UsageError(f"{name} takes no value. {usage()}")
             options[name] = True
             continue
         if not equals:
             value = words.pop() if words else ""
         if not value:
-            raise UsageError(f"{name} needs a value: {name} {option.value}. {_usage()}")
+            raise UsageError(f"{name} needs a value: {name} {option.value}. {usage()}")
         options[name] = _check_value(name, value)
     return options
 
@@ -115,12 +117,13 @@ def _check_value(name: str, value: str) -> "str | float":
         if not 0 < seconds < 1e9:
             raise UsageError(f"--timeout {value}: the value must be a number of seconds above 0.")
         return seconds
-    if name == "--out" and not value.isidentifier():
+    if name == "--out" and (not value.isidentifier() or keyword.iskeyword(value)):
         raise UsageError(f"--out {value}: {value!r} is not a name that a Python variable can have.")
     return value
 
 
-def _usage() -> str:
+def usage() -> str:
+    """Return what may stand after the magic, for people."""
     lines = [f"  {name + ' ' + (option.value or ''):18}{option.help}" for name, option in OPTIONS.items()]
     return "\n".join([f"After {MAGIC} may stand:", *lines])
 

@@ -328,10 +328,10 @@ class Desk:
             self.waiting.add(cell)
         except UcoreError as error:
             return cell.reply(failure(error))
-        holder = self.holder()
+        status = self._waiting_status()
         self._next()
         if not cell.parent:
-            cell.send("status", {"execution_state": "queued", "holder": holder})
+            cell.send("status", status)
         return None
 
     def _check_ready(self) -> None:
@@ -340,9 +340,13 @@ class Desk:
                 f"The board {self.name} is not there ({self.state}). It is looked for on {self.port}; try again once it is back."
             )
 
-    def holder(self) -> str:
-        """Return a label for whose cell the board runs; empty if it runs none."""
-        return self.running.label if self.running is not None else ""
+    def _waiting_status(self) -> dict:
+        """Return what a cell in line is told: whose cell the board runs, if it runs one, and if its client has left."""
+        holder = self.running
+        if holder is None:
+            return {"execution_state": "queued", "holder": ""}
+        left = {"left": True} if holder.client is None else {}
+        return {"execution_state": "queued", "holder": holder.label, **left}
 
     def _next(self) -> None:
         """Start the next cell if the board is free: clients take turns, each one's cells keep their order."""
@@ -400,11 +404,15 @@ class Desk:
         """Forget a client: its waiting cells are dropped, the one that runs goes on without a listener."""
         self.clients.discard(client)
         self.waiting.take(client)
+        was_running = self.running is not None and self.running.client is client
         for cell in self._cells.values():
             if cell.client is client:
                 cell.client = None
-        if self.running is not None and self.running.client is None and self.running.asking:
-            self.board.interrupt()
+        if was_running:
+            for cell in self.waiting:
+                cell.send("status", self._waiting_status())
+            if self.running.asking:
+                self.board.interrupt()
 
     def stamp(self, wanted: bool) -> None:
         """Tell the board whether the times of its pipes' frames are wanted."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from .envelope import Message
 from .errors import UcoreError, UsageError
+from .outputs import waiting_text
 
 if TYPE_CHECKING:
     from .switchboard import Switchboard
@@ -101,7 +102,7 @@ class _Errand:
             self._attachment.send("interrupt_request", {"parent": self._asked})  # there is nobody to ask
         elif msg_type == "status":
             if content.get("execution_state") == "queued":
-                self._tell("stderr", f"Waiting for the board: {content.get('holder') or 'another cell'} is using it.\n")
+                self._tell("stderr", waiting_text(content))
         elif msg_type == "stream":
             self._tell(content["name"], content["text"])
         else:

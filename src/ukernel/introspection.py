@@ -1,13 +1,15 @@
 """Questions about a board cell that is being written: completion, inspection, whether it is complete."""
 
+import io
 import keyword
 import re
+import tokenize
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from . import cells
 from .envelope import Message
-from .errors import UcoreError
+from .errors import UcoreError, UsageError
 from .source import MODULES
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ API = (
     "open_pipe",
 )  # of the board's `ucore`, some of it loaded when first asked for
 _NAME = re.compile(r"[\w.]*\Z")
+_WORD = re.compile(r"\w*")
 _NAMES = re.compile(r"[^\W\d]\w*(?:\.\w+)*")
 _LIST = r"\s+(?:\w[\w.]*(?:\s+as\s+\w+)?\s*,\s*)*(\w*)\Z"
 _IMPORT = re.compile(r"\s*import" + _LIST)
@@ -34,7 +37,7 @@ _FROM_IMPORT = re.compile(r"\s*from\s+(\w[\w.]*)\s+import\s*\(?" + _LIST.replace
 
 def complete(switchboard: "Switchboard", request: Message) -> None:
     code = request.content["code"]
-    cursor = min(request.content.get("cursor_pos", len(code)), len(code))
+    cursor = _cursor(request)
     start, end = cells.find_magic(code) or (0, 0)
     if cursor <= start + len(cells.MAGIC) or (cursor <= end and code[start:cursor].isspace()):
         switchboard.send_to_subkernel("shell", request)  # the magic's own name
@@ -52,7 +55,10 @@ def complete(switchboard: "Switchboard", request: Message) -> None:
     of_module = _FROM_IMPORT.match(line)
     if of_module:
         typed = f"{of_module[1]}.{of_module[2]}"
-    owner, _, word = typed.rpartition(".")
+    owner, dot, word = typed.rpartition(".")
+    if dot and not owner:  # an attribute of what only running it would tell
+        switchboard.frontend.answer(request, _matches((), word, cursor))
+        return
 
     def reply(content: "dict | None") -> None:
         names = set((content or {}).get("matches", ()))
@@ -71,24 +77,54 @@ def complete(switchboard: "Switchboard", request: Message) -> None:
 
 def inspect(switchboard: "Switchboard", request: Message) -> None:
     code = request.content["code"]
-    cursor = min(request.content.get("cursor_pos", len(code)), len(code))
+    cursor = _cursor(request)
     if cursor <= (cells.find_magic(code) or (0, 0))[1]:
         switchboard.send_to_subkernel("shell", request)
         return
-    line_start = code.rfind("\n", 0, cursor) + 1
-    line = code[line_start:].split("\n", 1)[0]
+    name = _name_at(code, cursor) or _called(code[cells.find_magic(code)[1] : cursor])  # type: ignore[index]
 
     def reply(content: "dict | None") -> None:
         content = content or {"found": False, "data": {}, "metadata": {}}
         switchboard.frontend.reply(request, {"status": "ok", **content})
         switchboard.frontend.status("idle", request)
 
-    question = {
-        "code": line,
-        "cursor_pos": cursor - line_start,
-        "detail_level": request.content.get("detail_level", 0),
-    }
+    question = {"code": name, "cursor_pos": len(name), "detail_level": request.content.get("detail_level", 0)}
     _ask_board(switchboard, request, "inspect_request", question, reply)
+
+
+def _cursor(request: Message) -> int:
+    """Return the place in the code; an odd one is its end."""
+    size, cursor = len(request.content["code"]), request.content.get("cursor_pos")
+    return min(max(cursor, 0), size) if isinstance(cursor, int) else size
+
+
+def _name_at(code: str, cursor: int) -> str:
+    """Return the dotted name that the cursor touches, up to the end of the word there; empty where there is none."""
+    name = _NAME.search(code[:cursor])[0] + _WORD.match(code[cursor:])[0]  # type: ignore[index]
+    return name if _NAMES.fullmatch(name) else ""
+
+
+def _called(text: str) -> str:
+    """Return the name of the innermost call whose parentheses are open where the text ends; empty where there is none."""
+    name = ""  # the dotted name that the last tokens make up; "?" for what has none
+    calls = []
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type == tokenize.NAME and not keyword.iskeyword(token.string):
+                name = name + token.string if name.endswith(".") else token.string
+            elif token.string == ".":
+                name += "."
+            elif token.string in ("(", "[", "{"):
+                calls.append(name if token.string == "(" else "")
+                name = ""
+            elif token.string in (")", "]", "}"):
+                del calls[-1:]
+                name = "?"
+            else:
+                name = "?" * (token.type == tokenize.STRING)
+    except (tokenize.TokenError, SyntaxError):
+        pass  # the text may stop anywhere
+    return next((call for call in reversed(calls) if _NAMES.fullmatch(call)), "")
 
 
 def is_complete(switchboard: "Switchboard", request: Message) -> None:
@@ -101,9 +137,9 @@ ANSWERS = {"complete_request": complete, "inspect_request": inspect, "is_complet
 
 
 def _ask_board(switchboard: "Switchboard", request: Message, msg_type: str, content: dict, reply) -> None:
-    """Ask the notebook's board; ``reply`` is called once, with None if no answer comes."""
+    """Ask the cell's board; ``reply`` is called once, with None if no answer comes."""
     switchboard.frontend.status("busy", request)
-    attachment = switchboard.attachments.get(None)
+    attachment = switchboard.attachments.get(_board_of(request.content["code"]))
     open_questions = [reply]
 
     def settle(answer: "dict | None") -> None:
@@ -111,7 +147,8 @@ def _ask_board(switchboard: "Switchboard", request: Message, msg_type: str, cont
             open_questions.pop()(answer)
 
     if not attachment.is_ready:
-        attachment.open()
+        if attachment is switchboard.attachments.own:  # another one is attached by running the cell
+            attachment.open()
         settle(None)
         return
     try:
@@ -119,6 +156,14 @@ def _ask_board(switchboard: "Switchboard", request: Message, msg_type: str, cont
     except UcoreError:
         settle(None)
     switchboard.loop.call_later(ANSWER_S, lambda: settle(None))
+
+
+def _board_of(code: str) -> "str | None":
+    try:
+        cell = cells.parse(code)
+    except UsageError:
+        return None
+    return cell.options.get("--board") if cell else None
 
 
 def _complete_option(before: str) -> dict:

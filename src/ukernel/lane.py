@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["HostRun", "Lane", "reply_metadata", "stops_queue"]
 
+# ipykernel replies before it is idle, or, to a request that it cannot make sense of, not at all. A reply is never so late.
+LATE_S = 3.0
+
 
 class Lane:
     """The execute requests of the main shell, or of one subshell, to both targets."""
@@ -76,6 +79,18 @@ class HostRun:
         self._switchboard.frontend.iopub.send_multipart(message.frames)
         self._busy = message.content["execution_state"] == "busy"
         self._finish_when_over()
+        if not self._busy and not self._replied:
+            self._switchboard.loop.call_later(LATE_S, self._give_up)
+
+    def _give_up(self) -> None:
+        """No reply has come: what waits behind it must not wait for ever."""
+        if not self._replied:
+            text = "The Python process gave no answer to this request. What it printed in the terminal may say why."
+            content = {"status": "error", "ename": "NoAnswerError", "evalue": text, "traceback": []}
+            self._switchboard.frontend.reply(self.request, content, metadata=reply_metadata("error"))
+            self._switchboard.ignore_subkernel(self.request, reply=True, idle=False)
+            self._replied = True
+            self._finish_when_over()
 
     def take_input(self, message: Message) -> None:
         self._lane.count = message.content["execution_count"]

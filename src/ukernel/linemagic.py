@@ -5,6 +5,7 @@ The board is the switchboard's, so that is asked, over the channel that carries 
 
 import ast
 import functools
+import threading
 import time
 import types
 from collections.abc import Callable
@@ -53,34 +54,50 @@ def _render(ip, error: Exception) -> list[str]:
 
 
 class _Switchboard:
-    """The switchboard, as this process can ask it: a question on the stdin channel, and the wait for its answer."""
+    """The switchboard, as this process can ask it: a question on the stdin channel, and the wait for its answer.
+
+    Threads and subshells may ask too. A ZeroMQ socket is for one thread at a time, so each holds it for a moment only and keeps
+    what it has read for the others.
+    """
 
     def __init__(self, kernel):
         self._kernel = kernel
+        self._lock = threading.Lock()
+        self._answers: dict[str, dict | None] = {}  # by question; None: not there yet
 
     def ask(self, do: str, **content) -> dict:
         """Return the answer's content. Raises what it says went wrong (see errors.py), and KeyboardInterrupt."""
-        import zmq
-
-        kernel, sock = self._kernel, self._kernel.stdin_socket
-        while sock.poll(0):
-            sock.recv_multipart(zmq.NOBLOCK)  # an answer nobody waited for
-        parent = kernel.get_parent("shell")
-        question = kernel.session.send(
-            sock, "ucore_request", {"do": do, **content}, parent, ident=kernel._parent_ident["shell"]
-        )
-        while True:
-            while not sock.poll(100):  # in short waits: on Windows, an interrupt does not end one
-                pass
-            _, answer = kernel.session.recv(sock)
-            if answer is not None and answer["parent_header"].get("msg_id") == question["header"]["msg_id"]:
-                break
-        content = answer["content"]
+        kernel, answers = self._kernel, self._answers
+        parent, ident = kernel.get_parent("shell"), kernel._parent_ident["shell"]
+        with self._lock:
+            question = kernel.session.send(kernel.stdin_socket, "ucore_request", {"do": do, **content}, parent, ident=ident)
+            number = question["header"]["msg_id"]
+            answers[number] = None
+        try:
+            while answers[number] is None:
+                with self._lock:
+                    found = answers[number] is not None or self._read(0.02)
+                if not found:
+                    time.sleep(0.001)  # a lock is not fair: let the others have it
+            content = answers[number]["content"]
+        finally:
+            del answers[number]  # what comes later, nobody waits for
         if content.get("ename") == "KeyboardInterrupt":
             raise KeyboardInterrupt
         if content.get("status") == "error":
             raise by_name(content.get("ename", "UcoreError"), content.get("evalue", ""))
         return content
+
+    def _read(self, timeout_s: float) -> bool:
+        """Read what the switchboard has answered; tell whether there was anything. The lock is held."""
+        sock = self._kernel.stdin_socket
+        if not sock.poll(timeout_s * 1000):  # in short waits: on Windows, an interrupt does not end one
+            return False
+        _, answer = self._kernel.session.recv(sock)
+        number = answer["parent_header"].get("msg_id") if answer is not None else None
+        if number in self._answers:
+            self._answers[number] = answer
+        return True
 
 
 def _run(switchboard: _Switchboard, line: str, names: dict):
@@ -149,22 +166,23 @@ def _use(switchboard: _Switchboard, rest: str, names: dict) -> None:
 
 
 def _reset(switchboard: _Switchboard, rest: str, names: dict) -> None:
-    content = {"force": _take_force("reset", rest)}
-    try:
-        answer = switchboard.ask("ask", type="reset_request", content=content)
-    except BoardBusyError as error:
-        raise _with_force(error, "reset") from None
+    answer = _ask_alone(switchboard, "reset", rest)
     print(f"The board {answer['board']} has restarted: its variables, threads and pipes are gone.")
 
 
 def _interrupt(switchboard: _Switchboard, rest: str, names: dict) -> None:
-    content = {"force": _take_force("interrupt", rest)}
-    try:
-        answer = switchboard.ask("ask", type="interrupt_request", content=content)
-    except BoardBusyError as error:
-        raise _with_force(error, "interrupt") from None
-    stopped = answer["stopped"]
+    stopped = _ask_alone(switchboard, "interrupt", rest)["stopped"]
     print(f"A cell of {stopped} was interrupted." if stopped else "The board runs no cell. Its threads cannot be interrupted.")
+
+
+def _ask_alone(switchboard: _Switchboard, command: str, rest: str) -> dict:
+    """Ask for what others who use the board would mind, which the hub then does by force only."""
+    if rest not in ("", FORCE):
+        raise _MisuseError(f"%ucore {command} does not know {rest!r}.")
+    try:
+        return switchboard.ask("ask", type=f"{command}_request", content={"force": rest == FORCE})
+    except BoardBusyError as error:
+        raise BoardBusyError(f"{error} `%ucore {command} {FORCE}` does it all the same.") from None
 
 
 def _push(switchboard: _Switchboard, rest: str, names: dict) -> None:
@@ -236,17 +254,6 @@ def _help(switchboard: _Switchboard, rest: str, names: dict) -> None:
 def _take_nothing(command: str, rest: str) -> None:
     if rest:
         raise _MisuseError(f"%ucore {command} takes nothing, not {rest!r}.")
-
-
-def _take_force(command: str, rest: str) -> bool:
-    if rest not in ("", FORCE):
-        raise _MisuseError(f"%ucore {command} does not know {rest!r}.")
-    return rest == FORCE
-
-
-def _with_force(error: BoardBusyError, command: str) -> BoardBusyError:
-    """Say how to do it all the same: others are in the way."""
-    return BoardBusyError(f"{error} `%ucore {command} {FORCE}` does it all the same.")
 
 
 class _Command:

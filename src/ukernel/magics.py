@@ -11,7 +11,12 @@ __all__ = ["load_ipython_extension"]
 def load_ipython_extension(ip) -> None:
     """Register the magics with an IPython shell."""
     ip.input_transformers_cleanup.append(_bring_magic_up)
-    ip.register_magic_function(lambda line, cell: _ucore_cell(ip, line, cell), "cell", "ucore")
+
+    def ucore(line, cell):
+        _ucore_cell(ip, line, cell)
+
+    ucore.__doc__ = f"Run the cell on the board.\n\n{cells.usage()}"
+    ip.register_magic_function(ucore, "cell", "ucore")
     linemagic.register(ip)
 
 

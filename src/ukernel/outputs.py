@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .loop import Loop
 
-__all__ = ["Outputs"]
+__all__ = ["Outputs", "waiting_text"]
 
 # Text is sent at once after a pause, and gathered for this long while more comes: Jupyter servers drop what exceeds 1,000
 # messages a second, and a person sees no difference. ipykernel gathers for 0.2 s.
@@ -58,3 +58,11 @@ class Outputs:
     def _time_is_up(self) -> None:
         self._timer_runs = False
         self.flush()
+
+
+def waiting_text(status: dict) -> str:
+    """Return what people are told about a cell that waits for the board; ``status`` is the hub's word for it."""
+    text = f"Waiting for the board: {status.get('holder') or 'another cell'} is using it."
+    if status.get("left"):
+        text += " Nobody waits for that cell any more: to stop it, stop this one, and run `%ucore interrupt`."
+    return text + "\n"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ucore import wire
 from ukernel.clock import Clock
 from ukernel.events import Message, PipeBatch, PipeClosed, PipeOpened
+from ukernel.source import CUT
 
 __all__ = ["Counts", "Receiver"]
 
@@ -197,6 +198,8 @@ class Receiver:
                 if self._part_bytes <= 2 * wire.MAX_MESSAGE:
                     self._parts.append(payload)
                     self._part_bytes += len(payload)
+                    if self._part_bytes > 2 * wire.MAX_MESSAGE:
+                        self._parts.append(CUT.encode())  # and that is all
                 if kind == wire.LAST:
                     whole = b"".join(self._parts)
                     self._parts = []

@@ -168,8 +168,9 @@ class Session:
             if segment:
                 self._segment(segment, events, now)
         rest = self._buffer
-        if rest and not _is_kind(rest[0]):
-            self._console(rest, events, now)  # text need not wait for a mark
+        is_text = rest and not _is_kind(rest[0])
+        if is_text and (self.state != READY or _text_size(rest) == len(rest) or len(rest) > MAX_SEGMENT):
+            self._console(rest, events, now)  # text need not wait for a mark; but half a frame or character must
             self._buffer = b""
         elif len(rest) > MAX_SEGMENT:
             self._noise(len(rest), now)
@@ -256,16 +257,17 @@ class Session:
     # From the board
 
     def _segment(self, segment: bytes, events: list, now: float) -> None:
-        kind = segment[0]
-        if not _is_kind(kind):
-            self._console(segment, events, now)
-            return
-        body = wire.unstuff(segment)
-        nonce = 0 if kind == wire.HELLO else self.nonce
-        if len(body) < 6 or crc32(body[:-4], nonce) != int.from_bytes(body[-4:], "little"):
+        # A program that writes to stdout itself may do so right before a frame, which then begins without a mark.
+        size = 0 if _is_kind(segment[0]) else _text_size(segment)
+        body = self._body(segment[size:])
+        if size:
+            self._console(segment if body is None else segment[:size], events, now)
+        elif body is None:
             self.counts.damaged += 1
-            self._hear_noise(len(body), now)
+            self._hear_noise(len(segment), now)
+        if body is None:
             return
+        kind = body[0]
         if kind == wire.HELLO:
             self._on_hello(body[1:-4], events, now)
             return
@@ -342,6 +344,12 @@ class Session:
         self._sender.ring = int(hello.get("ring", wire.SAFE_RING))
         events.append(Ready(self.facts, resumed, restarted, int(hello.get("cell", 0))))
 
+    def _body(self, segment: bytes) -> bytes | None:
+        """Return the inside of a frame with its CRC, None where that does not fit."""
+        body = wire.unstuff(segment)
+        nonce = 0 if segment and segment[0] == wire.HELLO else self.nonce
+        return body if len(body) >= 6 and crc32(body[:-4], nonce) == int.from_bytes(body[-4:], "little") else None
+
     def _console(self, data: bytes, events: list, now: float) -> None:
         text = self._text.decode(data)
         if not text.isprintable():
@@ -381,6 +389,16 @@ class Session:
 
 def _is_kind(byte: int) -> bool:
     return 0x80 <= byte <= 0xBF
+
+
+def _text_size(data: bytes) -> int:
+    """Return where text ends: where a frame may begin, as no character begins with its first byte, or half a character."""
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        if _is_kind(data[error.start]) or error.end == len(data):
+            return error.start
+    return len(data)
 
 
 def _version_error(hello: dict) -> BoardVersionError:

@@ -13,9 +13,10 @@ from .errors import UsageError
 if TYPE_CHECKING:
     from .cells import BoardCell
 
-__all__ = ["MODULES", "assignment", "board_source", "literal", "parse_value", "transform"]
+__all__ = ["CUT", "MODULES", "assignment", "board_source", "literal", "parse_value", "transform"]
 
 SHOW = "_ucore_show"  # the board's name for "show this value as the cell's result"
+CUT = " ... [cut off: too large to be sent whole]"  # ends a result of which more than a line takes at once was there
 # The names that stand for what only a coroutine may do, and what they are on the board.
 _AWAIT, _EACH, _WITHIN = "_ucore_await", "_ucore_each", "_ucore_within"
 _HOMES = {_AWAIT: "run", _EACH: "each", _WITHIN: "Within"}

@@ -53,6 +53,7 @@ class Switchboard:
         self._hidden: dict[str, Callable[[], None]] = {}  # by request of our own: what to do when it is answered
         self._held: list | None = []  # messages for a sub-kernel that is not ready; None: it is
         self._restarted = False
+        self._obituary = ""  # of a sub-kernel that ended between two cells: the next one says so
         self._shutdown: Message | None = None
         self._shutdown_answered = False
         self._exit_code: int | None = None
@@ -116,7 +117,7 @@ class Switchboard:
             self._refuse_subshell(message)
         elif message.type == "execute_request":
             self._lane(subshell).add(message)
-        elif message.type in introspection.ANSWERS and cells.is_board_cell(message.content.get("code", "")):
+        elif message.type in introspection.ANSWERS and cells.is_board_cell(_code(message)):
             introspection.ANSWERS[message.type](self, message)
         else:
             self.send_to_subkernel("shell", message)
@@ -144,7 +145,7 @@ class Switchboard:
 
     def _make_run(self, request: Message, lane: Lane) -> "HostRun | BoardRun":
         try:
-            cell = cells.parse(request.content.get("code", ""))
+            cell = cells.parse(_code(request))
         except UsageError:
             cell = None  # the magic says in the sub-kernel what is wrong with its line
         return HostRun(self, request, lane) if cell is None else BoardRun(self, request, lane, cell)
@@ -224,10 +225,17 @@ class Switchboard:
             run = self._find_run(message)
             if run is not None:
                 run.take_input(message)
+                self._tell_obituary(message)
             else:
                 self.frontend.iopub.send_multipart(message.frames)
         elif kind != "iopub_welcome":  # that one was for us; the front end gets its own
             self.frontend.iopub.send_multipart(message.frames)
+
+    def _tell_obituary(self, cell: Message) -> None:
+        if self._obituary:
+            content = {"name": "stderr", "text": self._obituary + "\n"}
+            self._obituary = ""
+            self.frontend.publish("stream", content, cell.signed[1])
 
     def _pass_status(self, message: Message) -> None:
         state = message.content.get("execution_state")
@@ -367,8 +375,15 @@ class Switchboard:
         hidden, self._hidden = self._hidden, {}
         for callback in hidden.values():
             callback()
+        self._obituary = "" if any(lane.running for lane in self._lanes.values()) else text
         for subshell, lane in list(self._lanes.items()):
             if lane.running is not None:
                 lane.running.lose_subkernel(error)
             if subshell is not None and lane.running is None:
                 del self._lanes[subshell]
+
+
+def _code(request: Message) -> str:
+    """Return a request's code; what has none, or an odd one, is the sub-kernel's to answer."""
+    code = request.content.get("code")
+    return code if isinstance(code, str) else ""

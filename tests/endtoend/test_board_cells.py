@@ -172,6 +172,10 @@ def test_long_output_arrives_whole_and_in_order(notebook):
     assert outcome.text() == "".join(f"{number}\n" for number in range(2000))
 
 
+def test_what_a_program_writes_to_stdout_itself_is_shown_without_a_newline_too(notebook):
+    assert notebook.run("%%ucore\nimport sys\nn = sys.stdout.write('größe')").text() == "größe"
+
+
 def test_a_cell_of_64_kB_runs(notebook):
     assert notebook.run("%%ucore\n" + "a = 1  # filler\n" * 4000 + "a + 1").result == "2"
 
@@ -220,6 +224,20 @@ def test_a_value_may_go_into_a_host_variable(notebook, body, value):
     outcome = notebook.run(f"%%ucore --out taken\n{body}")
     assert outcome.result is None
     assert notebook.run("taken").result == value
+
+
+def test_a_value_that_is_too_large_is_cut_visibly_and_captured_by_no_variable(notebook):
+    assert notebook.run("%%ucore\n'x' * 150_000").result.endswith("[cut off: too large to be sent whole]")
+    notebook.run("caught = 'as it was'")
+    outcome = notebook.run("%%ucore --out caught\n'x' * 150_000")
+    assert outcome.error == "ValueError"
+    assert "too large" in outcome.traceback
+    assert notebook.run("caught").result == "'as it was'"
+
+
+def test_a_question_mark_after_the_magic_lists_its_options(notebook):
+    (page,) = notebook.run("%%ucore?").reply["payload"]
+    assert "--timeout SECONDS" in page["data"]["text/plain"]
 
 
 def _plain(text: str) -> str:

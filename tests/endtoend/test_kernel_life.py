@@ -2,12 +2,11 @@
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import psutil
 import pytest
-from frontend import PATIENCE_S, Notebook
+from frontend import PATIENCE_S, Notebook, wait_for_end
 
 ENDLESS = "import time\nprint('started')\nwhile True:\n    time.sleep(0.01)"
 
@@ -96,8 +95,23 @@ def test_a_board_cell_outlives_a_crash_of_python(own_notebook):
     request = own_notebook.send("%%ucore\nimport time\nprint('started')\ntime.sleep(1)\n'survived'")
     own_notebook.wait_for_text(request, "started")
     os.kill(pid, signal.SIGKILL)
-    assert own_notebook.finish(request)[0].result == "'survived'"
-    assert own_notebook.run("1").result == "1"
+    outcome = own_notebook.finish(request)[0]
+    assert outcome.result == "'survived'"
+    assert "SIGKILL" in outcome.text("stderr")
+    outcome = own_notebook.run("1")
+    assert (outcome.result, outcome.text("stderr")) == ("1", "")
+
+
+@pytest.mark.parametrize("magic", ["", "%%ucore\n"], ids=["host", "board"])
+def test_an_end_of_python_between_two_cells_is_told_in_the_next_one(own_notebook, magic):
+    python = psutil.Process(int(own_notebook.run("import os; os.getpid()").result))
+    own_notebook.run("exit()")
+    wait_for_end([python])
+    own_notebook.is_complete("1")  # answered by the next one, or with the end of this one
+    outcome = own_notebook.run(magic + "1")
+    assert outcome.result == "1"
+    assert "its variables are gone" in outcome.text("stderr")
+    assert own_notebook.run(magic + "1").text("stderr") == ""
 
 
 def test_completion_that_was_under_way_gets_an_answer_when_python_dies(own_notebook):
@@ -117,7 +131,7 @@ def test_a_shutdown_leaves_no_process_and_no_file(private_environment):
     with Notebook("ucore-virtual") as notebook:
         notebook.run("%%ucore\n1")
         processes = _family(notebook)
-    _wait_for_end(processes)
+    wait_for_end(processes)
     assert _leftovers(private_environment) == []
 
 
@@ -130,7 +144,7 @@ def test_a_killed_switchboard_takes_everything_with_it(private_environment, busy
             notebook.wait_for_text(request, "started")
         processes = _family(notebook)
         os.kill(notebook.manager.provisioner.pid, signal.SIGKILL)
-        _wait_for_end(processes)
+        wait_for_end(processes)
     assert _leftovers(private_environment) == []
 
 
@@ -139,7 +153,7 @@ def test_a_program_started_by_a_cell_ends_with_a_killed_switchboard(private_envi
         notebook.run("import subprocess; child = subprocess.Popen(['sleep', '1000'])")
         child = psutil.Process(int(notebook.run("child.pid").result))
         os.kill(notebook.manager.provisioner.pid, signal.SIGKILL)
-        _wait_for_end([child])
+        wait_for_end([child])
 
 
 def test_nothing_on_disk_shows_where_the_sub_kernel_listens(notebook, private_environment):
@@ -169,20 +183,6 @@ def _family(notebook) -> list[psutil.Process]:
     """The kernel's processes: itself and what it started."""
     switchboard = psutil.Process(notebook.manager.provisioner.pid)
     return [switchboard, *switchboard.children(recursive=True)]
-
-
-def _wait_for_end(processes) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while alive := [process for process in processes if _is_alive(process)]:
-        assert time.monotonic() < deadline, f"still running: {alive}"
-        time.sleep(0.05)
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _leftovers(environment: Path, pattern: str = "ucore-*") -> list[Path]:

@@ -82,6 +82,22 @@ def test_a_widget_with_buffers_goes_both_ways_while_a_board_cell_runs(notebook):
     assert bytes(update["buffers"][0]) == b"\x01\xfe"
 
 
+def test_a_widget_that_hangs_can_be_interrupted_from_a_board_cell_that_waits_for_it(notebook):
+    pytest.importorskip("ipywidgets")
+    notebook.run("import ipywidgets, time; slider = ipywidgets.IntSlider()")
+    notebook.run("def hang(change):\n    print('hanging')\n    while True:\n        time.sleep(0.01)")
+    notebook.run("slider.observe(hang, 'value')")
+    comm_id = notebook.run("slider.comm.comm_id").result.strip("'")
+    data = {"method": "update", "state": {"value": 7}, "buffer_paths": []}
+    _send_comm(notebook, "comm_msg", {"comm_id": comm_id, "data": data})
+    notebook.wait_for(lambda message: "hanging" in message["content"].get("text", ""), what="the handler")
+    request = notebook.send("%%ucore\n6 * 7")
+    notebook.is_complete("%%ucore\n1")  # the answer says that the cell before it has been taken up
+    notebook.interrupt()
+    assert notebook.finish(request)[0].types[-1] == "idle"
+    assert notebook.run("%%ucore\n6 * 7").result == "42"
+
+
 @needs_subshells
 def test_a_subshell_runs_while_the_main_shell_is_busy(notebook):
     subshell = notebook.ask("create_subshell_request", {}, channel="control")["subshell_id"]
@@ -154,6 +170,13 @@ def test_a_request_with_a_bad_signature_is_dropped(notebook):
     message = forged.msg("execute_request", {"code": "forged = 1", "silent": False})
     forged.send(notebook.client.shell_channel.socket, message)
     assert notebook.run("'forged' in globals()").result == "False"
+
+
+@pytest.mark.parametrize("code", [None, "%%ucore\n1"])
+def test_a_request_that_makes_no_sense_does_not_stop_what_comes_behind_it(notebook, code):
+    content = {"user_expressions": ["not a dict"], **({} if code is None else {"code": code})}
+    assert notebook.ask("execute_request", content)["status"] in ("error", "ok")
+    assert notebook.run("1 + 1").result == "2"
 
 
 def test_an_encrypted_connection_ends_at_the_switchboard(private_environment):

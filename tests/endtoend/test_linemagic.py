@@ -93,6 +93,16 @@ def test_a_pull_waits_its_turn_and_says_for_whom(bench):
     assert bench.notebook.finish(waiting)[0].result == "42"
 
 
+def test_threads_may_push_and_pull_at_once(bench):
+    bench.host(
+        "import threading\npulled = []\ndef pull(first):\n    for number in range(first, first + 10):\n"
+        "        pulled.append(get_ipython().run_line_magic('ucore', f'pull {number}'))"
+    )
+    bench.host("threads = [threading.Thread(target=pull, args=(first,)) for first in (0, 10, 20, 30)]")
+    bench.host("for thread in threads:\n    thread.start()\nfor thread in threads:\n    thread.join(60)")
+    assert bench.value("sorted(pulled)") == list(range(40))
+
+
 # --- telling ------------------------------------------------------------------------------------------------
 
 

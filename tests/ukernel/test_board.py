@@ -1,9 +1,12 @@
 """A board whose line comes and goes, with streams made by hand. What a real agent answers is tested in tests/endtoend."""
 
 import queue
+import time
+import types
 
 import pytest
 
+from ucore import wire
 from ukernel import board, session
 from ukernel.board import Board
 from ukernel.errors import BoardGoneError, BoardNotFoundError, NoAnswerError
@@ -99,3 +102,22 @@ def test_a_board_in_a_boot_loop_says_what_it_printed(monkeypatch, tmp_path):
         found.close()
     assert isinstance(refused.error, NoAnswerError)
     assert "OSError: no memory card" in str(refused.error)
+
+
+def test_a_board_that_boots_long_after_it_was_attached_is_given_time_to_answer(monkeypatch):
+    late = []
+    clock = types.SimpleNamespace(monotonic=lambda: time.monotonic() + sum(late), time=time.time)
+    monkeypatch.setattr(board, "time", clock)
+    with VirtualBoard("cpython") as virtual:
+        events = queue.Queue()
+        found = Board(virtual.port, lambda board, event: events.put(event))
+        found.start()
+        assert isinstance(events.get(timeout=20), session.Ready)
+        late.append(board.ANSWER_S + 1)
+        found.send(wire.SHUTDOWN_REQUEST, 0, b"")
+        event = events.get(timeout=20)
+        while isinstance(event, session.Console):
+            event = events.get(timeout=20)
+        found.close()
+    assert isinstance(event, session.Ready)
+    assert event.restarted

@@ -287,6 +287,25 @@ def test_an_interrupt_goes_to_the_board_not_to_python(bench):
     assert bench.interrupts == 0
 
 
+def test_an_interrupt_of_a_cell_that_waits_for_python_goes_there_after_a_while(bench):
+    run = bench.execute("%%ucore\n1")
+    bench.board_says("execute_reply", status="ok")
+    run.interrupt()
+    for _, action in bench.timers:
+        action()
+    assert bench.interrupts == 1
+
+
+def test_an_interrupt_of_a_cell_that_ends_leaves_python_alone(bench):
+    run = bench.execute("%%ucore\n1")
+    bench.subkernel_begins()
+    run.interrupt()
+    bench.board_says("execute_reply", status="error", ename="KeyboardInterrupt")
+    for _, action in bench.timers:
+        action()
+    assert bench.interrupts == 0
+
+
 def test_a_cell_taken_back_by_an_interrupt_is_a_keyboard_interrupt(bench):
     run = bench.execute("%%ucore\n1")
     bench.subkernel_begins()
@@ -327,6 +346,9 @@ def test_an_end_takes_the_question_back(bench):
 def test_a_time_limit_interrupts_and_is_named_in_the_error(bench):
     bench.execute("%%ucore --timeout 3\n1")
     bench.subkernel_begins()
+    bench.board_says("status", execution_state="queued", holder="a script")
+    assert bench.timers == [], "waiting in line is not the cell's own time"
+    bench.board_says("status", execution_state="busy")
     seconds, action = bench.timers[-1]
     assert seconds == 3
     action()
@@ -339,6 +361,7 @@ def test_a_time_limit_interrupts_and_is_named_in_the_error(bench):
 def test_a_time_limit_after_the_end_does_nothing(bench):
     bench.execute("%%ucore --timeout 3\n1")
     bench.subkernel_begins()
+    bench.board_says("status", execution_state="busy")
     bench.board_says("execute_reply", status="ok")
     bench.timers[-1][1]()
     assert [kind for kind, _ in bench.attachment.sent] == ["execute_request"]
@@ -346,10 +369,11 @@ def test_a_time_limit_after_the_end_does_nothing(bench):
 
 def test_a_sub_kernel_that_dies_before_it_spoke_does_not_hide_the_cell(bench):
     run = bench.execute("%%ucore\n1")
-    run.lose_subkernel({})
+    run.lose_subkernel({"evalue": "Python is gone."})
     bench.board_says("stream", name="stdout", text="x")
     bench.board_says("execute_reply", status="ok")
-    assert bench.frontend.types == ["busy", "stream", "reply", "idle"]
+    assert bench.frontend.types == ["busy", "stream", "stream", "reply", "idle"]
+    assert [content["text"] for kind, content in bench.frontend.seen if kind == "stream"] == ["Python is gone.\n", "x"]
 
 
 def test_an_error_aborts_what_waits_and_the_next_request_runs(bench):

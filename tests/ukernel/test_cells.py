@@ -54,6 +54,7 @@ def test_options_are_read_in_any_order_and_form():
         ("--timeout nan", ["a number of seconds"]),
         ("--no-raise=1", ["--no-raise takes no value"]),
         ("--out 2x", ["'2x'"]),
+        ("--out class", ["'class'"]),
         ("--board 'x", ["quotation"]),
     ],
 )

@@ -267,12 +267,20 @@ def test_a_cell_left_by_an_earlier_hub_is_waited_for_and_can_be_interrupted(hub,
     board.running = 777
     board.ready(cell_parent=777)
     waiting = notebook.send("print mine")
-    assert notebook.next()["content"]["holder"] == "an earlier session"
+    assert notebook.next()["content"] == {"execution_state": "queued", "holder": "an earlier session", "left": True}
     notebook.client.request("interrupt_request", {"parent": waiting + 1000})
     notebook.client.request("interrupt_request", {"parent": None})
     assert notebook.until("execute_reply", waiting)[-1][1] == {"status": "aborted"}
     wait_until(lambda: board.interrupts == 1)
     assert notebook.run("print free")[-1][1] == {"status": "ok"}
+
+
+def test_who_waits_is_told_when_the_holder_of_the_board_has_left(hub, notebook):
+    with Notebook(label="closed.ipynb") as leaving:
+        leaving.until("status", leaving.send("hold"))
+        notebook.send("print mine")
+        assert notebook.next()["content"] == {"execution_state": "queued", "holder": "closed.ipynb"}
+    assert notebook.next()["content"] == {"execution_state": "queued", "holder": "closed.ipynb", "left": True}
 
 
 def test_a_client_that_leaves_does_not_stop_its_cell(hub, notebook):

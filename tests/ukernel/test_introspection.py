@@ -50,12 +50,12 @@ class Bench:
     def ask(self, msg_type, code, **content):
         """Ask at the place marked with ``|``, and return the one answer."""
         session = Session(key=b"k")
-        content |= {"code": code.replace("|", ""), "cursor_pos": code.index("|") if "|" in code else len(code)}
+        content = {"code": code.replace("|", ""), "cursor_pos": code.index("|") if "|" in code else len(code), **content}
         frames = session.serialize(session.msg(msg_type, content))
         introspection.ANSWERS[msg_type](self, Message(frames))
         if not self.replies and not self.forwarded:
             self.too_late()
-        return self.replies[0] if self.replies else None
+        return self.replies[-1] if self.replies else None
 
     def complete(self, code):
         found = self.ask("complete_request", code)
@@ -127,12 +127,54 @@ def test_options_are_completed_on_the_magics_line_and_its_name_by_the_host():
     assert len(bench.forwarded) == 1
 
 
-def test_inspection_gets_the_line_and_the_place_in_it():
+def test_inspection_asks_for_the_name_at_the_cursor():
     bench = Bench({"status": "ok", "found": True, "data": {"text/plain": "42"}, "metadata": {}})
     found = bench.ask("inspect_request", "%%ucore\nx = 1\nprint(pin.va|lue)", detail_level=0)
     assert found["data"] == {"text/plain": "42"}
-    assert bench.asked[0][1] == {"code": "print(pin.value)", "cursor_pos": 12, "detail_level": 0}
+    assert bench.asked[0][1] == {"code": "pin.value", "cursor_pos": 9, "detail_level": 0}
     assert Bench().ask("inspect_request", "%%ucore\nx|")["found"] is False
+
+
+@pytest.mark.parametrize(
+    ("code", "called"),
+    [
+        ("adc.read(|)", "adc.read"),
+        ("x = Pin(4, |", "Pin"),
+        ("print(foo(1), |)", "print"),
+        ("foo(\n    1,\n    'a)', |\n)", "foo"),
+        ("print((1, [2, |", "print"),
+        ("'abc'.join(|)", ""),
+        ("f().g(|)", ""),
+        ("f(1) |", ""),
+        ("if (|", ""),
+    ],
+)
+def test_inspection_between_the_parentheses_of_a_call_asks_for_what_is_called(code, called):
+    bench = Bench()
+    bench.ask("inspect_request", "%%ucore\n" + code)
+    assert bench.asked[0][1]["code"] == called
+
+
+def test_an_odd_place_for_the_cursor_is_the_end_or_the_beginning():
+    assert Bench(board("name")).ask("complete_request", "%%ucore\nna", cursor_pos="?")["matches"] == ["name"]
+    bench = Bench()
+    bench.ask("complete_request", "%%ucore\nna", cursor_pos=-5)
+    assert len(bench.forwarded) == 1
+
+
+def test_what_only_running_it_would_tell_is_not_completed():
+    bench = Bench(board("ADC", "abs"))
+    assert bench.complete("%%ucore\n'abc'.|") == ("", [])
+    assert bench.complete("%%ucore\nf().a|") == ("a", [])
+
+
+def test_the_board_that_the_cell_names_is_asked():
+    bench = Bench(board("pin"))
+    chosen = []
+    bench.get = lambda name: chosen.append(name) or bench
+    bench.complete("%%ucore --board lamp\npi|")
+    bench.complete("%%ucore --board lamp --oops\npi|")
+    assert chosen == ["lamp", None]
 
 
 @pytest.mark.parametrize(

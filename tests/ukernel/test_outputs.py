@@ -3,7 +3,7 @@
 import pytest
 
 from ukernel.loop import Loop
-from ukernel.outputs import Outputs
+from ukernel.outputs import Outputs, waiting_text
 
 
 @pytest.fixture
@@ -73,3 +73,8 @@ def test_the_senders_message_is_not_changed(outputs):
     outputs.add("stream", content)
     outputs.add(*text("b"))
     assert content["text"] == "a"
+
+
+def test_who_waits_for_a_cell_that_nobody_waits_for_is_told_how_to_stop_it():
+    assert waiting_text({"holder": "a.ipynb"}) == "Waiting for the board: a.ipynb is using it.\n"
+    assert "%ucore interrupt" in waiting_text({"holder": "a.ipynb", "left": True})

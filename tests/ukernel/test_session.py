@@ -92,6 +92,18 @@ def test_text_between_frames_is_shown_and_noise_is_not():
     assert host.counts.noise_bytes
 
 
+@pytest.mark.parametrize("text", ["written raw", "größer", "a\nb"])
+@pytest.mark.parametrize("cut", [None, 3, 12], ids=["at once", "cut in the text", "cut in the frame"])
+def test_text_right_before_a_frame_is_shown_and_the_frame_is_taken(text, cut):
+    host = connected()
+    said = text.encode() + frame(wire.MESSAGE, 0, b"s\x01\x00{}")
+    parts = [said] if cut is None else [said[:cut], said[cut:]]
+    events = [event for part in parts for event in host.receive_data(part, 0.0)]
+    assert "".join(event.text for event in events if isinstance(event, session.Console)) == text
+    assert [event.type for event in events if isinstance(event, session.Message)] == [ord("s")]
+    assert not host.counts.noise_bytes
+
+
 def test_a_board_of_another_protocol_version_is_refused_with_what_to_do():
     host = Session(nonce=NONCE)
     host.start(0.0)
