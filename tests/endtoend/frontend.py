@@ -4,6 +4,7 @@ import queue
 import time
 from dataclasses import dataclass, field
 
+import psutil
 from jupyter_client import KernelManager
 
 # Far beyond what anything here takes: it only turns a hang into a failure.
@@ -164,3 +165,18 @@ class Notebook:
 
     def is_complete(self, code: str) -> dict:
         return self.ask("is_complete_request", {"code": code})
+
+
+def wait_for_end(processes) -> None:
+    """Wait until all these `psutil.Process` have ended."""
+    deadline = time.monotonic() + PATIENCE_S
+    while alive := [process for process in processes if _is_alive(process)]:
+        assert time.monotonic() < deadline, f"still running: {alive}"
+        time.sleep(0.05)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -5,12 +5,11 @@ import os
 import shutil
 import signal
 import tempfile
-import time
 from pathlib import Path
 
 import psutil
 import pytest
-from frontend import PATIENCE_S, Notebook
+from frontend import Notebook, wait_for_end
 
 # By a word of its command line. The board's own process is the one that none of these words is in.
 PARTS = {
@@ -58,24 +57,10 @@ class Nest:
         if self.notebook.manager.is_alive():
             self.processes.update({f"later {part}": process for part, process in self._find().items()})
         self.notebook.__exit__()
-        _wait_for_end(self.processes.values())
+        wait_for_end(self.processes.values())
         left = sorted(str(path.relative_to(self.folder)) for path in self.folder.glob("*/*"))
         shutil.rmtree(self.folder)
         assert left == []
-
-
-def _wait_for_end(processes) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while alive := [process for process in processes if _is_alive(process)]:
-        assert time.monotonic() < deadline, f"still running: {alive}"
-        time.sleep(0.05)
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 @pytest.fixture
@@ -91,13 +76,13 @@ def test_a_shutdown_leaves_nothing(nest):
 @pytest.mark.parametrize("part", PARTS)
 def test_a_shutdown_after_one_was_killed_leaves_nothing(nest, part):
     nest.kill(part)
-    _wait_for_end([nest.processes[part]])
+    wait_for_end([nest.processes[part]])
 
 
 @pytest.mark.parametrize("part", [part for part in PARTS if part != "kernel"])
 def test_a_notebook_goes_on_after_one_was_killed(nest, part):
     nest.kill(part)
-    _wait_for_end([nest.processes[part]])
+    wait_for_end([nest.processes[part]])
     if part == "sub-kernel":
         outcome = nest.notebook.run("1")
         assert outcome.result == "1" or outcome.error == "PythonExited"

@@ -2,12 +2,11 @@
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import psutil
 import pytest
-from frontend import PATIENCE_S, Notebook
+from frontend import PATIENCE_S, Notebook, wait_for_end
 
 ENDLESS = "import time\nprint('started')\nwhile True:\n    time.sleep(0.01)"
 
@@ -117,7 +116,7 @@ def test_a_shutdown_leaves_no_process_and_no_file(private_environment):
     with Notebook("ucore-virtual") as notebook:
         notebook.run("%%ucore\n1")
         processes = _family(notebook)
-    _wait_for_end(processes)
+    wait_for_end(processes)
     assert _leftovers(private_environment) == []
 
 
@@ -130,7 +129,7 @@ def test_a_killed_switchboard_takes_everything_with_it(private_environment, busy
             notebook.wait_for_text(request, "started")
         processes = _family(notebook)
         os.kill(notebook.manager.provisioner.pid, signal.SIGKILL)
-        _wait_for_end(processes)
+        wait_for_end(processes)
     assert _leftovers(private_environment) == []
 
 
@@ -139,7 +138,7 @@ def test_a_program_started_by_a_cell_ends_with_a_killed_switchboard(private_envi
         notebook.run("import subprocess; child = subprocess.Popen(['sleep', '1000'])")
         child = psutil.Process(int(notebook.run("child.pid").result))
         os.kill(notebook.manager.provisioner.pid, signal.SIGKILL)
-        _wait_for_end([child])
+        wait_for_end([child])
 
 
 def test_nothing_on_disk_shows_where_the_sub_kernel_listens(notebook, private_environment):
@@ -169,20 +168,6 @@ def _family(notebook) -> list[psutil.Process]:
     """The kernel's processes: itself and what it started."""
     switchboard = psutil.Process(notebook.manager.provisioner.pid)
     return [switchboard, *switchboard.children(recursive=True)]
-
-
-def _wait_for_end(processes) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while alive := [process for process in processes if _is_alive(process)]:
-        assert time.monotonic() < deadline, f"still running: {alive}"
-        time.sleep(0.05)
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _leftovers(environment: Path, pattern: str = "ucore-*") -> list[Path]:
