@@ -205,9 +205,10 @@ class Stream:
     One thread reads and writes; only `wake` may be called from others.
     """
 
-    def __init__(self, info: PortInfo):
+    def __init__(self, info: PortInfo, line):
         self.port = info.port
         self.kind = info.kind
+        self._line = line  # pyserial's, or a socket
 
     @property
     def is_native_usb(self) -> bool:
@@ -231,6 +232,12 @@ class Stream:
 
     def set_baudrate(self, baudrate: int) -> None:
         """Change this end's speed; does nothing where speed means nothing."""
+        if self.kind == SOCKET or self._line.baudrate == baudrate:
+            return
+        try:
+            self._line.baudrate = baudrate
+        except (OSError, ValueError) as error:
+            raise self._gone(error) from error
 
     def close(self) -> None:
         """Let go of the port. May be called twice."""
@@ -289,8 +296,7 @@ class _FdStream(Stream):
     """A stream that the system can wait for. `_receive` and `_send` are the system calls."""
 
     def __init__(self, info: PortInfo, line, receive: "Callable[[int], bytes]", send: "Callable[[memoryview], int]"):
-        super().__init__(info)
-        self._line = line
+        super().__init__(info, line)
         self._receive = receive
         self._send = send
         self._waiter = _Waiter(line.fileno())
@@ -333,14 +339,6 @@ class _FdStream(Stream):
     def wake(self):
         self._waiter.wake()
 
-    def set_baudrate(self, baudrate):
-        if self.kind == SOCKET or self._line.baudrate == baudrate:
-            return
-        try:
-            self._line.baudrate = baudrate
-        except (OSError, ValueError) as error:
-            raise self._gone(error) from error
-
     def close(self):
         self._line.close()
         self._waiter.close()
@@ -370,8 +368,7 @@ class _SerialStream(Stream):
     """Any other line that pyserial knows: Windows ports, rfc2217:// and its kin."""
 
     def __init__(self, info: PortInfo, line):
-        super().__init__(info)
-        self._line = line
+        super().__init__(info, line)
         self._woken = False
 
     def read(self, timeout_s):
@@ -405,14 +402,6 @@ class _SerialStream(Stream):
             self._line.cancel_read()
         except (OSError, TypeError, AttributeError):
             pass  # not every line can; the slice ends soon
-
-    def set_baudrate(self, baudrate):
-        if self._line.baudrate == baudrate:
-            return
-        try:
-            self._line.baudrate = baudrate
-        except (OSError, ValueError) as error:
-            raise self._gone(error) from error
 
     def close(self):
         self._line.close()

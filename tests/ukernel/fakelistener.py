@@ -1,11 +1,14 @@
 """A pipe listener that says exactly what a test wants, byte for byte, after an honest handshake."""
 
+import itertools
 import json
+import math
 import os
 import queue
 import socket
 import struct
 import threading
+import time
 
 from ukernel import advert
 
@@ -137,3 +140,24 @@ class FakeListener:
                 content = {"status": "error", "ename": "UcoreError", "evalue": f"a fake has no answer to {message['type']}"}
             reply = {"type": f"{message['type']}_reply", "parent": message["id"], "content": content}
             connection.sendall(json.dumps(reply).encode() + b"\n")
+
+
+def sine(feed):
+    """A producer that never ends: 1 kHz, a slow sine."""
+    feed.opened()
+    for i in itertools.count(step=10):
+        feed.floats(*(math.sin(j / 30) for j in range(i, i + 10)))
+        time.sleep(0.01)
+
+
+def constant(*values, end=None, opened=True):
+    """A producer of a few values."""
+
+    def script(feed):
+        if opened:
+            feed.opened()
+        feed.floats(*values)
+        if end:
+            feed.end(end)
+
+    return script

@@ -1,71 +1,21 @@
 """Live plots in a real ipykernel, on the canvas that needs no magic, seen from where the page would be."""
 
 import base64
-import itertools
 import math
-import os
 import struct
 import time
 
 import numpy as np
 import pytest
-from fakelistener import FakeListener
-from page import VIEW, Page, is_child, is_custom, model_of, state
+from fakelistener import constant, sine
+from page import VIEW, is_child, is_custom, model_of, state
 
 from ukernel.errors import UsageError
 from ukernel.pipes import live_plot, stop_live
 
 SHORT_SILENCE = "import ukernel.canvas\nukernel.canvas.SILENCE_S = 1.0"
+SET_UP = "from ukernel.pipes import collect, live_plot, stop_live\nimport asyncio, struct, time"
 PNG = b"\x89PNG\r\n\x1a\n"
-
-
-def sine(feed):
-    """A producer that never ends: 1 kHz, a slow sine."""
-    feed.opened()
-    for i in itertools.count(step=10):
-        feed.floats(*(math.sin(j / 30) for j in range(i, i + 10)))
-        time.sleep(0.01)
-
-
-def constant(*values, end=None, opened=True):
-    """A producer of a few values."""
-
-    def script(feed):
-        if opened:
-            feed.opened()
-        feed.floats(*values)
-        if end:
-            feed.end(end)
-
-    return script
-
-
-@pytest.fixture(scope="module")
-def state_path(tmp_path_factory):
-    return tmp_path_factory.mktemp("hub") / "state.json"
-
-
-@pytest.fixture(scope="module")
-def kernel(state_path):
-    page = Page(**{**os.environ, "UCORE_STATE_PATH": str(state_path)})
-    page.run("from ukernel.pipes import collect, live_plot, stop_live\nimport asyncio, struct, time")
-    yield page
-    page.close()
-
-
-@pytest.fixture
-def listener(state_path):
-    fake = FakeListener(state_path)
-    yield fake
-    fake.close()
-
-
-@pytest.fixture
-def page(kernel, listener):
-    kernel.messages.clear()
-    yield kernel
-    kernel.run("stop_live()")
-    assert kernel.errors() == []
 
 
 def notes(content):

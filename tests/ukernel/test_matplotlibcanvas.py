@@ -2,47 +2,19 @@
 
 import io
 import itertools
-import os
 import struct
 import sys
 
 import numpy as np
 import pytest
-from fakelistener import FakeListener
-from page import Page, is_child, is_custom, model_of, state
+from fakelistener import constant, sine
+from page import is_child, is_custom, model_of, state
 from PIL import Image
-from test_liveplot import constant, sine
 
 from ukernel import matplotlibcanvas
 from ukernel.errors import UsageError
 
-
-@pytest.fixture(scope="module")
-def state_path(tmp_path_factory):
-    return tmp_path_factory.mktemp("hub") / "state.json"
-
-
-@pytest.fixture(scope="module")
-def kernel(state_path):
-    page = Page(**{**os.environ, "UCORE_STATE_PATH": str(state_path)})
-    page.run("%matplotlib widget\nfrom ukernel.pipes import collect, live_plot, stop_live\nimport time")
-    yield page
-    page.close()
-
-
-@pytest.fixture
-def listener(state_path):
-    fake = FakeListener(state_path)
-    yield fake
-    fake.close()
-
-
-@pytest.fixture
-def page(kernel, listener):
-    kernel.messages.clear()
-    yield kernel
-    kernel.run("stop_live()")
-    assert kernel.errors() == []
+SET_UP = "%matplotlib widget\nfrom ukernel.pipes import collect, live_plot, stop_live\nimport time"
 
 
 def is_picture(message):
