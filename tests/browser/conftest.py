@@ -23,6 +23,8 @@ def pytest_collection_modifyitems(items):
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.browser)
             item.add_marker(pytest.mark.skipif(missing is not None, reason=str(missing)))
+    # Last of all: while Playwright is at work its event loop counts as running, and no other may run in this thread.
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 
 
 @pytest.fixture(scope="session")

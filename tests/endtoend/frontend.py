@@ -1,6 +1,7 @@
 """A front end for tests: starts a kernel, runs cells, and keeps every message that belongs to each."""
 
 import queue
+import socket
 import time
 from dataclasses import dataclass, field
 
@@ -60,15 +61,20 @@ class Notebook:
         return notebook
 
     def __enter__(self) -> "Notebook":
-        self.manager.start_kernel(**self._start)
-        self.client = self.manager.client()
-        self.client.start_channels()
-        try:
-            self.client.wait_for_ready(timeout=PATIENCE_S)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+        while True:
+            self.manager.start_kernel(**self._start)
+            self.client = self.manager.client()
+            self.client.start_channels()
+            try:
+                self.client.wait_for_ready(timeout=PATIENCE_S)
+                return self
+            except BaseException:
+                # jupyter_client picks free ports, and lets go of them before the kernel binds them: any other program may come between.
+                lost_a_port = any(_is_taken(port) for port in self.manager.ports)
+                self.__exit__()
+                if not lost_a_port or self.manager.has_kernel:
+                    raise
+            self.manager.cleanup_random_ports()
 
     def __exit__(self, *exc_info) -> None:
         self.client.stop_channels()
@@ -165,6 +171,15 @@ class Notebook:
 
     def is_complete(self, code: str) -> dict:
         return self.ask("is_complete_request", {"code": code})
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as trial:
+        try:
+            trial.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
 
 
 def wait_for_end(processes) -> None:
