@@ -342,7 +342,8 @@ class Pipe:
 
 
 def open_pipe(name, drop=False):
-    """Open the pipe ``name`` and return a `Pipe`; another handle where it is open already. Raises ValueError for a bad name.
+    """Open the pipe ``name`` and return a `Pipe`; another handle where it is open already. Raises ValueError for a bad name,
+    OSError where 255 others are open.
 
     ``drop``: its producer never waits for the host: frames for which there is no room are dropped, and counted.
     """
@@ -357,6 +358,8 @@ def open_pipe(name, drop=False):
             used = []
             for other in _open.values():
                 used.append(other.id)
+            if len(used) == 255:
+                raise OSError("255 pipes are open")
             generation = _generation = (_generation + 1) & 0x7FFF
             id = generation % 255
             while id in used:

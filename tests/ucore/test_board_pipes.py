@@ -128,6 +128,15 @@ def test_opening_twice_is_one_opening_and_a_reopened_pipe_is_another():
     assert (third._opening.id, third._opening.generation) != (pipe._opening.id, pipe._opening.generation)
 
 
+def test_more_pipes_than_there_are_ids_are_refused():
+    port, link, output, host = board()  # without a host, which would have to acknowledge them
+    for number in range(255):
+        pipes.open_pipe("p" + str(number))
+    assert "255 pipes" in raises(OSError, pipes.open_pipe, "q")
+    pipes.close_pipe("p7")
+    pipes.open_pipe("q")
+
+
 def interrupted(port, function, *args):
     """Call it, with an interrupt in the midst of what it writes to the line."""
     write = port.write
