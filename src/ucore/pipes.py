@@ -259,13 +259,14 @@ class _Opening:
                     if link.room(len(data) - at if self.drop else room + 7, RESERVE):
                         head = struct.pack("<BBBIH", wire.CHUNK if last else wire.CHUNK_PART, 0, self.id, self.number, at)
                         body = bytearray(head) + data[at : at + room]
+                        _stamp(body, called)
                         meta = (self, self.number, 0)
                         # A straight line, as in _flush.
                         at += room
                         self.number += last
                         self.wire_size = -1
                         link.last = None
-                        _commit(body, meta, called)
+                        link.commit(body, meta)
                         if last:
                             return
                         continue
@@ -281,25 +282,44 @@ class _Opening:
             raise OSError("pipe %s is closed" % self.name)
         self.late.append(thread)
 
-    def announce(self, number):
-        """Tell the host of this opening, its next frame being ``number``; tx held."""
-        self._say(wire.COMM_OPEN, struct.pack("<HI", self.generation, number) + self.name.encode(), (self, number, _OPEN))
 
-    def end_run(self):
-        """Tell the host that this opening has ended, and how many frames it had; tx held."""
-        self.open = False
-        self._make_room(0)
-        self._say(wire.COMM_CLOSE, struct.pack("<I", self.number), (self, self.number, _CLOSE))
-
-    def _say(self, type, content, meta):
-        _commit(bytearray((wire.MESSAGE, 0, type, 0, 0, self.id)) + content, meta, ticks_us())
+def _announce(opening, number):
+    """Tell the host of an opening, its next frame being ``number``; tx held."""
+    _link.commit(_opened(opening, number), (opening, number, _OPEN))
 
 
-def _commit(body, meta, at):
+def _begin(opening):
+    """Tell the host of an opening for the first time; tx held."""
+    body = _opened(opening, 0)
+    meta = (opening, 0, _OPEN)
+    # A straight line, as in _flush.
+    _open[opening.name] = opening
+    _link.commit(body, meta)
+
+
+def _end(opening):
+    """Tell the host that an opening has ended, and how many frames it had; tx held."""
+    body = _message(opening, wire.COMM_CLOSE, struct.pack("<I", opening.number))
+    meta = (opening, opening.number, _CLOSE)
+    # A straight line, as in _flush.
+    opening.open = False
+    _link.commit(body, meta)
+
+
+def _opened(opening, number):
+    return _message(opening, wire.COMM_OPEN, struct.pack("<HI", opening.generation, number) + opening.name.encode())
+
+
+def _message(opening, type, content):
+    body = bytearray((wire.MESSAGE, 0, type, 0, 0, opening.id)) + content
+    _stamp(body, ticks_us())
+    return body
+
+
+def _stamp(body, at):
     if _link.stamps:
         body[0] |= wire.STAMPED | wire.EXACT
         body += (at & wire.CLOCK_MASK).to_bytes(4, "little")
-    _link.commit(body, meta)
 
 
 class Pipe:
@@ -325,26 +345,32 @@ class Pipe:
 
 
 def open_pipe(name, drop=False):
-    """Open the pipe ``name`` and return a `Pipe`; another handle where it is open already. Raises ValueError for a bad name.
+    """Open the pipe ``name`` and return a `Pipe`; another handle where it is open already. Raises ValueError for a bad name,
+    OSError where 255 others are open.
 
     ``drop``: its producer never waits for the host: frames for which there is no room are dropped, and counted.
     """
     global _generation
     wire.check_name(name)
+    opening = _open.get(name)
+    if opening and not opening.open:
+        _close(opening)  # an interrupt came before all of it was done
     with _names:
         opening = _open.get(name)
         if opening is None:
             used = []
             for other in _open.values():
                 used.append(other.id)
+            if len(used) == 255:
+                raise OSError("255 pipes are open")
             generation = _generation = (_generation + 1) & 0x7FFF
             id = generation % 255
             while id in used:
                 id = (id + 1) % 255
             opening = _Opening(name, id, generation | (wire.DROPS if drop else 0), drop)
-            _tell(opening, opening.announce, 0)
-            _open[name] = opening
             _link.tick(1)  # held items must leave in time even where the main thread computes
+            _tell(opening, _begin)
+            _open[name] = opening
     if get_ident() != _main:
         _threads[get_ident(), name] = opening
     return Pipe(opening)
@@ -361,7 +387,7 @@ def is_pipe_open(name):
     """Whether the pipe is open; for a thread whose own opening of it has ended: False, even where it was opened again."""
     opening = _open.get(name)
     if get_ident() == _main:
-        return opening is not None
+        return opening is not None and opening.open
     seen = _threads.get((get_ident(), name))
     if seen is None:
         if opening is None:
@@ -398,15 +424,15 @@ def _close(opening):
 def _close_now(opening):
     with _names:
         if opening.open:
-            _tell(opening, opening.end_run)
+            _tell(opening, _end)
             opening.open = False
-            opening._make_room(0)
-            if _open.get(opening.name) is opening:
-                del _open[opening.name]
+        opening._make_room(0)
+        if _open.get(opening.name) is opening:
+            del _open[opening.name]
             _link.tick(-1)
 
 
-def _tell(opening, send, *args):
+def _tell(opening, send):
     """Send an opening or a close, after what is held. It waits for the window, not for a host that is gone."""
     while True:
         with _link.tx:
@@ -414,7 +440,7 @@ def _tell(opening, send, *args):
                 if not _link.nonce:
                     return None  # a host that comes is told what is open
                 if _link.outstanding() < wire.MAX_OUTSTANDING:
-                    return send(*args)
+                    return send(opening)
                 if _link.gone:
                     _link.nonce = 0  # too much to remember: the host that returns finds a new session
                     return None
@@ -452,7 +478,7 @@ def _renew(frames):
             first[opening] = opening.number
     for opening, number in first.items():
         opening.wire_size = -1
-        opening.announce(number)
+        _announce(opening, number)
     for (opening, number, size), kind, payload in frames:
         if size > 0:
             stamped = kind & (wire.STAMPED | wire.EXACT)

@@ -43,7 +43,7 @@ def connect(*, start: bool = True, timeout_s: float = 15.0) -> "HubClient":
     other that they know the token, HubError if a hub of another build is in use by others.
     """
     return _find(
-        lambda here: HubClient(_handshake(here.host, here.port, here.token, {"role": "client"})),
+        lambda here, left_s: HubClient(_handshake(here.host, here.port, here.token, {"role": "client"}, left_s)),
         start,
         timeout_s,
         any_build=not start,
@@ -69,7 +69,9 @@ def _reach(request: dict, start: bool, timeout_s: float) -> socket.socket:
     """Return a connection on which the handshake is over, to the port that UCORE_PIPE_PORT names or to this user's hub."""
     port = settings.pipe_port()
     if port is None:
-        return _find(lambda here: _handshake(here.host, here.port, here.token, request), start, timeout_s, any_build=True)
+        return _find(
+            lambda here, left_s: _handshake(here.host, here.port, here.token, request, left_s), start, timeout_s, any_build=True
+        )
     token = settings.pipe_token()
     if token is None:
         here = advert.read()
@@ -80,7 +82,7 @@ def _reach(request: dict, start: bool, timeout_s: float) -> socket.socket:
             )
         token = here.token
     try:
-        return _handshake(_LOOPBACK, port, token, request)
+        return _handshake(_LOOPBACK, port, token, request, timeout_s)
     except HubDeniedError as error:
         raise HubDeniedError(
             f"{error} UCORE_PIPE_PORT is {port}: is it the right hub's? UCORE_PIPE_TOKEN must be its token."
@@ -93,7 +95,10 @@ def _reach(request: dict, start: bool, timeout_s: float) -> socket.socket:
 
 
 def _find(open_, start: bool, timeout_s: float, any_build: bool):
-    """Call ``open_(advert)`` on the living hub, and see to it that there is one. A hub may leave, or lose a race, meanwhile."""
+    """Call ``open_(advert, seconds left)`` on the living hub, and see to it that there is one.
+
+    A hub may leave, or lose a race, meanwhile.
+    """
     deadline = time.monotonic() + timeout_s
     child = None
     why = "there is none"
@@ -102,7 +107,7 @@ def _find(open_, start: bool, timeout_s: float, any_build: bool):
         if here is not None:
             try:
                 if any_build or here.build == BUILD:
-                    return open_(here)
+                    return open_(here, deadline - time.monotonic())
                 why = f"the one that runs is of build {here.build}, not {BUILD}"
                 _retire(here)
             except OSError as error:
@@ -155,9 +160,10 @@ def _retire(here: advert.Advert) -> None:
             raise HubError(f"{error} This is build {BUILD}: close those, or run `ucore stop`, and try again.") from None
 
 
-def _handshake(host: str, port: int, token: str, request: dict) -> socket.socket:
+def _handshake(host: str, port: int, token: str, request: dict, timeout_s: float = _HANDSHAKE_TIMEOUT_S) -> socket.socket:
     """Connect and prove the token both ways. Raises OSError if nobody is there, HubDeniedError, or what the hub says."""
-    sock = socket.create_connection((host, port), timeout=_HANDSHAKE_TIMEOUT_S)
+    # A tenth of a second at least: on one that lives it takes a millisecond.
+    sock = socket.create_connection((host, port), timeout=min(max(timeout_s, 0.1), _HANDSHAKE_TIMEOUT_S))
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         greeting = _read_line(sock)

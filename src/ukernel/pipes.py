@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Pipe", "PipeState", "Stamp", "TimedSamples", "collect", "live_plot", "pipes", "stop_live", "subscribe"]
 
+HUB_S = 15.0  # to reach a hub, or to start one
+LEAST_HUB_S = 2.0  # however short `seconds` is: a hub that must be started first takes half a second
 HINT_AFTER_S = 5.0  # how long `collect` waits without a deadline before it says what it waits for
 
 Decoder = Callable[[bytes], float] | str | None
@@ -101,9 +103,12 @@ def collect(
         raise ValueError("collect needs n= (how many samples) or seconds= (how long), or both.")
     if n is not None:
         n = as_count(n, "n", 1)
-    deadline = math.inf if seconds is None else started + _positive(seconds, "seconds", "seconds")
+    if seconds is not None:
+        seconds = _positive(seconds, "seconds", "seconds")
+    deadline = math.inf if seconds is None else started + seconds
     samples = Samples(as_decoder(decoder), timed=bool(timestamps))
-    with _subscribe(name, None, replay, timestamps, hint=False) as pipe:
+    hub_s = HUB_S if seconds is None else min(max(seconds, LEAST_HUB_S), HUB_S)
+    with _subscribe(name, None, replay, timestamps, hub_s, hint=False) as pipe:
         pipe.fill(samples, n, deadline if seconds is not None else started + HINT_AFTER_S)
         if seconds is None and samples.count < n and not pipe.end_reason:
             _hint(pipe, samples, n)
@@ -122,12 +127,12 @@ def collect(
     return pipe.result(samples)
 
 
-def _subscribe(name: str, board: "str | None", replay: bool, timestamps: bool, **how) -> Pipe:
+def _subscribe(name: str, board: "str | None", replay: bool, timestamps: bool, hub_s: float = HUB_S, **how) -> Pipe:
     from .client import open_reader
 
     check_name(name)
     options = ["batches", *["replay"] * bool(replay), *["timestamps"] * bool(timestamps)]
-    return Pipe(name, open_reader(name, board=board, options=options), timestamps=bool(timestamps), **how)
+    return Pipe(name, open_reader(name, board=board, options=options, timeout_s=hub_s), timestamps=bool(timestamps), **how)
 
 
 def live_plot(

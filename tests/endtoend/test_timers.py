@@ -29,6 +29,11 @@ while time.time() < until:
     pipe.write(b"main")
     written += 1
 """
+ENDLESS = """
+while True:
+    pipe.write(b"main")
+    print("m", end="")
+"""
 END = """
 timer.deinit()
 pipe.close()
@@ -55,3 +60,18 @@ def test_a_timer_may_print_and_write_whatever_it_interrupts(python):
         lost = end.frames - len(items)
         assert items.count(b"main") == written and end.frames == ticks + written
         assert numbers == sorted(set(numbers)) and len(numbers) == ticks - lost
+
+
+@pytest.mark.parametrize("python", ["micropython", "cpython"])
+def test_an_interrupt_beside_a_timer_leaves_the_links_locks_whole(python):
+    with Rig(python=python) as rig:
+        assert rig.run(SET_UP) == b'{"status":"ok"}'
+        for number in range(60):
+            cell = rig.start_cell(ENDLESS)
+            rig.wait_for(session.Message, 10, type=wire.STATUS, parent=cell)
+            for _ in range(number % 4):
+                rig.wait_for(session.PipeBatch, 10)
+            rig.board.interrupt()
+            reply = rig.wait_for(session.Message, 20, type=wire.EXECUTE_REPLY, parent=cell).content
+            assert b"KeyboardInterrupt" in reply
+        assert rig.run("timer.deinit()\npipe.close()") == b'{"status":"ok"}'

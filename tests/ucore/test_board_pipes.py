@@ -128,6 +128,55 @@ def test_opening_twice_is_one_opening_and_a_reopened_pipe_is_another():
     assert (third._opening.id, third._opening.generation) != (pipe._opening.id, pipe._opening.generation)
 
 
+def test_more_pipes_than_there_are_ids_are_refused():
+    port, link, output, host = board()  # without a host, which would have to acknowledge them
+    for number in range(255):
+        pipes.open_pipe("p" + str(number))
+    assert "255 pipes" in raises(OSError, pipes.open_pipe, "q")
+    pipes.close_pipe("p7")
+    pipes.open_pipe("q")
+
+
+def interrupted(port, function, *args):
+    """Call it, with an interrupt in the midst of what it writes to the line."""
+    write = port.write
+
+    def strike(data):
+        port.write = write
+        write(data)
+        raise KeyboardInterrupt
+
+    port.write = strike
+    try:
+        function(*args)
+    except KeyboardInterrupt:
+        return
+    raise AssertionError("it wrote nothing")
+
+
+def messages(host, type):
+    return [payload for kind, _, payload in host.frames() if kind == wire.MESSAGE and payload[0] == type]
+
+
+def test_a_pipe_can_be_opened_again_after_an_interrupt_in_its_close():
+    port, link, host, pipe = opened()
+    interrupted(port, pipe.close)
+    assert not pipes.is_pipe_open("p")
+    again = pipes.open_pipe("p")
+    assert again._opening is not pipe._opening and pipes.is_pipe_open("p")
+    again.write(b"abcd")
+    assert link.ticks == 1
+    assert len(messages(host, wire.COMM_CLOSE)) == 1
+
+
+def test_an_opening_that_was_interrupted_is_no_second_one():
+    port, link, output, host = board()
+    host.hello(**UART)
+    interrupted(port, pipes.open_pipe, "p")
+    pipes.open_pipe("p").write(b"abcd")
+    assert len(messages(host, wire.COMM_OPEN)) == 1
+
+
 def test_a_context_manager_closes_its_own_opening_only():
     port, link, host, pipe = opened()
     with pipe:

@@ -2,6 +2,7 @@ import asyncio
 import inspect
 import os
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from fakelistener import FakeListener
 
 from scripted import running_hub
-from ukernel import client, pipes, subscription
+from ukernel import advert, client, pipes, subscription
 from ukernel.errors import (
     HubUnreachableError,
     PipeClosedError,
@@ -791,6 +792,20 @@ def test_no_hub_is_said(monkeypatch, tmp_path):
     with pytest.raises(HubUnreachableError, match="port 1 "):
         collect("adc", n=1)
     assert pipes.pipes() == []
+
+
+def test_a_hub_that_does_not_answer_holds_nobody_up_beyond_the_seconds(monkeypatch, tmp_path):
+    path = tmp_path / "hub.json"
+    monkeypatch.setenv("UCORE_STATE_PATH", str(path))
+    monkeypatch.setattr(pipes, "LEAST_HUB_S", 0.2)
+    claim = advert.Claim(path)
+    assert claim.take()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        claim.publish(advert.Advert(os.getpid(), "127.0.0.1", silent.getsockname()[1], 64 * "0", "fake"))
+        with pytest.raises(HubUnreachableError, match=r"within 0\.2 s: it is not answering"):
+            collect("adc", seconds=0.1)
+    claim.withdraw()
+    claim.release()
 
 
 def test_the_port_and_the_token_can_come_from_the_environment(listener, monkeypatch, tmp_path):
