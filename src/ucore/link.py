@@ -34,6 +34,7 @@ _MARK = b"\xf7"
 GONE_MS = 3000  # no ack progress for so long: the host is gone, output is dropped and counted
 MIN_RTO_MS = 100  # below this, a busy host's scheduling looks like loss
 TICK_MS = 5
+TRIES = 3  # of the main thread to write what another core has committed; if it has the lock itself, more would only hold it up
 FIRST_RTO_MS = 250
 MAX_RTO_MS = 4000
 DEAF_MS = (
@@ -79,6 +80,7 @@ class Link:
         self.ticks = 0
         self._ticker = None
         if MAIN_WRITES:
+            self._tries = 0
             self._late = []  # frames that another core than the main thread's has committed
         if SPEEDS:
             self.first_baud = self.baud = 0  # what the UART began with, and has now
@@ -164,6 +166,7 @@ class Link:
         if MAIN_WRITES:
             if get_ident() != self.main:
                 self._late.append(frame)
+                self._tries = TRIES
                 return hurry(self._tick)
             if self._late:
                 self._write_late(now)
@@ -312,7 +315,8 @@ class Link:
             self.flush(now)
             self.tx.release()
         except ZeroDivisionError:
-            if MAIN_WRITES and self._late:
+            if MAIN_WRITES and self._late and self._tries:
+                self._tries -= 1
                 hurry(self._tick)
         except:
             if taken:

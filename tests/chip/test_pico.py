@@ -64,8 +64,10 @@ def test_an_interrupt_ends_the_cell_and_nothing_else(talker, body):
     assert talker.cell("print(kept)") == "1\n"
 
 
-def test_a_producer_on_the_other_core_loses_nothing_beside_prints(talker):
-    count = 20_000
+@pytest.mark.parametrize(("first", "count"), [("", 20_000), ("from machine import Timer", 5_000)], ids=["", "callbacks"])
+def test_a_producer_on_the_other_core_loses_nothing_beside_prints(talker, first, count):
+    talker.cell(source.transform("\n" + first))  # once there may be callbacks, locks are guarded
+    talker.frames.clear()
     talker.cell(
         "import _thread, struct\np = ucore.open_pipe('both')\ndone = []\n"
         f"def run():\n    for i in range({count}):\n        p.write(struct.pack('<I', i))\n    done.append(1)\n"
