@@ -301,6 +301,7 @@ def _end(opening):
     """Tell the host that an opening has ended, and how many frames it had; tx held."""
     body = _message(opening, wire.COMM_CLOSE, struct.pack("<I", opening.number))
     meta = (opening, opening.number, _CLOSE)
+    opening._make_room(0)  # whoever waits for the lock must not find any
     # A straight line, as in _flush.
     opening.open = False
     _link.commit(body, meta)
@@ -425,8 +426,9 @@ def _close_now(opening):
     with _names:
         if opening.open:
             _tell(opening, _end)
-            opening.open = False
-        opening._make_room(0)
+            with _link.tx:  # also where no host was there to be told
+                opening.open = False
+                opening._make_room(0)
         if _open.get(opening.name) is opening:
             del _open[opening.name]
             _link.tick(-1)

@@ -65,7 +65,7 @@ def test_a_timer_may_print_and_write_whatever_it_interrupts(python):
 @pytest.mark.parametrize("python", ["micropython", "cpython"])
 def test_an_interrupt_beside_a_timer_leaves_the_links_locks_whole(python):
     with Rig(python=python) as rig:
-        assert rig.run(SET_UP) == b'{"status":"ok"}'
+        assert rig.run(source.transform(SET_UP)) == b'{"status":"ok"}'
         for number in range(60):
             cell = rig.start_cell(ENDLESS)
             rig.wait_for(session.Message, 10, type=wire.STATUS, parent=cell)

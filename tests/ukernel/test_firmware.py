@@ -134,3 +134,32 @@ def test_only_the_newest_programs_are_kept(tmp_path):
         os.utime(program, (1000 - age, 1000 - age))
     firmware._prune(tmp_path, "program-*/micropython", 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["program-0", "program-1"]
+
+
+COLLECTING = """
+import _thread, gc, time
+going = True
+ended = []
+def make_garbage():
+    while going:
+        texts = [str(n) for n in range(50)]
+        assert texts == [str(n) for n in range(50)]
+    ended.append(True)
+for _ in range(3):
+    _thread.start_new_thread(make_garbage, ())
+for _ in range(20):
+    for _ in range(10):
+        open("/dev/null")  # that nobody closes
+    gc.collect()
+going = False
+while len(ended) < 3:
+    time.sleep_ms(5)
+print("ended")
+"""
+
+
+@pytest.mark.micropython
+def test_no_thread_gets_at_the_heap_while_a_finaliser_closes_a_file():
+    need_micropython()
+    done = subprocess.run([firmware.find(PACKAGE), "-c", COLLECTING], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "ended\n"), done.stderr
