@@ -224,8 +224,8 @@ class Switchboard:
         elif kind == "execute_input":
             run = self._find_run(message)
             if run is not None:
+                self._tell_obituary(message)  # first: a board cell may be over with its input
                 run.take_input(message)
-                self._tell_obituary(message)
             else:
                 self.frontend.iopub.send_multipart(message.frames)
         elif kind != "iopub_welcome":  # that one was for us; the front end gets its own
