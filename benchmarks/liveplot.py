@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -298,6 +299,7 @@ def main() -> None:
     missing = why_not()
     if missing:
         sys.exit(f"benchmarks/liveplot.py: {missing}.")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # server, browser and folder must not outlive it
     with tempfile.TemporaryDirectory(prefix="ucore-bench-") as name:
         folder = pathlib.Path(name)
         shutil.copytree(SOURCE / "ukernel" / "kernelspecs", folder / "jupyter" / "kernels")
