@@ -28,11 +28,15 @@ SETTLE_S = (
     1.0  # for how long after its start a chart that nobody watches may hold up the end of a cell, to have something to show
 )
 MAX_PICTURES_PER_S = 300  # of all charts together; a Jupyter server takes 1,000 messages a second in all
+# After how long a computing thread lets another one run. A picture takes the interpreter up to ten times (each part of a ZeroMQ
+# message, each larger array), and at Python's 5 ms a cell that computes would leave 11 to 25 pictures a second.
+SWITCH_S = 0.001
 
 _charts: "dict[tuple[str, ...], LivePlot]" = {}  # by the names of their pipes: those that move
 _ended: "list[LivePlot]" = []  # those that nobody watches and that have ended in this cell, or before it
 _charts_lock = threading.Lock()  # of the register; never held while something is waited for
 _start_lock = threading.RLock()  # one chart starts at a time
+_usual_switch_s: "float | None" = None  # Python's switch interval before there were charts; None where there are none
 
 
 def start(
@@ -80,6 +84,19 @@ def stop(name: "str | list[str] | None" = None) -> None:
         charts = [chart for names, chart in _charts.items() if name is None or wanted & set(names)]
     for chart in charts:
         chart.stop()
+
+
+def _share() -> None:
+    """Have threads take turns faster while charts move, and as before when the last one has stopped. The register is locked."""
+    global _usual_switch_s
+    if _charts and _usual_switch_s is None:
+        _usual_switch_s = sys.getswitchinterval()
+        if _usual_switch_s > SWITCH_S:
+            sys.setswitchinterval(SWITCH_S)
+    elif not _charts and _usual_switch_s is not None:
+        if sys.getswitchinterval() == SWITCH_S:  # else somebody has set it meanwhile
+            sys.setswitchinterval(_usual_switch_s)
+        _usual_switch_s = None
 
 
 @atexit.register
@@ -150,6 +167,7 @@ class LivePlot:
         self._thread = threading.Thread(target=self._run, name=f"live_plot {', '.join(self.names)}", daemon=True)
         with _charts_lock:
             _charts[self.names] = self
+            _share()
         for trace in traces:
             trace.start(self._news.set)
         self._thread.start()
@@ -253,6 +271,7 @@ class LivePlot:
                 del _charts[self.names]
                 if not self.canvas.is_watched:
                     _ended.append(self)
+            _share()
         self._finish()
 
     def _move(self) -> "str | None":

@@ -50,6 +50,25 @@ def test_it_moves_while_another_cell_blocks(page, listener):
     assert len([m for m in seen if is_custom(m)]) > 10
 
 
+def test_threads_take_turns_faster_as_long_as_a_chart_moves(page, listener):
+    listener.script = sine
+    usual = page.value("import sys\nsys.getswitchinterval()")
+    page.run("plots = [live_plot('a'), live_plot('b'), live_plot('a')]")
+    assert float(page.value("sys.getswitchinterval()")) < float(usual)
+    page.run("stop_live('b')")
+    assert float(page.value("sys.getswitchinterval()")) < float(usual)
+    page.run("stop_live()")
+    assert page.value("sys.getswitchinterval()") == usual
+
+
+def test_how_fast_threads_take_turns_stays_as_somebody_has_set_it(page, listener):
+    listener.script = sine
+    page.run("import sys\nsys.setswitchinterval(0.0005)\nplot = live_plot('a')")
+    assert page.value("sys.getswitchinterval()") == "0.0005"
+    page.run("stop_live()\nplot = live_plot('a')\nsys.setswitchinterval(0.01)\nstop_live()")
+    assert page.value("sys.getswitchinterval()") == "0.01"
+
+
 def test_the_page_gets_the_samples(page, listener):
     listener.script = constant(*[0.5, -0.25] * 100)
     page.run("plot = live_plot('adc')")
