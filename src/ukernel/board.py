@@ -12,6 +12,7 @@ from collections.abc import Callable
 from ukernel import ports, settings
 from ukernel.errors import BoardError, BoardGoneError, NoAnswerError, UcoreError
 from ukernel.session import CONNECTING, READY, Console, Gone, Ready, Refused, Session
+from ukernel.stream import Stream, open_stream
 
 ANSWER_S = 10.0  # a board that has just been opened may boot first
 GRACE_S = 5.0  # a cable pulled and put back within this is no event at all
@@ -42,7 +43,7 @@ class Board:
         port: str,
         deliver: Callable[[Board, object], None],
         *,
-        open_stream=ports.open_stream,
+        open_stream=open_stream,
         install: Callable[[str], object] | None = None,
         look_for: Callable[[], str] | None = None,
         **session_options,
@@ -61,7 +62,7 @@ class Board:
         self._installs = 0
         self._options = session_options
         self._session: Session | None = None
-        self._stream: ports.Stream | None = None
+        self._stream: Stream | None = None
         self._commands: deque[Callable[[], None]] = deque()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"board {self.name}", daemon=True)
@@ -150,7 +151,7 @@ class Board:
         self.state = "refused"
         self._deliver(self, Refused(error))
 
-    def _serve(self, stream: ports.Stream, told: bool) -> bool:
+    def _serve(self, stream: Stream, told: bool) -> bool:
         """Keep the line going until `close`, or a BoardGoneError."""
         session = self._session
         now = time.monotonic()
@@ -214,13 +215,13 @@ class Board:
         return told
 
     @staticmethod
-    def _send_due(session: Session, stream: ports.Stream, now: float) -> None:
+    def _send_due(session: Session, stream: Stream, now: float) -> None:
         data = session.data_to_send(now)
         stream.set_baudrate(session.baudrate)  # what was sent before has left: the session has waited for an answer to it
         if data:
             stream.write(data)
 
-    def _slow_down(self, session: Session, stream: ports.Stream) -> None:
+    def _slow_down(self, session: Session, stream: Stream) -> None:
         """Leave the line as whoever opens it next expects it; the board follows later where it does not look now."""
         now = time.monotonic()
         until = now + SLOW_DOWN_S
@@ -248,7 +249,7 @@ class Board:
         self._deliver(self, Gone(error))
         return True
 
-    def _find_again(self, lost: BoardGoneError, told: bool) -> tuple[ports.Stream | None, bool]:
+    def _find_again(self, lost: BoardGoneError, told: bool) -> tuple[Stream | None, bool]:
         """Open the stream again wherever it comes back; None once closed."""
         self.state = CONNECTING
         since = time.monotonic()

@@ -1,19 +1,13 @@
-"""Find boards, and open a byte stream to one without resetting it. pyserial is used here and nowhere else."""
+"""The ports that boards are on: which there are, what is known about each, and which one is meant. None is opened here."""
 
-import errno
 import os
 import re
-import select
-import socket
-import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from .errors import BoardBusyError, BoardError, BoardGoneError, BoardNotFoundError
+from .errors import BoardNotFoundError
 
-__all__ = ["PortInfo", "Stream", "describe", "find_boards", "name_of", "open_stream", "resolve"]
+__all__ = ["NO_BOARD_HINT", "PTY", "SOCKET", "UART", "USB_CDC", "USB_JTAG", "PortInfo", "describe", "find_boards", "resolve"]
 
 # Kinds of stream: what the link may assume about speed, resets and buffers.
 UART = "uart"
@@ -37,12 +31,7 @@ _KNOWN = {
     (0x0403, 0x6015): ("usb-serial", UART),
 }
 
-_MAX_READ = 65536
-_TTY_PIECE = 4095  # the system hands out terminal data in pieces of this size at most
-_CONNECT_TIMEOUT_S = 5.0
-_WRITE_TIMEOUT_S = 5.0  # the link keeps less than a board's buffer in flight, so only a dead line blocks this long
-_SLICE_S = 0.25  # how long a stream without a file descriptor may miss a wake
-_NO_BOARD_HINT = (
+NO_BOARD_HINT = (
     "Without hardware, use the kernel 'ucore-virtual', or run `ucore virtual` and set UCORE_BOARD to the port it prints."
 )
 
@@ -88,11 +77,6 @@ def describe(port: str) -> "PortInfo":
     return PortInfo(port, _word(os.path.basename(port)), "serial", UART, "a serial port")
 
 
-def name_of(port: str) -> str:
-    """Return the stable name of the board on ``port``: family and the end of its serial number where it has one."""
-    return describe(port).name
-
-
 def _word(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-").lower()
 
@@ -114,7 +98,7 @@ def resolve(ref: "str | None") -> str:
             )
         raise BoardNotFoundError(
             "No board found. No serial port has the USB identity of an ESP32, an RP2 or a CP210x, CH34x or FTDI bridge. "
-            f"Plug a board in, or set UCORE_BOARD to its port. {_NO_BOARD_HINT}"
+            f"Plug a board in, or set UCORE_BOARD to its port. {NO_BOARD_HINT}"
         )
     named = [board for board in boards if ref in (board.name, board.port)]
     if len(named) == 1:
@@ -127,281 +111,8 @@ def resolve(ref: "str | None") -> str:
     elif os.path.exists(ref):
         return os.path.realpath(ref)
     found = f"Found: {_listing(boards)}." if boards else "No board was found at all."
-    raise BoardNotFoundError(f"There is no port and no board called {ref!r}. {found} {_NO_BOARD_HINT}")
+    raise BoardNotFoundError(f"There is no port and no board called {ref!r}. {found} {NO_BOARD_HINT}")
 
 
 def _listing(boards: "list[PortInfo]") -> str:
     return ", ".join(f"{board.name} ({board.port})" for board in boards)
-
-
-def open_stream(port: str, baudrate: int = 115200) -> "Stream":
-    """Open ``port`` for this process alone, without resetting the board behind it.
-
-    Raises BoardNotFoundError if it is not there, BoardBusyError if another program has it (named where the system
-    tells), BoardError if it cannot be opened for another reason.
-    """
-    info = describe(port)
-    if info.kind == SOCKET:
-        return _socket_stream(info)
-    import serial
-
-    try:
-        line = serial.serial_for_url(port, do_not_open=True, timeout=0, write_timeout=_WRITE_TIMEOUT_S)
-        line.baudrate = baudrate
-        line.exclusive = True
-        # Both lines up, as the system raises them itself on open: CDC boards want DTR, and on the auto-reset circuit of
-        # bridges and of USB-Serial-JTAG only a difference between the two resets the chip.
-        line.dtr = True
-        line.rts = True
-        line.open()
-    except (OSError, ValueError) as error:
-        raise _opening_error(port, error) from error
-    return _tty_stream(info, line) if os.name != "nt" and "://" not in port else _SerialStream(info, line)
-
-
-def _opening_error(port: str, error: Exception) -> BoardError:
-    number = getattr(error, "errno", None)
-    text = str(error)
-    if number in (errno.EBUSY, errno.EAGAIN, errno.EWOULDBLOCK) or "lock port" in text:
-        holder = _holder(port)
-        by = f"used by {holder}" if holder else "used by another program"
-        return BoardBusyError(f"The port {port} is {by}. Close it there, or wait until it is done, and try again.")
-    if number in (errno.ENOENT, errno.ENXIO, errno.ENODEV) or "FileNotFoundError" in text:
-        return BoardNotFoundError(f"There is no port {port}. Is the board plugged in? {_NO_BOARD_HINT}")
-    if number == errno.EACCES:
-        if sys.platform == "linux":
-            return BoardError(
-                f"You may not open {port}: your user is not in the group that owns it (dialout or uucp). "
-                "Run `sudo usermod -aG dialout $USER`, log in again and try again."
-            )
-        return BoardBusyError(f"The port {port} is used by another program, or closed to you. Close it there and try again.")
-    if "PermissionError" in text:
-        return BoardBusyError(f"The port {port} is used by another program. Close it there and try again.")
-    return BoardError(f"The port {port} cannot be opened: {text}")
-
-
-def _holder(port: str) -> str:
-    """Return a name for the process that has ``port`` open; empty where the system does not tell. Linux only."""
-    if sys.platform != "linux":
-        return ""
-    path = os.path.realpath(port)
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        if int(pid) == os.getpid():
-            continue
-        try:
-            for fd in os.listdir(f"/proc/{pid}/fd"):
-                if os.readlink(f"/proc/{pid}/fd/{fd}") == path:
-                    with open(f"/proc/{pid}/comm") as file:
-                        return f"{file.read().strip()} (process {pid})"
-        except OSError:
-            continue  # gone meanwhile, or another user's
-    return ""
-
-
-class Stream:
-    """Bytes from and to one board.
-
-    Attributes: ``port``; ``kind``: "uart", "usb_jtag", "usb_cdc", "pty" or "socket".
-    One thread reads and writes; only `wake` may be called from others.
-    """
-
-    def __init__(self, info: PortInfo, line):
-        self.port = info.port
-        self.kind = info.kind
-        self._line = line  # pyserial's, or a socket
-
-    @property
-    def is_native_usb(self) -> bool:
-        """True where the chip itself is the USB device: no baud rate, and the line holds back instead of dropping."""
-        return self.kind in (USB_JTAG, USB_CDC)
-
-    def read(self, timeout_s: "float | None") -> bytes:
-        """Return the bytes that are there (up to 64 kB), waiting for the first; b"" on timeout or `wake`.
-
-        None waits for ever. Raises BoardGoneError once the line is gone.
-        """
-        raise NotImplementedError
-
-    def write(self, data: bytes) -> None:
-        """Send all of ``data``. Raises BoardGoneError once the line is gone, or takes nothing for 5 s."""
-        raise NotImplementedError
-
-    def wake(self) -> None:
-        """End a `read` that waits, or the next one, from any thread."""
-        raise NotImplementedError
-
-    def set_baudrate(self, baudrate: int) -> None:
-        """Change this end's speed; does nothing where speed means nothing."""
-        if self.kind == SOCKET or self._line.baudrate == baudrate:
-            return
-        try:
-            self._line.baudrate = baudrate
-        except (OSError, ValueError) as error:
-            raise self._gone(error) from error
-
-    def close(self) -> None:
-        """Let go of the port. May be called twice."""
-        raise NotImplementedError
-
-    def _gone(self, why: object = "") -> BoardGoneError:
-        detail = f" ({why})" if why else ""
-        return BoardGoneError(f"The board on {self.port} went away: unplugged, switched off or ended{detail}.")
-
-
-class _Waiter:
-    """Waits for one file descriptor and for a wake from another thread, at no cost while nothing happens."""
-
-    def __init__(self, fd: int):
-        self._fd = fd
-        self._inner, self._outer = socket.socketpair()
-        self._inner.setblocking(False)
-        self._outer.setblocking(False)
-        # macOS cannot poll terminals, and Windows has no poll; select elsewhere breaks above descriptor 1023.
-        self._poll = select.poll() if sys.platform == "linux" else None
-        if self._poll is not None:
-            self._poll.register(fd, select.POLLIN)
-            self._poll.register(self._inner.fileno(), select.POLLIN)
-
-    def wait(self, timeout_s: "float | None") -> bool:
-        """Return True if the descriptor has something to say, False on timeout or wake."""
-        if self._poll is not None:
-            # Rounded up: a timer of less than a millisecond must not become a busy loop.
-            ready = self._poll.poll(None if timeout_s is None else -(-timeout_s * 1000 // 1))
-            readable = {fd for fd, _ in ready}
-        else:
-            readable = set(select.select([self._fd, self._inner.fileno()], [], [], timeout_s)[0])
-        if self._inner.fileno() in readable:
-            self._inner.recv(4096)
-        return self._fd in readable
-
-    def wait_writable(self, timeout_s: float) -> bool:
-        if self._poll is not None:
-            poll = select.poll()
-            poll.register(self._fd, select.POLLOUT)
-            return bool(poll.poll(timeout_s * 1000))
-        return bool(select.select([], [self._fd], [], timeout_s)[1])
-
-    def wake(self) -> None:
-        try:
-            self._outer.send(b"w")
-        except OSError:
-            pass  # full: a wake is pending already; closed: nobody reads
-
-    def close(self) -> None:
-        self._inner.close()
-        self._outer.close()
-
-
-class _FdStream(Stream):
-    """A stream that the system can wait for. `_receive` and `_send` are the system calls."""
-
-    def __init__(self, info: PortInfo, line, receive: "Callable[[int], bytes]", send: "Callable[[memoryview], int]"):
-        super().__init__(info, line)
-        self._receive = receive
-        self._send = send
-        self._waiter = _Waiter(line.fileno())
-
-    def read(self, timeout_s):
-        if not self._waiter.wait(timeout_s):
-            return b""
-        data = self._read_some()
-        if data == b"":
-            raise self._gone()  # ready and nothing there: the other end is gone
-        if data is None or len(data) < _TTY_PIECE:
-            return data or b""
-        parts, size = [data], len(data)
-        while data and len(data) >= _TTY_PIECE and size < _MAX_READ - _TTY_PIECE:
-            data = self._read_some()
-            if data:
-                parts.append(data)
-                size += len(data)
-        return b"".join(parts)
-
-    def _read_some(self) -> "bytes | None":
-        try:
-            return self._receive(_MAX_READ)
-        except BlockingIOError:
-            return None
-        except OSError as error:
-            raise self._gone(error.strerror) from error
-
-    def write(self, data):
-        view = memoryview(data)
-        while view:
-            try:
-                view = view[self._send(view) :]
-            except BlockingIOError:
-                if not self._waiter.wait_writable(_WRITE_TIMEOUT_S):
-                    raise self._gone("it takes no bytes any more") from None
-            except OSError as error:
-                raise self._gone(error.strerror) from error
-
-    def wake(self):
-        self._waiter.wake()
-
-    def close(self):
-        self._line.close()
-        self._waiter.close()
-
-
-def _tty_stream(info: PortInfo, line) -> Stream:
-    fd = line.fileno()
-    return _FdStream(info, line, lambda size: os.read(fd, size), lambda view: os.write(fd, view))
-
-
-def _socket_stream(info: PortInfo) -> Stream:
-    """``socket://host:port``: a virtual board, or a serial server. pyserial's own class sleeps on close."""
-    try:
-        parts = urlsplit(info.port)
-        sock = socket.create_connection((parts.hostname, parts.port), timeout=_CONNECT_TIMEOUT_S)
-    except (OSError, TypeError, ValueError) as error:
-        raise BoardNotFoundError(
-            f"No board answers at {info.port} ({error}). It must be socket://host:port, with a board listening there. "
-            f"{_NO_BOARD_HINT}"
-        ) from error
-    sock.setblocking(False)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return _FdStream(info, sock, sock.recv, sock.send)
-
-
-class _SerialStream(Stream):
-    """Any other line that pyserial knows: Windows ports, rfc2217:// and its kin."""
-
-    def __init__(self, info: PortInfo, line):
-        super().__init__(info, line)
-        self._woken = False
-
-    def read(self, timeout_s):
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        try:
-            while not self._woken:
-                left = _SLICE_S if deadline is None else deadline - time.monotonic()
-                # cancel_read misses a read that has not begun yet; short slices bound what that costs.
-                self._line.timeout = min(max(left, 0), _SLICE_S)
-                data = self._line.read(1)
-                if data:
-                    more = min(self._line.in_waiting, _MAX_READ - 1)
-                    self._line.timeout = 0
-                    return data + (self._line.read(more) if more else b"")
-                if left <= 0:
-                    break
-        except (OSError, TypeError, AttributeError) as error:  # pyserial raises the last two when its port vanishes
-            raise self._gone(error) from error
-        self._woken = False
-        return b""
-
-    def write(self, data):
-        try:
-            self._line.write(data)
-        except (OSError, TypeError, AttributeError) as error:
-            raise self._gone(error) from error
-
-    def wake(self):
-        self._woken = True
-        try:
-            self._line.cancel_read()
-        except (OSError, TypeError, AttributeError):
-            pass  # not every line can; the slice ends soon
-
-    def close(self):
-        self._line.close()

@@ -1,4 +1,4 @@
-"""A kernel whose pipes come from a listener in the test: what the tests of charts share."""
+"""What tests here share: a kernel whose pipes come from a listener in the test, for charts; and a computer's ports."""
 
 import os
 
@@ -35,3 +35,15 @@ def page(kernel, listener):
     yield kernel
     kernel.run("stop_live()")
     assert kernel.errors() == []
+
+
+@pytest.fixture
+def plugged(monkeypatch):
+    """Call it with what is plugged in."""
+    from serial.tools import list_ports
+
+    def plug(*entries):
+        monkeypatch.setattr(list_ports, "comports", lambda: list(entries))
+
+    plug()
+    return plug

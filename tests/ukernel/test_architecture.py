@@ -70,9 +70,11 @@ def test_processes_are_imported_by_nobody(name):
 def test_the_kernel_knows_boards_through_the_client_alone():
     kernel = re.search(r"^\| kernel \| (.*) \|$", PAGE, re.MULTILINE)[1]
     for name in set(re.findall(r"`(\w+)`", kernel)) & set(HOST):
-        assert not _imports(HOST[name]) & {f"ukernel.{other}" for other in ("board", "ports", "session", "hub", "desk")}
+        assert not _imports(HOST[name]) & {
+            f"ukernel.{other}" for other in ("board", "ports", "stream", "session", "hub", "desk")
+        }
 
 
 def test_foreign_libraries_stay_where_they_belong():
-    assert _importers("serial") == {"ports", "installer"}
+    assert _importers("serial") == {"ports", "stream", "installer"}
     assert _importers("mpremote") == {"installer"}
