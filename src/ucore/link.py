@@ -29,17 +29,16 @@ from ucore.quirks import (
     ticks_ms,
     ticks_us,
 )
+from ucore.wire import MARK
 
-_MARK = b"\xf7"
 GONE_MS = 3000  # no ack progress for so long: the host is gone, output is dropped and counted
 MIN_RTO_MS = 100  # below this, a busy host's scheduling looks like loss
 TICK_MS = 5
 TRIES = 3  # of the main thread to write what another core has committed; if it has the lock itself, more would only hold it up
 FIRST_RTO_MS = 250
 MAX_RTO_MS = 4000
-DEAF_MS = (
-    8000  # at a raised baud rate, between two cells, without a valid line: back to the first one; the host pings every 3 s
-)
+# At a raised baud rate, between two cells, without a valid line: back to the first one. The host pings every 3 s.
+DEAF_MS = 8000
 MAX_DEAF = 5  # the same for damaged lines in a row
 QUIET_MS = 3  # after so long without a frame a stray print may stand before the next: it gets a mark of its own
 _NOTHING = (b"", 0, None, True)
@@ -153,7 +152,7 @@ class Link:
 
     def enter(self, body, meta):
         """Keep and write a finished frame, numbered ``self.seq`` and with its CRC; tx held."""
-        frame = wire.stuff(bytes(body)) + _MARK
+        frame = wire.stuff(bytes(body)) + MARK
         seq = self.seq
         now = ticks_ms()
         self._progress = (self._progress, now)[seq == self.base]  # no jump here, see above
@@ -180,10 +179,10 @@ class Link:
 
     def _put(self, frame, now):
         if not self._clean or ticks_diff(now, self._sent_at) > QUIET_MS:
-            frame = _MARK + frame
+            frame = MARK + frame
         size = len(frame)
         if PACED and self._jtag and size & 63 == 0:
-            frame += _MARK  # a USB packet that is full to the brim may wait for another
+            frame += MARK  # a USB packet that is full to the brim may wait for another
             size += 1
         self._clean = False
         if PACED and self._pace:
@@ -223,7 +222,7 @@ class Link:
     def bare(self, kind, payload, nonce):
         """Write a frame that is neither numbered nor kept; tx held."""
         body = wire.checked(bytes((kind,)) + payload, nonce)
-        self._write(wire.stuff(body) + _MARK, ticks_ms())
+        self._write(wire.stuff(body) + MARK, ticks_ms())
 
     def send(self, type, parent, content, meta=None, session=None):
         """Send a message, in parts where it is large; waits for the window. Returns False where the session ended first."""

@@ -13,9 +13,7 @@ PROTOCOL = 1
 BUILD = "0.1.0"
 
 # Neither byte occurs in UTF-8, so text between frames can always be told from frames.
-MARK = 0xF7
-ESC = 0xF6
-_MARK = b"\xf7"
+MARK = b"\xf7"
 _ESC = b"\xf6"
 _ESC_ESC = b"\xf6\x01"
 _ESC_MARK = b"\xf6\x02"
@@ -71,12 +69,12 @@ SAFE_RING = 200  # unacknowledged bytes towards a board that has advertised noth
 
 def stuff(body):
     """Escape ``body`` for the board-to-host direction; returns bytes without the closing mark."""
-    return body.replace(_ESC, _ESC_ESC).replace(_MARK, _ESC_MARK)
+    return body.replace(_ESC, _ESC_ESC).replace(MARK, _ESC_MARK)
 
 
 def unstuff(frame):
     """The reverse of `stuff`; a damaged frame gives bytes that the CRC then refuses."""
-    return frame.replace(_ESC_MARK, _MARK).replace(_ESC_ESC, _ESC)
+    return frame.replace(_ESC_MARK, MARK).replace(_ESC_ESC, _ESC)
 
 
 def checked(body, nonce):

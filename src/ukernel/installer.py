@@ -10,6 +10,8 @@ import hashlib
 import time
 from collections.abc import Callable
 
+from ucore import wire
+
 from . import pack
 from .errors import BoardBusyError, BoardError, BoardGoneError, BoardNotFoundError, BoardVersionError, NoAnswerError
 
@@ -329,7 +331,7 @@ class _Repl:
         """Run ``code``, which does not end, until its first frame."""
         line = self._line
         line.exec_raw_no_follow(code)
-        said = line.read_until(1, b"\xf7", timeout=ANSWER_S)
-        if not said.endswith(b"\xf7"):
+        said = line.read_until(1, wire.MARK, timeout=ANSWER_S)
+        if not said.endswith(wire.MARK):
             text = said.decode(errors="replace").strip("\x04>\r\n ").splitlines()
             raise BoardError(f"µcore does not start on the board on {self.port}: {text[-1] if text else 'it says nothing'}")

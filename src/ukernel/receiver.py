@@ -20,15 +20,11 @@ MAX_REPORTED = 60  # missing frames one ack can name: a line has 300 bytes
 
 @dataclass
 class Counts:
-    """What the line did, since the session's beginning."""
+    """What came over the line, since the session's beginning."""
 
-    received_bytes: int = 0
     frames: int = 0
     damaged: int = 0
-    repeated: int = 0
     noise_bytes: int = 0
-    asked_again: int = 0
-    resent_lines: int = 0
 
 
 @dataclass
@@ -82,15 +78,12 @@ class Receiver:
                 self._deliver(*self._early.pop(number), events, now)
                 self._expected = number = (number + 1) & 255
         elif ahead <= wire.MAX_OUTSTANDING:
-            if number in self._early:
-                self._counts.repeated += 1
             self._early[number] = (kind, payload)
             self._missing.pop(number, None)
             if self._asked:
                 self._measure_gap(number, now)
             self._note_missing(number, now)
         else:
-            self._counts.repeated += 1
             self._unacked += self._ack_bytes  # our ack was lost, or is late: say it again
         self._unacked += len(payload) + 7
         if self._ack_at is None:
@@ -107,7 +100,6 @@ class Receiver:
             for number in again:
                 self._missing[number] = now + wait
                 self._asked.setdefault(number, now)
-            self._counts.asked_again += len(again)
             due.append(self._ack(again))
         if self._ack_at is not None and now >= self._ack_at:
             due.append(self._ack(()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 
 from ucore import wire
-from ukernel.receiver import Counts
 
 __all__ = ["Sender", "line"]
 
@@ -20,16 +19,15 @@ def line(body: bytes, nonce: int) -> bytes:
 
 
 class Sender:
-    """One session's messages to the board. ``ring``: bytes that its input holds unread; ``counts`` is written to.
+    """One session's messages to the board. ``ring``: bytes that its input holds unread.
 
     `heard` is to be called for every frame from the board: one that says nothing may be running a program that does not look at its
     input for hours, and what is resent then would only overrun the ring.
     """
 
-    def __init__(self, nonce: int, counts: Counts):
+    def __init__(self, nonce: int):
         self.ring = wire.SAFE_RING
         self._nonce = nonce
-        self._counts = counts
         self._next = 0
         self._queue: deque[tuple[int, bytes]] = deque()  # (kind, payload) not yet sent
         self._sent: deque[tuple[int, bytes, float]] = deque()  # (number, line, when) not yet acknowledged
@@ -107,7 +105,6 @@ class Sender:
         self._fresh = False
         self._sent_at = now
         self._since_heard += self._sent_bytes
-        self._counts.resent_lines += len(self._sent)
         return b"\n" + b"".join(data for _, data, _ in self._sent)
 
     def acknowledged(self, expected: int, now: float) -> bytes:

@@ -63,7 +63,7 @@ WIDE_WINDOW, WIDE_PAYLOAD = 6144, 470  # where the line has no such limit
 class Session:
     """One host session with one board.
 
-    line: the stream's kind in `ukernel.ports`, "uart", "usb_jtag", "usb_cdc" or one without their limits; baudrate: of a UART as it is
+    line: the port's kind in `ukernel.ports`, "uart", "usb_jtag", "usb_cdc" or one without their limits; baudrate: of a UART as it is
     opened, max_baudrate: the most it may be raised to, in baud; nonce: 32 bits, for tests; hello: more for the board's ears (tests of
     its pacing).
     """
@@ -107,7 +107,7 @@ class Session:
         """Sequences start afresh."""
         self.clock.begin()
         self._receiver = Receiver(self._ack_bytes, self.counts, self.clock)
-        self._sender = Sender(self.nonce, self.counts)
+        self._sender = Sender(self.nonce)
         self._silent_since: float | None = None
         self._nudge_at = math.inf
         self._nudges = 0
@@ -161,8 +161,7 @@ class Session:
     def receive_data(self, data: bytes, now: float) -> list:
         """Take in what the line brought; returns the events in it."""
         events: list = []
-        self.counts.received_bytes += len(data)
-        segments = (self._buffer + data).split(b"\xf7")
+        segments = (self._buffer + data).split(wire.MARK)
         self._buffer = segments.pop()
         for segment in segments:
             if segment:
