@@ -3,15 +3,6 @@
 ``python -m ukernel.virtualboard`` prints one JSON line, ``{"port", "python", "version", "banner"}``, and runs until it is told
 to stop. The port is a pseudo-terminal, which the hub opens as it would open a serial port; where there are none (Windows),
 or with ``--socket``, it is a ``socket://`` URL.
-
-The line is made of two pseudo-terminals::
-
-    hub == slave B | master B == board's output          (at full speed, nothing in between)
-                     master B --> this process --> master A | slave A == board's input
-
-The board's input has a terminal of its own because 0x03 must interrupt the board, however much input waits before it, as a UART
-driver's ``kbd_intr`` does: while A has signals on, this process turns 0x03 into SIGINT. A is also the board's controlling terminal:
-when this process dies, even by SIGKILL, A hangs up and takes the board with it.
 """
 
 import argparse
@@ -19,39 +10,27 @@ import json
 import os
 import re
 import secrets
-import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 from . import firmware
 from .errors import BoardGoneError, UcoreError
+from .virtualline import HAS_TERMINALS, Socket, Terminal
 
 __all__ = ["VirtualBoard", "main"]
 
 HEAP = "4m"  # as a board with SPIRAM has
-RING = 2048  # bytes that the board's input holds while nobody reads it; more are dropped, as a UART does
-STUCK_S = 2.0  # output that nobody takes for so long is dropped, as USB drivers do
-INTERRUPT = b"\x03"
 PREFIX = "ucore-virtual-"  # of the folder that is its file system
 # How the board's process ends when its program asked for it (ukernel/simulated/machine.py has the same), and the
 # machine.reset_cause() that follows; any other end is a crash.
 CAUSES = {0: ("its program ended", 5), 82: ("machine.reset", 2), 83: ("machine.soft_reset", 5)}
 CRASHED = 3
 MAX_BOOT_DELAY_S = 5.0  # between two boots of a board that dies at once every time
-
-try:
-    import fcntl
-    import pty
-    import termios
-except ImportError:  # Windows
-    pty = None
 
 
 class VirtualBoard:
@@ -199,170 +178,6 @@ class _Chip:
         shutil.rmtree(self.flash, ignore_errors=True)
 
 
-class _Terminal:
-    """The board on two pseudo-terminals, in one thread."""
-
-    def __init__(self, chip: _Chip):
-        self.chip = chip
-        self.master_a, self.slave_a = pty.openpty()
-        # B's slave stays open here, so that hubs may come and go: without any, the board's output would fail.
-        self.master_b, self.slave_b = pty.openpty()
-        _make_raw(self.slave_b)
-        self.port = os.ttyname(self.slave_b)
-        os.set_blocking(self.master_a, False)
-        os.set_blocking(self.slave_b, False)
-        self.stuck_since = None
-
-    def run(self, leash: "int | None") -> None:
-        """Carry bytes and boot the board again whenever it ends, until a signal or the leash ends this."""
-        woken, wake = os.pipe()
-        for end in (woken, wake):
-            os.set_blocking(end, False)
-        signal.set_wakeup_fd(wake)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        poll = select.poll()
-        for fd in (self.master_b, woken, *([] if leash is None else [leash])):
-            poll.register(fd, select.POLLIN)
-        self._boot("power on")
-        boot_at, cause = None, ""
-        while True:
-            for fd, _ in poll.poll(1000 if boot_at is None else max(0, 1000 * (boot_at - time.monotonic()))):
-                if fd == self.master_b:
-                    self._to_board(os.read(self.master_b, 4096))
-                elif fd == woken:
-                    os.read(woken, 4096)
-                elif not os.read(leash, 4096):
-                    return
-            if boot_at is None and self.chip.process.poll() is not None:
-                cause = self.chip.ended()
-                boot_at = time.monotonic() + self.chip.delay_s
-            if boot_at is not None and time.monotonic() >= boot_at:
-                self._boot(cause)
-                boot_at = None
-            self._drop_unread_output()
-
-    def _boot(self, cause: str) -> None:
-        _make_raw(self.slave_a)
-        text = self.chip.boot_text(cause)
-        if _is_writable(self.master_b, 0):
-            os.write(self.master_b, text)
-        self.chip.boot(stdin=self.slave_a, stdout=self.master_b, stderr=self.master_b, preexec_fn=_take_terminal)
-
-    def _to_board(self, data: bytes) -> None:
-        if INTERRUPT in data and termios.tcgetattr(self.slave_a)[3] & termios.ISIG:
-            data = data.replace(INTERRUPT, b"")
-            if self.chip.process.poll() is None:
-                os.kill(self.chip.process.pid, signal.SIGINT)  # by the terminal, it would wait behind a full queue
-        waiting = int.from_bytes(fcntl.ioctl(self.slave_a, termios.FIONREAD, b"\0\0\0\0"), sys.byteorder)
-        try:
-            os.write(self.master_a, data[: max(0, RING - waiting)])  # as on a UART: what the ring cannot take is lost
-        except BlockingIOError:
-            pass
-
-    def _drop_unread_output(self) -> None:
-        """Make room for the board's output when nobody has read any for a while: it must not hang its program."""
-        if _is_writable(self.master_b, 0):
-            self.stuck_since = None
-        elif self.stuck_since is None:
-            self.stuck_since = time.monotonic()
-        elif time.monotonic() - self.stuck_since >= STUCK_S and not _is_writable(self.master_b, 0.3):
-            try:
-                while os.read(self.slave_b, 65536):
-                    pass
-            except BlockingIOError:
-                self.stuck_since = None
-
-
-class _Socket:
-    """The board on loopback TCP: one connection at a time, the board runs on between connections."""
-
-    def __init__(self, chip: _Chip):
-        self.chip = chip
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = f"socket://127.0.0.1:{self.listener.getsockname()[1]}"
-        self.peer: socket.socket | None = None
-
-    def run(self, leash: "int | None") -> None:
-        """Carry bytes and boot the board again whenever it ends, until a signal or the leash ends this."""
-        self._boot("power on")
-        for work in (self._accept, self._from_board):
-            threading.Thread(target=work, daemon=True).start()
-        while leash is None or os.read(leash, 4096):
-            time.sleep(0 if leash is not None else 3600)
-
-    def _boot(self, cause: str) -> None:
-        self._to_host(self.chip.boot_text(cause))
-        self.chip.boot(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-
-    def _from_board(self) -> None:
-        while True:
-            data = os.read(self.chip.process.stdout.fileno(), 65536)
-            if data:
-                self._to_host(data)
-            else:
-                cause = self.chip.ended()
-                time.sleep(self.chip.delay_s)
-                if self.chip.stopped:
-                    return
-                self.chip.process.stdin.close()
-                self.chip.process.stdout.close()
-                self._boot(cause)
-
-    def _to_host(self, data: bytes) -> None:
-        peer = self.peer
-        try:
-            # What nobody takes is dropped, as _Terminal does.
-            while peer and data and _is_writable(peer, STUCK_S):
-                data = data[peer.send(data) :]
-        except OSError:
-            self.peer = None
-
-    def _accept(self) -> None:
-        while True:
-            newcomer = self.listener.accept()[0]
-            if self.peer:  # as a serial port that is open already
-                newcomer.close()
-                continue
-            newcomer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.peer = newcomer
-            threading.Thread(target=self._from_host, args=(newcomer,), daemon=True).start()
-
-    def _from_host(self, peer: socket.socket) -> None:
-        try:
-            while data := peer.recv(4096):
-                try:
-                    os.write(self.chip.process.stdin.fileno(), data)
-                except (OSError, ValueError):
-                    pass  # it is booting
-        except OSError:
-            pass
-        self.peer = None
-        peer.close()
-
-
-def _is_writable(file, timeout_s: float) -> bool:
-    return bool(select.select([], [file], [], timeout_s)[1])
-
-
-def _make_raw(terminal: int) -> None:
-    """Let every byte pass as it is. Signals are off: the board turns them on when it can take them, and its 0x03 with them."""
-    flags = termios.tcgetattr(terminal)
-    flags[0] = flags[1] = 0
-    flags[2] = termios.CS8 | termios.CREAD | termios.CLOCAL
-    flags[3] = termios.NOFLSH  # an interrupt must not throw away what is on its way
-    flags[6] = [b"\0"] * len(flags[6])  # no other control character has a meaning
-    flags[6][termios.VINTR] = INTERRUPT
-    flags[6][termios.VMIN] = 1
-    flags[6][termios.VTIME] = 0
-    termios.tcsetattr(terminal, termios.TCSANOW, flags)
-
-
-def _take_terminal() -> None:
-    """In the new process: its standard input becomes its controlling terminal."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # until it is ready to be interrupted
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-
 def _environment() -> "dict[str, str]":
     """Return our environment, in which child processes find these packages from any working folder."""
     ours = str(Path(__file__).parents[1])
@@ -374,7 +189,7 @@ def _choose(options) -> "tuple[str, str, list, str]":
     """Return (python, version, command, note for the banner). Raises UcoreError."""
     start = "import ucore.agent; ucore.agent.serve()"
     note = ""
-    if options.python != "cpython" and pty and not options.socket:
+    if options.python != "cpython" and HAS_TERMINALS and not options.socket:
         program = firmware.build(package=options.package) if options.build else firmware.find(options.package)
         if program:
             return (
@@ -405,7 +220,7 @@ def run(options, announce) -> None:
     """
     chip = _Chip(options)
     try:
-        line = _Terminal(chip) if pty and not options.socket else _Socket(chip)
+        line = Terminal(chip) if HAS_TERMINALS and not options.socket else Socket(chip)
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), _stop)

@@ -10,7 +10,8 @@ import pytest
 from lineboard import PACKAGE, PYTHONS, LineBoard
 
 from ukernel.errors import BoardGoneError
-from ukernel.virtualboard import RING, VirtualBoard
+from ukernel.virtualboard import VirtualBoard
+from ukernel.virtualline import RING
 
 ENDLESS = {
     "a busy loop": "while True: pass",
