@@ -5,13 +5,17 @@ they come fast, as many are held back as come in HOLD_MS, up to a frame full. He
 pumps, or by the ticker, whichever is first.
 """
 
-import struct
 from _thread import allocate_lock, get_ident
 from binascii import crc32
 
 import ucore
 from ucore import wire
 from ucore.quirks import CPYTHON, ticks_diff, ticks_ms, ticks_us
+
+if CPYTHON:
+    from ucore.quirks import struct
+else:
+    import struct
 
 HOLD_MS = 4
 LONG_MS = 16  # where more than one comes in a millisecond: there, what a frame costs a slow chip weighs more than latency

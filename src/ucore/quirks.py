@@ -19,8 +19,18 @@ SPEEDS = ESP32 or (UNIX and bool(os.getenv("UCORE_VIRTUAL_UART")))
 MAX_BAUD = 921600
 
 if CPYTHON:
+    import struct as exact
     import time
     from threading import RLock
+
+    class struct:
+        """Numbers are 32 bits: of a larger one the lowest are packed, as MicroPython does."""
+
+        def pack(format, *numbers):
+            return exact.pack(format, *[number & 0xFFFFFFFF for number in numbers])
+
+        def pack_into(format, buffer, at, *numbers):
+            exact.pack_into(format, buffer, at, *[number & 0xFFFFFFFF for number in numbers])
 
     def sleep_ms(ms):
         time.sleep(ms / 1000)

@@ -5,6 +5,7 @@ The board is the switchboard's, so that is asked, over the channel that carries 
 
 import ast
 import functools
+import sys
 import threading
 import time
 import types
@@ -56,14 +57,16 @@ def _render(ip, error: Exception) -> list[str]:
 class _Switchboard:
     """The switchboard, as this process can ask it: a question on the stdin channel, and the wait for its answer.
 
-    Threads and subshells may ask too. A ZeroMQ socket is for one thread at a time, so each holds it for a moment only and keeps
-    what it has read for the others.
+    Threads and subshells may ask too, while the main thread waits for input. A ZeroMQ socket is for one thread at a time, so each
+    holds it for a moment only and keeps what it has read for the others.
     """
 
     def __init__(self, kernel):
         self._kernel = kernel
         self._lock = threading.Lock()
         self._answers: dict[str, dict | None] = {}  # by question; None: not there yet
+        self._typed: list[dict] = []
+        kernel._input_request = self.ask_user
 
     def ask(self, do: str, **content) -> dict:
         """Return the answer's content. Raises what it says went wrong (see errors.py), and KeyboardInterrupt."""
@@ -74,11 +77,7 @@ class _Switchboard:
             number = question["header"]["msg_id"]
             answers[number] = None
         try:
-            while answers[number] is None:
-                with self._lock:
-                    found = answers[number] is not None or self._read(0.02)
-                if not found:
-                    time.sleep(0.001)  # a lock is not fair: let the others have it
+            self._wait_for(lambda: answers[number] is not None)
             content = answers[number]["content"]
         finally:
             del answers[number]  # what comes later, nobody waits for
@@ -88,14 +87,42 @@ class _Switchboard:
             raise by_name(content.get("ename", "UcoreError"), content.get("evalue", ""))
         return content
 
+    def ask_user(self, prompt: str, ident, parent: dict, password: bool = False) -> str:
+        """Return what the user types: in the place of ipykernel's own, which would take our answers, and we its."""
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            stream.flush()
+        kernel = self._kernel
+        with self._lock:
+            while self._read(0):
+                pass
+            self._typed.clear()  # what was typed for a request that was interrupted
+            content = {"prompt": prompt, "password": password}
+            kernel.session.send(kernel.stdin_socket, "input_request", content, parent, ident=ident)
+        try:
+            self._wait_for(lambda: self._typed)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("Interrupted by user") from None  # as ipykernel says it, without our lines
+        value = self._typed.pop()["content"].get("value", "")
+        if value == "\x04":
+            raise EOFError
+        return value
+
+    def _wait_for(self, is_there: Callable[[], object]) -> None:
+        while not is_there():
+            with self._lock:
+                found = is_there() or self._read(0.02)
+            if not found:
+                time.sleep(0.001)  # a lock is not fair: let the others have it
+
     def _read(self, timeout_s: float) -> bool:
-        """Read what the switchboard has answered; tell whether there was anything. The lock is held."""
+        """Read what the switchboard has answered, or the user; tell whether there was anything. The lock is held."""
         sock = self._kernel.stdin_socket
         if not sock.poll(timeout_s * 1000):  # in short waits: on Windows, an interrupt does not end one
             return False
         _, answer = self._kernel.session.recv(sock)
-        number = answer["parent_header"].get("msg_id") if answer is not None else None
-        if number in self._answers:
+        if answer is not None and answer["msg_type"] == "input_reply":
+            self._typed.append(answer)
+        elif answer is not None and (number := answer["parent_header"].get("msg_id")) in self._answers:
             self._answers[number] = answer
         return True
 

@@ -103,6 +103,27 @@ def test_threads_may_push_and_pull_at_once(bench):
     assert bench.value("sorted(pulled)") == list(range(40))
 
 
+def test_a_thread_pulls_on_while_a_cell_waits_for_input_and_each_gets_its_own_answer(bench):
+    bench.board("count = 0\ndef pulled():\n    global count\n    count += 1\n    return count")
+    bench.host(
+        "import threading\npulled, stop = [], threading.Event()\ndef pull():\n    while not stop.is_set():\n"
+        "        pulled.append(get_ipython().run_line_magic('ucore', 'pull pulled()'))\n"
+        "thread = threading.Thread(target=pull, daemon=True)\nthread.start()"
+    )
+    for number in range(5):
+        request = bench.notebook.send("typed = input('? ')", allow_stdin=True)
+        asked = bench.notebook.client.get_stdin_msg(timeout=PATIENCE_S)
+        assert asked["content"] == {"prompt": "? ", "password": False}
+        before = int(bench.elsewhere("count").result)
+        bench.wait_for(lambda before=before: int(bench.elsewhere("count").result) > before + 2, "the thread's pulls")
+        bench.notebook.client.input(f"mine {number}")
+        assert bench.notebook.finish(request)[0].reply["status"] == "ok"
+        assert bench.value("typed") == f"mine {number}"
+    bench.host("stop.set()\nthread.join(30)")
+    assert bench.value("thread.is_alive()") is False
+    assert bench.value("pulled == list(range(1, len(pulled) + 1))") is True
+
+
 # --- telling ------------------------------------------------------------------------------------------------
 
 

@@ -329,6 +329,30 @@ def test_a_new_host_gets_old_frames_with_their_old_stamps():
 # Producers that never wait
 
 
+def test_the_numbers_of_a_pipe_begin_again_after_32_bits():
+    port, link, host, pipe = opened(line="pty", window=6144, payload=470)
+    pipe._opening.number = (1 << 32) - 1
+    pipe.write(bytes(600))
+    pipe.write(b"")
+    pipe.write(b"abcd")
+    link.pump()
+    pipe.close()
+    frames = host.frames()
+    numbers = [payload[1:5] if kind in (wire.CHUNK, wire.CHUNK_PART) else payload[3:7] for kind, _, payload in frames[:-1]]
+    assert numbers == [b"\xff\xff\xff\xff", b"\xff\xff\xff\xff", bytes(4), b"\x01\x00\x00\x00"]
+    assert frames[-1][2][4:8] == b"\x02\x00\x00\x00"
+
+
+def test_a_new_host_is_told_a_number_beyond_32_bits_as_what_is_left_of_it():
+    port, link, host, pipe = opened()
+    pipe._opening.number = 1 << 32
+    pipe.write(b"abcd")
+    host.hello(nonce=99, **UART)
+    link.pump()
+    announced, batch = [wire.unstuff(kept[0][:-1]) for _, kept in sorted(link.out.items())]
+    assert announced[8:12] == batch[5:9] == bytes(4)
+
+
 def test_a_producer_that_must_not_wait_drops_the_oldest_and_the_numbers_say_so():
     port, link, host, pipe = opened()
     with pipes.open_pipe("fast", drop=True) as fast:
