@@ -12,13 +12,10 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
+QUICKSTART = ROOT / "examples" / "quickstart.ipynb"  # the demo runs it from top to end
 PNG = b"\x89PNG\r\n\x1a\n"
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-
-
-def test_there_is_a_quickstart():
-    assert "quickstart" in [path.stem for path in NOTEBOOKS]
 
 
 @every_notebook
@@ -31,7 +28,7 @@ def test_a_notebook_is_stored_valid_without_outputs_and_for_the_virtual_board(pa
             assert cell.outputs == [] and cell.execution_count is None
 
 
-@every_notebook
+@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem != "quickstart"], ids=lambda path: path.stem)
 def test_a_notebook_runs_from_top_to_end(path, private_environment):
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=60, kernel_name=notebook.metadata.kernelspec.name, coalesce_streams=True).execute()
@@ -39,10 +36,9 @@ def test_a_notebook_runs_from_top_to_end(path, private_environment):
     assert not [output.text for output in _outputs(notebook) if output.get("name") == "stderr"]
 
 
-@every_notebook
-def test_papermill_runs_a_notebook_and_keeps_what_it_showed(path, private_environment, tmp_path):
+def test_papermill_runs_the_quickstart_and_keeps_what_it_showed(private_environment, tmp_path):
     papermill = pytest.importorskip("papermill")
-    papermill.execute_notebook(path, tmp_path / "done.ipynb", progress_bar=False, log_output=False)
+    papermill.execute_notebook(QUICKSTART, tmp_path / "done.ipynb", progress_bar=False, log_output=False)
     done = nbformat.read(tmp_path / "done.ipynb", as_version=4)
     assert all(cell.execution_count for cell in done.cells if cell.cell_type == "code")
     assert any("image/png" in output.get("data", {}) for output in _outputs(done))
@@ -57,7 +53,7 @@ def test_the_other_notebooks_show_what_they_teach():
 
 
 def test_the_quickstart_blinks_reads_streams_collects_and_watches(private_environment):
-    source = "\n".join(cell.source for cell in nbformat.read(ROOT / "examples" / "quickstart.ipynb", as_version=4).cells)
+    source = "\n".join(cell.source for cell in nbformat.read(QUICKSTART, as_version=4).cells)
     for piece in ("led.on()", "mcu_temperature", "read_uv", "open_pipe", "collect(", "plt.plot", "live_plot(", "close_pipe"):
         assert piece in source
 
@@ -68,7 +64,7 @@ def test_the_quickstart_blinks_reads_streams_collects_and_watches(private_enviro
     ids=["a board cell", "a host cell"],
 )
 def test_a_live_plot_that_nobody_stops_is_saved_by_nbclient(private_environment, last):
-    source = nbformat.read(ROOT / "examples" / "quickstart.ipynb", as_version=4)
+    source = nbformat.read(QUICKSTART, as_version=4)
     cells = [cell for cell in source.cells if re.search(r"import time|import esp32|open_pipe|live_plot\(", cell.source)]
     cells = [cell for cell in cells if cell.cell_type == "code"]
     notebook = nbformat.v4.new_notebook(cells=[*cells, nbformat.v4.new_code_cell(last)], metadata=source.metadata)
@@ -93,6 +89,8 @@ def test_the_demo_says_what_happened_and_leaves_the_notebook_and_the_plot(privat
     assert streamed >= 400
     notebook = nbformat.read(tmp_path / "made" / "quickstart.ipynb", as_version=4)
     assert any(output.get("text", "").startswith("400 samples, mean = 1.") for output in _outputs(notebook))
+    assert any("image/png" in output.get("data", {}) for output in _outputs(notebook))
+    assert not [output.text for output in _outputs(notebook) if output.get("name") == "stderr"]
     assert (tmp_path / "made" / "quickstart.png").read_bytes().startswith(PNG)
     for name in ("quickstart.ipynb", "quickstart.png"):
         assert name in end

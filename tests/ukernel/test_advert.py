@@ -102,6 +102,7 @@ def test_a_lock_on_a_file_that_was_removed_meanwhile_is_worth_nothing(claim, pat
     second = advert.Claim()
     assert second.take()
     assert len(tries) > 1
+    second.publish(HERE)
     assert not advert.Claim().take()
     second.release()
 

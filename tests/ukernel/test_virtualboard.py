@@ -146,7 +146,7 @@ def test_too_much_input_is_dropped_but_0x03_comes_through(python):
 
 
 def test_output_that_nobody_reads_does_not_stop_the_program(board):
-    board.send("[print('x' * 1000) for i in range(200)]; open('finished', 'w').close(); time.sleep(600)")
+    board.send("[print('x' * 1000) for i in range(30)]; open('finished', 'w').close(); time.sleep(600)")
     folder = psutil.Process(board.board._process.pid).children()[0].cwd()
     while not os.path.exists(f"{folder}/finished"):
         time.sleep(0.1)
