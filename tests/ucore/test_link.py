@@ -204,3 +204,83 @@ def test_the_golden_lines_are_understood():
 def test_a_nonce_has_32_bits():
     for _ in range(10):
         assert 0 < quirks.random32() < 1 << 32
+
+
+def test_pipes_leave_a_part_of_the_window_to_replies():
+    port, link, output, host = board()
+    host.hello(**UART)
+    while link.room(100, 256):
+        link.send(wire.DISPLAY_DATA, 1, b"x" * 97)
+    assert link.room(100)
+    assert link.flight + 100 + 16 > UART["window"] - 256
+
+
+def test_at_most_120_numbers_are_outstanding_whatever_the_window_holds():
+    port, link, output, host = board()
+    host.hello(line="pty", window=60000, payload=470)
+    while link.room(4):
+        link.send(wire.DISPLAY_DATA, 1, b"!")
+    assert link.outstanding() == wire.MAX_OUTSTANDING == 120
+
+
+def test_a_frame_gets_a_mark_before_it_after_a_silence_and_where_it_is_resent():
+    port, link, output, host = board()
+    host.hello(**UART)
+    for pause, begins_with_a_mark in ((10, True), (0, False), (4, True)):
+        port.now += pause
+        port.written.clear()
+        link.send(wire.DISPLAY_DATA, 1, b"!")
+        assert (port.written[0][0] == 0xF7) == begins_with_a_mark
+    port.written.clear()
+    host.ack(0, 3, 1, 0)  # at once: the line was not silent
+    assert port.written[0][0] == 0xF7
+
+
+def test_an_acknowledgement_of_what_was_never_sent_means_nothing():
+    port, link, output, host = board()
+    host.hello(**UART)
+    link.send(wire.DISPLAY_DATA, 1, b"kept")
+    for number in (2, 100, 255):
+        host.ack(number)
+    assert (link.base, sorted(link.out)) == (0, [0])
+
+
+def test_the_round_trip_is_not_measured_by_what_was_resent():
+    port, link, output, host = board()
+    host.hello(line="pty", window=6144, payload=470)
+    link.send(wire.DISPLAY_DATA, 1, b"!")
+    port.now += 700
+    link.pump()  # it is sent again
+    port.now += 1
+    host.ack(1)
+    assert link._srtt == 0
+    link.send(wire.DISPLAY_DATA, 1, b"!")
+    port.now += 30
+    host.ack(2)
+    assert link._srtt == 31
+
+
+def test_the_time_until_a_frame_is_resent_doubles_each_time():
+    port, link, output, host = board()
+    host.hello(line="pty", window=6144, payload=470)
+    link.send(wire.DISPLAY_DATA, 1, b"!")
+    port.written.clear()
+    at = [port.now]
+    for _ in range(2900):
+        port.now += 1
+        link.pump()
+        at += [port.now] * len(host.frames())
+    gaps = [b - a for a, b in zip(at, at[1:])]
+    assert len(gaps) == 3
+    assert [abs(b - 2 * a) <= 2 for a, b in zip(gaps, gaps[1:])] == [True, True]
+
+
+def test_what_another_host_had_asked_for_is_dropped_and_its_answers_go_nowhere():
+    port, link, output, host = board()
+    host.hello(**UART)
+    host.say(b"\x82\x00X\x01\x00a")
+    session = link.session
+    host.hello(nonce=99, **UART)
+    assert link.take() is None
+    assert link.send(wire.EXECUTE_REPLY, 1, b"{}", None, session) is False
+    assert host.frames(99) == []

@@ -38,11 +38,27 @@ def _importers(name: str) -> set[str]:
 
 
 def test_the_page_names_every_module_and_no_other():
-    table = "\n".join(line for line in PAGE.splitlines() if line.startswith("|"))
+    section = re.search(r"^## The modules$(.*?)^## ", PAGE, re.MULTILINE | re.DOTALL)[1]
+    table = "\n".join(line for line in section.splitlines() if line.startswith("|"))
     assert {name for name in (*BOARD, *HOST) if f"`{name}`" not in table} == set()
     named = set(re.findall(r"`(\w+)`", table))
     functions = {"open_pipe", "close_pipe", "is_pipe_open", "Pipe", "subscribe", "collect", "live_plot", "stop_live"}
     assert named - functions - {"machine", "esp32", "ucore"} == {*BOARD, *HOST}
+
+
+def test_every_file_and_module_that_a_newcomer_is_sent_to_is_there():
+    section = re.search(r"^## Where the next thing goes$(.*?)^## ", PAGE, re.MULTILINE | re.DOTALL)[1]
+    rows = [line.split("|")[1:-1] for line in section.splitlines() if line.startswith("|")][2:]
+    assert len(rows) >= 8
+    for _, change, proof in rows:
+        first, *others = re.findall(r"`([\w/.]+)`", change)
+        assert first in (*BOARD, *HOST) or list(ROOT.glob(first)) or list(ROOT.glob(f"src/*/{first}"))
+        assert all((ROOT / "docs" / page).exists() for page in re.findall(r"[a-z]+\.md", proof))
+        assert all(
+            list(ROOT.glob(f"tests/**/{Path(test).name}"))
+            for test in re.findall(r"`([\w/]+\.py)`", proof)
+            if "benchmarks" not in test
+        )
 
 
 @pytest.mark.parametrize("name", sorted(BOARD))

@@ -143,6 +143,28 @@ def test_a_cell_may_be_silent_for_hours_but_not_after_an_interrupt():
     assert host.state == session.CONNECTING
 
 
+def test_a_cell_that_does_not_look_at_its_line_is_waited_for_although_something_is_out():
+    host = connected()
+    host.send(wire.EXECUTE_REQUEST, 1, b"pass")
+    host.data_to_send(0.0)
+    host.receive_data(frame(wire.ACK, None, bytes((1,))) + frame(wire.MESSAGE, 0, b"s\x01\x00{}"), 0.01)
+    host.send(wire.INPUT_REPLY, 1, b"early")
+    host.data_to_send(0.02)
+    assert not host.check_silence(10_000.0)
+    assert host.state == session.READY
+
+
+def test_what_is_sent_before_the_boards_first_hello_leaves_after_it():
+    host = Session(nonce=NONCE)
+    host.start(0.0)
+    host.send(wire.EXECUTE_REQUEST, 1, b"pass")
+    assert b"pass" not in host.data_to_send(0.0)
+    host.receive_data(hello(), 0.0)
+    sent = host.data_to_send(0.01)
+    assert wire.unchecked(wire.unescape(sent[:-1]), NONCE) == bytes((wire.MESSAGE, 0)) + b"X\x01\x00pass"
+    assert host.cell == 1
+
+
 def test_lines_to_the_board_never_exceed_its_ring_before_they_are_acknowledged():
     host = connected()
     host.send(wire.EXECUTE_REQUEST, 1, b"x" * 5000)
