@@ -19,6 +19,7 @@ from ukernel.errors import (
     NoAnswerError,
     UsageError,
 )
+from ukernel.hub import FIRST_CLIENT_S
 
 KITCHEN = "scripted://kitchen"
 
@@ -403,6 +404,43 @@ def test_an_unused_board_is_given_back_and_an_unused_hub_leaves():
         thread.join()
         assert advert.read() is None
         assert not thread.claim.path.exists()
+
+
+def test_a_hub_that_has_just_been_started_waits_for_its_first_client_whatever_the_linger():
+    with running_hub(linger_s=0.0) as thread:
+        left_s = thread.call(lambda: thread.hub._leave_timer.when() - thread.hub._loop.time())
+        assert left_s > FIRST_CLIENT_S / 2
+
+
+def test_a_board_that_is_just_being_let_go_is_opened_again_only_when_it_is_closed(hub):
+    with Notebook():
+        old = hub.hub.desks[KITCHEN]
+        closing, may_close = threading.Event(), threading.Event()
+        close = old.board.close
+        old.board.close = lambda: (closing.set(), may_close.wait(PATIENCE_S), close())
+    hub.call(hub.hub.drop, old)
+    assert closing.wait(PATIENCE_S)
+    with client.connect(start=False) as again:
+        again.send("attach_request", {"board": KITCHEN, "client": "again"})
+        assert again.receive(0.1) is None
+        assert hub.boards["kitchen"] is old.board
+        may_close.set()
+        assert again.receive(PATIENCE_S)["content"]["status"] == "ok"
+        fresh = hub.hub.desks[KITCHEN]
+        hub.call(hub.hub.drop, old)  # said again, it is not for its successor
+        assert hub.hub.desks[KITCHEN] is fresh and not fresh.board.closed.is_set()
+
+
+def test_a_hub_stays_until_its_boards_are_closed():
+    with running_hub(linger_s=0.02) as thread:
+        with Notebook():
+            board, may_close = thread.boards["kitchen"], threading.Event()
+            close = board.close
+            board.close = lambda: (may_close.wait(PATIENCE_S), close())
+        wait_until(lambda: thread.hub._closing)
+        assert thread.call(lambda: (thread.hub.review(), thread.hub._leave_timer)[1]) is None
+        may_close.set()
+        thread.join()
 
 
 def test_the_pipes_of_a_board_that_is_let_go_have_ended():

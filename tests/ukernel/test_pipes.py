@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from fakelistener import FakeListener
 
-from scripted import running_hub
+from scripted import running_hub, wait_until
 from ukernel import advert, client, pipes, subscription
 from ukernel.errors import (
     HubUnreachableError,
@@ -234,7 +234,9 @@ def test_the_same_pipe_can_be_iterated_asynchronously(listener):
 
     async def values():
         async with subscribe("adc") as pipe:
-            return [struct.unpack("<f", chunk)[0] async for chunk in pipe]
+            values = [struct.unpack("<f", chunk)[0] async for chunk in pipe]
+            assert not asyncio.get_running_loop().remove_reader(pipe._socket)  # it leaves nothing in the loop
+            return values
 
     assert asyncio.run(values()) == [1, 2, 3]
 
@@ -720,9 +722,14 @@ def test_a_wait_for_a_pipe_of_nearly_the_same_name_says_so(listener, monkeypatch
     monkeypatch.setattr(subscription, "HINT_AFTER_S", 0.01)
     said, hint = threading.Event(), subscription.Pipe._hint
     monkeypatch.setattr(subscription.Pipe, "_hint", lambda pipe: (hint(pipe), said.set()))
+    monkeypatch.setattr(subscription, "MAX_WAIT_S", 0.01)
+    looks, receive = [], subscription.Pipe._receive
+    monkeypatch.setattr(subscription.Pipe, "_receive", lambda pipe, wait_s: (looks.append(1), receive(pipe, wait_s))[1])
 
     def script(feed):
         said.wait(10)
+        before = len(looks)
+        wait_until(lambda: len(looks) > before + 2)  # it says it once, however long it waits
         feed.opened()
         feed.frame(b"x")
 
