@@ -169,8 +169,9 @@ class Session:
         rest = self._buffer
         is_text = rest and not _is_kind(rest[0])
         if is_text and (self.state != READY or _text_size(rest) == len(rest) or len(rest) > MAX_SEGMENT):
-            self._console(rest, events, now)  # text need not wait for a mark; but half a frame or character must
-            self._buffer = b""
+            size = _text_size(rest) if self.state == READY else len(rest)
+            self._console(rest[:size], events, now)  # text need not wait for a mark; but half a frame or character must
+            self._buffer = rest[size:]
         elif len(rest) > MAX_SEGMENT:
             self._noise(len(rest), now)
             self._buffer = b""

@@ -143,6 +143,42 @@ def test_a_cell_may_be_silent_for_hours_but_not_after_an_interrupt():
     assert host.state == session.CONNECTING
 
 
+def test_an_interrupt_is_said_again_until_the_cell_has_ended():
+    host = connected()
+    host.send(wire.EXECUTE_REQUEST, 1, b"pass")
+    host.data_to_send(0.0)
+    host.interrupt(0.0)
+    assert b"\x03" not in host.data_to_send(0.1)  # it has not started: the agent itself would take it
+    host.receive_data(frame(wire.ACK, None, bytes((1,))) + frame(wire.MESSAGE, 0, b"s\x01\x00{}"), 1.0)
+    said = [0.01 * tick for tick in range(100, 400) if b"\x03" in host.data_to_send(0.01 * tick)]
+    assert said == pytest.approx([1.0, 1.15, 2.15, 3.15], abs=0.011)
+    host.receive_data(frame(wire.MESSAGE, 1, b"x\x01\x00{}"), 4.0)
+    assert b"\x03" not in b"".join(host.data_to_send(4.0 + tick) for tick in range(5))
+
+
+def test_a_board_that_says_nothing_is_asked_and_then_greeted_anew():
+    host = connected()
+    ping = line(bytes((wire.PING,)), NONCE)
+    assert ping not in host.data_to_send(2.9)
+    assert host.deadline(2.9) == pytest.approx(3.0)
+    assert ping in host.data_to_send(3.1)
+    host.receive_data(frame(wire.ACK, None, bytes((0,))), 3.2)
+    assert not host.check_silence(14.0)
+    assert ping in host.data_to_send(14.0)
+    assert not host.check_silence(23.9)
+    assert host.check_silence(24.1)
+    assert b'"nonce"' in host.data_to_send(24.1)
+
+
+def test_half_a_frame_of_a_stream_that_was_lost_is_forgotten():
+    host = connected()
+    host.receive_data(frame(wire.MESSAGE, 0, b"o\x00\x00cut")[:-4], 0.0)
+    host.start(1.0)
+    (event,) = host.receive_data(hello(resumed=True), 1.1)
+    assert event.resumed
+    assert (host.counts.damaged, host.counts.noise_bytes) == (0, 0)
+
+
 def test_a_cell_that_does_not_look_at_its_line_is_waited_for_although_something_is_out():
     host = connected()
     host.send(wire.EXECUTE_REQUEST, 1, b"pass")
@@ -184,6 +220,15 @@ def test_a_torn_line_is_ended_by_newlines_that_soon_cease():
     host.receive_data(frame(wire.ACK, None, bytes((1,))) + frame(wire.MESSAGE, 0, b"s\x01\x00{}"), 0.01)
     sent = [host.data_to_send(0.01 + 0.05 * tick) for tick in range(2000)]
     assert 1 <= sum(data == b"\n" for data in sent) <= session.MAX_NUDGES
+
+
+@pytest.mark.parametrize("cut", [5001, 5008], ids=["in a character", "in the frame"])
+def test_much_text_is_shown_and_neither_a_character_nor_a_frame_behind_it_is_lost(cut):
+    host = connected()
+    said = (5000 * "x" + "µ").encode() + frame(wire.MESSAGE, 0, b"s\x01\x00{}")
+    events = host.receive_data(said[:cut], 0.0) + host.receive_data(said[cut:], 0.0)
+    assert "".join(event.text for event in events if isinstance(event, session.Console)) == 5000 * "x" + "µ"
+    assert [event.type for event in events if isinstance(event, session.Message)] == [ord("s")]
 
 
 @pytest.mark.parametrize("noise", [b"\x85", b"x", b"\xf6"], ids=["of a frame", "of text", "of escapes"])
