@@ -162,3 +162,20 @@ def test_limits_have_room_around_whatever_values(low, high):
     found = Limits().fit(low, high, now=0)
     assert all(map(math.isfinite, found))
     assert found[0] <= low and high <= found[1] and found[0] < found[1]
+
+
+def test_times_that_run_backwards_are_held():
+    window = Window(10)
+    window.add(np.zeros(3), np.array([1.0, 2.0, 3.0]))
+    window.add(np.zeros(3), np.array([2.5, 2.0, 4.0]))
+    assert window.since(0)[1][:, 0].tolist() == [1, 2, 3, 3, 3, 4]
+
+
+def test_limits_that_have_shrunk_wait_again_before_they_shrink_once_more():
+    limits = Limits()
+    limits.fit(-100, 100, 0.0)
+    limits.fit(-1, 1, 1.0)
+    shrunk = limits.fit(-1, 1, 3.0)
+    assert shrunk[1] < 10
+    assert limits.fit(-0.01, 0.01, 3.1) == shrunk
+    assert limits.fit(-0.01, 0.01, 5.2)[1] < 1
