@@ -12,12 +12,12 @@ from collections import OrderedDict
 from ucore import wire
 
 from . import session
+from .boardpipes import BoardPipes
 from .bundle import make_bundle
 from .errors import BoardBusyError, BoardGoneError, BoardRestartedError, NoAnswerError, UcoreError, UsageError
 from .hubcell import Cell, failure
 from .inbox import Inbox
 from .inquiry import Inquiries
-from .opening import Opening
 from .waitingline import WaitingLine
 
 __all__ = ["Desk"]
@@ -37,7 +37,7 @@ class Desk:
     def __init__(self, port: str, board_factory, hub):
         self.hub = hub
         self.clients: set = set()
-        self.openings: dict[int, Opening] = {}
+        self.pipes = BoardPipes(self)
         self.running: Cell | None = None
         self.waiting = WaitingLine()
         self.state = "connecting"
@@ -47,8 +47,6 @@ class Desk:
         self._last: Cell | None = None
         self.inquiries = Inquiries(self._put_question, self._new_parent)
         self._attaching: set[asyncio.Future] = set()
-        self._stamps = False
-        self._unconfirmed: set[int] = set()  # pipes that a new session has not announced (yet)
         # Random, so that threads left by another hub's cells are not taken for children of ours.
         self._parent = random.randrange(1, 65536)
         self._inbox = Inbox(self._loop, self._receive)
@@ -58,10 +56,8 @@ class Desk:
     # --- events ---------------------------------------------------------------------------------
 
     def _receive(self, event) -> None:
-        if self._unconfirmed and not isinstance(event, (session.Ready, session.PipeOpened, session.Console)):
-            for pipe_id in self._unconfirmed & set(self.openings):
-                self._ended(pipe_id, "closed")
-            self._unconfirmed = set()
+        if not isinstance(event, (session.Ready, session.PipeOpened, session.Console)):
+            self.pipes.settle()
         try:
             self._handle(event)
         except Exception:
@@ -69,24 +65,14 @@ class Desk:
 
     def _handle(self, event) -> None:
         kind = type(event)
-        if kind is session.PipeBatch:
-            opening = self.openings.get(event.id)
-            if opening is None:
-                _log.warning("%s: frames for pipe %d, which is not open", self.name, event.id)
-            else:
-                opening.batch(event.number, event.size, event.data, event.times)
-        elif kind is session.Message:
+        if self.pipes.receive(event):
+            return
+        if kind is session.Message:
             self._message(event)
         elif kind is session.Console:
             cell = self.running or self._last
             if cell is not None:
                 cell.send("stream", {"name": "stdout", "text": event.text})
-        elif kind is session.PipeOpened:
-            self._opened(event)
-        elif kind is session.PipeClosed:
-            if event.id in self.openings:
-                self.openings[event.id].catch_up(event.frames)
-                self._ended(event.id, "closed")
         elif kind is session.Ready:
             self._ready(event)
         elif kind is session.Gone:
@@ -105,11 +91,10 @@ class Desk:
                 self.running = None
             else:
                 self._drop_work(BoardRestartedError(f"The board {self.name} restarted: what it ran and remembered is lost."))
-            self.end_pipes("board restarted")
+            self.pipes.end("board restarted")
             self._cells.clear()
         elif not event.resumed:
-            # Another session with the same program on the board: it announces first which pipes are still open.
-            self._unconfirmed = set(self.openings)
+            self.pipes.doubt()
             if self.running is not None and self.running.parent != event.cell_parent:
                 self._drop_work(
                     BoardGoneError(f"The connection to the board {self.name} broke, and the cell's answer was lost.")
@@ -127,9 +112,7 @@ class Desk:
         _log.info("%s: gone, %s", self.name, event)
         self.state = "gone"
         self._drop_work(event.error)
-        # Its readers are told, but the pipe may go on: where nothing was lost, the board does not announce it again.
-        for opening in self.openings.values():
-            opening.end("board gone")
+        self.pipes.tell_gone()
         self._settle_attaching(event.error)
         self.hub.review()
 
@@ -137,39 +120,11 @@ class Desk:
         _log.info("%s: refused, %s", self.name, error)
         self.state = "refused"
         self._drop_work(error)
-        self.end_pipes("board gone")
+        self.pipes.end("board gone")
         self._settle_attaching(error)
         for client in list(self.clients):
             client.detach(error)
         self.hub.drop(self)
-
-    def _opened(self, event) -> None:
-        known = self.openings.get(event.id)
-        if known is not None:
-            self._unconfirmed.discard(event.id)
-            if (known.name, known.generation) == (event.name, event.generation):
-                known.catch_up(event.number, "no_listener")  # written while there was no session
-                return
-            self._ended(event.id, "closed")
-        opening = self.openings[event.id] = Opening(
-            self.name,
-            event.name,
-            event.generation,
-            event.number,
-            drops=event.drops,
-            ports=(self.port, self.board.port),
-            backlogs=self.hub.backlogs,
-        )
-        self.hub.opened(opening)
-
-    def _ended(self, pipe_id: int, reason: str) -> None:
-        self.openings.pop(pipe_id).close(reason)
-        self.hub.review()
-
-    def end_pipes(self, reason: str) -> None:
-        """Let the pipes go, with the reason."""
-        for pipe_id in list(self.openings):
-            self._ended(pipe_id, reason)
 
     # --- messages from the board ------------------------------------------------------------------
 
@@ -252,7 +207,7 @@ class Desk:
     @property
     def is_used(self) -> bool:
         """Whether anybody or anything needs the board: a client, a cell, an open pipe."""
-        has_pipes = bool(self.openings) and self.state == "ready"
+        has_pipes = bool(self.pipes) and self.state == "ready"
         return bool(self.clients or self._attaching or self.running or self.waiting or has_pipes)
 
     def others(self, client, readers: bool = False) -> list[str]:
@@ -260,7 +215,7 @@ class Desk:
         kernel = client.kernel
         labels = {other.label for other in self.clients if other is not client and not (kernel and other.kernel == kernel)}
         if readers:
-            labels |= {f"a reader of the pipe {opening.name!r}" for opening in self.openings.values() if opening.readers}
+            labels |= {f"a reader of the pipe {opening.name!r}" for opening in self.pipes if opening.readers}
         return sorted(labels)
 
     async def attached(self) -> None:
@@ -414,12 +369,6 @@ class Desk:
             if self.running.asking:
                 self.board.interrupt()
 
-    def stamp(self, wanted: bool) -> None:
-        """Tell the board whether the times of its pipes' frames are wanted."""
-        if wanted != self._stamps:
-            self._stamps = wanted
-            self.board.stamp(wanted)
-
     def as_dict(self) -> dict:
         """Return what `boards_reply` says about it."""
         facts = self.board.facts or {}
@@ -438,7 +387,7 @@ class Desk:
     def end(self, reason: str) -> None:
         """Let pipes and cells go, with the reason; `close` comes next."""
         self._drop_work(BoardGoneError(f"The board hub let go of the board {self.name}: {reason}."))
-        self.end_pipes(reason)
+        self.pipes.end(reason)
 
     def close(self) -> None:
         """Close the board. Blocks until its thread has ended: call it outside the event loop."""

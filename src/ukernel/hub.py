@@ -95,7 +95,7 @@ class Hub:
     def review(self) -> None:
         """Start or stop the clocks after which an unused board is closed and an unused hub leaves; and boards' stamps."""
         for desk in self.desks.values():
-            desk.stamp(any(reader.timestamps for reader in self.readers if _reads(reader, desk)))
+            desk.pipes.stamp(any(reader.timestamps for reader in self.readers if _reads(reader, desk)))
             if desk.is_used:
                 if desk.unused_timer is not None:
                     desk.unused_timer.cancel()
@@ -116,7 +116,7 @@ class Hub:
         if self.desks.get(desk.port) is not desk:
             return
         del self.desks[desk.port]
-        desk.end_pipes("board gone")
+        desk.pipes.end("board gone")
         if desk.unused_timer is not None:
             desk.unused_timer.cancel()
         _log.info("%s: closing", desk.name)
@@ -183,7 +183,7 @@ class Hub:
 
     def _subscribe(self, reader: Reader) -> None:
         """Bind a reader to the opening it means, or let it wait for one. Raises PipeNameError if it means several."""
-        openings = [opening for desk in self.desks.values() for opening in desk.openings.values() if _means(reader, opening)]
+        openings = [opening for desk in self.desks.values() for opening in desk.pipes if _means(reader, opening)]
         if len(openings) > 1:
             boards = " and ".join(sorted(opening.board for opening in openings))
             raise PipeNameError(f"The pipe {reader.pipe!r} is open on {boards}: say which board you mean.")
@@ -226,9 +226,7 @@ class Hub:
 
     def pipes(self) -> "list[dict]":
         """Return the open pipes, then the ones that have ended lately."""
-        openings = [
-            opening.as_dict(desk.state == "ready") for desk in self.desks.values() for opening in desk.openings.values()
-        ]
+        openings = [opening.as_dict(desk.state == "ready") for desk in self.desks.values() for opening in desk.pipes]
         return openings + [opening.as_dict(is_open=False) for opening in self.backlogs.ended]
 
 
@@ -239,7 +237,7 @@ def _means(reader: Reader, opening: Opening) -> bool:
 def _reads(reader: Reader, desk: Desk) -> bool:
     """Whether a reader reads from that board, or waits for a pipe that it may open."""
     if reader.opening is not None:
-        return reader.opening in desk.openings.values()
+        return reader.opening in desk.pipes
     return reader.board in (None, desk.name, desk.port, desk.board.port)
 
 

@@ -788,7 +788,7 @@ def test_the_replays_of_all_pipes_together_are_bounded(hub, board, monkeypatch):
         board.write(bytes(200_000), 1000, 0, id=number)
         if number % 2:
             board.close_pipe(200, id=number)
-    openings = hub.call(lambda: [o for d in hub.hub.desks.values() for o in d.openings.values()] + list(hub.hub.backlogs.ended))
+    openings = hub.call(lambda: [o for d in hub.hub.desks.values() for o in d.pipes] + list(hub.hub.backlogs.ended))
     assert len(openings) == 40
     assert sum(opening.backlog.size_bytes for opening in openings) <= 4 << 20
     ended = [opening.backlog.size_bytes for opening in hub.hub.backlogs.ended]
@@ -810,7 +810,7 @@ def test_a_slow_pipe_costs_its_replay_little_more_than_its_bytes(hub, board):
     board.open("adc")
     for number in range(1000):
         board.write(b"abcd", 4, number)
-    assert hub.call(lambda: hub.hub.desks[KITCHEN].openings[1].backlog.size_bytes) < 50_000
+    assert hub.call(lambda: next(iter(hub.hub.desks[KITCHEN].pipes)).backlog.size_bytes) < 50_000
     with Subscription("adc", options=["replay", "batches"]) as reader:
         board.close_pipe(1000)
         assert reader.rest()[1:-1] == [b"abcd"] * 1000

@@ -1,0 +1,103 @@
+"""The pipes that one board has open: what it says about them, and what a new session leaves in doubt."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from . import session
+from .opening import Opening
+
+if TYPE_CHECKING:
+    from .desk import Desk
+
+__all__ = ["BoardPipes"]
+
+_log = logging.getLogger("ukernel.hub")
+
+
+class BoardPipes:
+    """The openings of one board's pipes; iterates over them. All in the hub's event loop."""
+
+    def __init__(self, desk: Desk):
+        self._desk = desk
+        self._openings: dict[int, Opening] = {}  # by the board's number for them
+        self._unconfirmed: set[int] = set()  # those that a new session has not announced (yet)
+        self._stamps = False
+
+    def __iter__(self) -> Iterator[Opening]:
+        return iter(self._openings.values())
+
+    def __len__(self) -> int:
+        return len(self._openings)
+
+    def receive(self, event) -> bool:
+        """Take in what the board says about a pipe; False for anything else."""
+        kind = type(event)
+        if kind is session.PipeBatch:
+            opening = self._openings.get(event.id)
+            if opening is None:
+                _log.warning("%s: frames for pipe %d, which is not open", self._desk.name, event.id)
+            else:
+                opening.batch(event.number, event.size, event.data, event.times)
+        elif kind is session.PipeOpened:
+            self._opened(event)
+        elif kind is session.PipeClosed:
+            if event.id in self._openings:
+                self._openings[event.id].catch_up(event.frames)
+                self._end(event.id, "closed")
+        else:
+            return False
+        return True
+
+    def doubt(self) -> None:
+        """Another session with the same program on the board: it announces first which pipes are still open."""
+        self._unconfirmed = set(self._openings)
+
+    def settle(self) -> None:
+        """What has not been announced by now has ended meanwhile."""
+        if self._unconfirmed:
+            for pipe_id in self._unconfirmed & set(self._openings):
+                self._end(pipe_id, "closed")
+            self._unconfirmed = set()
+
+    def tell_gone(self) -> None:
+        """Tell the readers only: the pipes may go on, and where nothing was lost, the board does not announce them again."""
+        for opening in self:
+            opening.end("board gone")
+
+    def end(self, reason: str) -> None:
+        """Let the pipes go, with the reason."""
+        for pipe_id in list(self._openings):
+            self._end(pipe_id, reason)
+
+    def stamp(self, wanted: bool) -> None:
+        """Tell the board whether the times of its pipes' frames are wanted."""
+        if wanted != self._stamps:
+            self._stamps = wanted
+            self._desk.board.stamp(wanted)
+
+    def _opened(self, event) -> None:
+        known = self._openings.get(event.id)
+        if known is not None:
+            self._unconfirmed.discard(event.id)
+            if (known.name, known.generation) == (event.name, event.generation):
+                known.catch_up(event.number, "no_listener")  # written while there was no session
+                return
+            self._end(event.id, "closed")
+        desk = self._desk
+        opening = self._openings[event.id] = Opening(
+            desk.name,
+            event.name,
+            event.generation,
+            event.number,
+            drops=event.drops,
+            ports=(desk.port, desk.board.port),
+            backlogs=desk.hub.backlogs,
+        )
+        desk.hub.opened(opening)
+
+    def _end(self, pipe_id: int, reason: str) -> None:
+        self._openings.pop(pipe_id).close(reason)
+        self._desk.hub.review()
