@@ -8,6 +8,9 @@ import psutil
 import pytest
 from frontend import PATIENCE_S, Notebook, wait_for_end
 
+from scripted import wait_until
+from ukernel.client import connect
+
 ENDLESS = "import time\nprint('started')\nwhile True:\n    time.sleep(0.01)"
 
 
@@ -154,6 +157,29 @@ def test_a_program_started_by_a_cell_ends_with_a_killed_switchboard(private_envi
         child = psutil.Process(int(notebook.run("child.pid").result))
         os.kill(notebook.manager.provisioner.pid, signal.SIGKILL)
         wait_for_end([child])
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="a process must be stopped for it")
+def test_a_python_that_dies_before_it_has_stored_a_boards_value_holds_no_cell_up(own_notebook):
+    python = int(own_notebook.run("import os; os.getpid()").result)
+    own_notebook.run("%%ucore\nimport time")
+    with connect(start=False) as hub:
+
+        def is_busy():
+            (board,) = hub.request("boards_request")["boards"]
+            return board["running"] is not None
+
+        request = own_notebook.send("%%ucore --out value\ntime.sleep_ms(500)\n5")
+        own_notebook.wait_for(
+            lambda message: message["msg_type"] == "execute_input" and message["parent_header"]["msg_id"] == request
+        )
+        wait_until(is_busy)
+        os.kill(python, signal.SIGSTOP)
+        wait_until(lambda: not is_busy())
+        os.kill(python, signal.SIGKILL)
+    outcome = own_notebook.finish(request)[0]
+    assert outcome.reply["status"] == "ok"
+    assert "its variables are gone" in outcome.text("stderr") + own_notebook.run("1").text("stderr")
 
 
 def test_nothing_on_disk_shows_where_the_sub_kernel_listens(notebook, private_environment):
