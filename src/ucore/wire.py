@@ -3,7 +3,7 @@
 docs/protocol.md is the full specification; this file is the one place its numbers live. It runs unchanged on
 MicroPython and on CPython and imports nothing of the rest of the package.
 
-Board to host a frame is ``stuff(ctl [seq] payload crc32) MARK``; host to board it is ``escape(ctl [seq] payload crc32) \\n``.
+Board to host a frame is ``stuff(ctl [number] payload crc32) MARK``; host to board it is ``escape(ctl [number] payload crc32) \\n``.
 The CRC-32 is seeded with the session nonce (0 for a hello), so that a frame of another session is never taken for one of this.
 """
 

@@ -1,10 +1,12 @@
-"""What tests here share: a kernel whose pipes come from a listener in the test, for charts; and a computer's ports."""
+"""What tests here share: a kernel whose pipes come from a listener in the test, for charts; a computer's ports; a loop."""
 
 import os
 
 import pytest
 from fakelistener import FakeListener
 from page import Page
+
+from ukernel.loop import Loop
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +49,10 @@ def plugged(monkeypatch):
 
     plug()
     return plug
+
+
+@pytest.fixture
+def loop():
+    loop = Loop()
+    yield loop
+    loop.close()

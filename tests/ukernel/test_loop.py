@@ -5,14 +5,7 @@ import threading
 import pytest
 import zmq
 
-from ukernel.loop import MAX_BURST, Loop
-
-
-@pytest.fixture
-def loop():
-    loop = Loop()
-    yield loop
-    loop.close()
+from ukernel.loop import MAX_BURST
 
 
 @pytest.fixture

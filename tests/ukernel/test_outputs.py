@@ -2,15 +2,7 @@
 
 import pytest
 
-from ukernel.loop import Loop
 from ukernel.outputs import Outputs, waiting_text
-
-
-@pytest.fixture
-def loop():
-    loop = Loop()
-    yield loop
-    loop.close()
 
 
 @pytest.fixture
