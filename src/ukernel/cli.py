@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from . import __version__, virtualboard
 from .errors import HubUnreachableError, UcoreError
+from .virtualline import HAS_TERMINALS
 
 __all__ = ["main"]
 
@@ -13,7 +14,7 @@ __all__ = ["main"]
 def _virtual(options: argparse.Namespace) -> None:
     def announce(about: dict) -> None:
         print(f"A {about['banner']}, on {about['port']}")
-        if about["python"] == "cpython" and virtualboard.pty and not options.socket:
+        if about["python"] == "cpython" and HAS_TERMINALS and not options.socket:
             print("It runs the board's agent on CPython: the same cells, but not MicroPython's own behaviour.")
         print(f"Use it from another terminal: UCORE_BOARD={about['port']} jupyter lab")
         print("Ctrl-C stops it.", flush=True)
