@@ -58,10 +58,10 @@ class Runner:
         else:
             file.write(text)
 
-    def _show(self, value):
+    def _show(self, value, plain=False):
         if value is not None:
             builtins._ = value
-            if hasattr(value, "_repr_html_"):
+            if not plain and hasattr(value, "_repr_html_"):
                 return ucore.display(value)
             self._output.drain()
             self.link.send(wire.EXECUTE_RESULT, self.cell, b"\n" + repr(value).encode(), None, self._session)
