@@ -29,7 +29,11 @@ class Runner:
         # As the modules _thread and getpass. MicroPython's `from _thread import` finds attributes, not methods.
         self.start_new_thread = self._start
         self.getpass = self._getpass
-        self.globals = {"__name__": "__main__", "ucore": ucore, "_ucore_show": self._show}
+        self.globals = {}
+        self._define()
+
+    def _define(self):
+        self.globals.update({"__name__": "__main__", "ucore": ucore, "_ucore_show": self._show})
 
     def start(self):
         """Take over print, input and the starting of threads."""
@@ -145,13 +149,21 @@ class Runner:
         self._done = True
 
     def _reply(self):
-        self._output.drain()
         content = b'{"status":"ok"}'
         if self._error is not None:
-            content = rare("about", "failure", self._error)
+            try:
+                content = rare("about", "failure", self._error)
+            except MemoryError:
+                content = b'{"status":"error"}'  # the host knows what that means
         # Whichever host is there by now: a new one has been told that this cell runs, and waits for its end.
-        while not self.link.send(wire.EXECUTE_REPLY, self.cell, content) and not self.link.leave:
-            pass
+        while not self.link.leave:
+            try:
+                self._output.drain()
+                if self.link.send(wire.EXECUTE_REPLY, self.cell, content):
+                    break
+            except MemoryError:  # not even a frame finds room: without the cells' variables one does
+                self.globals.clear()
+                self._define()
         # A straight line to the end: an interrupt in it comes too late, or finds the reply to be sent once more.
         self.link.cell = 0
         self._error = None

@@ -26,6 +26,13 @@ MAX_CELLS = 256  # ended cells remembered, because board threads print after the
 ATTACH_TIMEOUT_S = 90.0  # the first attach may have to copy µcore on to the board
 RESET_TIMEOUT_S = 30.0  # a chip boots in a second or two; then its agent may have to be started over the REPL
 
+# What a board means that has no memory left to say why a cell failed.
+_FULL = {
+    "ename": "MemoryError",
+    "evalue": "The board's memory is full, so it cannot say where this was. If variables of your cells are gone now, it had to drop them.",
+    "traceback": [],
+}
+
 _log = logging.getLogger("ukernel.hub")
 _RELAYED = {wire.EXECUTE_RESULT: "execute_result", wire.DISPLAY_DATA: "display_data"}
 _ANSWERS = (wire.COMPLETE_REPLY, wire.INSPECT_REPLY)
@@ -223,7 +230,7 @@ class Desk:
         self._last = cell
         self.running = None
         content.setdefault("status", "ok")
-        cell.reply(content)
+        cell.reply({**_FULL, **content} if content["status"] == "error" else content)
         self._next()
         self.hub.review()
 
