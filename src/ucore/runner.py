@@ -158,6 +158,8 @@ class Runner:
         # Whichever host is there by now: a new one has been told that this cell runs, and waits for its end.
         while not self.link.leave:
             try:
+                while self.link.gone and not self.link.leave:  # what is lost meanwhile must be told before the reply
+                    self.link.pump(1)
                 self._output.drain()
                 if self.link.send(wire.EXECUTE_REPLY, self.cell, content):
                     break

@@ -61,6 +61,7 @@ class Hub:
         _on_signals(self._loop, self.stop)
         try:
             claim.publish(self.advert)
+            _forget_starter()
             _log.info("hub %d listens on port %d", os.getpid(), port)
             # Whoever started it is on the way, and must not find it gone again.
             self._leave_timer = self._loop.call_later(max(self.linger_s, FIRST_CLIENT_S), self.stop)
@@ -253,6 +254,18 @@ def _board(port: str, deliver):
         installer.ensure_agent(port)
 
     return Board(port, deliver, install=install)
+
+
+def _forget_starter() -> None:
+    """Let go of the nameless file in which the client that has started the hub looks for why it did not come up."""
+    try:
+        nameless = os.fstat(2).st_nlink == 0
+    except OSError:
+        return
+    if nameless:
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 2)
+        os.close(null)
 
 
 def _on_signals(loop: asyncio.AbstractEventLoop, stop) -> None:

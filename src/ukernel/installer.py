@@ -10,8 +10,8 @@ import hashlib
 import time
 from collections.abc import Callable
 
-from . import pack
-from .errors import BoardBusyError, BoardError, BoardGoneError, BoardNotFoundError, BoardVersionError, NoAnswerError
+from . import pack, ports
+from .errors import BoardError, BoardGoneError, BoardVersionError, NoAnswerError
 
 __all__ = ["ensure_agent"]
 
@@ -220,14 +220,10 @@ class _Repl:
         while True:
             try:
                 return SerialTransport(self.port, timeout=ANSWER_S)
-            except (TransportError, SerialException, OSError) as error:
-                if time.monotonic() > give_up:
-                    cause = error.__context__ if isinstance(error, TransportError) and error.__context__ else error
-                    busy = "lock" in str(cause) or "busy" in str(cause).lower()
-                    kind = BoardBusyError if busy else BoardNotFoundError
-                    raise kind(
-                        f"The port {self.port} cannot be opened ({cause}). Close what uses it, or plug the board in, and try again."
-                    ) from error
+            except (TransportError, SerialException, OSError, ValueError) as error:
+                if time.monotonic() > give_up or isinstance(error, ValueError):
+                    ports.open_stream(self.port).close()  # mpremote keeps the reason to itself
+                    raise NoAnswerError(f"The port {self.port} could not be opened at first, but can now. Try again.") from error
                 time.sleep(0.1)
 
     def _enter(self, soft_reset: bool) -> None:

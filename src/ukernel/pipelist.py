@@ -34,13 +34,16 @@ class PipeState(NamedTuple):
 def pipes() -> "list[PipeState]":
     """Return the pipes that are open, and those that have ended lately; none where no hub runs.
 
-    Raises HubDeniedError, or NoAnswerError if the hub does not answer.
+    Raises HubUnreachableError where UCORE_PIPE_PORT names a port on which nobody answers, HubDeniedError, or NoAnswerError if
+    the hub does not answer.
     """
-    from . import client
+    from . import client, settings
 
     try:
         hub = client.connect_to_pipes()
     except HubUnreachableError:
+        if settings.pipe_port() is not None:
+            raise
         return []
     with hub:
         reply = hub.request("pipes_request", {}, timeout_s=ANSWER_S)

@@ -789,8 +789,10 @@ def test_no_hub_is_said(monkeypatch, tmp_path):
     monkeypatch.setenv("UCORE_STATE_PATH", str(tmp_path / "none.json"))
     monkeypatch.setenv("UCORE_PIPE_PORT", "1")
     monkeypatch.setenv("UCORE_PIPE_TOKEN", "0" * 64)
-    with pytest.raises(HubUnreachableError, match="port 1 "):
-        collect("adc", n=1)
+    for ask in (lambda: collect("adc", n=1), pipes.pipes):
+        with pytest.raises(HubUnreachableError, match="port 1 "):
+            ask()
+    monkeypatch.delenv("UCORE_PIPE_PORT")
     assert pipes.pipes() == []
 
 
