@@ -166,7 +166,7 @@ class _Starter:
             how = {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
         null = subprocess.DEVNULL
         try:
-            self._last_words = tempfile.TemporaryFile()
+            self._last_words = tempfile.TemporaryFile()  # noqa: SIM115
         except OSError:  # no room for it
             pass
         self._hub = subprocess.Popen(

@@ -223,7 +223,9 @@ class _Repl:
             except (TransportError, SerialException, OSError, ValueError) as error:
                 if time.monotonic() > give_up or isinstance(error, ValueError):
                     ports.open_stream(self.port).close()  # mpremote keeps the reason to itself
-                    raise NoAnswerError(f"The port {self.port} could not be opened at first, but can now. Try again.") from error
+                    raise NoAnswerError(
+                        f"The port {self.port} could not be opened at first, but can now. Try again."
+                    ) from error
                 time.sleep(0.1)
 
     def _enter(self, soft_reset: bool) -> None:

@@ -29,7 +29,11 @@ def _bring_magic_up(lines: list[str]) -> list[str]:
     # IPython refuses a cell magic with nothing below it; on the board, that is a cell which does nothing.
     empty = [] if code[found[1] :].strip() else ["\n", "\n"]
     options = code[found[0] + len(cells.MAGIC) : found[1]].strip()
-    return [f"{cells.MAGIC} {options}".rstrip() + code[found[1] : found[1] + 1], *code[found[1] + 1 :].splitlines(keepends=True), *empty]
+    return [
+        f"{cells.MAGIC} {options}".rstrip() + code[found[1] : found[1] + 1],
+        *code[found[1] + 1 :].splitlines(keepends=True),
+        *empty,
+    ]
 
 
 def _ucore_cell(ip, line: str, cell: str) -> None:

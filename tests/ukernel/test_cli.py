@@ -38,7 +38,7 @@ def test_what_cannot_be_done_is_one_sentence_and_no_traceback(tmp_path, monkeypa
 
 def test_an_identity_in_the_environment_that_is_none_is_one_sentence(monkeypatch):
     monkeypatch.setenv("UCORE_VIRTUAL_ID", "mine")
-    with pytest.raises(SystemExit, match=r"^ucore: UCORE_VIRTUAL_ID: 'mine' is not 12 hexadecimal digits.$"):
+    with pytest.raises(SystemExit, match=r"^ucore: UCORE_VIRTUAL_ID: 'mine' is not 12 hexadecimal digits\.$"):
         cli.main(["virtual", "--python", "cpython"])
 
 
@@ -47,12 +47,12 @@ def test_an_identity_in_the_environment_that_is_none_is_one_sentence(monkeypatch
     [
         ("foo://bar", "The port foo://bar cannot be opened: invalid URL, protocol 'foo' not known"),
         ("/dev/null", "The port /dev/null cannot be opened: "),
-        ("socket://127.0.0.1:1", r"socket://127.0.0.1:1"),
+        ("socket://127.0.0.1:1", "socket://127.0.0.1:1"),
     ],
 )
 def test_a_port_that_cannot_be_opened_is_said_with_the_reason(monkeypatch, port, sentence):
     monkeypatch.setattr(installer, "OPEN_S", 0.0)
-    with pytest.raises(SystemExit, match="^ucore: ") as ended:
+    with pytest.raises(SystemExit, match=r"^ucore: ") as ended:
         cli.main(["install", port])
     assert sentence in ended.value.code
     assert "failed to access" not in ended.value.code
