@@ -62,7 +62,7 @@ def open_reader(name: str, board: "str | None" = None, options=(), *, timeout_s:
     With UCORE_PIPE_PORT set, connects there and starts no hub; the token is UCORE_PIPE_TOKEN or the state file's.
     Raises HubUnreachableError, HubDeniedError, and PipeNameError for a name that is none or that several boards use.
     """
-    request = {"role": "reader", "pipe": name, "board": board, "options": list(options)}
+    request = {"role": "reader", "pipe": name, "board": board, "options": list(options), "kernel": settings.kernel_id()}
     return _reach(request, start=True, timeout_s=timeout_s)
 
 
@@ -218,7 +218,7 @@ def _handshake(host: str, port: int, token: str, request: dict, timeout_s: float
         except (ValueError, AttributeError):
             raise HubDeniedError(f"What answers on port {port} is no board hub.") from None
         if ok is not True:
-            raise by_name(ename or "HubDeniedError", f"The board hub refused the connection: {error}.")
+            raise by_name(ename or "HubDeniedError", f"The board hub refused the connection: {str(error).rstrip('.')}.")
         if not advert.is_same(str(proof), advert.hub_proof(token, hub_nonce, nonce)):
             raise HubDeniedError(f"What answers on port {port} does not know the hub's token: it only poses as the hub.")
         sock.settimeout(None)

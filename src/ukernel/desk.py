@@ -256,6 +256,10 @@ class Desk:
         """The board and this life of it: another text once it has restarted, or another board has its name."""
         return f"{self.name} {(self.board.facts or {}).get('boot')}"
 
+    def owns(self, opening: Opening) -> bool:
+        """Whether a pipe, which may have ended, is this board's."""
+        return opening.board == self.name or self.port in opening.ports or self.board.port in opening.ports
+
     @property
     def is_used(self) -> bool:
         """Whether anybody or anything needs the board: a client, a cell, an open pipe."""

@@ -184,12 +184,14 @@ class Hub:
 
     def _subscribe(self, reader: Reader) -> None:
         """Bind a reader to the opening it means, or let it wait for one. Raises PipeNameError if it means several."""
-        openings = [opening for desk in self.desks.values() for opening in desk.openings.values() if _means(reader, opening)]
+        openings = [
+            opening for desk in self.desks.values() for opening in desk.openings.values() if self._means(reader, opening)
+        ]
         if len(openings) > 1:
             boards = " and ".join(sorted(opening.board for opening in openings))
-            raise PipeNameError(f"The pipe {reader.pipe!r} is open on {boards}: say which board you mean.")
+            raise PipeNameError(f"The pipe {reader.pipe!r} is open on {boards}: say which one you mean, with board=")
         if not openings and reader.replay:
-            openings = [opening for opening in self.backlogs.ended if _means(reader, opening)][-1:]
+            openings = [opening for opening in self.backlogs.ended if self._means(reader, opening)][-1:]
         reader.on_lost = self._reader_left
         self.readers.add(reader)
         if openings:
@@ -208,10 +210,22 @@ class Hub:
 
     def opened(self, opening: Opening) -> None:
         """A board opened a pipe: bind who waits for it."""
-        for reader in [reader for reader in self._waiting if _means(reader, opening)]:
+        for reader in [reader for reader in self._waiting if self._means(reader, opening)]:
             self._waiting.remove(reader)
             opening.join(reader)
         self.review()
+
+    def _means(self, reader: Reader, opening: Opening) -> bool:
+        """Whether a reader that names no board, and is a notebook's that has boards, means this one: its own boards only.
+
+        Thirty notebooks may run the same cells, each with a board of its own.
+        """
+        if reader.pipe != opening.name:
+            return False
+        if reader.board is not None:
+            return reader.board in (opening.board, *opening.ports)
+        own = [client.desk for client in self.clients if client.kernel and client.kernel == reader.kernel]
+        return not own or any(desk is not None and desk.owns(opening) for desk in own)
 
     # --- what clients see -------------------------------------------------------------------------------
 
@@ -231,10 +245,6 @@ class Hub:
             opening.as_dict(desk.state == "ready") for desk in self.desks.values() for opening in desk.openings.values()
         ]
         return openings + [opening.as_dict(is_open=False) for opening in self.backlogs.ended]
-
-
-def _means(reader: Reader, opening: Opening) -> bool:
-    return reader.pipe == opening.name and reader.board in (None, opening.board, *opening.ports)
 
 
 def _reads(reader: Reader, desk: Desk) -> bool:

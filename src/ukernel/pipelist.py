@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from .errors import HubUnreachableError, UcoreError
 
-__all__ = ["PipeState", "pipes", "resembling"]
+__all__ = ["PipeState", "boards_with", "pipes", "resembling"]
 
 ANSWER_S = 2.0
 
@@ -63,6 +63,14 @@ def pipes() -> "list[PipeState]":
         )
         for pipe in reply["pipes"]
     ]
+
+
+def boards_with(name: str) -> "list[str]":
+    """Return the boards on which a pipe of that name is open."""
+    try:
+        return sorted(pipe.board for pipe in pipes() if pipe.open and pipe.name == name)
+    except (UcoreError, OSError):
+        return []  # there is something more important to say
 
 
 def resembling(name: str) -> "str | None":
