@@ -295,3 +295,14 @@ def test_a_tab_may_follow_the_magic(notebook):
     outcome = notebook.run("# a comment\n\n%%ucore\t--out tabbed\n\n6 * 7")
     assert outcome.text("stderr") == ""
     assert notebook.run("tabbed").result == "42"
+
+
+def test_an_interrupted_cell_tidies_up(notebook):
+    request = notebook.send(
+        "%%ucore\nimport time\nprint('begun')\ntry:\n    time.sleep(30)\nfinally:\n    time.sleep(0.4)\n    print('tidied up')"
+    )
+    notebook.wait_for_text(request, "begun")
+    notebook.interrupt()
+    (outcome,) = notebook.finish(request)
+    assert outcome.error == "KeyboardInterrupt"
+    assert outcome.text() == "tidied up\n"
