@@ -1,3 +1,4 @@
+import os
 import re
 import signal
 import subprocess
@@ -56,6 +57,19 @@ def test_a_port_that_cannot_be_opened_is_said_with_the_reason(monkeypatch, port,
         cli.main(["install", port])
     assert sentence in ended.value.code
     assert "failed to access" not in ended.value.code
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a pseudo-terminal")
+def test_what_shows_no_prompt_is_given_up_and_a_virtual_board_is_thought_of(monkeypatch):
+    monkeypatch.setattr(installer, "REPL_S", 0.1)
+    monkeypatch.setattr(installer, "ANSWER_S", 600.0)  # no read may take as long as a step of the installation
+    silent = os.openpty()
+    try:
+        with pytest.raises(SystemExit, match=r"shows no MicroPython prompt.*virtual board.*needs no installation"):
+            cli.main(["install", os.ttyname(silent[1])])
+    finally:
+        for end in silent:
+            os.close(end)
 
 
 def test_the_version_is_that_of_the_package(capsys):

@@ -68,6 +68,7 @@ def test_the_signatures_are_those_of_the_page():
         "decoder": (keyword, None),
         "allow_empty": (keyword, False),
         **dict.fromkeys(["replay", "timestamps"], (keyword, False)),  # more than the page has
+        "board": (keyword, None),
     }
     assert shape(pipes.live_plot) == {
         "name": (position, inspect.Parameter.empty),
@@ -82,6 +83,7 @@ def test_the_signatures_are_those_of_the_page():
         "units": (keyword, ""),
         "x": (keyword, "samples"),
         "backend": (keyword, "auto"),
+        "board": (keyword, None),
     }
     assert shape(pipes.stop_live) == {"name": (position, None)}
 
