@@ -191,7 +191,9 @@ class Hub:
             boards = " and ".join(sorted(opening.board for opening in openings))
             raise PipeNameError(f"The pipe {reader.pipe!r} is open on {boards}: say which one you mean, with board=")
         if not openings and reader.replay:
-            openings = [opening for opening in self.backlogs.ended if self._means(reader, opening)][-1:]
+            ended = [opening for opening in self.backlogs.ended if _fits(reader, opening)]
+            # A notebook's own first; but its board may have gone since, and perhaps there is another in its place.
+            openings = ([opening for opening in ended if self._means(reader, opening)] or ended)[-1:]
         reader.on_lost = self._reader_left
         self.readers.add(reader)
         if openings:
@@ -220,12 +222,13 @@ class Hub:
 
         Thirty notebooks may run the same cells, each with a board of its own.
         """
-        if reader.pipe != opening.name:
-            return False
-        if reader.board is not None:
-            return reader.board in (opening.board, *opening.ports)
-        own = [client.desk for client in self.clients if client.kernel and client.kernel == reader.kernel]
-        return not own or any(desk is not None and desk.owns(opening) for desk in own)
+        if not _fits(reader, opening) or reader.board is not None:
+            return _fits(reader, opening)
+        # A kernel that is still being attached has no desk yet, and one whose board has ended has none any more.
+        mine = [
+            client for client in self.clients if client.kernel and client.kernel == reader.kernel and not client.is_detached
+        ]
+        return not mine or any(client.desk is not None and client.desk.owns(opening) for client in mine)
 
     # --- what clients see -------------------------------------------------------------------------------
 
@@ -245,6 +248,10 @@ class Hub:
             opening.as_dict(desk.state == "ready") for desk in self.desks.values() for opening in desk.openings.values()
         ]
         return openings + [opening.as_dict(is_open=False) for opening in self.backlogs.ended]
+
+
+def _fits(reader: Reader, opening: Opening) -> bool:
+    return reader.pipe == opening.name and reader.board in (None, opening.board, *opening.ports)
 
 
 def _reads(reader: Reader, desk: Desk) -> bool:

@@ -2,8 +2,9 @@
 
 import ast
 
+import psutil
 import pytest
-from frontend import Notebook
+from frontend import Notebook, wait_for_end
 
 PRODUCER = """%%ucore
 import struct, time, _thread
@@ -66,3 +67,18 @@ def test_a_program_that_is_no_notebook_must_say_which(pair):
     outcome = pair[0].run("try:\n    subscribe('same')\nfinally:\n    os.environ['UCORE_KERNEL_ID'] = here")
     assert outcome.error == "PipeNameError"
     assert outcome.reply["evalue"].endswith("say which one you mean, with board=.")
+
+
+def test_what_a_board_wrote_is_replayed_when_the_board_has_gone(pair):
+    first, second = pair
+    run(first, PRODUCER.format(1))
+    run(first, "len(collect('same', n=5))")
+    kernel = psutil.Process(first.manager.provisioner.pid)
+    (board,) = [child for child in kernel.children() if "ukernel.virtualboard" in child.cmdline()]
+    board.kill()
+    wait_for_end([board])
+    run(first, "import time\nwhile pipes()[0].open: time.sleep(0.01)")
+    replayed = "set(collect('same', n=5, replay=True)) == {1}"
+    assert run(first, replayed).result == "True"
+    run(first, "%%ucore\n'a new board'")
+    assert run(first, replayed).result == "True"
