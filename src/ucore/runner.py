@@ -29,11 +29,7 @@ class Runner:
         # As the modules _thread and getpass. MicroPython's `from _thread import` finds attributes, not methods.
         self.start_new_thread = self._start
         self.getpass = self._getpass
-        self.globals = {}
-        self._define()
-
-    def _define(self):
-        self.globals.update({"__name__": "__main__", "ucore": ucore, "_ucore_show": self._show})
+        self.globals = {"__name__": "__main__", "ucore": ucore, "_ucore_show": self._show}
 
     def start(self):
         """Take over print, input and the starting of threads."""
@@ -156,17 +152,19 @@ class Runner:
             except MemoryError:
                 content = b'{"status":"error"}'  # the host knows what that means
         # Whichever host is there by now: a new one has been told that this cell runs, and waits for its end.
-        while not self.link.leave:
+        link = self.link
+        while not link.leave:
             try:
-                while self.link.gone and not self.link.leave:  # what is lost meanwhile must be told before the reply
-                    self.link.pump(1)
+                if link.gone:  # what is lost until it is back must be told before the reply
+                    link.pump(1)
+                    continue
                 self._output.drain()
-                if self.link.send(wire.EXECUTE_REPLY, self.cell, content):
+                if link.send(wire.EXECUTE_REPLY, self.cell, content):
                     break
             except MemoryError:  # not even a frame finds room: without the cells' variables one does
                 self.globals.clear()
-                self._define()
+                self.globals.update({"__name__": "__main__", "ucore": ucore, "_ucore_show": self._show})
         # A straight line to the end: an interrupt in it comes too late, or finds the reply to be sent once more.
-        self.link.cell = 0
+        link.cell = 0
         self._error = None
-        self.link.tick(-1)
+        link.tick(-1)
