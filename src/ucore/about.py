@@ -11,6 +11,8 @@ from ucore import wire
 from ucore.quirks import MAX_BAUD, RING, SPEEDS, random32
 
 FILE = "<cell>"
+MAX_TEXT = 2000  # of an error's text; a reply must fit a message
+MAX_TRACE = 8000
 
 
 def facts():
@@ -34,8 +36,11 @@ def facts():
 def trace(error):
     """The traceback of ``error`` as text, from the cell's first line on: the agent's own frames are nobody's business."""
     out = io.StringIO()
-    sys.print_exception(error, out)
-    lines = out.getvalue().rstrip("\n").split("\n")
+    try:
+        sys.print_exception(error, out)
+    except BaseException:  # the frames are out by then
+        out.write("%s: %s" % (type(error).__name__, _text(error)))
+    lines = _cut(out.getvalue(), MAX_TRACE).rstrip("\n").split("\n")
     first = 1
     while first < len(lines) and lines[first].startswith(" ") and FILE not in lines[first]:
         first += 1
@@ -44,9 +49,22 @@ def trace(error):
 
 def failure(error):
     """The content of the reply to a cell that ``error`` has ended."""
-    reply = {"status": "error", "ename": type(error).__name__, "evalue": str(error)}
+    reply = {"status": "error", "ename": type(error).__name__, "evalue": _cut(_text(error), MAX_TEXT)}
     reply["traceback"] = trace(error).split("\n")
     return json.dumps(reply).encode()
+
+
+def _text(error):
+    try:
+        return str(error)
+    except BaseException as other:  # a program's own __str__ may do anything
+        return "its text cannot be had, __str__ raised %s" % type(other).__name__
+
+
+def _cut(text, size):
+    if len(text) <= size:
+        return text
+    return text[: size // 2] + "\n... [%d characters cut out] ...\n" % (len(text) - size) + text[-size // 2 :]
 
 
 def ask(link, cell, session, prompt="", password=False):
@@ -93,9 +111,10 @@ def inspect(names, text):
     """What is known of the object that the dotted ``text`` names: type, value, attributes; None where there is none."""
     try:
         found = _resolve(names, text)
+        shown = repr(found)[:1000]
     except Exception:
         return None
-    return {"type": type(found).__name__, "repr": repr(found)[:1000], "names": dir(found)[:100]}
+    return {"type": type(found).__name__, "repr": shown, "names": dir(found)[:100]}
 
 
 def _resolve(names, path):

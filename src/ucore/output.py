@@ -45,7 +45,7 @@ class Output:
         """Send what is held; False where the window has no room. tx held."""
         link = self._link
         held = self._held
-        if not held:
+        if not held and not self.lost:
             return True
         if not link.room(len(held), link.window // 2):
             if link.nonce and not link.gone:

@@ -58,10 +58,10 @@ class Runner:
         else:
             file.write(text)
 
-    def _show(self, value):
+    def _show(self, value, plain=False):
         if value is not None:
             builtins._ = value
-            if hasattr(value, "_repr_html_"):
+            if not plain and hasattr(value, "_repr_html_"):
                 return ucore.display(value)
             self._output.drain()
             self.link.send(wire.EXECUTE_RESULT, self.cell, b"\n" + repr(value).encode(), None, self._session)
@@ -145,14 +145,26 @@ class Runner:
         self._done = True
 
     def _reply(self):
-        self._output.drain()
         content = b'{"status":"ok"}'
         if self._error is not None:
-            content = rare("about", "failure", self._error)
+            try:
+                content = rare("about", "failure", self._error)
+            except MemoryError:
+                content = b'{"status":"error"}'  # the host knows what that means
         # Whichever host is there by now: a new one has been told that this cell runs, and waits for its end.
-        while not self.link.send(wire.EXECUTE_REPLY, self.cell, content) and not self.link.leave:
-            pass
+        link = self.link
+        while not link.leave:
+            try:
+                if link.gone:  # what is lost until it is back must be told before the reply
+                    link.pump(1)
+                    continue
+                self._output.drain()
+                if link.send(wire.EXECUTE_REPLY, self.cell, content):
+                    break
+            except MemoryError:  # not even a frame finds room: without the cells' variables one does
+                self.globals.clear()
+                self.globals.update({"__name__": "__main__", "ucore": ucore, "_ucore_show": self._show})
         # A straight line to the end: an interrupt in it comes too late, or finds the reply to be sent once more.
-        self.link.cell = 0
+        link.cell = 0
         self._error = None
-        self.link.tick(-1)
+        link.tick(-1)

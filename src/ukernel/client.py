@@ -6,6 +6,7 @@ Blocking sockets and nothing heavy: this is imported into notebooks, and a kerne
 import atexit
 import json
 import os
+import re
 import select
 import socket
 import sys
@@ -61,7 +62,7 @@ def open_reader(name: str, board: "str | None" = None, options=(), *, timeout_s:
     With UCORE_PIPE_PORT set, connects there and starts no hub; the token is UCORE_PIPE_TOKEN or the state file's.
     Raises HubUnreachableError, HubDeniedError, and PipeNameError for a name that is none or that several boards use.
     """
-    request = {"role": "reader", "pipe": name, "board": board, "options": list(options)}
+    request = {"role": "reader", "pipe": name, "board": board, "options": list(options), "kernel": settings.kernel_id()}
     return _reach(request, start=True, timeout_s=timeout_s)
 
 
@@ -100,53 +101,91 @@ def _find(open_, start: bool, timeout_s: float, any_build: bool):
     A hub may leave, or lose a race, meanwhile.
     """
     deadline = time.monotonic() + timeout_s
-    child = None
+    starter = _Starter()
     why = "there is none"
-    while True:
-        here = advert.read()
-        if here is not None:
-            try:
-                if any_build or here.build == BUILD:
-                    return open_(here, deadline - time.monotonic())
-                why = f"the one that runs is of build {here.build}, not {BUILD}"
-                _retire(here)
-            except OSError as error:
-                why = f"it is not answering ({error})"
-        elif not start:
-            raise HubUnreachableError(f"No board hub runs (looked at {settings.state_path()}).")
-        if time.monotonic() > deadline:
-            raise HubUnreachableError(
-                f"No board hub could be reached within {timeout_s:g} s: {why}. Its state file is {settings.state_path()}. "
-                "Set UCORE_HUB_LOG to a file name to see what it does."
-            )
-        if here is None and start:
-            if child is None:
-                advert.check_folder(settings.state_path())  # the hub would end with this, where nobody sees it
-                child = _start()
-            elif child.poll() is not None:
-                if child.returncode not in (0, 3):  # 3: it met another hub, which we are about to find
-                    raise HubUnreachableError(
-                        f"The board hub ended as soon as it was started (status {child.returncode}). "
-                        f"Run `{sys.executable} -m ukernel.hub` to see why."
-                    )
-                child = None
-        time.sleep(_POLL_S)
+    try:
+        while True:
+            here = advert.read()
+            if here is not None:
+                try:
+                    if any_build or here.build == BUILD:
+                        return open_(here, deadline - time.monotonic())
+                    why = f"the one that runs is of build {here.build}, not {BUILD}"
+                    _retire(here)
+                except OSError as error:
+                    why = f"it is not answering ({error})"
+            elif not start:
+                raise HubUnreachableError(f"No board hub runs (looked at {settings.state_path()}).")
+            if time.monotonic() > deadline:
+                raise HubUnreachableError(
+                    f"No board hub could be reached within {timeout_s:g} s: {why}. Its state file is {settings.state_path()}. "
+                    "Set UCORE_HUB_LOG to a file name to see what it does."
+                )
+            if here is None and start:
+                starter.see_to_it()
+            time.sleep(_POLL_S)
+    finally:
+        starter.close()
 
 
-def _start():
-    import subprocess
+class _Starter:
+    """Starts a hub, and knows why one ended at once."""
 
-    _started[:] = [hub for hub in _started if hub.poll() is None]
-    # Detached in every way: no terminal, no pipe of ours, no Ctrl-C, and no folder whose files would shadow modules.
-    how: dict = {"start_new_session": True}
-    if os.name == "nt":
-        how = {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
-    null = subprocess.DEVNULL
-    hub = subprocess.Popen(
-        [sys.executable, "-m", "ukernel.hub"], stdin=null, stdout=null, stderr=null, cwd=os.path.abspath(os.sep), **how
-    )
-    _started.append(hub)
-    return hub
+    def __init__(self):
+        self._hub = None
+        self._last_words = None  # what it says on its standard error until it is up
+
+    def see_to_it(self) -> None:
+        """Start a hub if none is starting. Raises HubUnreachableError if the last one could not."""
+        if self._hub is None:
+            advert.check_folder(settings.state_path())
+            self._start()
+        elif self._hub.poll() is not None:
+            if self._hub.returncode not in (0, 3):  # 3: it met another hub, which we are about to find
+                raise HubUnreachableError(
+                    f"The board hub ended as soon as it was started: {self._reason()}. Its state file is {settings.state_path()}. "
+                    f"Run `{sys.executable} -m ukernel.hub` to see more."
+                )
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the file; the hub, if there is one, goes on."""
+        self._hub = None
+        if self._last_words is not None:
+            self._last_words.close()
+            self._last_words = None
+
+    def _start(self) -> None:
+        import subprocess
+        import tempfile
+
+        _started[:] = [hub for hub in _started if hub.poll() is None]
+        # Detached in every way: no terminal, no pipe of ours, no Ctrl-C, and no folder whose files would shadow modules.
+        how: dict = {"start_new_session": True}
+        if os.name == "nt":
+            how = {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
+        null = subprocess.DEVNULL
+        try:
+            self._last_words = tempfile.TemporaryFile()  # noqa: SIM115
+        except OSError:  # no room for it
+            pass
+        self._hub = subprocess.Popen(
+            [sys.executable, "-m", "ukernel.hub"],
+            stdin=null,
+            stdout=null,
+            stderr=self._last_words or null,
+            cwd=os.path.abspath(os.sep),
+            **how,
+        )
+        _started.append(self._hub)
+
+    def _reason(self) -> str:
+        """Return the last line that the hub said, without the class of our own errors."""
+        lines = []
+        if self._last_words is not None:
+            self._last_words.seek(0)
+            lines = self._last_words.read().decode(errors="replace").strip().splitlines()
+        return re.sub(r"^ukernel\.errors\.\w+: ", "", lines[-1]).rstrip(".") if lines else f"status {self._hub.returncode}"
 
 
 def _retire(here: advert.Advert) -> None:
@@ -179,7 +218,7 @@ def _handshake(host: str, port: int, token: str, request: dict, timeout_s: float
         except (ValueError, AttributeError):
             raise HubDeniedError(f"What answers on port {port} is no board hub.") from None
         if ok is not True:
-            raise by_name(ename or "HubDeniedError", f"The board hub refused the connection: {error}.")
+            raise by_name(ename or "HubDeniedError", f"The board hub refused the connection: {str(error).rstrip('.')}.")
         if not advert.is_same(str(proof), advert.hub_proof(token, hub_nonce, nonce)):
             raise HubDeniedError(f"What answers on port {port} does not know the hub's token: it only poses as the hub.")
         sock.settimeout(None)

@@ -26,6 +26,13 @@ MAX_CELLS = 256  # ended cells remembered, because board threads print after the
 ATTACH_TIMEOUT_S = 90.0  # the first attach may have to copy µcore on to the board
 RESET_TIMEOUT_S = 30.0  # a chip boots in a second or two; then its agent may have to be started over the REPL
 
+# What a board means that has no memory left to say why a cell failed.
+_FULL = {
+    "ename": "MemoryError",
+    "evalue": "The board's memory is full, so it cannot say where this was. If variables of your cells are gone now, it had to drop them.",
+    "traceback": [],
+}
+
 _log = logging.getLogger("ukernel.hub")
 _RELAYED = {wire.EXECUTE_RESULT: "execute_result", wire.DISPLAY_DATA: "display_data"}
 _ANSWERS = (wire.COMPLETE_REPLY, wire.INSPECT_REPLY)
@@ -178,7 +185,7 @@ class Desk:
         self._last = cell
         self.running = None
         content.setdefault("status", "ok")
-        cell.reply(content)
+        cell.reply({**_FULL, **content} if content["status"] == "error" else content)
         self._next()
         self.hub.review()
 
@@ -203,6 +210,10 @@ class Desk:
     def life(self) -> str:
         """The board and this life of it: another text once it has restarted, or another board has its name."""
         return f"{self.name} {(self.board.facts or {}).get('boot')}"
+
+    def owns(self, opening: Opening) -> bool:
+        """Whether a pipe, which may have ended, is this board's."""
+        return opening.board == self.name or self.port in opening.ports or self.board.port in opening.ports
 
     @property
     def is_used(self) -> bool:

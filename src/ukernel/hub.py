@@ -61,6 +61,7 @@ class Hub:
         _on_signals(self._loop, self.stop)
         try:
             claim.publish(self.advert)
+            _forget_starter()
             _log.info("hub %d listens on port %d", os.getpid(), port)
             # Whoever started it is on the way, and must not find it gone again.
             self._leave_timer = self._loop.call_later(max(self.linger_s, FIRST_CLIENT_S), self.stop)
@@ -183,12 +184,14 @@ class Hub:
 
     def _subscribe(self, reader: Reader) -> None:
         """Bind a reader to the opening it means, or let it wait for one. Raises PipeNameError if it means several."""
-        openings = [opening for desk in self.desks.values() for opening in desk.pipes if _means(reader, opening)]
+        openings = [opening for desk in self.desks.values() for opening in desk.pipes if self._means(reader, opening)]
         if len(openings) > 1:
             boards = " and ".join(sorted(opening.board for opening in openings))
-            raise PipeNameError(f"The pipe {reader.pipe!r} is open on {boards}: say which board you mean.")
+            raise PipeNameError(f"The pipe {reader.pipe!r} is open on {boards}: say which one you mean, with board=")
         if not openings and reader.replay:
-            openings = [opening for opening in self.backlogs.ended if _means(reader, opening)][-1:]
+            ended = [opening for opening in self.backlogs.ended if _fits(reader, opening)]
+            # A notebook's own first; but its board may have gone since, and perhaps there is another in its place.
+            openings = ([opening for opening in ended if self._means(reader, opening)] or ended)[-1:]
         reader.on_lost = self._reader_left
         self.readers.add(reader)
         if openings:
@@ -207,10 +210,23 @@ class Hub:
 
     def opened(self, opening: Opening) -> None:
         """A board opened a pipe: bind who waits for it."""
-        for reader in [reader for reader in self._waiting if _means(reader, opening)]:
+        for reader in [reader for reader in self._waiting if self._means(reader, opening)]:
             self._waiting.remove(reader)
             opening.join(reader)
         self.review()
+
+    def _means(self, reader: Reader, opening: Opening) -> bool:
+        """Whether a reader that names no board, and is a notebook's that has boards, means this one: its own boards only.
+
+        Thirty notebooks may run the same cells, each with a board of its own.
+        """
+        if not _fits(reader, opening) or reader.board is not None:
+            return _fits(reader, opening)
+        # A kernel that is still being attached has no desk yet, and one whose board has ended has none any more.
+        mine = [
+            client for client in self.clients if client.kernel and client.kernel == reader.kernel and not client.is_detached
+        ]
+        return not mine or any(client.desk is not None and client.desk.owns(opening) for client in mine)
 
     # --- what clients see -------------------------------------------------------------------------------
 
@@ -230,7 +246,7 @@ class Hub:
         return openings + [opening.as_dict(is_open=False) for opening in self.backlogs.ended]
 
 
-def _means(reader: Reader, opening: Opening) -> bool:
+def _fits(reader: Reader, opening: Opening) -> bool:
     return reader.pipe == opening.name and reader.board in (None, opening.board, *opening.ports)
 
 
@@ -251,6 +267,18 @@ def _board(port: str, deliver):
         installer.ensure_agent(port)
 
     return Board(port, deliver, install=install)
+
+
+def _forget_starter() -> None:
+    """Let go of the nameless file in which the client that has started the hub looks for why it did not come up."""
+    try:
+        nameless = os.fstat(2).st_nlink == 0
+    except OSError:
+        return
+    if nameless:
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 2)
+        os.close(null)
 
 
 def _on_signals(loop: asyncio.AbstractEventLoop, stop) -> None:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from ucore import wire
 
-from . import pack
-from .errors import BoardBusyError, BoardError, BoardGoneError, BoardNotFoundError, BoardVersionError, NoAnswerError
+from . import pack, stream
+from .errors import BoardError, BoardGoneError, BoardVersionError, NoAnswerError
 
 __all__ = ["ensure_agent"]
 
@@ -124,6 +124,7 @@ def ensure_agent(port: str, report: Callable[[str], None] | None = None) -> bool
     port in use, BoardNotFoundError for none, BoardError where the board has no room, or the agent does not start.
     """
     report = report or (lambda line: None)
+    report(f"looking for MicroPython on {port}")
     with _Repl(port) as repl:
         platform, version, bytecode, free, room, frozen, hashes, loaded = repl.ask(_PROBE % {"folder": FOLDER})
         if version < MIN_VERSION:
@@ -222,13 +223,11 @@ class _Repl:
         while True:
             try:
                 return SerialTransport(self.port, timeout=ANSWER_S)
-            except (TransportError, SerialException, OSError) as error:
-                if time.monotonic() > give_up:
-                    cause = error.__context__ if isinstance(error, TransportError) and error.__context__ else error
-                    busy = "lock" in str(cause) or "busy" in str(cause).lower()
-                    kind = BoardBusyError if busy else BoardNotFoundError
-                    raise kind(
-                        f"The port {self.port} cannot be opened ({cause}). Close what uses it, or plug the board in, and try again."
+            except (TransportError, SerialException, OSError, ValueError) as error:
+                if time.monotonic() > give_up or isinstance(error, ValueError):
+                    stream.open_stream(self.port).close()  # mpremote keeps the reason to itself
+                    raise NoAnswerError(
+                        f"The port {self.port} could not be opened at first, but can now. Try again."
                     ) from error
                 time.sleep(0.1)
 
@@ -239,15 +238,21 @@ class _Repl:
 
         from mpremote.transport import TransportError
 
+        serial, timeout_s = self._line.serial, self._line.serial.timeout
+        if self._line.is_pty:
+            serial.timeout = 0.1  # mpremote reads there whether or not something has come, and looks at no clock meanwhile
         for attempt in (1, 2, 3):
             with contextlib.redirect_stdout(io.StringIO()):  # mpremote prints what it does not understand
                 try:
-                    return self._line.enter_raw_repl(soft_reset=soft_reset, timeout_overall=REPL_S * attempt)
+                    self._line.enter_raw_repl(soft_reset=soft_reset, timeout_overall=REPL_S * attempt)
+                    serial.timeout = timeout_s
+                    return
                 except TransportError:
                     pass
+        virtual = " A virtual board (`ucore virtual`) needs no installation: µcore is part of its firmware."
         raise NoAnswerError(
             f"The board on {self.port} shows no MicroPython prompt. Either it has no MicroPython, or its program cannot be stopped with "
-            "Ctrl-C, or this is another device. Press the board's reset button and try again."
+            f"Ctrl-C, or this is another device. Press the board's reset button and try again.{virtual if self._line.is_pty else ''}"
         )
 
     def _close(self) -> None:

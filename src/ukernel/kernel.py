@@ -31,13 +31,13 @@ def main(argv: "list[str] | None" = None) -> int:
 
     from .subkernel import Subkernel
 
-    subkernel = Subkernel(connection, options.connection_file)
+    # Jupyter restarts a kernel with the same connection, and makes a new key for another one.
+    identity = hashlib.sha256(f"{connection.get('key', '')} {options.connection_file}".encode()).hexdigest()[:32]
+    subkernel = Subkernel(connection, options.connection_file, identity)
 
     from .attachment import Attachments
     from .switchboard import Switchboard
 
-    # Jupyter restarts a kernel with the same connection, and makes a new key for another one.
-    identity = hashlib.sha256(f"{connection.get('key', '')} {options.connection_file}".encode()).hexdigest()[:32]
     attachments = Attachments(virtual=options.virtual, kernel=identity)
     return Switchboard(connection, options.connection_file, subkernel, attachments).run()
 

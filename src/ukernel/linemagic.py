@@ -11,12 +11,15 @@ import time
 import types
 from collections.abc import Callable
 
+from ucore import wire
+
 from . import source
-from .errors import BoardBusyError, UcoreError, by_name
+from .errors import BoardBusyError, UcoreError, UsageError, by_name
 
 __all__ = ["register"]
 
 FORCE = "--force"
+MAX_PUSH = wire.MAX_MESSAGE - 16  # bytes, as a cell may have
 
 
 def register(ip) -> None:
@@ -235,7 +238,12 @@ def _push(switchboard: _Switchboard, rest: str, names: dict) -> None:
                 f"{name} cannot be pushed: it holds a value of type {error}. What can is None, bool, int, float, str, bytes, "
                 "NumPy arrays, and lists, tuples, sets and dicts of them."
             ) from None
-    _run_on_board(switchboard, "\n".join(lines))
+    code = "\n".join(lines)
+    size = len(code.encode("utf-8", "replace"))
+    if size > MAX_PUSH:
+        what = f"{', '.join(values)} {'has' if len(values) == 1 else 'have'}"
+        raise UsageError(f"{what} {size:,} bytes, written as source; {MAX_PUSH:,} can be pushed at once. Push parts.")
+    _run_on_board(switchboard, code)
 
 
 def _evaluate(expression: str, names: dict):

@@ -126,7 +126,7 @@ class _Door(asyncio.Protocol):
         if role == "client":
             return request, self._listener.make_client()
         if role == "reader":
-            return request, _reader(pipe, request.get("board"), request.get("options") or [])
+            return request, _reader(pipe, request.get("board"), request.get("options") or [], request.get("kernel"))
         raise UsageError("role must be client or reader")
 
     def _refuse(self, error: UcoreError) -> None:
@@ -151,13 +151,15 @@ class _Door(asyncio.Protocol):
         return None
 
 
-def _reader(pipe: str, board: object, options: object) -> Reader:
+def _reader(pipe: str, board: object, options: object, kernel: object) -> Reader:
     try:
         wire.check_name(pipe)
     except ValueError as error:
         raise PipeNameError(f"{pipe!r} is no pipe name: {error}") from None
     if board is not None and not isinstance(board, str):
         raise UsageError("board must be a name, a port or null")
+    if kernel is not None and not isinstance(kernel, str):
+        raise UsageError("kernel must be a str or null")
     if not isinstance(options, list) or not all(isinstance(option, str) and option in _OPTIONS for option in options):
         raise UsageError(f"this hub knows the options {', '.join(sorted(_OPTIONS))}, not {options}")
-    return Reader(pipe, board, frozenset(options))
+    return Reader(pipe, board, frozenset(options), kernel or "")

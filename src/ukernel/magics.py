@@ -21,14 +21,19 @@ def load_ipython_extension(ip) -> None:
 
 
 def _bring_magic_up(lines: list[str]) -> list[str]:
-    """Let blank lines and comments stand before the magic: IPython wants it on the very first line."""
+    """Let blank lines and comments stand before the magic, and a tab after it: IPython wants the first line, and a space."""
     code = "".join(lines)
     found = cells.find_magic(code)
     if not found:
         return lines
     # IPython refuses a cell magic with nothing below it; on the board, that is a cell which does nothing.
     empty = [] if code[found[1] :].strip() else ["\n", "\n"]
-    return code[found[0] :].splitlines(keepends=True) + empty
+    options = code[found[0] + len(cells.MAGIC) : found[1]].strip()
+    return [
+        f"{cells.MAGIC} {options}".rstrip() + code[found[1] : found[1] + 1],
+        *code[found[1] + 1 :].splitlines(keepends=True),
+        *empty,
+    ]
 
 
 def _ucore_cell(ip, line: str, cell: str) -> None:

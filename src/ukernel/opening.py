@@ -32,11 +32,15 @@ _TIMED = struct.Struct("<IHIddd")
 
 
 class Reader(asyncio.Protocol):
-    """One peer that reads one opening of a pipe. ``options`` are those of the handshake; each of them implies "notices"."""
+    """One peer that reads one opening of a pipe. ``options`` are those of the handshake; each of them implies "notices".
 
-    def __init__(self, pipe: str, board: str | None, options: frozenset[str] = frozenset()):
+    ``kernel``: of the notebook that it belongs to, as `Visitor.kernel`; empty for none.
+    """
+
+    def __init__(self, pipe: str, board: str | None, options: frozenset[str] = frozenset(), kernel: str = ""):
         self.pipe = pipe
         self.board = board
+        self.kernel = kernel
         self.notices = bool(options)
         self.timestamps = "timestamps" in options
         self.replay = "replay" in options

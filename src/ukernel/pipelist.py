@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from .errors import HubUnreachableError, UcoreError
 
-__all__ = ["PipeState", "pipes", "resembling"]
+__all__ = ["PipeState", "boards_with", "pipes", "resembling"]
 
 ANSWER_S = 2.0
 
@@ -34,13 +34,16 @@ class PipeState(NamedTuple):
 def pipes() -> "list[PipeState]":
     """Return the pipes that are open, and those that have ended lately; none where no hub runs.
 
-    Raises HubDeniedError, or NoAnswerError if the hub does not answer.
+    Raises HubUnreachableError where UCORE_PIPE_PORT names a port on which nobody answers, HubDeniedError, or NoAnswerError if
+    the hub does not answer.
     """
-    from . import client
+    from . import client, settings
 
     try:
         hub = client.connect_to_pipes()
     except HubUnreachableError:
+        if settings.pipe_port() is not None:
+            raise
         return []
     with hub:
         reply = hub.request("pipes_request", {}, timeout_s=ANSWER_S)
@@ -60,6 +63,14 @@ def pipes() -> "list[PipeState]":
         )
         for pipe in reply["pipes"]
     ]
+
+
+def boards_with(name: str) -> "list[str]":
+    """Return the boards on which a pipe of that name is open."""
+    try:
+        return sorted(pipe.board for pipe in pipes() if pipe.open and pipe.name == name)
+    except (UcoreError, OSError):
+        return []  # there is something more important to say
 
 
 def resembling(name: str) -> "str | None":

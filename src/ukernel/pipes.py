@@ -61,7 +61,8 @@ def subscribe(
         clock, and `stamp.error` by how much that may be off; both in seconds.
     strict: raise PipeEndedError, not a warning, when the pipe ends for another reason than being closed by
         the producer.
-    board: which board, where several have a pipe of that name.
+    board: whose pipe, by the board's name or port; None for the boards that the notebook uses, and for any board in a
+        program that is no notebook with a board.
 
     Raises ValueError for a bad name or timeout, HubUnreachableError or HubDeniedError when there is no hub to
     ask.
@@ -80,6 +81,7 @@ def collect(
     allow_empty: bool = False,
     replay: bool = False,
     timestamps: bool = False,
+    board: "str | None" = None,
 ):
     """Wait for `n` samples or for `seconds`, whichever comes first, and return the samples.
 
@@ -91,6 +93,7 @@ def collect(
     replay: begin with what the hub still holds since the pipe was opened, or of the last pipe of that name if none
         is open (see `subscribe`): what a cell has written can be collected in the next one.
     timestamps: return `TimedSamples`, a pair (samples, times): `time.time()` of each sample.
+    board: as for `subscribe`.
 
     Returns a NumPy array (float64) of shape (n,), or (n, columns) where a frame gives several values; a list
     without NumPy. Warns if the pipe ended early (PipeEndedEarlyWarning), frames are missing
@@ -108,7 +111,7 @@ def collect(
     deadline = math.inf if seconds is None else started + seconds
     samples = Samples(as_decoder(decoder), timed=bool(timestamps))
     hub_s = HUB_S if seconds is None else min(max(seconds, LEAST_HUB_S), HUB_S)
-    with _subscribe(name, None, replay, timestamps, hub_s, hint=False) as pipe:
+    with _subscribe(name, board, replay, timestamps, hub_s, hint=False) as pipe:
         pipe.fill(samples, n, deadline if seconds is not None else started + HINT_AFTER_S)
         if seconds is None and samples.count < n and not pipe.end_reason:
             _hint(pipe, samples, n)
@@ -148,6 +151,7 @@ def live_plot(
     units: str = "",
     x: str = "samples",
     backend: str = "auto",
+    board: "str | None" = None,
 ) -> "LivePlot":
     """Show a chart of the pipe's latest values that moves while other cells run.
 
@@ -159,6 +163,7 @@ def live_plot(
     x: what the horizontal axis counts, "samples" or "seconds": when the board wrote them, by the pipe's timestamps.
     backend: "canvas" needs no magic; "matplotlib" draws an axes through ipympl, and needs `%matplotlib widget`;
         "auto" is matplotlib where that magic is in force, else the canvas.
+    board: as for `subscribe`.
 
     Returns at once, with a handle: `stop()`, `wait()`, `snapshot()`, `data`, `lost`. A chart of the same name is
     replaced. It stops when the producer closes the pipe, at `stop_live(name)`, or after `duration`. Where frames are
@@ -190,7 +195,7 @@ def live_plot(
 
     def follow(name: str) -> Pipe:
         # Boards are asked for stamps only where they are shown.
-        return _subscribe(name, None, False, x == "seconds", hint=False, warns=False)
+        return _subscribe(name, board, False, x == "seconds", hint=False, warns=False)
 
     look = scene.Look(", ".join(names) if title is None else title, window, ylim, labels, units, x)
     return liveplot.start(names, follow, decoders, look, backend=backend, interval_s=interval_s, duration_s=duration)
@@ -242,6 +247,9 @@ def _why_not_open(name: str) -> str:
         known = pipes()
     except (UcoreError, OSError):
         known = []  # there is something more important to say
+    elsewhere = sorted(pipe.board for pipe in known if pipe.name == name and pipe.open)
+    if elsewhere:
+        return f"it is open on {' and '.join(elsewhere)} only. To read that, say board={elsewhere[0]!r}."
     closed = [pipe for pipe in known if pipe.name == name and not pipe.open]
     if closed:
         frames, held = closed[-1].frames, closed[-1].held

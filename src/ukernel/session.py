@@ -50,8 +50,8 @@ SILENT_S = 10.0  # without an answer for so long, also to an interrupt, a board 
 # Of silence after we have sent something: a newline frees a board that waits for the end of a torn line; then doubled.
 NUDGE_S = 0.25
 MAX_NUDGES = 6
-# From the first Ctrl-C to the second (the ticker may have swallowed it), and between the others: a program may be tidying up.
-INTERRUPT_S = (0.15, 1.0)
+# Between two Ctrl-C: a callback may have swallowed the first, which is rare; but mostly the program is tidying up in its `finally`.
+INTERRUPT_S = 1.0
 MAX_SEGMENT = 4096  # bytes without a mark: more is no frame
 
 WINDOWS = {"usb_jtag": 4096, "usb_cdc": 4096}
@@ -205,7 +205,7 @@ class Session:
                 self._silent_since = now
             if self._interrupt_at is not None and self._started and now >= self._interrupt_at:
                 out += b"\x03"
-                self._interrupt_at = now + INTERRUPT_S[self._interrupted_at is not None]
+                self._interrupt_at = now + INTERRUPT_S
                 self._interrupted_at = self._interrupted_at or now
             if not self.cell and now - self._heard_at > PING_S:
                 self._heard_at = now - PING_S / 2

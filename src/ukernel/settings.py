@@ -5,7 +5,7 @@ from pathlib import Path
 
 from .errors import SettingError
 
-__all__ = ["board", "cache_dir", "hub_linger_s", "hub_log", "max_baud", "pipe_port", "pipe_token", "state_path"]
+__all__ = ["board", "cache_dir", "hub_linger_s", "hub_log", "kernel_id", "max_baud", "pipe_port", "pipe_token", "state_path"]
 
 
 def board() -> "str | None":
@@ -37,6 +37,11 @@ def pipe_port() -> "int | None":
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
         raise SettingError(f"UCORE_PIPE_PORT is {text!r}: it must be a port number, 1 to 65535, or unset.")
     return int(text)
+
+
+def kernel_id() -> "str | None":
+    """Return what the hub knows this notebook's kernel by (UCORE_KERNEL_ID, set by the kernel); None outside of notebooks."""
+    return os.environ.get("UCORE_KERNEL_ID") or None
 
 
 def pipe_token() -> "str | None":

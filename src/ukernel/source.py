@@ -38,7 +38,7 @@ def board_source(cell: "BoardCell") -> str:
     path = cell.options.get("--save")
     if path is not None:
         return _saving_source(path, cell.body.lstrip("\n"))
-    return transform(cell.body)
+    return transform(cell.body, plain="--out" in cell.options)
 
 
 def _saving_source(path: str, text: str) -> str:
@@ -47,11 +47,12 @@ def _saving_source(path: str, text: str) -> str:
     return f"with open({path!r}, 'w') as _ucore_file:\n    _ucore_file.write({text!r})\nprint({said!r})\ndel _ucore_file"
 
 
-def transform(body: str) -> str:
+def transform(body: str, plain: bool = False) -> str:
     """Return the body with its last expression shown, and its top-level awaits run by the board's event loop.
 
-    Where it may set up callbacks that interrupt the board's programs, it prepares the board for that first. A trailing semicolon asks for silence. What this Python cannot parse is returned as it is: the board has the last word on
-    its syntax.
+    ``plain``: it is shown by its repr, even where it has a richer one. Where the body may set up callbacks that interrupt the board's
+    programs, it prepares the board for that first. A trailing semicolon asks for silence. What this Python cannot parse is
+    returned as it is: the board has the last word on its syntax.
     """
     body = body.replace("\r\n", "\n").replace("\r", "\n")
     try:
@@ -64,7 +65,7 @@ def transform(body: str) -> str:
     awaits = _Awaits(text)
     if "await" in body or "async" in body:  # the others are spared the walk
         awaits.visit(tree)
-    _show_last(tree, text)
+    _show_last(tree, text, plain)
     # The names are bound on the magic's own line, which is empty here.
     names = ", ".join(f"{_HOMES[name]} as {name}" for name in sorted(awaits.used))
     first = _GUARD if _CALLBACKS.search(body) or ("import" in body and _imports_programs(tree)) else ""
@@ -78,7 +79,7 @@ def _imports_programs(tree: ast.Module) -> bool:
     return any(name.split(".")[0] not in MODULES for name in names)
 
 
-def _show_last(tree: ast.Module, text: "_Text") -> None:
+def _show_last(tree: ast.Module, text: "_Text", plain: bool) -> None:
     last = tree.body[-1] if tree.body else None
     if not isinstance(last, ast.Expr) or isinstance(last.value, (ast.Yield, ast.YieldFrom)):
         return
@@ -86,7 +87,7 @@ def _show_last(tree: ast.Module, text: "_Text") -> None:
     if not text.body[end:].lstrip(" \t\f\\\n").startswith(";"):
         # Two pairs of parentheses: a bare `1, 2` is one value.
         text.insert(start, f"{SHOW}((")
-        text.insert(end, "))")
+        text.insert(end, "), True)" if plain else "))")
 
 
 class _Text:

@@ -29,10 +29,11 @@ _WINDOWS = sys.platform == "win32"
 class Subkernel:
     """One ipykernel process and the sockets to it. Everything but ``on_exit`` happens on the switchboard's thread."""
 
-    def __init__(self, connection: dict, connection_file: str):
+    def __init__(self, connection: dict, connection_file: str, identity: str = ""):
         """``connection`` is what the front end's connection file says: the child signs with the same key.
 
-        ``connection_file`` is its path: what the child tells users who ask how to connect.
+        ``connection_file`` is its path: what the child tells users who ask how to connect. ``identity`` is what the hub knows
+        the kernel by: the child's readers of pipes say whose they are.
         """
         self.sockets: dict = {}  # by channel
         self.returncode: int | None = None
@@ -47,13 +48,13 @@ class Subkernel:
         path = os.path.join(self._folder, "connection.json")
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             json.dump(info, file)
-        self._process = self._launch(path, connection_file)
+        self._process = self._launch(path, connection_file, identity)
 
-    def _launch(self, path: str, connection_file: str) -> subprocess.Popen:
+    def _launch(self, path: str, connection_file: str, identity: str) -> subprocess.Popen:
         # The private function that `multiprocessing` uses too: -X and -W options of the kernelspec hold for the child.
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
         command = [sys.executable, *flags, "-m", "ukernel.pykernel", "-f", path]
-        env = os.environ | {"UCORE_OUTER_CONNECTION_FILE": connection_file}
+        env = os.environ | {"UCORE_OUTER_CONNECTION_FILE": connection_file, "UCORE_KERNEL_ID": identity}
         if _WINDOWS:
             from jupyter_client.launcher import (
                 launch_kernel,  # makes the interrupt event, hands on our process handle

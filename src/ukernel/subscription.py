@@ -402,9 +402,12 @@ def as_count(value, what: str, least: int) -> int:
 
 
 def did_you_mean(name: str) -> str:
-    """The open pipe whose name is nearly this one, as the end of a sentence; empty where there is none."""
-    from .pipelist import resembling
+    """The open pipe that has this name on another board, or nearly this one, as the end of a sentence; empty where there is none."""
+    from .pipelist import boards_with, resembling
 
+    boards = boards_with(name)
+    if boards:
+        return f" (it is open on {' and '.join(boards)}: to read that, say board={boards[0]!r})"
     found = resembling(name)
     return f" ({found!r} is open: did you mean that?)" if found else ""
 

@@ -357,7 +357,7 @@ class Switchboard:
         self._errands.forget()
         self._subshells.clear()
         self._ignored.clear()
-        self.subkernel = Subkernel(self._connection, self._connection_file)
+        self.subkernel = Subkernel(self._connection, self._connection_file, self.attachments.identity["kernel"])
         self._connect_subkernel()
         text = (
             f"The Python process of this notebook ended {describe_exit(status)}. "

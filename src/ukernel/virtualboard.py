@@ -19,12 +19,13 @@ import time
 from pathlib import Path
 
 from . import firmware
-from .errors import BoardGoneError, UcoreError
+from .errors import BoardGoneError, SettingError, UcoreError
 from .virtualline import HAS_TERMINALS, Socket, Terminal
 
 __all__ = ["VirtualBoard", "main"]
 
 HEAP = "4m"  # as a board with SPIRAM has
+MIN_HEAP = 32 << 10  # with less, MicroPython for 64 bits has no room to start the agent
 PREFIX = "ucore-virtual-"  # of the folder that is its file system
 # How the board's process ends when its program asked for it (ukernel/simulated/machine.py has the same), and the
 # machine.reset_cause() that follows; any other end is a crash.
@@ -127,7 +128,11 @@ class _Chip:
         self.environment = _environment()
         # The second digit makes a random one a local address, which no real chip has.
         identity = options.id or os.environ.get("UCORE_VIRTUAL_ID") or "02" + secrets.token_hex(5)
-        self.environment.update(MICROPYPATH=".frozen:lib", UCORE_VIRTUAL_ID=_identity(identity), UCORE_VIRTUAL_RESET_CAUSE="1")
+        try:
+            identity = _identity(identity)
+        except argparse.ArgumentTypeError as error:
+            raise SettingError(f"UCORE_VIRTUAL_ID: {error}.") from None
+        self.environment.update(MICROPYPATH=".frozen:lib", UCORE_VIRTUAL_ID=identity, UCORE_VIRTUAL_RESET_CAUSE="1")
         self.environment.update(setting.split("=", 1) for setting in options.env)
         self.process = None
         self.boots = 0
@@ -263,8 +268,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _heap(text: str) -> str:
-    if not re.fullmatch(r"[1-9]\d*[kKmM]?", text):
+    found = re.fullmatch(r"([1-9]\d*)([kKmM]?)", text)
+    if not found:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 120k or 4m")
+    if int(found[1]) << {"": 0, "k": 10, "m": 20}[found[2].lower()] < MIN_HEAP:
+        raise argparse.ArgumentTypeError(f"{text!r} is too little for the board to boot: {MIN_HEAP >> 10}k at least")
     return text
 
 

@@ -62,6 +62,11 @@ class Visitor(asyncio.Protocol):
                 )
         self.hub.review()
 
+    @property
+    def is_detached(self) -> bool:
+        """Whether its board has ended for good."""
+        return self.desk is None and self._lost is not None
+
     def detach(self, error: Exception) -> None:
         """Tell that the board has ended for good. An attach finds the next one."""
         self.desk.clients.discard(self)

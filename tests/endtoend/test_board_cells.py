@@ -243,3 +243,66 @@ def test_a_question_mark_after_the_magic_lists_its_options(notebook):
 def _plain(text: str) -> str:
     """Return the text without colours."""
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+UNPRINTABLE = """%%ucore
+class Unprintable(Exception):
+    def __str__(self):
+        raise TypeError("no text")
+raise Unprintable()
+"""
+
+
+def test_an_exception_without_a_text_ends_its_cell(notebook):
+    outcome = notebook.run(UNPRINTABLE)
+    assert outcome.error == "Unprintable"
+    assert "TypeError" in outcome.reply["evalue"]
+    assert "line 5" in outcome.traceback
+    assert notebook.run("%%ucore\n1").result == "1"
+
+
+def test_an_enormous_exception_is_cut_in_the_middle(notebook):
+    outcome = notebook.run("%%ucore\nraise ValueError('a' + 'x' * 100000 + 'b')")
+    assert outcome.error == "ValueError"
+    assert outcome.reply["evalue"].startswith("ax") and outcome.reply["evalue"].endswith("xb")
+    assert "98002 characters cut out" in outcome.reply["evalue"]
+
+
+def test_help_on_an_object_without_a_repr_does_not_end_the_agent(notebook):
+    notebook.run("%%ucore\nclass Odd:\n    def __repr__(self):\n        raise TypeError('no repr')\nodd = Odd()")
+    assert "Nothing is known of odd" in notebook.run("%%ucore\nodd?").text("stderr")
+    assert notebook.run("%%ucore\nodd is None").result == "False"  # it was not lost in a restart
+
+
+def test_a_cell_that_fills_the_memory_to_the_brim_ends_and_the_board_lives(own_notebook):
+    own_notebook.run("%%ucore\nimport _thread")
+    outcome = own_notebook.run("%%ucore\nprint('first')\nchain = None\nwhile True:\n    chain = (chain,)")
+    assert outcome.error == "MemoryError"
+    assert outcome.text() == "first\n"
+    assert "memory is full" in outcome.reply["evalue"]
+    assert own_notebook.run("%%ucore\n1").result == "1"
+    assert own_notebook.run("%%ucore\nucore.is_pipe_open('none')").result == "False"
+
+
+def test_out_keeps_the_repr_of_what_would_show_itself_richly(notebook):
+    rich = "class Rich:\n    def _repr_html_(self):\n        return '<b>'\n    def __repr__(self):\n        return 'Rich()'\n"
+    outcome = notebook.run(f"%%ucore --out kept\n{rich}Rich()")
+    assert outcome.contents("display_data") == []
+    assert notebook.run("kept").result == "'Rich()'"
+
+
+def test_a_tab_may_follow_the_magic(notebook):
+    outcome = notebook.run("# a comment\n\n%%ucore\t--out tabbed\n\n6 * 7")
+    assert outcome.text("stderr") == ""
+    assert notebook.run("tabbed").result == "42"
+
+
+def test_an_interrupted_cell_tidies_up(notebook):
+    request = notebook.send(
+        "%%ucore\nimport time\nprint('begun')\ntry:\n    time.sleep(30)\nfinally:\n    time.sleep(0.4)\n    print('tidied up')"
+    )
+    notebook.wait_for_text(request, "begun")
+    notebook.interrupt()
+    (outcome,) = notebook.finish(request)
+    assert outcome.error == "KeyboardInterrupt"
+    assert outcome.text() == "tidied up\n"

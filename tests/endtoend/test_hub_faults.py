@@ -7,6 +7,7 @@ import struct
 import pytest
 
 from rig import PRODUCER
+from scripted import wait_until
 from ukernel import advert, client
 from ukernel.errors import PipeEndedEarlyWarning
 from ukernel.pipes import subscribe
@@ -90,3 +91,36 @@ def test_a_board_that_restarts_in_mid_cell_fails_the_cell_and_ends_the_pipe_with
             assert message is not None
         assert message["content"]["ename"] == "BoardRestartedError"
         assert "restarted" in message["content"]["evalue"]
+
+
+def test_prints_that_nobody_heard_are_told_of_before_their_cell_ends(board, tmp_path):
+    deaf = tmp_path / "deaf"
+    code = f"""
+import time
+print('heard')
+while not ucore._link.gone:
+    print('.')
+    time.sleep(0.05)
+print('unheard')
+open({str(deaf)!r}, 'w').close()
+"""
+    with attach(board) as hub:
+        request = hub.send("execute_request", {"code": code})
+        text, reply = "", None
+        while "heard" not in text:
+            message = hub.receive(20)
+            text += message["content"].get("text", "")
+        pid = advert.read().pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            wait_until(deaf.exists)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        while reply is None:
+            message = hub.receive(20)
+            assert message["parent"] == request
+            text += message["content"].get("text", "")
+            reply = message if message["type"] == "execute_reply" else None
+    assert reply["content"]["status"] == "ok"
+    assert "unheard" not in text
+    assert text.endswith(" bytes of output lost]\n")

@@ -54,7 +54,7 @@ def test_what_a_pulled_expression_prints_is_printed(bench):
         ("%ucore pull print", ["TypeError", "cannot be pulled"]),
         ("%ucore push print", ["print", "not defined"]),
         ("%ucore push lost = object()", ["TypeError", "object", "cannot be pushed"]),
-        ("%ucore push big = 'x' * 100_000", ["UsageError", "bytes"]),
+        ("%ucore push big = 'x' * 100_000", ["UsageError", "big has", "bytes", "Push parts"]),
         ("%ucore pull 'x' * 200_000", ["ValueError", "too large", "slices"]),
     ],
 )

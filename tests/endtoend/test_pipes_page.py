@@ -398,7 +398,7 @@ def test_collect_takes_a_decoder(bench):
 
 def test_the_signatures_and_defaults_are_those_of_the_page():
     page = {"name": ..., "n": None, "seconds": None, "decoder": None, "allow_empty": False}
-    assert _parameters(collect) == {**page, "replay": False, "timestamps": False}  # more than the page, and off
+    assert _parameters(collect) == {**page, "replay": False, "timestamps": False, "board": None}  # more than the page, and off
     page = {
         "name": ...,
         "decoder": None,
@@ -408,7 +408,7 @@ def test_the_signatures_and_defaults_are_those_of_the_page():
         "interval": 40,
         "duration": None,
     }
-    added = {"labels": None, "units": "", "x": "samples", "backend": "auto"}
+    added = {"labels": None, "units": "", "x": "samples", "backend": "auto", "board": None}
     assert _parameters(live_plot) == {**page, **added}
     assert _parameters(stop_live) == {"name": None}
     assert next(iter(_parameters(subscribe))) == "name"

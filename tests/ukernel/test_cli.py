@@ -1,3 +1,4 @@
+import os
 import re
 import signal
 import subprocess
@@ -6,7 +7,7 @@ import sys
 import pytest
 
 from scripted import running_hub
-from ukernel import __version__, advert, cli, client, ports
+from ukernel import __version__, advert, cli, client, installer, ports
 
 
 def test_the_virtual_board_says_what_runs_where_and_how_to_use_it_and_ends_on_ctrl_c():
@@ -22,7 +23,7 @@ def test_the_virtual_board_says_what_runs_where_and_how_to_use_it_and_ends_on_ct
     assert any(f"UCORE_BOARD={port} jupyter lab" in line for line in lines)
 
 
-@pytest.mark.parametrize("arguments", [["--heap", "much"], ["--id", "12"], ["--python", "ruby"]])
+@pytest.mark.parametrize("arguments", [["--heap", "much"], ["--heap", "1k"], ["--id", "12"], ["--python", "ruby"]])
 def test_an_option_that_makes_no_sense_is_a_usage_error(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["virtual", *arguments])
@@ -34,6 +35,41 @@ def test_what_cannot_be_done_is_one_sentence_and_no_traceback(tmp_path, monkeypa
     monkeypatch.setenv("UCORE_CACHE_DIR", str(tmp_path))
     with pytest.raises(SystemExit, match=r"^ucore: MicroPython for the virtual board is not built yet.*ucore virtual --build$"):
         cli.main(["virtual", "--python", "micropython"])
+
+
+def test_an_identity_in_the_environment_that_is_none_is_one_sentence(monkeypatch):
+    monkeypatch.setenv("UCORE_VIRTUAL_ID", "mine")
+    with pytest.raises(SystemExit, match=r"^ucore: UCORE_VIRTUAL_ID: 'mine' is not 12 hexadecimal digits\.$"):
+        cli.main(["virtual", "--python", "cpython"])
+
+
+@pytest.mark.parametrize(
+    ("port", "sentence"),
+    [
+        ("foo://bar", "The port foo://bar cannot be opened: invalid URL, protocol 'foo' not known"),
+        ("/dev/null", "The port /dev/null cannot be opened: "),
+        ("socket://127.0.0.1:1", "socket://127.0.0.1:1"),
+    ],
+)
+def test_a_port_that_cannot_be_opened_is_said_with_the_reason(monkeypatch, port, sentence):
+    monkeypatch.setattr(installer, "OPEN_S", 0.0)
+    with pytest.raises(SystemExit, match=r"^ucore: ") as ended:
+        cli.main(["install", port])
+    assert sentence in ended.value.code
+    assert "failed to access" not in ended.value.code
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a pseudo-terminal")
+def test_what_shows_no_prompt_is_given_up_and_a_virtual_board_is_thought_of(monkeypatch):
+    monkeypatch.setattr(installer, "REPL_S", 0.1)
+    monkeypatch.setattr(installer, "ANSWER_S", 600.0)  # no read may take as long as a step of the installation
+    silent = os.openpty()
+    try:
+        with pytest.raises(SystemExit, match=r"shows no MicroPython prompt.*virtual board.*needs no installation"):
+            cli.main(["install", os.ttyname(silent[1])])
+    finally:
+        for end in silent:
+            os.close(end)
 
 
 def test_the_version_is_that_of_the_package(capsys):

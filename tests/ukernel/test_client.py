@@ -376,3 +376,22 @@ def test_another_user_gets_nothing(monkeypatch):
             said = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE_S)
             assert said.stdout.split("\n")[:3] == ["cannot read", "cannot read", "refused"], said.stderr
         stop_hubs()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("UCORE_HUB_LINGER_S", "soon", "started: UCORE_HUB_LINGER_S is 'soon': it must be a number of seconds"),
+        ("UCORE_HUB_LOG", "/nowhere/at/all/log", "No such file or directory"),
+    ],
+)
+def test_a_hub_that_cannot_start_says_why(monkeypatch, name, value, reason):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(HubUnreachableError, match=reason):
+        client.connect()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_a_hub_that_is_up_has_let_go_of_the_file_for_its_first_words(path):
+    with client.connect():
+        assert os.readlink(f"/proc/{advert.read().pid}/fd/2") == os.devnull

@@ -68,6 +68,7 @@ def test_the_signatures_are_those_of_the_page():
         "decoder": (keyword, None),
         "allow_empty": (keyword, False),
         **dict.fromkeys(["replay", "timestamps"], (keyword, False)),  # more than the page has
+        "board": (keyword, None),
     }
     assert shape(pipes.live_plot) == {
         "name": (position, inspect.Parameter.empty),
@@ -82,6 +83,7 @@ def test_the_signatures_are_those_of_the_page():
         "units": (keyword, ""),
         "x": (keyword, "samples"),
         "backend": (keyword, "auto"),
+        "board": (keyword, None),
     }
     assert shape(pipes.stop_live) == {"name": (position, None)}
 
@@ -796,8 +798,10 @@ def test_no_hub_is_said(monkeypatch, tmp_path):
     monkeypatch.setenv("UCORE_STATE_PATH", str(tmp_path / "none.json"))
     monkeypatch.setenv("UCORE_PIPE_PORT", "1")
     monkeypatch.setenv("UCORE_PIPE_TOKEN", "0" * 64)
-    with pytest.raises(HubUnreachableError, match="port 1 "):
-        collect("adc", n=1)
+    for ask in (lambda: collect("adc", n=1), pipes.pipes):
+        with pytest.raises(HubUnreachableError, match="port 1 "):
+            ask()
+    monkeypatch.delenv("UCORE_PIPE_PORT")
     assert pipes.pipes() == []
 
 
