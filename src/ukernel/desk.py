@@ -18,6 +18,7 @@ from .errors import BoardBusyError, BoardGoneError, BoardRestartedError, NoAnswe
 from .hubcell import Cell, failure
 from .inbox import Inbox
 from .inquiry import Inquiries
+from .opening import Opening
 from .waitingline import WaitingLine
 
 __all__ = ["Desk"]
