@@ -178,7 +178,8 @@ class Canvas:
         self._sent_at = self._whole_at = 0.0
         self._painter: Painter | None = None
         self._painted_at = 0.0
-        self._is_closed = False
+        self._views = 0  # of the widget, in whatever pages, as far as they have said when they come and go
+        self._last: tuple[dict, bytes] | None = None  # the message that shows the last picture, when it has stopped
         self._picture: dict | None = None  # what the notebook has instead of the widget
         self._widget = None
         self._twin = None  # the display beside the widget, for which see `_show_twin`
@@ -238,21 +239,21 @@ class Canvas:
     def finish(self) -> None:
         """Show the last picture, and put it into the notebook."""
         with self._lock:
+            self._last = self._detail()
             if self._widget is not None:
-                self._is_whole_due = True
-                self._send(time.monotonic())
+                self._tell(*self._last)
             self._clear_twin()  # first: the chart, which hides it, goes
-            self._show_detailed()
-            self._close()  # the page has the picture by now; it needs us no more
+            self._show(self._paint(self._last))
+            self._close_unseen()
 
     def save(self) -> None:
         """Put the picture as it is now into the notebook, in the cell that calls; once it has finished, the last one."""
         with self._lock:
-            if self._is_closed:
+            if self._last is not None:
                 self._show(self._picture)
             else:
                 self._scene.remark = MOVING
-                self._show_detailed()
+                self._show(self._paint(self._detail()))
                 self._scene.remark = None
 
     def keep(self) -> None:
@@ -266,11 +267,20 @@ class Canvas:
         with self._lock:
             self._clear_twin()
             self._show({})
-            self._close()
+            self._views = 0
+            self._close_unseen()
 
     def _hear(self, content: dict) -> None:
-        """What the page says, in the main thread: it is ready, it has another width, it is paused, it is late."""
+        """What the page says, in the main thread: a view of the chart is there or has gone, it has another width, it is paused,
+        it is late."""
         with self._lock:
+            self._views += int("ready" in content) - int("gone" in content)
+            if self._last is not None:
+                if "ready" in content:
+                    self._tell(*self._last)
+                self._close_unseen()
+            if self._last is not None or "gone" in content:
+                return
             self._presence.is_sure = True
             if self._picture is not None and self._widget.comm is not None:  # we had given it up
                 self._picture = None
@@ -311,8 +321,7 @@ class Canvas:
         self._tell({**content, "frozen": True}, buffer)
 
     def _tell(self, content: dict, buffer: bytes) -> None:
-        content["number"], content["sent_at"] = next(self._numbers), time.monotonic()
-        self._widget.send(content, [buffer])
+        self._widget.send({**content, "number": next(self._numbers), "sent_at": time.monotonic()}, [buffer])
 
     def _view(self) -> dict:
         words = {"text/plain": f"live_plot: {self._scene.look.title}"}
@@ -325,13 +334,13 @@ class Canvas:
         self._painter = self._painter or Painter(self._scene)
         return make_bundle(self._scene, self._painter.paint(), message)
 
-    def _show_detailed(self) -> None:
-        """Show a picture that can be read and zoomed."""
+    def _detail(self) -> "tuple[dict, bytes]":
+        """Return the message that shows a picture that can be read and zoomed."""
         self._scene.update()
         detailed = Scene(self._scene.traces, self._scene.look, DETAILED_COLUMNS)
         detailed.update()
         detailed.y, detailed.remark = self._scene.y, self._scene.remark
-        self._show(self._paint(encode(detailed)))
+        return encode(detailed)
 
     def _show_twin(self) -> None:
         """Put a picture into the notebook, for whoever opens it when there is no kernel any more.
@@ -356,9 +365,10 @@ class Canvas:
     def _empty_twin(self) -> dict:
         return {"text/html": f'<div data-ucore-twin="{self._widget.chart}"></div>', "text/plain": ""}
 
-    def _close(self) -> None:
-        self._is_closed = True
-        if self._widget is not None:
+    def _close_unseen(self) -> None:
+        """Let the widget go once no page shows it any more. One that was loaded anew does: JupyterLab has forgotten there which
+        output a picture belongs to, and so it keeps the chart."""
+        if self._widget is not None and self._views <= 0:
             self._widget.layout.close()  # a widget of its own, which every widget that can be shown has
             self._widget.close()
 

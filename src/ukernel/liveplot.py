@@ -165,12 +165,19 @@ class LivePlot:
         self._ending = threading.Event()  # no reason to wait any more
         # Not in the context of this cell: what a notebook saves is taken from the cell that runs when it is sent (nbclient).
         self._thread = threading.Thread(target=self._run, name=f"live_plot {', '.join(self.names)}", daemon=True)
-        with _charts_lock:
-            _charts[self.names] = self
-            _share()
-        for trace in traces:
-            trace.start(self._news.set)
-        self._thread.start()
+        try:
+            with _charts_lock:
+                _charts[self.names] = self
+                _share()
+            for trace in traces:
+                trace.start(self._news.set)
+            self._thread.start()
+        except BaseException:  # there are no more threads to be had, or Ctrl-C: it must not stay in the register
+            self._finish = canvas.remove
+            self._end()
+            if self._thread.ident is None:
+                self._run()
+            raise
 
     def __repr__(self) -> str:
         seen = sum(trace.window.seen for trace in self._traces)
@@ -186,18 +193,19 @@ class LivePlot:
     def data(self):
         """The samples in the window, oldest first (a copy): an array (float64) of shape (n,), or (n, channels) where a
         frame gives several values. Of several pipes a dict of such arrays, by name."""
-        arrays = {trace.name: trace.window.copy() for trace in self._traces}
+        arrays = {trace.name: trace.window.copy(trace.channels) for trace in self._traces}
         arrays = {name: values[:, 0] if values.shape[1] == 1 else values for name, values in arrays.items()}
         return arrays if len(arrays) > 1 else next(iter(arrays.values()))
 
     def stop(self) -> None:
         """Stop; the last picture stays, and is saved with the notebook. Does nothing if it has stopped."""
-        for trace in self._traces:
-            trace.stop()
+        self._end()
+        if threading.current_thread() is not self._thread and not any(trace.is_current for trace in self._traces):
+            self._thread.join(STOP_S)
+
+    def _end(self) -> None:
         self._ending.set()
         self._news.set()
-        if threading.current_thread() is not self._thread:
-            self._thread.join(STOP_S)
 
     def discard(self) -> None:
         """Stop, and take a chart that was still moving off the page."""
@@ -239,7 +247,7 @@ class LivePlot:
         """Put the picture into a notebook that nobody watches."""
         while not self._has_settled and (left_s := self._settles_at - time.monotonic()) > 0:
             self._thread.join(min(left_s, 0.02))
-        if all(trace.ended for trace in self._traces):
+        if self._is_over:
             self._thread.join(STOP_S)  # its last picture is on the way
         self.canvas.save()
 
@@ -262,7 +270,7 @@ class LivePlot:
         because = "stopped"
         try:
             because = self._move() or because
-        except Exception as error:  # a thread has nobody to raise to: the chart tells
+        except BaseException as error:  # a thread has nobody to raise to: the chart tells
             because = f"stopped by {type(error).__name__}: {error}"
         for trace in self._traces:
             trace.stop(because)
@@ -278,12 +286,12 @@ class LivePlot:
         """Have the canvas draw until it is over; returns why, if it is not the pipes'."""
         shown = None  # the news of the last picture
         due_at = time.monotonic()
-        while not all(trace.ended for trace in self._traces):
+        while not self._is_over:
             now = time.monotonic()
             if now >= self._ends_at:
                 return "stopped: its time is over"
             self._news.wait(max(0.0, min(NEWS_S, self._ends_at - now)))
-            self._ending.wait(max(0.0, min(due_at, self._ends_at) - time.monotonic()))
+            self._pause(due_at)
             if self._ending.is_set():
                 break  # `finish` shows the rest
             self._news.clear()
@@ -295,7 +303,18 @@ class LivePlot:
             drawn_at, shown = time.monotonic(), news
             interval_s = max(self._interval_s, self.canvas.min_interval_s, len(_charts) / MAX_PICTURES_PER_S)
             # On time on average; but what was missed for long is not made up for.
-            due_at = max(due_at + interval_s, now + interval_s / 2, drawn_at + (drawn_at - now) * self.canvas.pause_ratio)
+            due_at = max(min(due_at, now) + interval_s, now + interval_s / 2, drawn_at + (drawn_at - now) * self.canvas.pause_ratio)
+
+    def _pause(self, due_at: float) -> None:
+        """Wait until the next picture is due. In a long interval something else may come up."""
+        while True:
+            left_s = min(due_at, self._ends_at) - time.monotonic()
+            if self._ending.wait(max(0.0, min(left_s, NEWS_S))) or left_s <= NEWS_S or self._is_over or self.canvas.is_owed():
+                return
+
+    @property
+    def _is_over(self) -> bool:
+        return all(trace.ended for trace in self._traces)
 
     def _state(self) -> str:
         ended = [trace.ended for trace in self._traces]

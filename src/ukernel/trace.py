@@ -71,8 +71,15 @@ class Trace:
         """Leave the pipe and wait for the thread. Does nothing if it has ended."""
         self._left_because = self._left_because or because
         self.pipe.close()
-        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+        if self._thread.is_alive() and not self.is_current:
             self._thread.join(STOP_S)
+        if self._thread.is_alive() and self.ended is None:
+            self.ended = Note(f"{because}; its decoder has not returned", "warning")
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it is this thread that calls, by its decoder."""
+        return threading.current_thread() is self._thread
 
     @property
     def news(self) -> tuple:
@@ -119,7 +126,7 @@ class Trace:
         try:
             self._follow()
             self.ended = self._why_ended()
-        except Exception as error:  # a thread has nobody to raise to: the chart tells
+        except BaseException as error:  # a decoder may say sys.exit(); a thread has nobody to raise to: the chart tells
             self.ended = Note(f"stopped by {type(error).__name__}: {error}", "warning")
         finally:
             self.pipe.close()
