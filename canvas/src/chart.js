@@ -66,6 +66,7 @@ function render({ model, el }) {
     return () => {
         views.delete(view);
         view.destroy();
+        delete el.ucoreView; // JupyterLab goes on holding the element
         say(model, { gone: true });
     };
 }

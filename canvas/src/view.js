@@ -346,8 +346,10 @@ export class View {
     // Called when the size changes, so also when the chart comes on to the page, and when it is taken off.
     #fit() {
         if (!this.root.isConnected) {
-            this.unwatch?.(); // the page would hold it for ever
-            this.unwatch = null;
+            // The page would hold them, and so the chart, for ever.
+            this.unwatch?.();
+            this.plot?.destroy();
+            this.unwatch = this.plot = null;
             return;
         }
         this.unwatch ??= watchTheme(() => this.#setTheme());
