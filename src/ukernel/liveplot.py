@@ -83,6 +83,8 @@ def stop(name: "str | list[str] | None" = None) -> None:
     with _charts_lock:
         charts = [chart for names, chart in _charts.items() if name is None or wanted & set(names)]
     for chart in charts:
+        chart._end()  # all of them now; their last pictures take a while
+    for chart in charts:
         chart.stop()
 
 
@@ -163,6 +165,9 @@ class LivePlot:
         self._settles_at = time.monotonic() + SETTLE_S
         self._news = threading.Event()
         self._ending = threading.Event()  # no reason to wait any more
+        # The thread has done its work. Waited for instead of the thread: where Ctrl-C strikes in its `join`, Python before 3.13
+        # takes it for ended, and so does ipykernel, which closes the socket that it sends by.
+        self._done = threading.Event()
         # Not in the context of this cell: what a notebook saves is taken from the cell that runs when it is sent (nbclient).
         self._thread = threading.Thread(target=self._run, name=f"live_plot {', '.join(self.names)}", daemon=True)
         try:
@@ -201,7 +206,7 @@ class LivePlot:
         """Stop; the last picture stays, and is saved with the notebook. Does nothing if it has stopped."""
         self._end()
         if threading.current_thread() is not self._thread and not any(trace.is_current for trace in self._traces):
-            self._thread.join(STOP_S)
+            self._done.wait(STOP_S)
 
     def _end(self) -> None:
         self._ending.set()
@@ -227,18 +232,18 @@ class LivePlot:
         ends_at = math.inf if timeout is None else time.monotonic() + timeout
         if caller & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR):
             return self._wait_async(ends_at)
-        while self._thread.is_alive() and time.monotonic() < ends_at:
-            # Short waits: Ctrl-C must get through on Windows.
-            self._thread.join(max(0.0, min(0.1, ends_at - time.monotonic())))
+        # Short waits: Ctrl-C must get through on Windows.
+        while not self._done.wait(max(0.0, min(0.1, ends_at - time.monotonic()))) and time.monotonic() < ends_at:
+            pass
         return self._end_wait()
 
     async def _wait_async(self, ends_at: float) -> bool:
-        while self._thread.is_alive() and time.monotonic() < ends_at:
+        while not self._done.is_set() and time.monotonic() < ends_at:
             await asyncio.sleep(max(0.0, min(0.05, ends_at - time.monotonic())))
         return self._end_wait()
 
     def _end_wait(self) -> bool:
-        if self._thread.is_alive():
+        if not self._done.is_set():
             return False
         self.canvas.keep()  # once more, from this cell: nbclient takes in only what the running cell sends
         return True
@@ -246,14 +251,14 @@ class LivePlot:
     def save(self) -> None:
         """Put the picture into a notebook that nobody watches."""
         while not self._has_settled and (left_s := self._settles_at - time.monotonic()) > 0:
-            self._thread.join(min(left_s, 0.02))
+            self._done.wait(min(left_s, 0.02))
         if self._is_over:
-            self._thread.join(STOP_S)  # its last picture is on the way
+            self._done.wait(STOP_S)  # its last picture is on the way
         self.canvas.save()
 
     @property
     def _has_settled(self) -> bool:
-        return not self._thread.is_alive() or all(trace.window.seen >= trace.window.size for trace in self._traces)
+        return self._done.is_set() or all(trace.window.seen >= trace.window.size for trace in self._traces)
 
     def snapshot(self) -> Png:
         """Return the chart as it is now as a PNG: bytes, which a notebook shows as a picture.
@@ -280,7 +285,10 @@ class LivePlot:
                 if not self.canvas.is_watched:
                     _ended.append(self)
             _share()
-        self._finish()
+        try:
+            self._finish()
+        finally:
+            self._done.set()
 
     def _move(self) -> "str | None":
         """Have the canvas draw until it is over; returns why, if it is not the pipes'."""

@@ -3,6 +3,7 @@
 import base64
 import math
 import struct
+import sys
 import time
 
 import numpy as np
@@ -110,6 +111,20 @@ def test_waiting_blocks_in_a_plain_cell_and_lets_the_notebook_answer_in_one_that
         connection.close()
     page.until(lambda m: m["msg_type"] == "execute_result" and is_child(m, waiting))
     assert page.value("plot.wait(20)") == page.value("await plot.wait(20)") == "True"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the kernel is interrupted by a signal")
+def test_an_interrupt_while_one_waits_leaves_the_chart_as_it_is(page, listener):
+    listener.script = sine
+    page.run("plot = live_plot('adc')")
+    waiting = page.send("plot.wait(30)")
+    page.until(lambda m: m["msg_type"] == "execute_input" and is_child(m, waiting))
+    page.whole()
+    page.manager.interrupt_kernel()
+    page.until(lambda m: m["msg_type"] == "error" and is_child(m, waiting))
+    page.client.get_shell_msg(timeout=20)
+    page.messages.clear()  # the error was wanted
+    assert page.value("plot.wait(0.1), plot._thread.is_alive()") == "(False, True)"
 
 
 def test_collect_and_a_chart_share_a_pipe(page, listener):
