@@ -8,7 +8,6 @@ Where no page answers (a front end without widgets, nbclient) or there is no any
 changes a few times a second. When it has stopped it is a picture in any case, one that is saved with the notebook.
 """
 
-import asyncio
 import itertools
 import threading
 import time
@@ -116,10 +115,11 @@ class _Presence:
     """Whether a page shows the widget. Until it has spoken one cannot know; its silence counts only while we listen."""
 
     def __init__(self):
-        try:
-            self._loop = asyncio.get_running_loop()  # what comes from the page is heard in this loop
-        except RuntimeError:
-            self._loop = None
+        from IPython import get_ipython
+
+        # What comes from the page is heard in this loop, also where a thread has made the chart, or a cell in a subshell.
+        loop = getattr(getattr(get_ipython(), "kernel", None), "io_loop", None)
+        self._loop = getattr(loop, "asyncio_loop", None)
         self.is_sure = False
         self._silence_s = 0.0
         self._asked_at = time.monotonic()

@@ -311,7 +311,9 @@ class LivePlot:
             drawn_at, shown = time.monotonic(), news
             interval_s = max(self._interval_s, self.canvas.min_interval_s, len(_charts) / MAX_PICTURES_PER_S)
             # On time on average; but what was missed for long is not made up for.
-            due_at = max(min(due_at, now) + interval_s, now + interval_s / 2, drawn_at + (drawn_at - now) * self.canvas.pause_ratio)
+            due_at = max(
+                min(due_at, now) + interval_s, now + interval_s / 2, drawn_at + (drawn_at - now) * self.canvas.pause_ratio
+            )
 
     def _pause(self, due_at: float) -> None:
         """Wait until the next picture is due. In a long interval something else may come up."""

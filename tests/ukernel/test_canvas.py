@@ -23,7 +23,7 @@ needs_node = pytest.mark.skipif(not NODE, reason="there is no Node.js (node) her
 class StillTrace:
     """A trace without a pipe: what is added is what it has."""
 
-    ended = None
+    ended, ended_at = None, math.inf
 
     def __init__(self, name, size):
         self.name = name

@@ -338,7 +338,9 @@ def test_a_decoder_may_stop_its_chart(page, listener):
 
 def test_a_chart_whose_decoder_never_returns_stops_and_says_so(page, listener):
     listener.script = sine
-    page.run("import threading, ukernel.trace\nukernel.trace.STOP_S = 0.5\ncalled, never = threading.Event(), threading.Event()")
+    page.run(
+        "import threading, ukernel.trace\nukernel.trace.STOP_S = 0.5\ncalled, never = threading.Event(), threading.Event()"
+    )
     page.run("plot = live_plot('adc', decoder=lambda b: called.set() or never.wait())\ncalled.wait(20)\nplot.stop()")
     assert page.value("plot") == "<LivePlot 'adc': stopped; its decoder has not returned, 0 samples, 0 lost>"
     assert any("<div>stopped; its decoder has not" in m["content"].get("data", {}).get("text/html", "") for m in page.messages)
@@ -488,10 +490,11 @@ def test_where_nobody_shows_widgets_the_chart_is_a_picture_that_changes(page, li
     page.whole()
 
 
-def test_a_cell_that_runs_long_is_not_taken_for_silence(page, listener):
+@pytest.mark.parametrize("call", ["plot = live_plot('adc')", "threading.Thread(target=live_plot, args=['adc']).start()"])
+def test_a_cell_that_runs_long_is_not_taken_for_silence(page, listener, call):
     listener.script = sine
-    page.run(SHORT_SILENCE)
-    page.run("plot = live_plot('adc')\ntime.sleep(2)")
+    page.run(f"{SHORT_SILENCE}\nimport threading")
+    page.run(f"{call}\ntime.sleep(2)")
     page.run("time.sleep(0.5)")
     assert not [m for m in page.messages if m["msg_type"] == "update_display_data"]
 
