@@ -244,7 +244,9 @@ class Canvas:
                 self._tell(*self._last)
             self._clear_twin()  # first: the chart, which hides it, goes
             self._show(self._paint(self._last))
-            self._close_unseen()
+            self._scene = self._twin_scene = self._painter = self._twin_painter = None  # the widget may live on; windows are large
+            if not self._presence.is_sure:
+                self._close()
 
     def save(self) -> None:
         """Put the picture as it is now into the notebook, in the cell that calls; once it has finished, the last one."""
@@ -267,8 +269,7 @@ class Canvas:
         with self._lock:
             self._clear_twin()
             self._show({})
-            self._views = 0
-            self._close_unseen()
+            self._close()
 
     def _hear(self, content: dict) -> None:
         """What the page says, in the main thread: a view of the chart is there or has gone, it has another width, it is paused,
@@ -278,7 +279,8 @@ class Canvas:
             if self._last is not None:
                 if "ready" in content:
                     self._tell(*self._last)
-                self._close_unseen()
+                elif "gone" in content and self._views <= 0:
+                    self._close()
             if self._last is not None or "gone" in content:
                 return
             self._presence.is_sure = True
@@ -365,10 +367,10 @@ class Canvas:
     def _empty_twin(self) -> dict:
         return {"text/html": f'<div data-ucore-twin="{self._widget.chart}"></div>', "text/plain": ""}
 
-    def _close_unseen(self) -> None:
-        """Let the widget go once no page shows it any more. One that was loaded anew does: JupyterLab has forgotten there which
-        output a picture belongs to, and so it keeps the chart."""
-        if self._widget is not None and self._views <= 0:
+    def _close(self) -> None:
+        """Let the widget go. When a chart has stopped that is once no page shows it any more, for there is the picture. A page
+        that is loaded anew, or opened later, shows the chart: JupyterLab has forgotten there whose output the picture is."""
+        if self._widget is not None:
             self._widget.layout.close()  # a widget of its own, which every widget that can be shown has
             self._widget.close()
 

@@ -398,7 +398,8 @@ def test_a_page_that_was_loaded_anew_keeps_the_chart_that_stops(page, listener):
     for _ in range(2):  # the page that was there before has never said that it goes
         page.say(model, {"ready": True})
     page.whole(lambda content: content["traces"][0]["seen"] == 3)
-    page.run("plot.stop()")
+    page.run("plot.stop()\nimport gc, weakref\nwindow = weakref.ref(plot._traces[0].window)\ndel plot\ngc.collect()")
+    assert page.value("window() is None") == "True"
     page.say(model, {"ready": True})
     content = page.whole(lambda content: content["state"] == "stopped")
     assert content["values"].tolist() == [1, 2, 3]
