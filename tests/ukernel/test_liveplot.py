@@ -376,7 +376,7 @@ def test_where_a_thread_cannot_be_had_no_chart_stays_behind(page, listener, fail
 
 def test_a_long_interval_holds_up_nothing_but_pictures(page, listener):
     listener.script = sine
-    model = model_of(page.run("plot = live_plot('adc', interval=1e300)"))
+    model = model_of(page.run("plot = live_plot('adc', interval=60_000)"))
     page.say(model, {"ready": True})
     page.whole(lambda content: content["state"] == "running")
     listener.hang_up()
