@@ -244,7 +244,8 @@ class Canvas:
                 self._tell(*self._last)
             self._clear_twin()  # first: the chart, which hides it, goes
             self._show(self._paint(self._last))
-            self._scene = self._twin_scene = self._painter = self._twin_painter = None  # the widget may live on; windows are large
+            # The widget may live on, and windows are large.
+            self._scene = self._twin_scene = self._painter = self._twin_painter = None
             if not self._presence.is_sure:
                 self._close()
 
