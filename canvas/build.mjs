@@ -12,7 +12,6 @@ await build({
     outfile: process.argv[2] ?? here("../src/ukernel/canvas.js"),
     bundle: true,
     minify: true,
-    charset: "utf8",
     format: "iife",
     globalName: "ucoreChart",
     target: "es2021",

@@ -34,6 +34,8 @@ function initialize({ model }) {
     }, SILENCE_MS / 5);
     const receive = (content, buffers) => {
         heardAt = performance.now();
+        // Another page of this notebook is paused, and this one is not: it goes on, and the other one stands still by itself.
+        if (content.frozen && !store.paused) say(model, { paused: false });
         arrivals.note(content.sent_at);
         inbox.add([content, buffers]);
     };
@@ -64,6 +66,8 @@ function render({ model, el }) {
     return () => {
         views.delete(view);
         view.destroy();
+        delete el.ucoreView; // JupyterLab goes on holding the element
+        say(model, { gone: true });
     };
 }
 

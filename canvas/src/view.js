@@ -10,6 +10,7 @@ import { describe, formatNumber, formatRange, formatRate } from "./words.js";
 const WORDS_MS = 2000; // between two texts for those who do not see the picture
 const ZOOM_STEP = 1.5;
 const PAN_STEP = 0.2;
+const LEAST_SPAN = 1e-12; // of an axis, in its values: where numbers are hardly apart uPlot looks for ticks for ever
 const SILENT = { kind: "warning", text: "nothing has been heard from the notebook's kernel for a while: it may have ended or restarted" };
 const KEYS = "Space pauses, + and − zoom, 0 shows everything, ← and → move the crosshair, with Shift the picture.";
 
@@ -133,7 +134,11 @@ export class View {
     }
 
     #limits(axis) {
-        return this.zoom?.[axis] ?? this.store[axis];
+        const [low, high] = this.zoom?.[axis] ?? this.store[axis];
+        const least = Math.max(...[low, high, ...this.store[axis]].map(Math.abs)) * LEAST_SPAN || 1;
+        if (high - low >= least) return [low, high];
+        const middle = (low + high) / 2;
+        return [middle - least / 2, middle + least / 2];
     }
 
     // Shows what the store has, now.
@@ -311,6 +316,7 @@ export class View {
     }
 
     #pan(part) {
+        if (!this.zoom?.x) return; // all of it is there
         const [low, high] = this.#limits("x");
         const [first, last] = this.store.x;
         const by = Math.min(Math.max(part * (high - low), first - low), last - high);
@@ -340,8 +346,10 @@ export class View {
     // Called when the size changes, so also when the chart comes on to the page, and when it is taken off.
     #fit() {
         if (!this.root.isConnected) {
-            this.unwatch?.(); // the page would hold it for ever
-            this.unwatch = null;
+            // The page would hold them, and so the chart, for ever.
+            this.unwatch?.();
+            this.plot?.destroy();
+            this.unwatch = this.plot = null;
             return;
         }
         this.unwatch ??= watchTheme(() => this.#setTheme());

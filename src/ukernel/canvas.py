@@ -8,7 +8,6 @@ Where no page answers (a front end without widgets, nbclient) or there is no any
 changes a few times a second. When it has stopped it is a picture in any case, one that is saved with the notebook.
 """
 
-import asyncio
 import itertools
 import threading
 import time
@@ -116,10 +115,11 @@ class _Presence:
     """Whether a page shows the widget. Until it has spoken one cannot know; its silence counts only while we listen."""
 
     def __init__(self):
-        try:
-            self._loop = asyncio.get_running_loop()  # what comes from the page is heard in this loop
-        except RuntimeError:
-            self._loop = None
+        from IPython import get_ipython
+
+        # What comes from the page is heard in this loop, also where a thread has made the chart, or a cell in a subshell.
+        loop = getattr(getattr(get_ipython(), "kernel", None), "io_loop", None)
+        self._loop = getattr(loop, "asyncio_loop", None)
         self.is_sure = False
         self._silence_s = 0.0
         self._asked_at = time.monotonic()
@@ -178,7 +178,8 @@ class Canvas:
         self._sent_at = self._whole_at = 0.0
         self._painter: Painter | None = None
         self._painted_at = 0.0
-        self._is_closed = False
+        self._views = 0  # of the widget, in whatever pages, as far as they have said when they come and go
+        self._last: tuple[dict, bytes] | None = None  # the message that shows the last picture, when it has stopped
         self._picture: dict | None = None  # what the notebook has instead of the widget
         self._widget = None
         self._twin = None  # the display beside the widget, for which see `_show_twin`
@@ -238,21 +239,24 @@ class Canvas:
     def finish(self) -> None:
         """Show the last picture, and put it into the notebook."""
         with self._lock:
+            self._last = self._detail()
             if self._widget is not None:
-                self._is_whole_due = True
-                self._send(time.monotonic())
+                self._tell(*self._last)
             self._clear_twin()  # first: the chart, which hides it, goes
-            self._show_detailed()
-            self._close()  # the page has the picture by now; it needs us no more
+            self._show(self._paint(self._last))
+            # The widget may live on, and windows are large.
+            self._scene = self._twin_scene = self._painter = self._twin_painter = None
+            if not self._presence.is_sure:
+                self._close()
 
     def save(self) -> None:
         """Put the picture as it is now into the notebook, in the cell that calls; once it has finished, the last one."""
         with self._lock:
-            if self._is_closed:
+            if self._last is not None:
                 self._show(self._picture)
             else:
                 self._scene.remark = MOVING
-                self._show_detailed()
+                self._show(self._paint(self._detail()))
                 self._scene.remark = None
 
     def keep(self) -> None:
@@ -269,8 +273,17 @@ class Canvas:
             self._close()
 
     def _hear(self, content: dict) -> None:
-        """What the page says, in the main thread: it is ready, it has another width, it is paused, it is late."""
+        """What the page says, in the main thread: a view of the chart is there or has gone, it has another width, it is paused,
+        it is late."""
         with self._lock:
+            self._views += int("ready" in content) - int("gone" in content)
+            if self._last is not None:
+                if "ready" in content:
+                    self._tell(*self._last)
+                elif "gone" in content and self._views <= 0:
+                    self._close()
+            if self._last is not None or "gone" in content:
+                return
             self._presence.is_sure = True
             if self._picture is not None and self._widget.comm is not None:  # we had given it up
                 self._picture = None
@@ -311,8 +324,7 @@ class Canvas:
         self._tell({**content, "frozen": True}, buffer)
 
     def _tell(self, content: dict, buffer: bytes) -> None:
-        content["number"], content["sent_at"] = next(self._numbers), time.monotonic()
-        self._widget.send(content, [buffer])
+        self._widget.send({**content, "number": next(self._numbers), "sent_at": time.monotonic()}, [buffer])
 
     def _view(self) -> dict:
         words = {"text/plain": f"live_plot: {self._scene.look.title}"}
@@ -325,13 +337,13 @@ class Canvas:
         self._painter = self._painter or Painter(self._scene)
         return make_bundle(self._scene, self._painter.paint(), message)
 
-    def _show_detailed(self) -> None:
-        """Show a picture that can be read and zoomed."""
+    def _detail(self) -> "tuple[dict, bytes]":
+        """Return the message that shows a picture that can be read and zoomed."""
         self._scene.update()
         detailed = Scene(self._scene.traces, self._scene.look, DETAILED_COLUMNS)
         detailed.update()
         detailed.y, detailed.remark = self._scene.y, self._scene.remark
-        self._show(self._paint(encode(detailed)))
+        return encode(detailed)
 
     def _show_twin(self) -> None:
         """Put a picture into the notebook, for whoever opens it when there is no kernel any more.
@@ -357,7 +369,8 @@ class Canvas:
         return {"text/html": f'<div data-ucore-twin="{self._widget.chart}"></div>', "text/plain": ""}
 
     def _close(self) -> None:
-        self._is_closed = True
+        """Let the widget go. When a chart has stopped that is once no page shows it any more, for there is the picture. A page
+        that is loaded anew, or opened later, shows the chart: JupyterLab has forgotten there whose output the picture is."""
         if self._widget is not None:
             self._widget.layout.close()  # a widget of its own, which every widget that can be shown has
             self._widget.close()

@@ -162,7 +162,7 @@ class CallableDecoder(_Decoder):
             array = np.array(values, np.float64)
             if not values:
                 return array.reshape(0, *(self.shape or ()))
-            if self.shape in (None, array.shape[1:]) and not (np.isnan(array).any() and None in values):
+            if self.shape in (None, array.shape[1:]) and array.size and not (np.isnan(array).any() and None in values):
                 self.shape = array.shape[1:]
                 return array
         except (TypeError, ValueError, OverflowError):
@@ -174,6 +174,8 @@ class CallableDecoder(_Decoder):
                 if value is None:
                     raise TypeError("it returned None")
                 row = np.asarray(value, np.float64)
+                if not row.size:
+                    raise ValueError("it returned an empty row")
                 if self.shape not in (None, row.shape):
                     raise ValueError(f"it returned a value of shape {row.shape} after one of {self.shape}")
             except (TypeError, ValueError, OverflowError) as error:

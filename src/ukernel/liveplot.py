@@ -83,6 +83,8 @@ def stop(name: "str | list[str] | None" = None) -> None:
     with _charts_lock:
         charts = [chart for names, chart in _charts.items() if name is None or wanted & set(names)]
     for chart in charts:
+        chart._end()  # all of them now; their last pictures take a while
+    for chart in charts:
         chart.stop()
 
 
@@ -163,14 +165,24 @@ class LivePlot:
         self._settles_at = time.monotonic() + SETTLE_S
         self._news = threading.Event()
         self._ending = threading.Event()  # no reason to wait any more
+        # The thread has done its work. Waited for instead of the thread: where Ctrl-C strikes in its `join`, Python before 3.13
+        # takes it for ended, and so does ipykernel, which closes the socket that it sends by.
+        self._done = threading.Event()
         # Not in the context of this cell: what a notebook saves is taken from the cell that runs when it is sent (nbclient).
         self._thread = threading.Thread(target=self._run, name=f"live_plot {', '.join(self.names)}", daemon=True)
-        with _charts_lock:
-            _charts[self.names] = self
-            _share()
-        for trace in traces:
-            trace.start(self._news.set)
-        self._thread.start()
+        try:
+            with _charts_lock:
+                _charts[self.names] = self
+                _share()
+            for trace in traces:
+                trace.start(self._news.set)
+            self._thread.start()
+        except BaseException:  # there are no more threads to be had, or Ctrl-C: it must not stay in the register
+            self._finish = canvas.remove
+            self._end()
+            if self._thread.ident is None:
+                self._run()
+            raise
 
     def __repr__(self) -> str:
         seen = sum(trace.window.seen for trace in self._traces)
@@ -186,18 +198,19 @@ class LivePlot:
     def data(self):
         """The samples in the window, oldest first (a copy): an array (float64) of shape (n,), or (n, channels) where a
         frame gives several values. Of several pipes a dict of such arrays, by name."""
-        arrays = {trace.name: trace.window.copy() for trace in self._traces}
+        arrays = {trace.name: trace.window.copy(trace.channels) for trace in self._traces}
         arrays = {name: values[:, 0] if values.shape[1] == 1 else values for name, values in arrays.items()}
         return arrays if len(arrays) > 1 else next(iter(arrays.values()))
 
     def stop(self) -> None:
         """Stop; the last picture stays, and is saved with the notebook. Does nothing if it has stopped."""
-        for trace in self._traces:
-            trace.stop()
+        self._end()
+        if threading.current_thread() is not self._thread and not any(trace.is_current for trace in self._traces):
+            self._done.wait(STOP_S)
+
+    def _end(self) -> None:
         self._ending.set()
         self._news.set()
-        if threading.current_thread() is not self._thread:
-            self._thread.join(STOP_S)
 
     def discard(self) -> None:
         """Stop, and take a chart that was still moving off the page."""
@@ -219,18 +232,18 @@ class LivePlot:
         ends_at = math.inf if timeout is None else time.monotonic() + timeout
         if caller & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR):
             return self._wait_async(ends_at)
-        while self._thread.is_alive() and time.monotonic() < ends_at:
-            # Short waits: Ctrl-C must get through on Windows.
-            self._thread.join(max(0.0, min(0.1, ends_at - time.monotonic())))
+        # Short waits: Ctrl-C must get through on Windows.
+        while not self._done.wait(max(0.0, min(0.1, ends_at - time.monotonic()))) and time.monotonic() < ends_at:
+            pass
         return self._end_wait()
 
     async def _wait_async(self, ends_at: float) -> bool:
-        while self._thread.is_alive() and time.monotonic() < ends_at:
+        while not self._done.is_set() and time.monotonic() < ends_at:
             await asyncio.sleep(max(0.0, min(0.05, ends_at - time.monotonic())))
         return self._end_wait()
 
     def _end_wait(self) -> bool:
-        if self._thread.is_alive():
+        if not self._done.is_set():
             return False
         self.canvas.keep()  # once more, from this cell: nbclient takes in only what the running cell sends
         return True
@@ -238,14 +251,14 @@ class LivePlot:
     def save(self) -> None:
         """Put the picture into a notebook that nobody watches."""
         while not self._has_settled and (left_s := self._settles_at - time.monotonic()) > 0:
-            self._thread.join(min(left_s, 0.02))
-        if all(trace.ended for trace in self._traces):
-            self._thread.join(STOP_S)  # its last picture is on the way
+            self._done.wait(min(left_s, 0.02))
+        if self._is_over:
+            self._done.wait(STOP_S)  # its last picture is on the way
         self.canvas.save()
 
     @property
     def _has_settled(self) -> bool:
-        return not self._thread.is_alive() or all(trace.window.seen >= trace.window.size for trace in self._traces)
+        return self._done.is_set() or all(trace.window.seen >= trace.window.size for trace in self._traces)
 
     def snapshot(self) -> Png:
         """Return the chart as it is now as a PNG: bytes, which a notebook shows as a picture.
@@ -262,7 +275,7 @@ class LivePlot:
         because = "stopped"
         try:
             because = self._move() or because
-        except Exception as error:  # a thread has nobody to raise to: the chart tells
+        except BaseException as error:  # a thread has nobody to raise to: the chart tells
             because = f"stopped by {type(error).__name__}: {error}"
         for trace in self._traces:
             trace.stop(because)
@@ -272,18 +285,21 @@ class LivePlot:
                 if not self.canvas.is_watched:
                     _ended.append(self)
             _share()
-        self._finish()
+        try:
+            self._finish()
+        finally:
+            self._done.set()
 
     def _move(self) -> "str | None":
         """Have the canvas draw until it is over; returns why, if it is not the pipes'."""
         shown = None  # the news of the last picture
         due_at = time.monotonic()
-        while not all(trace.ended for trace in self._traces):
+        while not self._is_over:
             now = time.monotonic()
             if now >= self._ends_at:
                 return "stopped: its time is over"
             self._news.wait(max(0.0, min(NEWS_S, self._ends_at - now)))
-            self._ending.wait(max(0.0, min(due_at, self._ends_at) - time.monotonic()))
+            self._pause(due_at)
             if self._ending.is_set():
                 break  # `finish` shows the rest
             self._news.clear()
@@ -295,7 +311,20 @@ class LivePlot:
             drawn_at, shown = time.monotonic(), news
             interval_s = max(self._interval_s, self.canvas.min_interval_s, len(_charts) / MAX_PICTURES_PER_S)
             # On time on average; but what was missed for long is not made up for.
-            due_at = max(due_at + interval_s, now + interval_s / 2, drawn_at + (drawn_at - now) * self.canvas.pause_ratio)
+            due_at = max(
+                min(due_at, now) + interval_s, now + interval_s / 2, drawn_at + (drawn_at - now) * self.canvas.pause_ratio
+            )
+
+    def _pause(self, due_at: float) -> None:
+        """Wait until the next picture is due. In a long interval something else may come up."""
+        while True:
+            left_s = min(due_at, self._ends_at) - time.monotonic()
+            if self._ending.wait(max(0.0, min(left_s, NEWS_S))) or left_s <= NEWS_S or self._is_over or self.canvas.is_owed():
+                return
+
+    @property
+    def _is_over(self) -> bool:
+        return all(trace.ended for trace in self._traces)
 
     def _state(self) -> str:
         ended = [trace.ended for trace in self._traces]

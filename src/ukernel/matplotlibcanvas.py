@@ -119,8 +119,9 @@ class MatplotlibCanvas:
 
     def remove(self) -> None:
         """Take the chart off the page."""
-        self._canvas.toolbar.close()
-        self._canvas.close()
+        for widget in (self._canvas.toolbar, self._canvas):
+            widget.layout.close()  # a widget of its own
+            widget.close()
 
     def _after_drawing(self, event) -> None:
         if not self._canvas.is_saving():  # a picture for a file, in another size, with everything in it

@@ -273,10 +273,10 @@ def _positive(value, what: str, unit: str) -> float:
 
 def _limits(ylim) -> "tuple[float, float]":
     try:
-        low, high = map(float, ylim)
+        low, high = map(float, () if isinstance(ylim, str) else ylim)
     except (TypeError, ValueError):
         low = high = math.nan
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+    if not (math.isfinite(high - low) and low < high):
         raise ValueError(f"ylim must be two finite numbers, the lower one first, or None, not {ylim!r}.")
     return low, high
 

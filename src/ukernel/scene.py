@@ -11,6 +11,7 @@ __all__ = ["RUNNING", "STOPPED", "WAITING", "Curve", "Look", "Scene"]
 WAITING = "waiting"  # for the board to open the pipe, or for the first sample
 RUNNING = "running"
 STOPPED = "stopped"
+TOGETHER_S = 1.0  # pipes that ended within this long have ended at the same time
 
 
 class Look(NamedTuple):
@@ -148,11 +149,13 @@ class Scene:
         return bins * envelope.step + (envelope.step - 1) / 2 - max(0, envelope.seen - envelope.window.size)
 
     def _fit_span(self) -> float:
-        """How many seconds to show: steady although blocks arrive unevenly, with room to grow while the window fills."""
+        """How many seconds to show: steady although blocks arrive unevenly, with room to grow while the window fills. A pipe
+        that ended before the others moves out to the left."""
         spans, is_filling = [0.0], False
-        for envelope in self.envelopes:
+        last_at = max(trace.ended_at for trace in self.traces)
+        for trace, envelope in zip(self.traces, self.envelopes, strict=True):
             table = envelope.table()
-            if len(table):
+            if len(table) and trace.ended_at >= last_at - TOGETHER_S:
                 spans.append(self.newest_at - table[0, 0])
                 is_filling |= envelope.seen < envelope.window.size
         span = max(spans)

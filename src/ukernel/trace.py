@@ -39,7 +39,7 @@ class Trace:
     """Follows one pipe into a `Window`, in a thread of its own.
 
     name: of the pipe. pipe: what is read; closed at the end. window: its latest samples. ended: why it ended,
-        as part of a sentence; None while it goes on.
+        as part of a sentence; None while it goes on. ended_at: when (monotonic seconds); inf while it goes on.
     """
 
     def __init__(self, pipe: Pipe, decoder: "FormatDecoder | CallableDecoder", size: int):
@@ -47,6 +47,7 @@ class Trace:
         self.pipe = pipe
         self.window = Window(size)
         self.ended: Note | None = None
+        self.ended_at = math.inf
         self._decoder = decoder
         self._left_because = ""
         self._marks: deque = deque([(time.monotonic(), 0)])  # time and samples seen, for the rate
@@ -71,8 +72,15 @@ class Trace:
         """Leave the pipe and wait for the thread. Does nothing if it has ended."""
         self._left_because = self._left_because or because
         self.pipe.close()
-        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+        if self._thread.is_alive() and not self.is_current:
             self._thread.join(STOP_S)
+        if self._thread.is_alive() and self.ended is None:
+            self._end(Note(f"{because}; its decoder has not returned", "warning"))
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it is this thread that calls, by its decoder."""
+        return threading.current_thread() is self._thread
 
     @property
     def news(self) -> tuple:
@@ -118,13 +126,17 @@ class Trace:
     def _run(self) -> None:
         try:
             self._follow()
-            self.ended = self._why_ended()
-        except Exception as error:  # a thread has nobody to raise to: the chart tells
-            self.ended = Note(f"stopped by {type(error).__name__}: {error}", "warning")
+            self._end(self._why_ended())
+        except BaseException as error:  # a decoder may say sys.exit(); a thread has nobody to raise to: the chart tells
+            self._end(Note(f"stopped by {type(error).__name__}: {error}", "warning"))
         finally:
             self.pipe.close()
             self._warn(math.inf)
             self._tell()
+
+    def _end(self, why: Note) -> None:
+        self.ended_at = time.monotonic()
+        self.ended = why
 
     def _follow(self) -> None:
         while True:

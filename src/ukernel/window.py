@@ -13,6 +13,7 @@ import numpy as np
 __all__ = ["Envelope", "Limits", "Window", "sample_times"]
 
 MAX_SPREAD_S = 0.25  # a block that arrives after a longer silence was not on its way all that time
+TINY = 1e-30  # less room than this is none: what an axis divides by must not vanish
 HUGE = 1e300  # values beyond it are gaps, as infinities are: sums and differences of limits must stay finite
 SHRINK_AFTER_S = 2.0  # limits shrink once values have needed less room for this long: one that comes and goes must not pump
 
@@ -103,10 +104,10 @@ class Window:
             rows.append(table)
             self._rows = rows
 
-    def copy(self):
-        """The samples, oldest first: an array of shape (n, channels)."""
+    def copy(self, channels: int = 1):
+        """The samples, oldest first: an array of shape (n, channels); `channels` is for as long as there are none."""
         with self._lock:
-            return self._rows.since(0)[:, 1:].copy() if self._rows else np.empty((0, 1))
+            return self._rows.since(0)[:, 1:].copy() if self._rows else np.empty((0, max(channels, 1)))
 
     def since(self, number: int):
         """Return the number of the first sample kept from `number` on, and from there a table of times and values."""
@@ -189,7 +190,8 @@ class Limits:
         self._small_since = min(self._small_since, now) if small else math.inf
         if not fits or now - self._small_since >= SHRINK_AFTER_S:
             span, largest = high - low, max(abs(low), abs(high))
-            room = 0.1 * (span if span > 1e-9 * largest else largest) or 1.0
+            room = 0.1 * (span if span > 1e-9 * largest else largest)
+            room = room if room > TINY else 1.0
             unit = 10 ** math.floor(math.log10(high - low + 2 * room)) / 10
             self.low = math.floor((low - room) / unit) * unit
             self.high = math.ceil((high + room) / unit) * unit

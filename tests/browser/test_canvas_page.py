@@ -185,6 +185,62 @@ def test_the_page_survives_a_reload(open_notebook, listener):
     assert float(re.search(r"-?\d\.[\de-]+", notebook.text(1))[0]) <= 1
 
 
+def test_a_chart_that_stops_after_a_reload_stays_and_can_be_zoomed(open_notebook, listener):
+    listener.script = values(*(math.sin(i / 500) for i in range(20_000)))
+    cell = "from ukernel.pipes import live_plot\nchart = live_plot('adc', window=20_000)"
+    notebook = open_notebook("stop-after-reload", cell, "chart.stop()")
+    notebook.run(0)
+    wait_for_samples(notebook, 20_000)
+    notebook.save()
+    notebook.reload()
+    wait_for_samples(notebook, 20_000)
+    notebook.run(1)
+    notebook.wait("ucore.state()?.state === 'stopped' && ucore.state().traces[0].step === 1")
+    assert "stopped" in notebook.state()["text"]
+    notebook.reload()
+    notebook.wait("ucore.state()?.drawn > 0 && ucore.state().state === 'stopped' && ucore.state().traces[0].step === 1")
+
+
+def test_a_pause_in_one_page_does_not_hold_up_another(open_notebook, browser, lab, listener):
+    listener.script = sine
+    notebook = open_notebook("two-pages", "from ukernel.pipes import live_plot\nchart = live_plot('adc')")
+    notebook.run(0)
+    wait_for_samples(notebook, WIDTH)
+    notebook.save()
+    other = type(notebook)(lab, browser.new_page(), notebook.name).open()
+    try:
+        wait_for_samples(other, WIDTH)
+        notebook.page.get_by_role("button", name="Pause").click()
+        notebook.wait("ucore.state().paused")
+        drawn = other.state()["drawn"]
+        other.wait(f"ucore.state().drawn > {drawn + 100}")
+        assert notebook.state()["paused"] and not other.state()["paused"]
+    finally:
+        other.page.context.close()
+    assert other.errors == []
+
+
+def test_a_chart_that_has_left_the_page_is_not_held_there(notebook, listener):
+    listener.script = sine
+    keep = "(window.ucoreKept ??= []).push(new WeakRef(ucore.view().root)) && undefined"
+    for _ in range(3):
+        notebook.run(1, "chart = live_plot('adc')")
+        wait_for_samples(notebook, 1)
+        notebook.get(keep)
+        notebook.run(2, "stop_live()")
+        notebook.wait("ucore.state()?.drawn > 0 && ucore.state().state === 'stopped'")
+        notebook.get(keep)
+    session = notebook.page.context.new_cdp_session(notebook.page)
+    for _ in range(20):
+        session.send("HeapProfiler.collectGarbage")
+        notebook.page.wait_for_timeout(100)
+        held = notebook.get("ucoreKept.filter((kept) => kept.deref()).length")
+        if held <= 1:  # the one that is there
+            break
+    session.detach()
+    assert held <= 1
+
+
 # The end
 
 
@@ -398,6 +454,15 @@ def test_the_keyboard_pauses_zooms_and_reads(notebook, listener):
     press("Shift+ArrowRight")
     notebook.wait(f"ucore.state().zoom.x[0] > {left}")
     assert notebook.get("ucore.state().zoom.x[1] - ucore.state().zoom.x[0]") == pytest.approx(width)
+    press("0")
+    notebook.wait("ucore.state().zoom === null")
+    press("Shift+ArrowRight")  # all of it is there already
+    notebook.get("new Promise(requestAnimationFrame)")
+    assert notebook.state()["zoom"] is None
+    for _ in range(150):  # somebody leans on the key
+        press("+")
+    notebook.wait("ucore.state().zoom !== null")
+    assert notebook.get("ucore.view().plot.scales.x.max - ucore.view().plot.scales.x.min") > 0
     press("0")
     notebook.wait("ucore.state().zoom === null")
     press(" ")

@@ -23,7 +23,7 @@ needs_node = pytest.mark.skipif(not NODE, reason="there is no Node.js (node) her
 class StillTrace:
     """A trace without a pipe: what is added is what it has."""
 
-    ended = None
+    ended, ended_at = None, math.inf
 
     def __init__(self, name, size):
         self.name = name
@@ -161,6 +161,8 @@ def test_the_pages_own_tests_pass():
 def test_the_code_of_the_page_can_stand_in_a_notebook():
     code = (Path(__file__).parents[2] / "src" / "ukernel" / "canvas.js").read_text(encoding="utf-8")
     assert "</script" not in code.lower() and "<!--" not in code
+    assert code.isascii()  # a page holds other text in twice the room, and does so for each chart it ever showed
+    assert code.isascii()  # a page holds other text in twice the room, for each chart that it ever showed
     assert "Leon Sorokin" in code and "MIT License" in code  # uPlot's licence travels with it
     assert "http" not in code.replace("http://www.w3.org", "")  # nothing is fetched at run time
 

@@ -3,6 +3,7 @@
 import base64
 import math
 import struct
+import sys
 import time
 
 import numpy as np
@@ -110,6 +111,20 @@ def test_waiting_blocks_in_a_plain_cell_and_lets_the_notebook_answer_in_one_that
         connection.close()
     page.until(lambda m: m["msg_type"] == "execute_result" and is_child(m, waiting))
     assert page.value("plot.wait(20)") == page.value("await plot.wait(20)") == "True"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the kernel is interrupted by a signal")
+def test_an_interrupt_while_one_waits_leaves_the_chart_as_it_is(page, listener):
+    listener.script = sine
+    page.run("plot = live_plot('adc')")
+    waiting = page.send("plot.wait(30)")
+    page.until(lambda m: m["msg_type"] == "execute_input" and is_child(m, waiting))
+    page.whole()
+    page.manager.interrupt_kernel()
+    page.until(lambda m: m["msg_type"] == "error" and is_child(m, waiting))
+    page.client.get_shell_msg(timeout=20)
+    page.messages.clear()  # the error was wanted
+    assert page.value("plot.wait(0.1), plot._thread.is_alive()") == "(False, True)"
 
 
 def test_collect_and_a_chart_share_a_pipe(page, listener):
@@ -307,7 +322,91 @@ def test_a_decoder_that_raises_is_counted_and_shown(page, listener):
     assert notes(content) == ["not decoded: 1 frame: ZeroDivisionError: float division by zero (frame of 4 bytes)"]
 
 
+def test_an_empty_row_is_a_frame_that_could_not_be_decoded(page, listener):
+    listener.script = constant(1, 2, 3)
+    page.run("plot = live_plot('adc', decoder=lambda b: [1.0, 2.0] if b == struct.pack('<f', 2) else [])")
+    content = page.whole(lambda content: content["traces"][0]["seen"] == 1)
+    assert notes(content) == ["not decoded: 2 frames, the first: the decoder did not return a number: it returned an empty row"]
+
+
+def test_a_decoder_may_stop_its_chart(page, listener):
+    listener.script = sine
+    page.run("def decode(chunk):\n    stop_live('adc')\n    return 1.0\nplot = live_plot('adc', decoder=decode)")
+    assert "<div>stopped</div>" in page.update()["text/html"]
+    assert page.value("plot.wait(20), plot").startswith("(True, <LivePlot 'adc': stopped,")
+
+
+def test_a_chart_whose_decoder_never_returns_stops_and_says_so(page, listener):
+    listener.script = sine
+    page.run(
+        "import threading, ukernel.trace\nukernel.trace.STOP_S = 0.5\ncalled, never = threading.Event(), threading.Event()"
+    )
+    page.run("plot = live_plot('adc', decoder=lambda b: called.set() or never.wait())\ncalled.wait(20)\nplot.stop()")
+    assert page.value("plot") == "<LivePlot 'adc': stopped; its decoder has not returned, 0 samples, 0 lost>"
+    assert any("<div>stopped; its decoder has not" in m["content"].get("data", {}).get("text/html", "") for m in page.messages)
+    page.run("never.set()")
+
+
+def test_a_decoder_that_exits_ends_its_chart(page, listener):
+    listener.script = sine
+    page.run("import sys\nplot = live_plot('adc', decoder=lambda b: sys.exit(3))")
+    assert page.value("plot.wait(20), plot") == "(True, <LivePlot 'adc': stopped by SystemExit: 3, 0 samples, 0 lost>)"
+
+
+@pytest.mark.parametrize("failing", [0, 1], ids=["of the pipe", "of the chart"])
+def test_where_a_thread_cannot_be_had_no_chart_stays_behind(page, listener, failing):
+    listener.script = sine
+    usual = page.value("import itertools, sys, threading\nsys.getswitchinterval()")
+    page.run(
+        f"start, number = threading.Thread.start, itertools.count()\n"
+        f"def refuse(thread):\n"
+        f"    if thread.name.startswith('live_plot') and next(number) == {failing}: raise RuntimeError('no thread')\n"
+        f"    start(thread)\n"
+        f"threading.Thread.start = refuse"
+    )
+    messages = page.run("plot = live_plot('adc')")
+    page.run("threading.Thread.start = start")
+    assert [m["content"]["evalue"] for m in messages if m["msg_type"] == "error"] == ["no thread"]
+    assert [m["content"]["data"] for m in messages if m["msg_type"] == "update_display_data"][-1] == {}
+    assert page.value("sys.getswitchinterval()") == usual
+    page.run("plot = live_plot('adc')")
+    page.whole(lambda content: content["state"] == "running")
+    page.messages.clear()  # the error was wanted
+
+
+def test_a_long_interval_holds_up_nothing_but_pictures(page, listener):
+    listener.script = sine
+    model = model_of(page.run("plot = live_plot('adc', interval=60_000)"))
+    page.say(model, {"ready": True})
+    page.whole(lambda content: content["state"] == "running")
+    listener.hang_up()
+    page.whole(lambda content: content["state"] == "stopped")
+
+
+def test_before_the_first_sample_the_data_have_their_channels(page, listener):
+    listener.script = constant()
+    page.run("plot = live_plot(['a', 'b'], decoder=['<fff', None])")
+    assert page.value("{name: values.shape for name, values in plot.data.items()}") == "{'a': (0, 3), 'b': (0,)}"
+
+
 # What the page says
+
+
+def test_a_page_that_was_loaded_anew_keeps_the_chart_that_stops(page, listener):
+    listener.script = constant(1, 2, 3)
+    model = model_of(page.run("plot = live_plot('adc')"))
+    for _ in range(2):  # the page that was there before has never said that it goes
+        page.say(model, {"ready": True})
+    page.whole(lambda content: content["traces"][0]["seen"] == 3)
+    page.run("plot.stop()\nimport gc, weakref\nwindow = weakref.ref(plot._traces[0].window)\ndel plot\ngc.collect()")
+    assert page.value("window() is None") == "True"
+    page.say(model, {"ready": True})
+    content = page.whole(lambda content: content["state"] == "stopped")
+    assert content["values"].tolist() == [1, 2, 3]
+    for _ in range(3):
+        assert not [m for m in page.messages if m["msg_type"] == "comm_close"]
+        page.say(model, {"gone": True})
+    page.until(lambda m: m["msg_type"] == "comm_close" and m["content"]["comm_id"] == model)
 
 
 def test_a_page_that_is_ready_gets_everything_at_once(page, listener):
@@ -392,10 +491,11 @@ def test_where_nobody_shows_widgets_the_chart_is_a_picture_that_changes(page, li
     page.whole()
 
 
-def test_a_cell_that_runs_long_is_not_taken_for_silence(page, listener):
+@pytest.mark.parametrize("call", ["plot = live_plot('adc')", "threading.Thread(target=live_plot, args=['adc']).start()"])
+def test_a_cell_that_runs_long_is_not_taken_for_silence(page, listener, call):
     listener.script = sine
-    page.run(SHORT_SILENCE)
-    page.run("plot = live_plot('adc')\ntime.sleep(2)")
+    page.run(f"{SHORT_SILENCE}\nimport threading")
+    page.run(f"{call}\ntime.sleep(2)")
     page.run("time.sleep(0.5)")
     assert not [m for m in page.messages if m["msg_type"] == "update_display_data"]
 
@@ -421,7 +521,7 @@ def test_without_anywidget_the_chart_is_a_picture_from_the_start(page, listener)
 @pytest.mark.parametrize(
     "arguments",
     [{"window": w} for w in (1, 0, -5, 2.0, "200", True, None)]
-    + [{"ylim": y} for y in ((1, 0), (1, 1), (0, math.inf), (math.nan, 1), (1,), (1, 2, 3), 5, "ab")]
+    + [{"ylim": y} for y in ((1, 0), (1, 1), (0, math.inf), (math.nan, 1), (1,), (1, 2, 3), 5, "ab", "12", (-1e308, 1e308))]
     + [{"interval": i} for i in (0, -1, math.nan, "40", None)]
     + [{"duration": d} for d in (0, -1, math.inf, "1")]
     + [{"decoder": 5}, {"title": 5}, {"units": None}, {"labels": 5}, {"labels": [5]}, {"x": "time"}, {"backend": "svg"}],

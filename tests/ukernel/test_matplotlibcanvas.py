@@ -97,6 +97,10 @@ def test_running_the_cell_again_replaces_the_chart(page, listener):
     assert any(m["msg_type"] == "comm_close" and m["content"]["comm_id"] == first for m in page.messages)
     assert one.connection.recv(1) == b""
     assert page.value("old") == "<LivePlot 'adc': stopped, 0 samples, 0 lost>"
+    count = "from ipywidgets.widgets.widget import _instances\nlen(_instances)"
+    before = page.value(count)
+    page.run("live_plot('adc')")
+    assert page.value(count) == before
 
 
 def test_it_waits_for_the_pipe_and_says_so(page, listener):

@@ -55,6 +55,25 @@ def test_the_time_axis_is_steady_although_blocks_come_unevenly():
     assert curve.x[-1] == 0 and (np.diff(curve.x) > 0).all()
 
 
+def test_a_pipe_that_ended_before_the_others_leaves_the_time_axis():
+    ended, going_on = StillTrace("a", 10), StillTrace("b", 10)
+    ended.window.add(np.zeros(10), np.arange(0, 1, 0.1))
+    scene = Scene([ended, going_on], Look("", 10, x="seconds"), 1000)
+    going_on.window.add(np.zeros(10), np.arange(99, 100, 0.1))
+    scene.update()
+    assert scene.x[0] < -99
+    ended.ended_at = 1.0
+    for moment in (scene, Scene([ended, going_on], Look("", 10, x="seconds"), 1000)):
+        moment.update()
+        assert -1.2 < moment.x[0] < -0.8
+    going_on.ended_at = 100.0
+    scene.update()
+    assert -1.2 < scene.x[0] < -0.8
+    ended.ended_at = 99.5  # together, as when the chart is stopped
+    scene.update()
+    assert scene.x[0] < -99
+
+
 def test_the_axis_of_values_has_the_limits_given_or_those_of_the_samples():
     traces = [trace_of([1, 5]), trace_of([-20, 3], "b")]
     fixed, free = Scene(traces, Look("", 200, (0.0, 1.0)), 100), Scene(traces, Look("", 200, None), 100)

@@ -155,7 +155,7 @@ def test_limits_shrink_late_and_do_not_pump():
 
 @pytest.mark.parametrize(
     "low, high",
-    [(0, 0), (5, 5), (-3, -3), (1e-320, 1e-320), (1e9, 1e9 + 1e-7), (-1e299, 1e299), (1e299, 1e299), (0, 1e-310)],
+    [(0, 0), (5, 5), (-3, -3), (1e-320, 1e-320), (1e9, 1e9 + 1e-7), (-1e299, 1e299), (1e299, 1e299), (0, 1e-310), (0, 3e-323)],
     ids=str,
 )
 def test_limits_have_room_around_whatever_values(low, high):
