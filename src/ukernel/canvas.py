@@ -177,7 +177,6 @@ class Canvas:
         self._is_whole_due = True
         self._sent_at = self._whole_at = 0.0
         self._painter: Painter | None = None
-        self._painted_at = 0.0
         self._views = 0  # of the widget, in whatever pages, as far as they have said when they come and go
         self._last: tuple[dict, bytes] | None = None  # the message that shows the last picture, when it has stopped
         self._picture: dict | None = None  # what the notebook has instead of the widget

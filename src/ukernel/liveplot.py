@@ -77,11 +77,10 @@ def start(
         raise
 
 
-def stop(name: "str | list[str] | None" = None) -> None:
-    """Stop the charts that show this pipe, or one of these; None: all charts."""
-    wanted = {name} if isinstance(name, str) else set(name or ())
+def stop(names: "tuple[str, ...] | None") -> None:
+    """Stop the charts that show one of these pipes; None: all charts."""
     with _charts_lock:
-        charts = [chart for names, chart in _charts.items() if name is None or wanted & set(names)]
+        charts = [chart for shown, chart in _charts.items() if names is None or set(names) & set(shown)]
     for chart in charts:
         chart._end()  # all of them now; their last pictures take a while
     for chart in charts:

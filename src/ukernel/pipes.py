@@ -34,6 +34,7 @@ __all__ = ["Pipe", "PipeState", "Stamp", "TimedSamples", "collect", "live_plot",
 HUB_S = 15.0  # to reach a hub, or to start one
 LEAST_HUB_S = 2.0  # however short `seconds` is: a hub that must be started first takes half a second
 HINT_AFTER_S = 5.0  # how long `collect` waits without a deadline before it says what it waits for
+MAX_WINDOW = 10**9  # samples in a chart: more is a slip of the finger, and no memory holds it
 
 Decoder = Callable[[bytes], float] | str | None
 
@@ -167,14 +168,17 @@ def live_plot(
 
     Returns at once, with a handle: `stop()`, `wait()`, `snapshot()`, `data`, `lost`. A chart of the same name is
     replaced. It stops when the producer closes the pipe, at `stop_live(name)`, or after `duration`. Where frames are
-    missing the chart says so, and the cell warns (PipeDataLostWarning). Raises ValueError for bad arguments, UsageError where there is nothing to draw on, HubError when there is no hub to ask.
+    missing the chart says so, and the cell warns (PipeDataLostWarning). Raises ValueError for bad arguments, UsageError
+    where there is nothing to draw on, HubError when there is no hub to ask.
     """
-    names = (name,) if isinstance(name, str) or not isinstance(name, Sequence) else tuple(name)
+    names = _names(name)
     for one in names:
         check_name(one)
     if not names or len(set(names)) < len(names):
         raise ValueError(f"name must be a pipe's name, or a list of different ones, not {name!r}.")
     window = as_count(window, "window", 2)
+    if window > MAX_WINDOW:
+        raise ValueError(f"window must be at most {MAX_WINDOW:,} samples, not {window:,}.")
     if ylim is not None:
         ylim = _limits(ylim)
     interval_s = _positive(interval, "interval", "milliseconds") / 1000
@@ -203,10 +207,18 @@ def live_plot(
 
 def stop_live(name: "str | Sequence[str] | None" = None) -> None:
     """Stop the live plots that show that pipe, or all of them. The last picture stays. Stopping what does not run
-    does nothing."""
+    does nothing. Raises TypeError for what is no name, nor a list of names."""
+    names = None if name is None else _names(name)
+    for one in names or ():
+        if not isinstance(one, str):
+            raise TypeError(f"stop_live takes a pipe's name, or a list of names, not {name!r}.")
     liveplot = sys.modules.get(f"{__package__}.liveplot")  # not imported: no plot was ever made
     if liveplot:
-        liveplot.stop(name)
+        liveplot.stop(names)
+
+
+def _names(name) -> tuple:
+    return (name,) if isinstance(name, str) or not isinstance(name, Sequence) else tuple(name)
 
 
 # What `collect` says

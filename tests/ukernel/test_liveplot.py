@@ -520,7 +520,7 @@ def test_without_anywidget_the_chart_is_a_picture_from_the_start(page, listener)
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"window": w} for w in (1, 0, -5, 2.0, "200", True, None)]
+    [{"window": w} for w in (1, 0, -5, 2.0, "200", True, None, 10**30)]
     + [{"ylim": y} for y in ((1, 0), (1, 1), (0, math.inf), (math.nan, 1), (1,), (1, 2, 3), 5, "ab", "12", (-1e308, 1e308))]
     + [{"interval": i} for i in (0, -1, math.nan, "40", None)]
     + [{"duration": d} for d in (0, -1, math.inf, "1")]
@@ -556,3 +556,10 @@ def test_outside_of_a_notebook_it_says_what_to_do_instead():
 def test_stopping_what_never_ran_does_nothing():
     stop_live()
     stop_live("adc")
+    stop_live(["adc", "dac"])
+
+
+@pytest.mark.parametrize("name", [5, ["adc", 5], b"adc"])
+def test_stopping_what_is_no_name_is_refused(name):
+    with pytest.raises(TypeError, match="list of names"):
+        stop_live(name)
