@@ -145,25 +145,25 @@ class Runner:
         self._done = True
 
     def _reply(self):
-        content = b'{"status":"ok"}'
-        if self._error is not None:
-            try:
-                content = rare("about", "failure", self._error)
-            except MemoryError:
-                content = b'{"status":"error"}'  # the host knows what that means
-        # Whichever host is there by now: a new one has been told that this cell runs, and waits for its end.
+        content = None
         link = self.link
+        # Whichever host is there by now: a new one has been told that this cell runs, and waits for its end.
         while not link.leave:
             try:
                 if link.gone:  # what is lost until it is back must be told before the reply
                     link.pump(1)
                     continue
+                if content is None:
+                    content = b'{"status":"ok"}' if self._error is None else rare("about", "failure", self._error)
                 self._output.drain()
                 if link.send(wire.EXECUTE_REPLY, self.cell, content):
                     break
-            except MemoryError:  # not even a frame finds room: without the cells' variables one does
-                self.globals.clear()
-                self.globals.update({"__name__": "__main__", "ucore": ucore, "_ucore_show": self._show})
+            except MemoryError:
+                if content is None:
+                    content = b'{"status":"error"}'  # the host knows what that means
+                else:  # not even a frame finds room: without the cells' variables one does
+                    self.globals.clear()
+                    self.globals.update({"__name__": "__main__", "ucore": ucore, "_ucore_show": self._show})
         # A straight line to the end: an interrupt in it comes too late, or finds the reply to be sent once more.
         link.cell = 0
         self._error = None
