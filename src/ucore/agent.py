@@ -2,7 +2,6 @@
 
 import sys
 
-import ucore
 from ucore import wire
 from ucore.link import Link, rare
 from ucore.output import Output
@@ -18,11 +17,10 @@ def serve():
     """Serve until a carriage return asks for the REPL (a terminal, mpremote), or the input ends."""
     global _runner
     if _runner is None:
-        ucore._link = link = Link(rare("about", "facts"))
-        _runner = Runner(link, Output(link))
+        _runner = rare("startup", "begin", rare("about", "facts"), Link(), Output(), Runner())
     runner = _runner
     link = runner.link
-    runner.start()
+    rare("startup", "take_over", runner)
     allow_interrupt(False)
     link.arrive()
     while not link.leave:

@@ -6,9 +6,8 @@ straight lines, and the bytes are written last: a frame half written is resent.
 """
 
 import json
-import select
 import sys
-from _thread import allocate_lock, get_ident
+from _thread import get_ident
 from binascii import crc32
 
 import ucore
@@ -22,7 +21,6 @@ from ucore.quirks import (
     hurry,
     sleep_ms,
     sleep_us,
-    streams,
     ticker,
     ticks_add,
     ticks_diff,
@@ -58,35 +56,12 @@ class Link:
     ``inbox`` holds the messages received, (type, parent, content); ``session`` counts the host sessions, so that who waits for an
     answer sees that its session is over. ``flush(now)`` sends what has been held long enough; ``keep()`` tells what outlives a
     session, which ``renew(kept)`` sends in the next; all three with tx held. ``forget(thread)`` is called when a thread begins or
-    ends. ``aside``: what callbacks could not do at once. Each is None until its module is loaded. ``facts`` is for the hello.
+    ends. ``aside``: what callbacks could not do at once. Each is None until its module is loaded.
+
+    What it begins with is in `ucore.startup`.
     """
 
-    def __init__(self, facts):
-        self.reader, self.writer = streams()
-        self.ready = select.poll()
-        self.ready.register(self.reader, select.POLLIN)
-        self._idle = select.poll()  # a poll object must not serve two threads at once
-        self._idle.register(self.reader, select.POLLIN)
-        self.tx = allocate_lock()
-        self.rx = allocate_lock()
-        self.big = allocate_lock()
-        self.main = get_ident()
-        self.session = 0
-        self.inbox = []
-        self.leave = self.reset = self.stamps = False
-        self.cell = 0  # parent id of the running cell
-        self.flush = self.keep = self.renew = self.forget = self.aside = None
-        self.ticks = 0
-        self._ticker = None
-        if MAIN_WRITES:
-            self._tries = 0
-            self._late = []  # frames that another core than the main thread's has committed
-        if SPEEDS:
-            self.first_baud = self.baud = 0  # what the UART began with, and has now
-        self._facts = facts
-        self._begin({})
-
-    def _begin(self, hello):
+    def begin(self, hello):
         """A host session starts afresh; called with both locks held (or before there are two threads)."""
         self.payload = hello.get("payload", 112)
         line = hello.get("line")
@@ -484,7 +459,7 @@ class Link:
             frames = []
             if fits and not known:
                 frames = self.keep() if self.keep else None
-                self._begin(hello)
+                self.begin(hello)
                 self.session += 1
                 self.inbox = []
             self._answer(nonce, known)

@@ -7,16 +7,7 @@ HOLD_MS = 5
 
 
 class Output:
-    """Text on its way to the host; each piece belongs to the cell that printed it. ``lost``: bytes dropped, not told yet."""
-
-    def __init__(self, link):
-        self._link = link
-        self._parent = 0
-        self._held = b""
-        self._flushed = ticks_ms()
-        self.lost = 0
-        link.output = self
-        link.flush = self.flush_due
+    """Text on its way to the host; each piece belongs to the cell that printed it. ``lost``: bytes dropped, not told yet. It begins in `ucore.startup`."""
 
     def write(self, parent, text):
         """Send ``text`` (str) as output of the cell ``parent``; blocks while the line is full, drops where nobody listens."""

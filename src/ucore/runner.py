@@ -7,40 +7,20 @@ import sys
 import ucore
 from ucore import wire
 from ucore.link import rare
-from ucore.quirks import MAIN_WRITES, UNIX, allow_interrupt
+from ucore.quirks import MAIN_WRITES, allow_interrupt
 
 SPARE = 64  # variables that may come while a thread runs
 FILE = "<cell>"  # one name for all cells: every new one would stay in memory for good
 
 
 class Runner:
-    """One cell at a time. Progress lives in attributes: an interrupt at any point leaves a step that can be taken again."""
+    """One cell at a time. Progress lives in attributes: an interrupt at any point leaves a step that can be taken again.
 
-    def __init__(self, link, output):
-        self.link = link
-        self._output = output
-        self._parents = {}  # thread -> the cell that started it; tx held to change it
-        self._source = None
-        self._session = 0
-        self._error = None
-        self._done = False
-        self._was = builtins.print, builtins.input
-        self.cell = 0  # parent id of the cell that runs, or ran last
-        # As the modules _thread and getpass. MicroPython's `from _thread import` finds attributes, not methods.
-        self.start_new_thread = self._start
-        self.getpass = self._getpass
-        self.globals = {"__name__": "__main__", "ucore": ucore, "_ucore_show": self._show}
-
-    def start(self):
-        """Take over print, input and the starting of threads."""
-        builtins.print = self._print
-        builtins.input = self._input
-        sys.modules["_thread"] = sys.modules["getpass"] = self
-        if not UNIX:
-            _thread.stack_size(8192)  # a thread that writes to a pipe serves the line too: the 4 kB it would get are too few
+    What it begins with is in `ucore.startup`.
+    """
 
     def stop(self):
-        """Give them back."""
+        """Give back what `ucore.startup` has taken over."""
         builtins.print, builtins.input = self._was
         sys.modules["_thread"] = _thread
 

@@ -31,13 +31,14 @@ _GROUPS = {
     "agent": ("wire", "quirks", "link", "output", "runner", "agent"),
     "pipes": ("wire", "quirks", "pipes"),
     "callbacks": ("wire", "quirks", "callbacks"),
+    "startup": ("quirks", "startup"),
     "about": ("wire", "quirks", "about"),
     "speed": ("wire", "quirks", "speed"),
     "rich": ("wire", "rich"),
     "tasks": ("quirks", "tasks"),
 }
 # What few programs load, or for a moment: it costs room on the flash, not memory.
-RARE = ("callbacks", "rich", "speed", "tasks")
+RARE = ("callbacks", "rich", "speed", "startup", "tasks")
 
 
 def files(platform: str, *, compiled: bool) -> dict[str, bytes]:

@@ -2,7 +2,7 @@
 
 from _thread import allocate_lock
 
-from ucore import link, pipes, wire
+from ucore import link, pipes, startup, wire
 from ucore import output as output_module
 
 
@@ -102,15 +102,17 @@ class Host:
 def board():
     """A link on a handmade port, with pipes and printed text: (port, link, output, host)."""
     port = Port()
-    link.streams = lambda: (port, port)
-    link.select = _Select(port)
+    startup.streams = lambda: (port, port)
+    startup.select = _Select(port)
     link.sleep_ms = port.sleep_ms
     link.ticker = lambda callback, period: None
-    for module in (link, output_module, pipes):
+    for module in (link, output_module, pipes, startup):
         module.ticks_ms = port.ticks_ms
         module.ticks_us = port.ticks_us
-    made = link.Link('"platform":"handmade"')
-    out = output_module.Output(made)
+    made = link.Link()
+    startup.fill_link(made, '"platform":"handmade"')
+    out = output_module.Output()
+    startup.fill_output(out, made)
     pipes._link = None
     pipes._open.clear()
     pipes._threads.clear()

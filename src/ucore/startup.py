@@ -1,0 +1,83 @@
+"""How the agent's objects begin, and what it takes over while it serves. Done once, so it is loaded for that and dropped again."""
+
+import _thread
+import builtins
+import select
+import sys
+from _thread import allocate_lock, get_ident
+
+import ucore
+from ucore.quirks import MAIN_WRITES, SPEEDS, UNIX, streams, ticks_ms
+
+
+def begin(facts, link, output, runner):
+    """Fill the agent's three objects, which are new; return the runner."""
+    ucore._link = link
+    fill_link(link, facts)
+    fill_output(output, link)
+    fill_runner(runner, link, output)
+    return runner
+
+
+def fill_link(link, facts):
+    """What a `Link` begins with. ``facts``: what its hellos say, the inside of a JSON object."""
+    link.reader, link.writer = streams()
+    link.ready = select.poll()
+    link.ready.register(link.reader, select.POLLIN)
+    link._idle = select.poll()  # a poll object must not serve two threads at once
+    link._idle.register(link.reader, select.POLLIN)
+    link.tx = allocate_lock()
+    link.rx = allocate_lock()
+    link.big = allocate_lock()
+    link.main = get_ident()
+    link.session = 0
+    link.inbox = []
+    link.leave = link.reset = link.stamps = False
+    link.cell = 0  # parent id of the running cell
+    link.flush = link.keep = link.renew = link.forget = link.aside = None
+    link.ticks = 0
+    link._ticker = None
+    if MAIN_WRITES:
+        link._tries = 0
+        link._late = []  # frames that another core than the main thread's has committed
+    if SPEEDS:
+        link.first_baud = link.baud = 0  # what the UART began with, and has now
+    link._facts = facts
+    link.begin({})
+
+
+def fill_output(output, link):
+    """What an `Output` on ``link`` begins with."""
+    output._link = link
+    output._parent = 0
+    output._held = b""
+    output._flushed = ticks_ms()
+    output.lost = 0
+    link.output = output
+    link.flush = output.flush_due
+
+
+def fill_runner(runner, link, output):
+    """What the `Runner` begins with."""
+    runner.link = link
+    runner._output = output
+    runner._parents = {}  # thread -> the cell that started it; tx held to change it
+    runner._source = None
+    runner._session = 0
+    runner._error = None
+    runner._done = False
+    runner._was = builtins.print, builtins.input
+    runner.cell = 0  # parent id of the cell that runs, or ran last
+    # As the modules _thread and getpass. MicroPython's `from _thread import` finds attributes, not methods.
+    runner.start_new_thread = runner._start
+    runner.getpass = runner._getpass
+    runner.globals = {"__name__": "__main__", "ucore": ucore, "_ucore_show": runner._show}
+
+
+def take_over(runner):
+    """Take over print, input and the starting of threads."""
+    builtins.print = runner._print
+    builtins.input = runner._input
+    sys.modules["_thread"] = sys.modules["getpass"] = runner
+    if not UNIX:
+        _thread.stack_size(8192)  # a thread that writes to a pipe serves the line too: the 4 kB it would get are too few
