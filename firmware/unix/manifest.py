@@ -2,5 +2,7 @@
 # The build (ukernel.firmware) stages our own files in one folder and passes its path as STAGE_DIR.
 include("$(MPY_DIR)/extmod/asyncio")
 package("ucore", base_path="$(STAGE_DIR)")
-module("machine.py", base_path="$(STAGE_DIR)")
-module("esp32.py", base_path="$(STAGE_DIR)")
+for name in ("machine", "esp32", "network", "neopixel"):
+    module(name + ".py", base_path="$(STAGE_DIR)")
+for name in ("world", "board", "pins", "analog", "devices", "buses", "clocks", "uart"):
+    module("_virtual" + name + ".py", base_path="$(STAGE_DIR)")

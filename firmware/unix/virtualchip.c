@@ -1,9 +1,14 @@
 // The module `_virtualchip`: what the simulated `machine` cannot do in Python.
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "py/mpthread.h"
 #include "py/obj.h"
+#include "py/objarray.h"
 #include "py/runtime.h"
 
 // Ends the process at once, from any thread: the virtual board's process boots it again, as a reset does.
@@ -55,10 +60,28 @@ static mp_obj_t virtualchip_tick(size_t n_args, const mp_obj_t *args) {
 }
 static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(virtualchip_tick_obj, 5, 5, virtualchip_tick);
 
+// world(): the memory that the board shares with the host (a file that UCORE_VIRTUAL_WORLD names) as a bytearray; None without.
+static mp_obj_t virtualchip_world(void) {
+    const char *path = getenv("UCORE_VIRTUAL_WORLD");
+    int fd = path ? open(path, O_RDWR | O_NOFOLLOW) : -1;
+    if (fd < 0) {
+        return mp_const_none;
+    }
+    struct stat about;
+    void *memory = MAP_FAILED;
+    if (fstat(fd, &about) == 0 && about.st_size > 0) {
+        memory = mmap(NULL, about.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    }
+    close(fd);
+    return memory == MAP_FAILED ? mp_const_none : mp_obj_new_bytearray_by_ref(about.st_size, memory);
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(virtualchip_world_obj, virtualchip_world);
+
 static const mp_rom_map_elem_t virtualchip_globals_table[] = {
     { MP_ROM_QSTR(MP_QSTR___name__), MP_ROM_QSTR(MP_QSTR__virtualchip) },
     { MP_ROM_QSTR(MP_QSTR_reset), MP_ROM_PTR(&virtualchip_reset_obj) },
     { MP_ROM_QSTR(MP_QSTR_tick), MP_ROM_PTR(&virtualchip_tick_obj) },
+    { MP_ROM_QSTR(MP_QSTR_world), MP_ROM_PTR(&virtualchip_world_obj) },
 };
 static MP_DEFINE_CONST_DICT(virtualchip_globals, virtualchip_globals_table);
 

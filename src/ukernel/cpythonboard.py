@@ -151,6 +151,7 @@ def _extend_modules() -> None:
     chip = types.ModuleType("_virtualchip")
     chip.reset = os._exit
     chip.tick = _tick
+    chip.world = _world
     sys.modules.update(micropython=micropython, _virtualchip=chip)
     for name in ALIASES:
         sys.modules["u" + name] = __import__(name)
@@ -171,6 +172,17 @@ def _extend_modules() -> None:
     gc.threshold = lambda *size: -1
     stack_size = _thread.stack_size
     _thread.stack_size = threading.stack_size = lambda size=0: stack_size(size and max(size, MIN_STACK))
+
+
+def _world() -> "memoryview | None":
+    """`_virtualchip.world`: the memory that the board shares with the host; None without."""
+    path = os.environ.get("UCORE_VIRTUAL_WORLD")
+    if not path:
+        return None
+    import mmap
+
+    with open(path, "r+b") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0))
 
 
 def _extend_asyncio() -> None:

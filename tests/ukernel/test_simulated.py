@@ -85,3 +85,136 @@ def test_a_one_shot_timer_calls_back_once(board):
 def test_a_timer_without_a_period_is_a_value_error(board):
     with pytest.raises(RuntimeError, match="period must be positive"):
         board.ask("machine.Timer(2, callback=print)")
+
+
+def test_a_signal_may_be_inverted(board):
+    board.ask("pin = machine.Pin(12, machine.Pin.OUT); light = machine.Signal(pin, invert=True); light.on()")
+    assert board.ask("print(pin(), light.value())") == "0 1"
+
+
+def test_pwm_keeps_frequency_and_share_in_each_of_its_units(board):
+    board.ask("pwm = machine.PWM(machine.Pin(13), freq=1000, duty_u16=16384)")
+    assert board.ask("print(pwm.freq(), pwm.duty_u16(), pwm.duty(), pwm.duty_ns())") == "1000 16384 256 250003"
+    board.ask("pwm.duty_ns(500000); pwm.freq(50)")
+    assert board.ask("print(pwm)") == "PWM(Pin(13), freq=50, duty_u16=32767)"
+    with pytest.raises(RuntimeError, match="duty_u16"):
+        board.ask("pwm.duty_u16(65536)")
+
+
+def test_the_bus_has_three_devices_and_a_missing_one_is_an_oserror(board):
+    board.ask("i2c = machine.I2C(0, scl=machine.Pin(22), sda=machine.Pin(21))")
+    assert board.ask("print([hex(address) for address in i2c.scan()])") == "['0x3c', '0x68', '0x76']"
+    with pytest.raises(RuntimeError, match="OSError.*19"):
+        board.ask("i2c.writeto(0x20, b'x')")
+
+
+# The data sheet's formulas in floats, as drivers have them.
+BME280 = """
+import struct
+def bme280(i2c):
+    t1, t2, t3, p1, p2, p3, p4, p5, p6, p7, p8, p9 = struct.unpack('<HhhHhhhhhhhh', i2c.readfrom_mem(0x76, 0x88, 24))
+    i2c.writeto_mem(0x76, 0xF2, b'\\\\x01'); i2c.writeto_mem(0x76, 0xF4, b'\\\\x25')
+    d = i2c.readfrom_mem(0x76, 0xF7, 8)
+    p = d[0] << 12 | d[1] << 4 | d[2] >> 4; t = d[3] << 12 | d[4] << 4 | d[5] >> 4; h = d[6] << 8 | d[7]
+    fine = (t / 16384 - t1 / 1024) * t2 + (t / 131072 - t1 / 8192) ** 2 * t3
+    a = fine / 2 - 64000; b = a * a * p6 / 32768 + a * p5 * 2; b = b / 4 + p4 * 65536
+    a = (p3 * a * a / 524288 + p2 * a) / 524288; a = (1 + a / 32768) * p1
+    p = (1048576 - p - b / 4096) * 6250 / a; p += (p9 * p * p / 2147483648 + p * p8 / 32768 + p7) / 16
+    return fine / 5120, p, h * struct.unpack('<h', i2c.readfrom_mem(0x76, 0xE1, 2))[0] / 65536
+"""
+
+
+def test_a_bme280_driver_finds_temperature_pressure_and_humidity(board):
+    board.ask("i2c = machine.I2C(0); exec('''%s''')" % BME280.replace("\n", "\\n"))
+    assert board.ask("print(i2c.readfrom_mem(0x76, 0xD0, 1))") == "b'`'"
+    celsius, pascal, percent = (float(word) for word in board.ask("print(*bme280(i2c))").split())
+    assert 20 < celsius < 22
+    assert 101_200 < pascal < 101_450
+    assert 42 < percent < 48
+
+
+def test_an_mpu6050_sleeps_until_it_is_woken_and_then_feels_one_g(board):
+    board.ask("import struct; i2c = machine.I2C(0); six = lambda at: struct.unpack('>hhh', i2c.readfrom_mem(0x68, at, 6))")
+    board.ask("i2c.writeto_mem(0x68, 0x6B, b'\\x80')")
+    assert board.ask("print(i2c.readfrom_mem(0x68, 0x75, 1), six(0x3B))") == "b'h' (0, 0, 0)"
+    board.ask("i2c.writeto_mem(0x68, 0x6B, b'\\x00'); x, y, z = six(0x3B)")
+    assert 0.97 < float(board.ask("print((x * x + y * y + z * z) ** .5 / 16384)")) < 1.03
+    board.ask("i2c.writeto_mem(0x68, 0x1C, b'\\x18'); x, y, z = six(0x3B)")  # 16 g: an eighth of the numbers
+    assert 0.97 < float(board.ask("print((x * x + y * y + z * z) ** .5 / 2048)")) < 1.03
+
+
+def test_an_ssd1306_holds_what_a_driver_draws_by_either_bus(board):
+    board.ask("from _virtualboard import memory, world; i2c = machine.I2C(0); D = world.DISPLAY_DATA")
+    board.ask("[i2c.writeto(0x3C, bytes((0x80, c))) for c in (0xAE, 0x20, 0, 0x21, 0, 127, 0x22, 0, 7, 0x81, 99, 0xAF)]")
+    board.ask("i2c.writevto(0x3C, [b'\\x40', bytes([n & 255 for n in range(1024)])])")
+    assert board.ask("print(memory[D], memory[D + 127], memory[D + 1023], memory[world.DISPLAY], memory[world.DISPLAY + 2])") == (
+        "0 127 255 1 99"
+    )
+    board.ask("spi = machine.SPI(1); dc = machine.Pin(16, machine.Pin.OUT, value=0); cs = machine.Pin(5, machine.Pin.OUT, value=0)")
+    board.ask("spi.write(b'\\x21\\x03\\x04\\x22\\x01\\x02'); dc(1); spi.write(b'wxyz'); cs(1); spi.write(b'lost')")
+    assert board.ask("print(bytes([memory[D + at] for at in (131, 132, 259, 260)]))") == "b'wxyz'"
+
+
+def test_spi_reads_what_it_writes(board):
+    board.ask("spi = machine.SPI(1); got = bytearray(3); spi.write_readinto(b'abc', got)")
+    assert board.ask("print(got, spi.read(2, 7))") == "bytearray(b'abc') b'\\x07\\x07'"
+
+
+def test_pixels_get_their_colours_in_red_green_blue(board):
+    board.ask("import neopixel; from _virtualboard import memory, world; pixels = neopixel.NeoPixel(machine.Pin(48), 3)")
+    board.ask("pixels.fill((1, 2, 3)); pixels[1] = (255, 0, 9); pixels.write(); P = world.PIXEL_DATA")
+    assert board.ask("print(list(memory[P:P + 9]), memory[world.PIXELS], pixels[-1], len(pixels))") == (
+        "[1, 2, 3, 255, 0, 9, 1, 2, 3] 3 (1, 2, 3) 3"
+    )
+
+
+def test_a_uart_gets_back_what_it_sends_at_its_rate(board):
+    board.ask("import select; uart = machine.UART(1, baudrate=1200, timeout=500); poll = select.poll(); poll.register(uart, select.POLLIN)")
+    assert board.ask("print(uart.read(0), uart.write(b'hello\\nyou'), uart.any(), uart.txdone())") == "None 9 0 False"
+    assert board.ask("uart.flush(); print(uart.readline(), uart.any(), len(poll.poll(0)), uart.read())") == "b'hello\\n' 3 1 b'you'"
+    with pytest.raises(RuntimeError, match="UART"):
+        board.ask("machine.UART(7)")
+
+
+def test_the_clock_can_be_set_and_keeps_bytes(board):
+    board.ask("rtc = machine.RTC(); rtc.datetime((2030, 5, 17, 4, 12, 30, 15, 0)); rtc.memory(b'kept')")
+    assert board.ask("now = rtc.datetime(); print(now[:6], rtc.memory())") == "(2030, 5, 17, 4, 12, 30) b'kept'"
+
+
+def test_a_wlan_connects_within_half_a_second_and_says_what_is_wrong(board):
+    board.ask("import network; wlan = network.WLAN(network.STA_IF)")
+    with pytest.raises(RuntimeError, match="Wifi Not Started"):
+        board.ask("wlan.scan()")
+    board.ask("wlan.active(True); wlan.connect('ucore', 'password')")
+    assert board.ask("print(wlan.isconnected(), wlan.status() == network.STAT_CONNECTING)") == "False True"
+    board.ask("exec('while not wlan.isconnected(): time.sleep_ms(10)')")
+    assert board.ask("print(wlan.ifconfig()[0], wlan.status('rssi'), wlan.config('ssid'))") == "192.168.4.42 -48 ucore"
+    board.ask("wlan.connect('ucore', 'short'); time.sleep_ms(600)")
+    assert board.ask("print(wlan.isconnected(), wlan.status() == network.STAT_WRONG_PASSWORD)") == "False True"
+    board.ask("wlan.connect('elsewhere'); time.sleep_ms(600)")
+    assert board.ask("print(wlan.status() == network.STAT_NO_AP_FOUND, len(wlan.config('mac')))") == "True 6"
+
+
+def test_the_world_drives_inputs_converters_and_sensors(board):
+    board.ask("from _virtualboard import memory, store, world; pin = machine.Pin(14, machine.Pin.IN); seen = []")
+    board.ask("pin.irq(lambda p: seen.append(p()), machine.Pin.IRQ_RISING | machine.Pin.IRQ_FALLING)")
+    board.ask("memory[world.DRIVEN + 14] = 1; exec('while len(seen) < 1: time.sleep_ms(1)')")
+    board.ask("memory[world.DRIVEN + 14] = 0; exec('while len(seen) < 2: time.sleep_ms(1)'); pin.irq(None)")
+    assert board.ask("print(seen)") == "[1, 0]"
+    board.ask("store(world.VOLTAGES + 4 * 33, '<i', 1234567)")
+    assert abs(int(board.ask("print(machine.ADC(machine.Pin(33)).read_uv())")) - 1_234_567) <= 6000
+    board.ask("store(world.SENSORS, '<f', 37.5); i2c = machine.I2C(0); exec('''%s''')" % BME280.replace("\n", "\\n"))
+    assert 37.4 < float(board.ask("print(bme280(i2c)[0])")) < 37.6
+
+
+def test_a_watchdog_that_is_not_fed_resets_the_board(board):
+    board.ask("dog = machine.WDT(timeout=300); exec('for i in range(10):\\n time.sleep_ms(50)\\n dog.feed()')")
+    board.read_until("READY\r?\n")
+    assert board.ask("print(machine.reset_cause() == machine.WDT_RESET)") == "True"
+
+
+def test_a_deep_sleep_starts_the_board_afresh_when_it_is_over(board):
+    board.send("machine.RTC().memory(b'woken'); machine.deepsleep(50)")
+    board.read_until("READY\r?\n")
+    assert board.ask("print(machine.reset_cause() == machine.DEEPSLEEP_RESET, machine.wake_reason())") == "True 4"
+    assert board.ask("print(machine.RTC().memory())") == "b'woken'"

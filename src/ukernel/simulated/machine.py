@@ -1,4 +1,4 @@
-"""The `machine` module of a virtual board, on MicroPython and on CPython: pins, converters, timers, identity, reset.
+"""The `machine` module of a virtual board, on MicroPython and on CPython.
 
 Signals, so that a plot shows something and a test knows what to expect:
 
@@ -7,31 +7,55 @@ Signals, so that a plot shows something and a test knows what to expect:
   `time.ticks_us` 0.
 - ``Pin(n)`` remembers what was written to it; an input reads its pull (0 without one) until something is written.
 - `freq` remembers what was set; nothing runs faster or slower.
-- ``UART(0)`` is the line to the host. Its rate has a meaning only where the environment variable UCORE_VIRTUAL_UART names a file: its
-  first eight bytes are the rate in bytes a second, a little-endian double (for programs that stand in for the line).
+- What is wired to the buses is in `_virtualdevices`; on UART 1 and 2, TX is wired to RX.
+
+What the world does to inputs and sensors instead is `_virtualworld`.
 """
 
 import _thread
-import math
 import os
-import random
-import struct
 import time
 
 import _virtualchip
-import micropython
+from _virtualanalog import ADC
+from _virtualboard import memory, store, world
+from _virtualpins import Pin
 
 PWRON_RESET = 1
 HARD_RESET = 2
 WDT_RESET = 3
 DEEPSLEEP_RESET = 4
 SOFT_RESET = 5
-
-_MAX_PIN = 48
+PIN_WAKE = 2
+TIMER_WAKE = 4
 
 # Exit codes by which the virtual board's process knows why the chip stopped; ukernel.virtualboard has the same.
 _EXIT_HARD = 82
 _EXIT_SOFT = 83
+
+# What few programs use is loaded for those that do.
+_HOMES = {
+    "DAC": "_virtualanalog",
+    "PWM": "_virtualanalog",
+    "Signal": "_virtualpins",
+    "I2C": "_virtualbuses",
+    "SoftI2C": "_virtualbuses",
+    "SPI": "_virtualbuses",
+    "SoftSPI": "_virtualbuses",
+    "UART": "_virtualuart",
+    "RTC": "_virtualclocks",
+    "WDT": "_virtualclocks",
+    "lightsleep": "_virtualclocks",
+    "deepsleep": "_virtualclocks",
+}
+
+
+def __getattr__(name):
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(name)
+    found = globals()[name] = getattr(__import__(home), name)
+    return found
 
 
 def _identity():
@@ -71,8 +95,13 @@ def soft_reset():
 
 
 def reset_cause():
-    """Return why the board booted: PWRON_RESET, HARD_RESET, WDT_RESET (it crashed) or SOFT_RESET."""
+    """Return why the board booted: PWRON_RESET, HARD_RESET, WDT_RESET (or it crashed), DEEPSLEEP_RESET or SOFT_RESET."""
     return _reset_cause
+
+
+def wake_reason():
+    """Return what has ended a deep sleep: TIMER_WAKE, or 0."""
+    return TIMER_WAKE if _reset_cause == DEEPSLEEP_RESET else 0
 
 
 def idle():
@@ -80,146 +109,33 @@ def idle():
     time.sleep_ms(1)
 
 
-class Pin:
-    """A pin that remembers. ``Pin(2, Pin.OUT)``; all objects of one number share the level."""
-
-    IN = 1
-    OUT = 3
-    OPEN_DRAIN = 7
-    PULL_DOWN = 1
-    PULL_UP = 2
-    IRQ_RISING = 1
-    IRQ_FALLING = 2
-
-    _pins = {}
-
-    def __new__(cls, id, *args, **kwargs):
-        if isinstance(id, Pin):
-            id = id._number
-        if not isinstance(id, int) or not 0 <= id <= _MAX_PIN:
-            raise ValueError("invalid pin")
-        pin = cls._pins.get(id)
-        if pin is None:
-            pin = object.__new__(cls)
-            pin._number = id
-            pin._level = None
-            pin._mode = cls.IN
-            pin._pull = None
-            pin._handler = None
-            pin._trigger = 0
-            cls._pins[id] = pin
-        return pin
-
-    def __init__(self, id, mode=-1, pull=-1, *, value=None, **options):
-        self.init(mode, pull, value=value)
-
-    def init(self, mode=-1, pull=-1, *, value=None, **options):
-        """Set direction, pull and level; -1 and None leave them as they are."""
-        if mode != -1:
-            if mode not in (self.IN, self.OUT, self.OPEN_DRAIN):
-                raise ValueError("invalid pin mode")
-            self._mode = mode
-        if pull != -1:
-            self._pull = pull
-        if value is not None:
-            self.value(value)
-
-    def value(self, level=None):
-        """Return the level, 0 or 1, or set it. Setting an input plays the outside world: useful in tests."""
-        if level is None:
-            if self._level is None:
-                return 1 if self._pull == self.PULL_UP else 0
-            return self._level
-        before = self.value()
-        self._level = after = 1 if level else 0
-        edge = 0 if before == after else self.IRQ_RISING if after else self.IRQ_FALLING
-        if self._handler and edge & self._trigger:
-            micropython.schedule(self._handler, self)
-        return None
-
-    __call__ = value
-
-    def on(self):
-        """Set the level to 1."""
-        self.value(1)
-
-    def off(self):
-        """Set the level to 0."""
-        self.value(0)
-
-    def toggle(self):
-        """Set the other level."""
-        self.value(not self.value())
-
-    def irq(self, handler=None, trigger=3, **options):
-        """Call ``handler(pin)`` in the main thread when the level changes as ``trigger`` says; None: no more."""
-        self._handler = handler
-        self._trigger = trigger
-
-    def __repr__(self):
-        return "Pin(%d)" % self._number
+def disable_irq():
+    """Return the state that `enable_irq` takes; callbacks come between two bytecodes all the same."""
+    return 0
 
 
-class ADC:
-    """A converter with a sine on it; see the module's text for the signal."""
-
-    ATTN_0DB = 0
-    ATTN_2_5DB = 1
-    ATTN_6DB = 2
-    ATTN_11DB = 3
-    WIDTH_9BIT = 9
-    WIDTH_10BIT = 10
-    WIDTH_11BIT = 11
-    WIDTH_12BIT = 12
-
-    def __init__(self, pin, *, atten=0, **options):
-        number = pin._number if isinstance(pin, Pin) else Pin(pin)._number
-        self._number = number
-        self._hz = 1 + number / 10
-
-    def init(self, **options):
-        """Accept the options of a real converter; none changes the signal."""
-
-    def atten(self, attenuation=None):
-        """Accept an attenuation; a virtual converter always measures 0 to 3.3 V."""
-
-    def width(self, bits=None):
-        """Accept a resolution; `read` always gives 12 bits."""
-
-    def read_uv(self):
-        """Return the voltage in microvolts."""
-        # Noise: the sum of three uniform numbers is bell-shaped enough, and cheap. The phase is taken modulo 10 s,
-        # a whole number of periods at every pin's frequency, to keep its digits.
-        noise = 4000 * (random.random() + random.random() + random.random() - 1.5)
-        phase = (time.ticks_us() % 10_000_000) * 1e-6 * self._hz
-        return int(1_650_000 + 1_000_000 * math.sin(2 * math.pi * phase) + noise)
-
-    def read_u16(self):
-        """Return the voltage as 0 to 65535, where 65535 is 3.3 V."""
-        return max(0, min(65535, self.read_uv() * 65535 // 3_300_000))
-
-    def read(self):
-        """Return the voltage as 0 to 4095, where 4095 is 3.3 V."""
-        return self.read_u16() >> 4
-
-    def __repr__(self):
-        return "ADC(Pin(%d))" % self._number
+def enable_irq(state=0):
+    """The end of `disable_irq`."""
 
 
-class UART:
-    """The line to the host, as far as its rate goes: ``UART(0, baudrate=115200)``, in baud. Others are not there (ValueError)."""
+def time_pulse_us(pin, pulse_level, timeout_us=1_000_000):
+    """Return how long the pin stays at a level, in microseconds; -2 where it does not come to it in time, -1 where it does not leave it."""
+    for level, late in ((pulse_level, -2), (1 - pulse_level, -1)):
+        began = time.ticks_us()
+        while pin.value() != level:
+            if time.ticks_diff(time.ticks_us(), began) > timeout_us:
+                return late
+            time.sleep_us(10)
+    return time.ticks_diff(time.ticks_us(), began)
 
-    def __init__(self, id, baudrate=115200, **options):
-        if id != 0:
-            raise ValueError("UART(%d) does not exist" % id)
-        self.init(baudrate)
 
-    def init(self, baudrate=115200, **options):
-        """Set the rate."""
-        path = os.getenv("UCORE_VIRTUAL_UART")
-        if path:
-            with open(path, "r+b") as file:
-                file.write(struct.pack("<d", baudrate / 10))
+def bitstream(pin, encoding, timing, data):
+    """Send bits to the pixels on a pin: green, red, blue of each, a byte each."""
+    count = min(len(data) // 3, world.MAX_PIXELS)
+    store(world.PIXELS, "<HB", count, pin._number)
+    for start in range(0, 3 * count, 3):
+        at = world.PIXEL_DATA + start
+        memory[at], memory[at + 1], memory[at + 2] = data[start + 1], data[start], data[start + 2]
 
 
 class Timer:
