@@ -6,7 +6,9 @@ import time
 import _virtualchip
 from _virtualboard import memory, number16, store, world
 
-EXIT_WATCHDOG = 84  # exit codes by which the virtual board's process knows why the chip stopped; ukernel.virtualboard has the same
+EXIT_WATCHDOG = (
+    84  # exit codes by which the virtual board's process knows why the chip stopped; ukernel.virtualboard has the same
+)
 EXIT_DEEPSLEEP = 85
 
 

@@ -1,8 +1,7 @@
 """`machine.Pin` and `machine.Signal` of a virtual board: pins that remember, and that the world may drive."""
 
-import micropython
-
 import _virtualchip
+import micropython
 from _virtualboard import memory, world
 
 _MAX_PIN = 48

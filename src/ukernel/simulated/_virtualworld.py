@@ -9,8 +9,8 @@ PINS = 64
 UNUSED = 255  # a pin that no program has touched; an input that the world leaves alone
 
 # Where things are
-LEVELS = 64  # a byte a pin: 0, 1 or UNUSED
-MODES = LEVELS + PINS  # a byte a pin: machine.Pin.IN, OUT, OPEN_DRAIN
+LEVELS = 64  # a byte a pin: 0, 1, or UNUSED where nothing was written yet
+MODES = LEVELS + PINS  # a byte a pin: machine.Pin.IN, OUT, OPEN_DRAIN, or UNUSED
 DRIVEN = MODES + PINS  # a byte a pin: the level that the world gives an input, or UNUSED
 DUTIES = DRIVEN + PINS  # 2 bytes a pin: PWM's share of 65535
 FREQUENCIES = DUTIES + 2 * PINS  # 4 bytes a pin: PWM's Hz, 0 for none
@@ -27,13 +27,23 @@ RTC = 4096  # how many bytes machine.RTC().memory() holds (2), and from RTC_DATA
 RTC_DATA = RTC + 2
 MAX_RTC = 2048
 
-QUANTITIES = ("temperature", "pressure", "humidity", "ax", "ay", "az", "gx", "gy", "gz")  # in °C, Pa, %, g (3), degrees a second (3)
+QUANTITIES = (
+    "temperature",
+    "pressure",
+    "humidity",
+    "ax",
+    "ay",
+    "az",
+    "gx",
+    "gy",
+    "gz",
+)  # in °C, Pa, %, g (3), degrees a second (3)
 
 
 def blank():
     """Return the memory of a board that nothing has happened to yet: a bytearray."""
     memory = bytearray(SIZE)
-    for start, end in ((LEVELS, MODES), (DRIVEN, DUTIES), (VOLTAGES, SENSORS)):
+    for start, end in ((LEVELS, DUTIES), (VOLTAGES, SENSORS)):
         for at in range(start, end):
             memory[at] = 255
     for at in range(len(QUANTITIES)):

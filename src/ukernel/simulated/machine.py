@@ -17,9 +17,9 @@ import os
 import time
 
 import _virtualchip
-from _virtualanalog import ADC
+from _virtualanalog import ADC  # noqa: F401 (it is the module's)
 from _virtualboard import memory, store, world
-from _virtualpins import Pin
+from _virtualpins import Pin  # noqa: F401
 
 PWRON_RESET = 1
 HARD_RESET = 2

@@ -65,7 +65,9 @@ class WLAN:
             found._since = 0
             found._network = None
             found._options = {"essid": "", "ssid": "", "channel": 1, "txpower": 20.0}
-            found._addresses = ("0.0.0.0",) * 4 if interface == STA_IF else ("192.168.4.1", "255.255.255.0", "192.168.4.1", "0.0.0.0")
+            found._addresses = (
+                ("0.0.0.0",) * 4 if interface == STA_IF else ("192.168.4.1", "255.255.255.0", "192.168.4.1", "0.0.0.0")
+            )
         return found
 
     def __init__(self, interface=STA_IF):
