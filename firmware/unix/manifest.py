@@ -4,5 +4,5 @@ include("$(MPY_DIR)/extmod/asyncio")
 package("ucore", base_path="$(STAGE_DIR)")
 for name in ("machine", "esp32", "network", "neopixel"):
     module(name + ".py", base_path="$(STAGE_DIR)")
-for name in ("world", "board", "pins", "analog", "devices", "buses", "clocks", "uart"):
+for name in ("world", "board", "pins", "analog", "devices", "buses", "clocks", "uart", "boot"):
     module("_virtual" + name + ".py", base_path="$(STAGE_DIR)")

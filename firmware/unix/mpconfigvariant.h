@@ -3,6 +3,10 @@
 
 #include "variants/mpconfigvariant_common.h"
 
+// What the REPL and sys.implementation say.
+#define MICROPY_HW_BOARD_NAME "virtual board"
+#define MICROPY_HW_MCU_NAME "simulated peripherals"
+
 // An interrupt is scheduled and raised by the VM at a safe point, as on a board, and not from the signal handler.
 #undef MICROPY_ASYNC_KBD_INTR
 #define MICROPY_ASYNC_KBD_INTR (0)

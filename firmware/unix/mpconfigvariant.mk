@@ -13,3 +13,6 @@ MICROPY_PY_BTREE = 0
 MICROPY_PY_FFI = 0
 MICROPY_PY_JNI = 0
 MICROPY_VFS_LFS1 = 0
+
+# A chip's REPL, raw REPL included; the port has one of its own without.
+SHARED_SRC_C_EXTRA += runtime/pyexec.c

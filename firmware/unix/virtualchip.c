@@ -6,10 +6,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "py/mphal.h"
 #include "py/mpthread.h"
 #include "py/obj.h"
 #include "py/objarray.h"
 #include "py/runtime.h"
+#include "shared/runtime/pyexec.h"
 
 // Ends the process at once, from any thread: the virtual board's process boots it again, as a reset does.
 static mp_obj_t virtualchip_reset(mp_obj_t code) {
@@ -60,9 +62,9 @@ static mp_obj_t virtualchip_tick(size_t n_args, const mp_obj_t *args) {
 }
 static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(virtualchip_tick_obj, 5, 5, virtualchip_tick);
 
-// world(): the memory that the board shares with the host (a file that UCORE_VIRTUAL_WORLD names) as a bytearray; None without.
-static mp_obj_t virtualchip_world(void) {
-    const char *path = getenv("UCORE_VIRTUAL_WORLD");
+// memory(variable): the file that this environment variable names, shared with the host, as a bytearray; None without.
+static mp_obj_t virtualchip_memory(mp_obj_t variable) {
+    const char *path = getenv(mp_obj_str_get_str(variable));
     int fd = path ? open(path, O_RDWR | O_NOFOLLOW) : -1;
     if (fd < 0) {
         return mp_const_none;
@@ -75,13 +77,33 @@ static mp_obj_t virtualchip_world(void) {
     close(fd);
     return memory == MAP_FAILED ? mp_const_none : mp_obj_new_bytearray_by_ref(about.st_size, memory);
 }
-static MP_DEFINE_CONST_FUN_OBJ_0(virtualchip_world_obj, virtualchip_world);
+static MP_DEFINE_CONST_FUN_OBJ_1(virtualchip_memory_obj, virtualchip_memory);
+
+// run(path): runs a file, if it is there, as a chip runs boot.py and main.py; true where it has asked for a soft reset.
+static mp_obj_t virtualchip_run(mp_obj_t path) {
+    return mp_obj_new_bool(pyexec_file_if_exists(mp_obj_str_get_str(path)) & PYEXEC_FORCED_EXIT);
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(virtualchip_run_obj, virtualchip_run);
+
+// repl(raw): the REPL, or the raw one, until somebody asks for a soft reset; true where that was in the raw one.
+static mp_obj_t virtualchip_repl(mp_obj_t raw) {
+    pyexec_mode_kind = mp_obj_is_true(raw) ? PYEXEC_MODE_RAW_REPL : PYEXEC_MODE_FRIENDLY_REPL;
+    int ret;
+    do {
+        ret = pyexec_mode_kind == PYEXEC_MODE_RAW_REPL ? pyexec_raw_repl() : pyexec_friendly_repl();
+    } while (ret == 0);
+    mp_hal_stdout_tx_str("MPY: soft reboot\r\n");
+    return mp_obj_new_bool(pyexec_mode_kind == PYEXEC_MODE_RAW_REPL);
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(virtualchip_repl_obj, virtualchip_repl);
 
 static const mp_rom_map_elem_t virtualchip_globals_table[] = {
     { MP_ROM_QSTR(MP_QSTR___name__), MP_ROM_QSTR(MP_QSTR__virtualchip) },
     { MP_ROM_QSTR(MP_QSTR_reset), MP_ROM_PTR(&virtualchip_reset_obj) },
     { MP_ROM_QSTR(MP_QSTR_tick), MP_ROM_PTR(&virtualchip_tick_obj) },
-    { MP_ROM_QSTR(MP_QSTR_world), MP_ROM_PTR(&virtualchip_world_obj) },
+    { MP_ROM_QSTR(MP_QSTR_memory), MP_ROM_PTR(&virtualchip_memory_obj) },
+    { MP_ROM_QSTR(MP_QSTR_run), MP_ROM_PTR(&virtualchip_run_obj) },
+    { MP_ROM_QSTR(MP_QSTR_repl), MP_ROM_PTR(&virtualchip_repl_obj) },
 };
 static MP_DEFINE_CONST_DICT(virtualchip_globals, virtualchip_globals_table);
 

@@ -151,7 +151,7 @@ def _extend_modules() -> None:
     chip = types.ModuleType("_virtualchip")
     chip.reset = os._exit
     chip.tick = _tick
-    chip.world = _world
+    chip.memory = _memory
     sys.modules.update(micropython=micropython, _virtualchip=chip)
     for name in ALIASES:
         sys.modules["u" + name] = __import__(name)
@@ -174,9 +174,9 @@ def _extend_modules() -> None:
     _thread.stack_size = threading.stack_size = lambda size=0: stack_size(size and max(size, MIN_STACK))
 
 
-def _world() -> "memoryview | None":
-    """`_virtualchip.world`: the memory that the board shares with the host; None without."""
-    path = os.environ.get("UCORE_VIRTUAL_WORLD")
+def _memory(variable: str) -> "memoryview | None":
+    """`_virtualchip.memory`: the file that this environment variable names, shared with the host; None without."""
+    path = os.environ.get(variable)
     if not path:
         return None
     import mmap

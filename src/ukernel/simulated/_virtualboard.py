@@ -5,7 +5,7 @@ import struct
 import _virtualchip
 import _virtualworld as world
 
-memory = _virtualchip.world() or world.blank()
+memory = _virtualchip.memory("UCORE_VIRTUAL_WORLD") or world.blank()
 
 
 def sensed(quantity, own):

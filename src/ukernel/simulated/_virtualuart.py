@@ -1,9 +1,10 @@
 """`machine.UART` of a virtual board. UART(0) is the line to the host; on UART(1) and UART(2) TX is wired to RX."""
 
 import io
-import os
 import struct
 import time
+
+import _virtualchip
 
 _POLL = 3  # requests of a stream's ioctl, and what they say: MicroPython's own numbers
 _READABLE = 1
@@ -32,10 +33,9 @@ class UART(io.IOBase):
         self._baudrate = baudrate
         self._timeout_ms = timeout
         self._rx = rxbuf
-        path = os.getenv("UCORE_VIRTUAL_UART")
-        if path and self._id == 0:
-            with open(path, "r+b") as file:
-                file.write(struct.pack("<d", baudrate / 10))
+        line = self._id == 0 and _virtualchip.memory("UCORE_VIRTUAL_UART")
+        if line:
+            struct.pack_into("<d", line, 0, baudrate / 10)
 
     def deinit(self):
         """Turn it off: what waits is lost."""
