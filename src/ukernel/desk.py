@@ -146,10 +146,10 @@ class Desk:
             self.hub.silent.add(self.port)
         self.state = "refused"
         self._drop_work(error)
+        for client in list(self.clients):  # right away: who hears that its cell has failed may run the next one at once
+            client.detach(error)
         self.pipes.end("board gone")
         self._settle_attaching(error)
-        for client in list(self.clients):
-            client.detach(error)
         self.hub.drop(self)
 
     def _revive(self) -> bool:
@@ -178,7 +178,12 @@ class Desk:
     def _give_up(self) -> None:
         error = self._lost
         if self.board.is_virtual:  # not even its line's process answers
-            self._refused(NoAnswerError(f"The virtual board {self.name} on {self.port} hangs, and cannot be restarted."))
+            self._refused(
+                NoAnswerError(
+                    f"The virtual board {self.name} on {self.port} hangs, and cannot be restarted. A notebook's own is replaced "
+                    "for the next board cell; one that `ucore virtual` runs is to be stopped there, and started again."
+                )
+            )
         else:
             self._gone(session.Gone(error))
 
