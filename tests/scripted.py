@@ -32,6 +32,8 @@ class ScriptedBoard:
     ``hold`` runs until it is interrupted or until the test calls `finish`.
     """
 
+    is_virtual = False
+
     def __init__(self, port, deliver):
         self.port = port
         self.name = port.rpartition("/")[2]

@@ -25,6 +25,7 @@ __all__ = ["Hub", "main"]
 
 ANOTHER_HUB = 3  # exit status: another hub holds the state file
 FIRST_CLIENT_S = 5.0  # what a busy machine may need between starting a hub and connecting to it
+SECOND_TRY_S = 2.0  # a board that did not answer the last time has so long before, if it is a virtual one, it is restarted
 LAST_READERS_S = 0.3  # a kernel's own readers end with it, and are noticed within this
 STOP_TIMEOUT_S = 3.0  # to flush the last words and to let the boards go
 
@@ -40,6 +41,7 @@ class Hub:
         self.clients: set[Visitor] = set()
         self.readers: set[Reader] = set()
         self.desks: dict[str, Desk] = {}
+        self.silent: set[str] = set()  # ports whose board did not answer when it was last asked for
         self.backlogs = Backlogs()
         self.advert: advert.Advert | None = None
         self.listener: Listener | None = None
@@ -147,6 +149,8 @@ class Hub:
             if desk is None:
                 desk = self.desks[port] = Desk(port, self.board_factory, self)
                 desk.board.start()
+                if port in self.silent:
+                    self._loop.call_later(SECOND_TRY_S, desk.press_if_silent)
         await desk.attached()
         return desk
 

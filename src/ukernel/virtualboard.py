@@ -31,6 +31,8 @@ PREFIX = "ucore-virtual-"  # of the folder that is its file system
 # machine.reset_cause() that follows; any other end is a crash.
 CAUSES = {0: ("its program ended", 5), 82: ("machine.reset", 2), 83: ("machine.soft_reset", 5)}
 CRASHED = 3
+RESET_BUTTON = ("its reset button", 2)
+STOP_S = 3.0  # its process tidies up in a moment; one that hangs is killed, which takes the board along
 MAX_BOOT_DELAY_S = 5.0  # between two boots of a board that dies at once every time
 
 
@@ -105,7 +107,7 @@ class VirtualBoard:
         if self._process:
             self._process.stdin.close()
             try:
-                self._process.wait(10)
+                self._process.wait(STOP_S)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
@@ -138,6 +140,7 @@ class _Chip:
         self.boots = 0
         self.delay_s = 0.0
         self.stopped = False
+        self._pressed = False
 
     @property
     def banner(self) -> str:
@@ -167,6 +170,8 @@ class _Chip:
         """Return why the process, which has ended, did so; `delay_s` is then the time to wait before the next boot."""
         code = self.process.wait()
         cause, number = CAUSES.get(code, (f"it crashed, exit code {code}", CRASHED))
+        if self._pressed:
+            self._pressed, cause, number = False, *RESET_BUTTON
         self.environment["UCORE_VIRTUAL_RESET_CAUSE"] = str(number)
         at_once = time.monotonic() - self._booted < 1.0
         self.delay_s = min(MAX_BOOT_DELAY_S, 2 * self.delay_s or 0.1) if at_once else 0.1
@@ -174,11 +179,23 @@ class _Chip:
             print(f"The virtual board stopped as soon as it had booted: {cause}.", file=sys.stderr, flush=True)
         return cause
 
+    def reset(self) -> None:
+        """End the process whatever it does, as a reset button would; whoever watches it boots the next one."""
+        self._pressed = True
+        self._kill()
+
+    def _kill(self) -> None:
+        if self.process and self.process.poll() is None:
+            if hasattr(os, "killpg"):
+                os.killpg(self.process.pid, signal.SIGKILL)  # with what os.system() has started
+            else:
+                self.process.kill()
+
     def stop(self) -> None:
         """End the process and throw its file system away."""
         self.stopped = True
-        if self.process and self.process.poll() is None:
-            self.process.kill()
+        self._kill()
+        if self.process:
             self.process.wait()
         shutil.rmtree(self.flash, ignore_errors=True)
 
