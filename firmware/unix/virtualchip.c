@@ -1,11 +1,15 @@
 // The module `_virtualchip`: what the simulated `machine` cannot do in Python.
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "extmod/vfs.h"
+#include "py/gc.h"
+#include "py/mperrno.h"
 #include "py/mphal.h"
 #include "py/mpthread.h"
 #include "py/obj.h"
@@ -14,10 +18,15 @@
 #include "shared/runtime/pyexec.h"
 
 // Ends the process at once, from any thread: the virtual board's process boots it again, as a reset does.
-static mp_obj_t virtualchip_reset(mp_obj_t code) {
-    _exit(mp_obj_get_int(code));
+// A soft reset, unlike a hard one, closes the files that are open.
+static mp_obj_t virtualchip_reset(mp_obj_t code_in, mp_obj_t soft) {
+    int code = mp_obj_get_int(code_in);
+    if (mp_obj_is_true(soft)) {
+        gc_sweep_all();
+    }
+    _exit(code);
 }
-static MP_DEFINE_CONST_FUN_OBJ_1(virtualchip_reset_obj, virtualchip_reset);
+static MP_DEFINE_CONST_FUN_OBJ_2(virtualchip_reset_obj, virtualchip_reset);
 
 static void add_ns(struct timespec *time, int64_t ns) {
     ns += time->tv_nsec;
@@ -62,22 +71,90 @@ static mp_obj_t virtualchip_tick(size_t n_args, const mp_obj_t *args) {
 }
 static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(virtualchip_tick_obj, 5, 5, virtualchip_tick);
 
-// memory(variable): the file that this environment variable names, shared with the host, as a bytearray; None without.
-static mp_obj_t virtualchip_memory(mp_obj_t variable) {
-    const char *path = getenv(mp_obj_str_get_str(variable));
+// The file that an environment variable names, shared with the host; NULL without.
+static void *map_file(const char *variable, size_t *size) {
+    const char *path = getenv(variable);
     int fd = path ? open(path, O_RDWR | O_NOFOLLOW) : -1;
     if (fd < 0) {
-        return mp_const_none;
+        return NULL;
     }
     struct stat about;
     void *memory = MAP_FAILED;
     if (fstat(fd, &about) == 0 && about.st_size > 0) {
+        *size = about.st_size;
         memory = mmap(NULL, about.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     }
     close(fd);
-    return memory == MAP_FAILED ? mp_const_none : mp_obj_new_bytearray_by_ref(about.st_size, memory);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+// memory(variable): that file as a bytearray; None without.
+static mp_obj_t virtualchip_memory(mp_obj_t variable) {
+    size_t size = 0;
+    void *memory = map_file(mp_obj_str_get_str(variable), &size);
+    return memory ? mp_obj_new_bytearray_by_ref(size, memory) : mp_const_none;
 }
 static MP_DEFINE_CONST_FUN_OBJ_1(virtualchip_memory_obj, virtualchip_memory);
+
+// Flash: the block device that the board's files are on. In C, because a soft reset closes files where no bytecode can run.
+#define BLOCK_SIZE (4096)
+static byte *flash_memory;
+static size_t flash_size;
+
+static byte *flash_place(size_t n_args, const mp_obj_t *args, mp_buffer_info_t *buffer, int flags) {
+    mp_get_buffer_raise(args[2], buffer, flags);
+    size_t start = (size_t)mp_obj_get_int(args[1]) * BLOCK_SIZE + (n_args > 3 ? mp_obj_get_int(args[3]) : 0);
+    return start <= flash_size && buffer->len <= flash_size - start ? flash_memory + start : NULL;
+}
+
+static mp_obj_t flash_readblocks(size_t n_args, const mp_obj_t *args) {
+    mp_buffer_info_t buffer;
+    byte *place = flash_place(n_args, args, &buffer, MP_BUFFER_WRITE);
+    if (place) {
+        memcpy(buffer.buf, place, buffer.len);
+    }
+    return MP_OBJ_NEW_SMALL_INT(place ? 0 : -MP_EIO);
+}
+static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(flash_readblocks_obj, 3, 4, flash_readblocks);
+
+static mp_obj_t flash_writeblocks(size_t n_args, const mp_obj_t *args) {
+    mp_buffer_info_t buffer;
+    byte *place = flash_place(n_args, args, &buffer, MP_BUFFER_READ);
+    if (place) {
+        memcpy(place, buffer.buf, buffer.len);
+    }
+    return MP_OBJ_NEW_SMALL_INT(place ? 0 : -MP_EIO);
+}
+static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(flash_writeblocks_obj, 3, 4, flash_writeblocks);
+
+static mp_obj_t flash_ioctl(mp_obj_t self, mp_obj_t request, mp_obj_t argument) {
+    switch (mp_obj_get_int(request)) {
+        case MP_BLOCKDEV_IOCTL_BLOCK_COUNT:
+            return MP_OBJ_NEW_SMALL_INT(flash_size / BLOCK_SIZE);
+        case MP_BLOCKDEV_IOCTL_BLOCK_SIZE:
+            return MP_OBJ_NEW_SMALL_INT(BLOCK_SIZE);
+        default: // to start, stop, sync and erase there is nothing to do
+            return MP_OBJ_NEW_SMALL_INT(0);
+    }
+}
+static MP_DEFINE_CONST_FUN_OBJ_3(flash_ioctl_obj, flash_ioctl);
+
+// Flash(): the one there is. OSError where the environment variable UCORE_VIRTUAL_FLASH names no file.
+static mp_obj_t flash_make_new(const mp_obj_type_t *type, size_t n_args, size_t n_kw, const mp_obj_t *args) {
+    mp_arg_check_num(n_args, n_kw, 0, 0, false);
+    if (!flash_memory && !(flash_memory = map_file("UCORE_VIRTUAL_FLASH", &flash_size))) {
+        mp_raise_OSError(MP_ENODEV);
+    }
+    return MP_OBJ_FROM_PTR(mp_obj_malloc(mp_obj_base_t, type));
+}
+
+static const mp_rom_map_elem_t flash_locals_table[] = {
+    { MP_ROM_QSTR(MP_QSTR_readblocks), MP_ROM_PTR(&flash_readblocks_obj) },
+    { MP_ROM_QSTR(MP_QSTR_writeblocks), MP_ROM_PTR(&flash_writeblocks_obj) },
+    { MP_ROM_QSTR(MP_QSTR_ioctl), MP_ROM_PTR(&flash_ioctl_obj) },
+};
+static MP_DEFINE_CONST_DICT(flash_locals, flash_locals_table);
+static MP_DEFINE_CONST_OBJ_TYPE(flash_type, MP_QSTR_Flash, MP_TYPE_FLAG_NONE, make_new, flash_make_new, locals_dict, &flash_locals);
 
 // run(path): runs a file, if it is there, as a chip runs boot.py and main.py; true where it has asked for a soft reset.
 static mp_obj_t virtualchip_run(mp_obj_t path) {
@@ -85,9 +162,12 @@ static mp_obj_t virtualchip_run(mp_obj_t path) {
 }
 static MP_DEFINE_CONST_FUN_OBJ_1(virtualchip_run_obj, virtualchip_run);
 
-// repl(raw): the REPL, or the raw one, until somebody asks for a soft reset; true where that was in the raw one.
+// repl(raw): the REPL, or the raw one (None: whichever it was), until somebody asks for a soft reset; true where that was in the raw one.
 static mp_obj_t virtualchip_repl(mp_obj_t raw) {
-    pyexec_mode_kind = mp_obj_is_true(raw) ? PYEXEC_MODE_RAW_REPL : PYEXEC_MODE_FRIENDLY_REPL;
+    mp_hal_set_interrupt_char(-1);
+    if (raw != mp_const_none) {
+        pyexec_mode_kind = mp_obj_is_true(raw) ? PYEXEC_MODE_RAW_REPL : PYEXEC_MODE_FRIENDLY_REPL;
+    }
     int ret;
     do {
         ret = pyexec_mode_kind == PYEXEC_MODE_RAW_REPL ? pyexec_raw_repl() : pyexec_friendly_repl();
@@ -101,6 +181,7 @@ static const mp_rom_map_elem_t virtualchip_globals_table[] = {
     { MP_ROM_QSTR(MP_QSTR___name__), MP_ROM_QSTR(MP_QSTR__virtualchip) },
     { MP_ROM_QSTR(MP_QSTR_reset), MP_ROM_PTR(&virtualchip_reset_obj) },
     { MP_ROM_QSTR(MP_QSTR_tick), MP_ROM_PTR(&virtualchip_tick_obj) },
+    { MP_ROM_QSTR(MP_QSTR_Flash), MP_ROM_PTR(&flash_type) },
     { MP_ROM_QSTR(MP_QSTR_memory), MP_ROM_PTR(&virtualchip_memory_obj) },
     { MP_ROM_QSTR(MP_QSTR_run), MP_ROM_PTR(&virtualchip_run_obj) },
     { MP_ROM_QSTR(MP_QSTR_repl), MP_ROM_PTR(&virtualchip_repl_obj) },

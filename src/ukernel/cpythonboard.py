@@ -149,7 +149,7 @@ def _extend_modules() -> None:
     micropython.mem_info = lambda *verbose: print("mem: CPython")
     micropython.opt_level = micropython.alloc_emergency_exception_buf = lambda *value: 0
     chip = types.ModuleType("_virtualchip")
-    chip.reset = os._exit
+    chip.reset = lambda code, soft: os._exit(code)
     chip.tick = _tick
     chip.memory = _memory
     sys.modules.update(micropython=micropython, _virtualchip=chip)

@@ -5,7 +5,18 @@ from pathlib import Path
 
 from .errors import SettingError
 
-__all__ = ["board", "cache_dir", "hub_linger_s", "hub_log", "kernel_id", "max_baud", "pipe_port", "pipe_token", "state_path"]
+__all__ = [
+    "board",
+    "cache_dir",
+    "data_dir",
+    "hub_linger_s",
+    "hub_log",
+    "kernel_id",
+    "max_baud",
+    "pipe_port",
+    "pipe_token",
+    "state_path",
+]
 
 
 def board() -> "str | None":
@@ -72,6 +83,16 @@ def cache_dir() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("ucore", appauthor=False))
+
+
+def data_dir() -> Path:
+    """Return the folder for what is kept: the flash of virtual boards that have a name (UCORE_DATA_DIR)."""
+    text = os.environ.get("UCORE_DATA_DIR")
+    if text:
+        return Path(text).expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("ucore", appauthor=False))
 
 
 def hub_linger_s() -> float:

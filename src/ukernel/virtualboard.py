@@ -6,6 +6,7 @@ or with ``--socket``, it is a ``socket://`` URL.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -21,16 +22,25 @@ from pathlib import Path
 from . import firmware
 from .errors import BoardGoneError, SettingError, UcoreError
 from .virtualline import HAS_TERMINALS, Socket, Terminal
+from .virtualstorage import PREFIX, Storage
 
 __all__ = ["VirtualBoard", "main"]
 
 HEAP = "4m"  # as a board with SPIRAM has
 MIN_HEAP = 32 << 10  # with less, MicroPython for 64 bits has no room to start the agent
-PREFIX = "ucore-virtual-"  # of the folder that is its file system
 # How the board's process ends when its program asked for it (ukernel/simulated/machine.py has the same), and the
 # machine.reset_cause() that follows; any other end is a crash.
-CAUSES = {0: ("its program ended", 5), 82: ("machine.reset", 2), 83: ("machine.soft_reset", 5)}
+CAUSES = {
+    0: ("its program ended", 5),
+    82: ("machine.reset", 2),
+    83: ("machine.soft_reset", 5),
+    84: ("its watchdog", 3),
+    85: ("machine.deepsleep is over", 4),
+    86: ("soft reset in the raw REPL", 5),
+}
+RAW = 86  # it goes on in the raw REPL
 CRASHED = 3
+BOOT_DELAY_S = 0.05
 RESET_BUTTON = ("its reset button", 2)
 STOP_S = 3.0  # its process tidies up in a moment; one that hangs is killed, which takes the board along
 MAX_BOOT_DELAY_S = 5.0  # between two boots of a board that dies at once every time
@@ -62,13 +72,13 @@ class VirtualBoard:
         self._options += ["--package", str(package)] if package else []
         self._options += [f"--env={name}={value}" for name, value in (env or {}).items()]
         self._process: subprocess.Popen | None = None
-        self._flash = ""
+        self._folder = ""
 
     def start(self) -> "VirtualBoard":
         """Start it and return it. Raises BoardGoneError with the reason if it cannot run."""
         # Made here and removed by both: whichever of the two is killed, the other one tidies up.
-        self._flash = tempfile.mkdtemp(prefix=PREFIX)
-        command = [sys.executable, "-m", "ukernel.virtualboard", "--stdin-leash", "--flash", self._flash, *self._options]
+        self._folder = tempfile.mkdtemp(prefix=PREFIX)
+        command = [sys.executable, "-m", "ukernel.virtualboard", "--stdin-leash", "--folder", self._folder, *self._options]
         with tempfile.TemporaryFile() as errors:
             # Its standard input is the leash: it ends when this process does, however that happens.
             self._process = subprocess.Popen(
@@ -112,8 +122,8 @@ class VirtualBoard:
                 self._process.kill()
                 self._process.wait()
             self._process = None
-        if self._flash:
-            shutil.rmtree(self._flash, ignore_errors=True)
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     __enter__ = start
 
@@ -126,14 +136,16 @@ class _Chip:
 
     def __init__(self, options):
         self.python, self.version, self.command, self.note = _choose(options)
-        self.flash = options.flash or tempfile.mkdtemp(prefix=PREFIX)  # its file system: the working folder
+        self.storage = Storage(options.folder, options.name or None, options.erase)
         self.environment = _environment()
         # The second digit makes a random one a local address, which no real chip has.
-        identity = options.id or os.environ.get("UCORE_VIRTUAL_ID") or "02" + secrets.token_hex(5)
+        own = hashlib.sha256(options.name.encode()).hexdigest()[:10] if options.name else secrets.token_hex(5)
+        identity = options.id or os.environ.get("UCORE_VIRTUAL_ID") or "02" + own
         try:
             identity = _identity(identity)
         except argparse.ArgumentTypeError as error:
             raise SettingError(f"UCORE_VIRTUAL_ID: {error}.") from None
+        self.environment.update(self.storage.environment)
         self.environment.update(MICROPYPATH=".frozen:lib", UCORE_VIRTUAL_ID=identity, UCORE_VIRTUAL_RESET_CAUSE="1")
         self.environment.update(setting.split("=", 1) for setting in options.env)
         self.process = None
@@ -155,11 +167,12 @@ class _Chip:
     def boot(self, **how) -> None:
         """Start the process."""
         self._booted = time.monotonic()
+        self.storage.power_on()
         # Windows: Ctrl-C in our console is not for the board.
         flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
         self.process = subprocess.Popen(
             self.command,
-            cwd=self.flash,
+            cwd=self.storage.folder,
             env=self.environment,
             start_new_session=True,
             creationflags=flags,
@@ -173,9 +186,10 @@ class _Chip:
         if self._pressed:
             self._pressed, cause, number = False, *RESET_BUTTON
         self.environment["UCORE_VIRTUAL_RESET_CAUSE"] = str(number)
-        at_once = time.monotonic() - self._booted < 1.0
-        self.delay_s = min(MAX_BOOT_DELAY_S, 2 * self.delay_s or 0.1) if at_once else 0.1
-        if at_once and number == CRASHED:
+        self.environment["UCORE_VIRTUAL_RAW"] = "1" if code == RAW else ""
+        at_once = number == CRASHED and code not in CAUSES and time.monotonic() - self._booted < 1.0
+        self.delay_s = min(MAX_BOOT_DELAY_S, 2 * self.delay_s or 0.1) if at_once else BOOT_DELAY_S
+        if at_once:
             print(f"The virtual board stopped as soon as it had booted: {cause}.", file=sys.stderr, flush=True)
         return cause
 
@@ -197,7 +211,7 @@ class _Chip:
         self._kill()
         if self.process:
             self.process.wait()
-        shutil.rmtree(self.flash, ignore_errors=True)
+        self.storage.close()
 
 
 def _environment() -> "dict[str, str]":
@@ -209,7 +223,7 @@ def _environment() -> "dict[str, str]":
 
 def _choose(options) -> "tuple[str, str, list, str]":
     """Return (python, version, command, note for the banner). Raises UcoreError."""
-    start = "import ucore.agent; ucore.agent.serve()"
+    start = "import _virtualboot; _virtualboot.start()"
     note = ""
     if options.python != "cpython" and HAS_TERMINALS and not options.socket:
         program = firmware.build(package=options.package) if options.build else firmware.find(options.package)
@@ -279,7 +293,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="serve on a socket:// URL instead of a pseudo-terminal; runs CPython",
     )
     add("--stdin-leash", action="store_true", help=argparse.SUPPRESS)
-    add("--flash", help=argparse.SUPPRESS)
+    add(
+        "--name",
+        default=os.environ.get("UCORE_VIRTUAL_NAME"),
+        help="keep its files under this name, and find them again (default: UCORE_VIRTUAL_NAME, else they end with it)",
+    )
+    add("--erase", action="store_true", help="with --name: begin with empty files")
+    add("--folder", help=argparse.SUPPRESS)
     add("--package", type=Path, help=argparse.SUPPRESS)
     add("--env", action="append", default=[], help=argparse.SUPPRESS)
 

@@ -8,43 +8,17 @@ import os
 import sys
 
 import _virtualchip
+import micropython
 import vfs
 
-_BLOCK = 4096
 EXIT_SOFT = 83  # ukernel.virtualboard has the same; after EXIT_RAW the board begins in the raw REPL
 EXIT_RAW = 86
 
 
-class Flash:
-    """The block device that littlefs is on."""
-
-    def __init__(self, memory):
-        self._memory = memory
-
-    def readblocks(self, block, buf, offset=0):
-        """Read from a block on."""
-        start = block * _BLOCK + offset
-        buf[:] = self._memory[start : start + len(buf)]
-
-    def writeblocks(self, block, buf, offset=None):
-        """Write from a block on; a block is erased before, where no offset says that it is."""
-        start = block * _BLOCK + (offset or 0)
-        self._memory[start : start + len(buf)] = buf
-
-    def ioctl(self, request, argument):
-        """Tell how many blocks there are, and how large."""
-        if request == 4:
-            return len(self._memory) // _BLOCK
-        if request == 5:
-            return _BLOCK
-        return 0  # to start, stop, sync and erase there is nothing to do
-
-
 def mount():
     """Put the flash in the place of the host's files; a new or broken one is formatted."""
-    memory = _virtualchip.memory("UCORE_VIRTUAL_FLASH")
+    flash = _virtualchip.Flash()
     vfs.umount("/")
-    flash = Flash(memory if memory is not None else bytearray(16 * _BLOCK))
     try:
         files = vfs.VfsLfs2(flash, progsize=256, readsize=256, lookahead=32)
     except OSError:
@@ -64,13 +38,27 @@ def start():
     """Boot. Never returns."""
     mount()
     raw = bool(os.getenv("UCORE_VIRTUAL_RAW"))
-    if not _virtualchip.run("boot.py") and not (not raw and _virtualchip.run("main.py")):
-        if not raw:
-            import ucore.agent
+    reset = _virtualchip.run("boot.py")
+    if not reset and not raw:
+        reset = _virtualchip.run("main.py") or not _serve()
+    while not reset:
+        try:
+            raw = _virtualchip.repl(raw)
+            reset = True
+        except KeyboardInterrupt:  # it came between two lines
+            raw = None
+    _virtualchip.reset(EXIT_RAW if raw else EXIT_SOFT, True)
 
-            try:
-                ucore.agent.serve()
-            except SystemExit:
-                _virtualchip.reset(EXIT_SOFT)
-        raw = _virtualchip.repl(raw)
-    _virtualchip.reset(EXIT_RAW if raw else EXIT_SOFT)
+
+def _serve():
+    """Let the agent serve; return whether somebody wants the REPL then."""
+    micropython.kbd_intr(3)  # as while main.py runs
+    import ucore.agent
+
+    try:
+        ucore.agent.serve()
+    except SystemExit:
+        return False
+    except KeyboardInterrupt:
+        pass  # it came as the agent had ended
+    return True

@@ -70,7 +70,7 @@ class WDT:
 def _watch():
     while time.ticks_diff(time.ticks_ms(), WDT._fed) <= WDT._timeout_ms:
         time.sleep_ms(max(1, min(50, WDT._timeout_ms // 4)))
-    _virtualchip.reset(EXIT_WATCHDOG)
+    _virtualchip.reset(EXIT_WATCHDOG, False)
 
 
 def lightsleep(time_ms=None):
@@ -83,4 +83,4 @@ def deepsleep(time_ms=None):
     while time_ms is None:
         time.sleep_ms(1000)
     time.sleep_ms(time_ms)
-    _virtualchip.reset(EXIT_DEEPSLEEP)
+    _virtualchip.reset(EXIT_DEEPSLEEP, False)

@@ -86,12 +86,12 @@ def freq(hz=None):
 
 def reset():
     """Restart the board, from any thread; never returns."""
-    _virtualchip.reset(_EXIT_HARD)
+    _virtualchip.reset(_EXIT_HARD, False)
 
 
 def soft_reset():
     """Restart the interpreter, from any thread; never returns. A virtual board boots anew for this too."""
-    _virtualchip.reset(_EXIT_SOFT)
+    _virtualchip.reset(_EXIT_SOFT, True)
 
 
 def reset_cause():
