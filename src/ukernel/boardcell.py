@@ -8,7 +8,7 @@ not waited for, because the board is done first.
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import boardtrace, cells, source
+from . import boardtrace, cells, source, values
 from .envelope import Message
 from .errors import UcoreError
 from .lane import LATE_S, Lane, now, reply_metadata, stops_queue
@@ -313,4 +313,4 @@ class _Capture:
         """The host's assignment."""
         if self._value is None:
             return f"{self._name} = {self._printed!r}"
-        return source.assignment(self._name, self._value)
+        return values.assignment(self._name, self._value)

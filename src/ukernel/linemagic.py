@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from ucore import wire
 
-from . import source
+from . import source, values
 from .errors import BoardBusyError, UcoreError, UsageError, by_name
 
 __all__ = ["register"]
@@ -218,21 +218,21 @@ def _ask_alone(switchboard: _Switchboard, command: str, rest: str) -> dict:
 def _push(switchboard: _Switchboard, rest: str, names: dict) -> None:
     name, equals, expression = (part.strip() for part in rest.partition("="))
     if equals and name.isidentifier() and not expression.startswith("="):
-        values = {name: _evaluate(expression, names)}
+        given = {name: _evaluate(expression, names)}
     else:
-        values = {}
+        given = {}
         for name in rest.replace(",", " ").split():
             if not name.isidentifier():
                 raise _MisuseError(f"%ucore push: {name!r} is no name.")
             if name not in names:
                 raise NameError(f"name {name!r} is not defined on the host")
-            values[name] = names[name]
-    if not values:
+            given[name] = names[name]
+    if not given:
         raise _MisuseError("%ucore push takes what to push.")
     lines = []
-    for name, value in values.items():
+    for name, value in given.items():
         try:
-            lines.append(f"{name} = {source.literal(value)}")
+            lines.append(f"{name} = {values.literal(value)}")
         except TypeError as error:
             raise TypeError(
                 f"{name} cannot be pushed: it holds a value of type {error}. What can is None, bool, int, float, str, bytes, "
@@ -241,7 +241,7 @@ def _push(switchboard: _Switchboard, rest: str, names: dict) -> None:
     code = "\n".join(lines)
     size = len(code.encode("utf-8", "replace"))
     if size > MAX_PUSH:
-        what = f"{', '.join(values)} {'has' if len(values) == 1 else 'have'}"
+        what = f"{', '.join(given)} {'has' if len(given) == 1 else 'have'}"
         raise UsageError(f"{what} {size:,} bytes, written as source; {MAX_PUSH:,} can be pushed at once. Push parts.")
     _run_on_board(switchboard, code)
 
@@ -264,11 +264,11 @@ def _pull(switchboard: _Switchboard, rest: str, names: dict):
     # The repr of the repr: so it is a result whatever the value is, None too, or something with a richer way to be shown.
     text = _run_on_board(switchboard, f"\nrepr(({rest}))")
     try:
-        shown = str(source.parse_value(text))
+        shown = str(values.parse_value(text))
     except ValueError:  # cut off
         raise ValueError(f"{rest} is too large to be pulled at once. Pull slices of it, or use a pipe.") from None
     try:
-        return source.parse_value(shown)
+        return values.parse_value(shown)
     except ValueError:
         raise TypeError(
             f"{rest} cannot be pulled: on the board it is {shown[:200]}. What can is None, bool, int, float, str, bytes, arrays, and "
