@@ -12,6 +12,7 @@ def __getattr__(name):
     if name in ("open_pipe", "close_pipe", "is_pipe_open", "Pipe", "display"):
         if _link is None:
             raise RuntimeError("ucore is the board's: put %%ucore on the first line")
+        _link.mend()
         module = __getattr__("rich" if name == "display" else "pipes")
         module.start(_link)
         return getattr(module, name)

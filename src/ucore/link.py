@@ -5,11 +5,8 @@ host while holding one. KeyboardInterrupt strikes the main thread at jumps and i
 straight lines, and the bytes are written last: a frame half written is resent.
 """
 
-import json
-import select
 import sys
 from _thread import allocate_lock, get_ident
-from binascii import crc32
 
 import ucore
 from ucore import wire
@@ -20,6 +17,8 @@ from ucore.quirks import (
     PACED,
     SPEEDS,
     hurry,
+    json,
+    select,
     sleep_ms,
     sleep_us,
     streams,
@@ -29,7 +28,7 @@ from ucore.quirks import (
     ticks_ms,
     ticks_us,
 )
-from ucore.wire import MARK
+from ucore.wire import MARK, crc32
 
 GONE_MS = 3000  # no ack progress for so long: the host is gone, output is dropped and counted
 MIN_RTO_MS = 100  # below this, a busy host's scheduling looks like loss
@@ -46,10 +45,18 @@ _NOTHING = (b"", 0, None, True)
 
 def rare(module, function, *args):
     """Call a function of a module that is seldom needed, and drop the module again."""
+    mend()
     __import__("ucore." + module)
     found = sys.modules.pop("ucore." + module)
     setattr(ucore, module, None)
     return getattr(found, function)(*args)
+
+
+def mend():
+    """Where a program has cleared sys.modules: a second `ucore` would know nothing of the agent."""
+    if "ucore" not in sys.modules:
+        sys.modules["ucore"] = ucore
+        rare("about", "mend")
 
 
 class Link:

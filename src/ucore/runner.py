@@ -6,10 +6,11 @@ import sys
 
 import ucore
 from ucore import wire
-from ucore.link import rare
+from ucore.link import mend, rare
 from ucore.quirks import MAIN_WRITES, UNIX, allow_interrupt
 
 SPARE = 64  # variables that may come while a thread runs
+ORDERS = ("values", "files")  # the modules that obey them
 FILE = "<cell>"  # one name for all cells: every new one would stay in memory for good
 
 
@@ -29,10 +30,16 @@ class Runner:
         # As the modules _thread and getpass. MicroPython's `from _thread import` finds attributes, not methods.
         self.start_new_thread = self._start
         self.getpass = self._getpass
-        self.globals = {"__name__": "__main__", "ucore": ucore, "_ucore_show": self._show}
+        link.runner = self
+        link.mend = mend  # for `ucore`, which imports nothing
+        self.globals = __import__("__main__").__dict__
 
     def start(self):
         """Take over print, input and the starting of threads."""
+        # Where cells find what they have not defined: so what they delete, or define, is theirs alone.
+        builtins.ucore = ucore
+        builtins._ucore_show = self._show
+        sys.modules["__main__"] = __import__("__main__")
         builtins.print = self._print
         builtins.input = self._input
         sys.modules["_thread"] = sys.modules["getpass"] = self
@@ -59,9 +66,11 @@ class Runner:
             file.write(text)
 
     def _show(self, value, plain=False):
-        if value is not None:
+        if plain:
+            rare("values", "give", self, value)
+        elif value is not None:
             builtins._ = value
-            if not plain and hasattr(value, "_repr_html_"):
+            if hasattr(value, "_repr_html_"):
                 return ucore.display(value)
             self._output.drain()
             self.link.send(wire.EXECUTE_RESULT, self.cell, b"\n" + repr(value).encode(), None, self._session)
@@ -108,7 +117,7 @@ class Runner:
                 self._parents[thread] = parent
 
     def take(self, parent, source):
-        """Take on a cell; `step` runs it. ``source`` is UTF-8."""
+        """Take on a cell; `step` runs it. ``source`` is UTF-8, or an order to the agent (see `wire`)."""
         self._source = source
         self._session = self.link.session
         self._error = None
@@ -132,14 +141,19 @@ class Runner:
             source = self._source
             self._source = None
             link.send(wire.STATUS, self.cell, b"", None, self._session)
+            mend()
             if b"ipe" in source:
                 from ucore import pipes  # in the main thread: loading takes more stack than others have
 
                 pipes.start(link)
             allow_interrupt(True)
-            code = compile(source.decode(), FILE, "exec")
-            source = None
-            exec(code, self.globals)
+            if source[0] == 0:
+                rare(ORDERS[source[1]], "obey", self, source[2:])
+            else:
+                self.globals["__name__"] = "__main__"
+                code = compile(source.decode(), FILE, "exec")
+                source = None
+                exec(code, self.globals)
         except BaseException as error:
             self._error = error
         self._done = True
@@ -163,7 +177,6 @@ class Runner:
                     content = b'{"status":"error"}'  # the host knows what that means
                 else:  # not even a frame finds room: without the cells' variables one does
                     self.globals.clear()
-                    self.globals.update({"__name__": "__main__", "ucore": ucore, "_ucore_show": self._show})
         # A straight line to the end: an interrupt in it comes too late, or finds the reply to be sent once more.
         link.cell = 0
         self._error = None

@@ -4,6 +4,7 @@ The board is the switchboard's, so that is asked, over the channel that carries 
 """
 
 import ast
+import base64
 import functools
 import sys
 import threading
@@ -229,21 +230,11 @@ def _push(switchboard: _Switchboard, rest: str, names: dict) -> None:
             given[name] = names[name]
     if not given:
         raise _MisuseError("%ucore push takes what to push.")
-    lines = []
-    for name, value in given.items():
-        try:
-            lines.append(f"{name} = {values.literal(value)}")
-        except TypeError as error:
-            raise TypeError(
-                f"{name} cannot be pushed: it holds a value of type {error}. What can is None, bool, int, float, str, bytes, "
-                "NumPy arrays, and lists, tuples, sets and dicts of them."
-            ) from None
-    code = "\n".join(lines)
-    size = len(code.encode("utf-8", "replace"))
-    if size > MAX_PUSH:
+    order = values.storing(given)
+    if len(order) > MAX_PUSH:
         what = f"{', '.join(given)} {'has' if len(given) == 1 else 'have'}"
-        raise UsageError(f"{what} {size:,} bytes, written as source; {MAX_PUSH:,} can be pushed at once. Push parts.")
-    _run_on_board(switchboard, code)
+        raise UsageError(f"{what} {len(order):,} bytes; {MAX_PUSH:,} can be pushed at once. Push parts.")
+    switchboard.ask("run", order=base64.b64encode(order).decode())
 
 
 def _evaluate(expression: str, names: dict):
@@ -261,25 +252,15 @@ def _pull(switchboard: _Switchboard, rest: str, names: dict):
         raise _MisuseError(
             f"%ucore pull takes an expression for the board, not {rest!r}." if rest else "%ucore pull: what?"
         ) from None
-    # The repr of the repr: so it is a result whatever the value is, None too, or something with a richer way to be shown.
-    text = _run_on_board(switchboard, f"\nrepr(({rest}))")
-    try:
-        shown = str(values.parse_value(text))
-    except ValueError:  # cut off
-        raise ValueError(f"{rest} is too large to be pulled at once. Pull slices of it, or use a pipe.") from None
-    try:
-        return values.parse_value(shown)
-    except ValueError:
-        raise TypeError(
-            f"{rest} cannot be pulled: on the board it is {shown[:200]}. What can is None, bool, int, float, str, bytes, arrays, and "
-            "lists, tuples, sets and dicts of them."
-        ) from None
-
-
-def _run_on_board(switchboard: _Switchboard, code: str) -> str:
-    """Run a small cell on the board and return its result's text. Raises BoardError with what the board said."""
-    answer = switchboard.ask("run", code=source.transform(code))
-    return answer.get("text", "")
+    answer = switchboard.ask("run", code=source.transform(f"\n({rest})", plain=True))
+    if answer.get("stuck"):
+        where, what, shown = answer["stuck"]
+        place = f"its {where} is" if where else "it is"
+        shown = shown if len(shown) <= 200 else shown[:200] + "..."
+        raise TypeError(f"{rest} cannot be pulled: on the board {place} {what}, in {shown}. {values.WHAT_CAN}")
+    if answer["value"] is None:
+        raise ValueError(f"{rest} is too large to be pulled at once. Pull slices of it, or use a pipe.")
+    return values.decode_text(answer["value"])
 
 
 def _help(switchboard: _Switchboard, rest: str, names: dict) -> None:

@@ -33,11 +33,13 @@ _GROUPS = {
     "callbacks": ("wire", "quirks", "callbacks"),
     "about": ("wire", "quirks", "about"),
     "speed": ("wire", "quirks", "speed"),
-    "rich": ("wire", "rich"),
+    "rich": ("wire", "quirks", "rich"),
+    "values": ("wire", "quirks", "values"),
+    "files": ("quirks", "files"),
     "tasks": ("quirks", "tasks"),
 }
 # What few programs load, or for a moment: it costs room on the flash, not memory.
-RARE = ("callbacks", "rich", "speed", "tasks")
+RARE = ("callbacks", "files", "rich", "speed", "tasks", "values")
 
 
 def files(platform: str, *, compiled: bool) -> dict[str, bytes]:

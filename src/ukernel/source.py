@@ -34,22 +34,13 @@ _GUARD = "from ucore.callbacks import guard as _ucore_guard; _ucore_guard(); "
 
 def board_source(cell: "BoardCell") -> str:
     """Return the source that the board is to run for a cell. Raises UsageError for an await that cannot be replaced."""
-    path = cell.options.get("--save")
-    if path is not None:
-        return _saving_source(path, cell.body.lstrip("\n"))
     return transform(cell.body, plain="--out" in cell.options)
-
-
-def _saving_source(path: str, text: str) -> str:
-    """Return source that writes the text to a file on the board, and says so."""
-    said = f"Saved to {path} on the board."
-    return f"with open({path!r}, 'w') as _ucore_file:\n    _ucore_file.write({text!r})\nprint({said!r})\ndel _ucore_file"
 
 
 def transform(body: str, plain: bool = False) -> str:
     """Return the body with its last expression shown, and its top-level awaits run by the board's event loop.
 
-    ``plain``: it is shown by its repr, even where it has a richer one. Where the body may set up callbacks that interrupt the board's
+    ``plain``: it is given to the host as a value, not shown. Where the body may set up callbacks that interrupt the board's
     programs, it prepares the board for that first. A trailing semicolon asks for silence. What this Python cannot parse is
     returned as it is: the board has the last word on its syntax.
     """
