@@ -46,15 +46,19 @@ _NOTHING = (b"", 0, None, True)
 def rare(module, function, *args):
     """Call a function of a module that is seldom needed, and drop the module again."""
     mend()
-    __import__("ucore." + module)
+    sys.path.append("")  # where it is empty, MicroPython does not even look at what is loaded
+    try:
+        __import__("ucore." + module)
+    finally:
+        sys.path.pop()
     found = sys.modules.pop("ucore." + module)
     setattr(ucore, module, None)
     return getattr(found, function)(*args)
 
 
 def mend():
-    """Where a program has cleared sys.modules: a second `ucore` would know nothing of the agent."""
-    if "ucore" not in sys.modules:
+    """Where a program has cleared sys.modules, put back what is the agent's."""
+    if sys.modules.get("ucore") is not ucore:
         sys.modules["ucore"] = ucore
         rare("about", "mend")
 
@@ -92,6 +96,13 @@ class Link:
             self.first_baud = self.baud = 0  # what the UART began with, and has now
         self._facts = facts
         self._begin({})
+
+    def offer(self, name):
+        """A program asks for this of `ucore` for the first time: load the module that has it, and make it an attribute like any other."""
+        mend()
+        module = getattr(ucore, "rich" if name == "display" else "pipes")
+        module.start(self)
+        return getattr(module, name)
 
     def _begin(self, hello):
         """A host session starts afresh; called with both locks held (or before there are two threads)."""

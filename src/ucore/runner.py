@@ -31,7 +31,6 @@ class Runner:
         self.start_new_thread = self._start
         self.getpass = self._getpass
         link.runner = self
-        link.mend = mend  # for `ucore`, which imports nothing
         self.globals = __import__("__main__").__dict__
 
     def start(self):

@@ -383,16 +383,23 @@ _READ = {
 _named_types: dict = {}
 
 
+def _named_repr(value) -> str:
+    return f"{type(value).__name__}({', '.join(f'{field}={item!r}' for field, item in zip(value._fields, value))})"
+
+
 def _named(name: str, fields: tuple) -> type:
     """Return the named tuple's type, the same for the same names; a field that Python would not take, `_machine` say, is one too."""
     found = _named_types.get((name, fields))
     if found is None:
         if len(_named_types) > 1000:
             _named_types.clear()
-        name = name.rpartition(".")[2]
-        found = collections.namedtuple(name if name.isidentifier() else "tuple", fields, rename=True)
-        for at, field in enumerate(fields):
-            if field not in found._fields and not hasattr(found, field):
-                setattr(found, field, property(operator.itemgetter(at)))
+        last = name.rpartition(".")[2]
+        found = collections.namedtuple(last if last.isidentifier() else "tuple", fields, rename=True)
+        if found._fields != fields:
+            for at, field in enumerate(fields):
+                if not hasattr(found, field):
+                    setattr(found, field, property(operator.itemgetter(at)))
+            found._fields = fields
+            found.__repr__ = _named_repr  # type: ignore[method-assign,assignment]
         _named_types[name, fields] = found
     return found
