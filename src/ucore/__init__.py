@@ -14,7 +14,7 @@ def __getattr__(name):
     if name in ("open_pipe", "close_pipe", "is_pipe_open", "Pipe", "display"):
         if _link is None:
             raise RuntimeError("ucore is the board's: put %%ucore on the first line")
-        return _link.offer(name)
+        return _link.get(name)
     try:  # MicroPython's `from ucore import wire` comes by here, too
         __import__("ucore." + name)
         return globals()[name]

@@ -23,10 +23,7 @@ def facts():
     if SPEEDS:
         found["max_baud"] = MAX_BAUD
     try:
-        if UNIX:
-            import machine
-        else:
-            import umachine as machine
+        import machine
 
         found["id"] = hexlify(machine.unique_id()).decode()
     except (ImportError, AttributeError):
@@ -133,19 +130,38 @@ def _resolve(names, path):
     return found
 
 
-def mend():
-    """Put back into sys.modules what a program has cleared away."""
+def start(runner):
+    """Take over print, input and the starting of threads; put back what a program has cleared out of sys.modules."""
+    # Where cells find what they have not defined: so what they delete, or define, is theirs alone.
+    builtins.ucore = ucore
+    builtins._ucore_show = runner._show
+    builtins.print = runner._print
+    builtins.input = runner._input
+    sys.modules["__main__"] = __import__("__main__")
+    sys.modules["_thread"] = sys.modules["getpass"] = runner
+    if not UNIX:
+        runner.stack_size(8192)  # a thread that writes to a pipe serves the line too: the 4 kB it would get are too few
     for name, value in ucore.__dict__.items():
         if type(value) is type(sys):
             sys.modules["ucore." + name] = value
-    ucore._link.runner.start()
+
+
+def stop(runner):
+    """Give back what `start` has taken over."""
+    builtins.print, builtins.input = runner._was
+    for name in ("_thread", "getpass"):
+        sys.modules.pop(name, None)
+
+
+def get(link, name):
+    """A program asks for this of `ucore` for the first time: load the module that has it, which makes it an attribute like any other."""
+    module = getattr(ucore, "rich" if name == "display" else "pipes")
+    module.start(link)
+    return getattr(module, name)
 
 
 def reset():
     """Start the board's Python afresh."""
-    if UNIX:
-        import machine
-    else:
-        import umachine as machine
+    import machine
 
     machine.soft_reset()

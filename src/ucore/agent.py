@@ -22,7 +22,7 @@ def serve():
         _runner = Runner(link, Output(link))
     runner = _runner
     link = runner.link
-    runner.start()
+    rare("about", "start", runner)
     allow_interrupt(False)
     link.arrive()
     while not link.leave:
@@ -35,7 +35,7 @@ def serve():
             sys.print_exception(error)
     if SPEEDS:
         link.slow_down()
-    runner.stop()
+    rare("about", "stop", runner)
     allow_interrupt(True)
     if link.reset:
         rare("about", "reset")

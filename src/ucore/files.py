@@ -3,12 +3,11 @@
 from ucore.quirks import CPYTHON, io, os
 
 
-def obey(runner, data):
-    """Save a file: the length of its name (2), its name, what is in it. Raises OSError; what was there before is then as it was."""
-    data = memoryview(data)
-    size = data[0] | data[1] << 8
-    path = bytes(data[2 : 2 + size]).decode()
-    data = data[2 + size :]
+def update(runner, order):
+    """Save a file (`wire.SAVE`). Raises OSError; what was there before is then as it was."""
+    size = 4 + (order[2] | order[3] << 8)
+    path = bytes(order[4:size]).decode()
+    data = memoryview(order)[size:]
     beside = path + "~"
     try:
         with io.open(beside, "wb") as file:

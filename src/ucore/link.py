@@ -46,21 +46,19 @@ _NOTHING = (b"", 0, None, True)
 def rare(module, function, *args):
     """Call a function of a module that is seldom needed, and drop the module again."""
     mend()
-    sys.path.append("")  # where it is empty, MicroPython does not even look at what is loaded
-    try:
-        __import__("ucore." + module)
-    finally:
-        sys.path.pop()
+    __import__("ucore." + module)
     found = sys.modules.pop("ucore." + module)
     setattr(ucore, module, None)
     return getattr(found, function)(*args)
 
 
 def mend():
-    """Where a program has cleared sys.modules, put back what is the agent's."""
+    """Put back what is the agent's where a program has cleared sys.modules, or sys.path: then MicroPython finds not even what is loaded."""
+    if not sys.path:
+        sys.path.append("")
     if sys.modules.get("ucore") is not ucore:
         sys.modules["ucore"] = ucore
-        rare("about", "mend")
+        rare("about", "start", ucore._link.runner)
 
 
 class Link:
@@ -97,12 +95,9 @@ class Link:
         self._facts = facts
         self._begin({})
 
-    def offer(self, name):
-        """A program asks for this of `ucore` for the first time: load the module that has it, and make it an attribute like any other."""
-        mend()
-        module = getattr(ucore, "rich" if name == "display" else "pipes")
-        module.start(self)
-        return getattr(module, name)
+    def get(self, name):
+        """What `ucore` does not have yet."""
+        return rare("about", "get", self, name)
 
     def _begin(self, hello):
         """A host session starts afresh; called with both locks held (or before there are two threads)."""

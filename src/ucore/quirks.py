@@ -114,7 +114,7 @@ if MAIN_WRITES:
 
     def ticker(callback, period_ms):
         """Call ``callback(timer)`` every ``period_ms`` in the main thread, between two bytecodes; returns what stops it, or None."""
-        from umachine import Timer
+        from machine import Timer
 
         timer = Timer(-1)
         timer.init(period=period_ms, mode=Timer.PERIODIC, callback=callback)

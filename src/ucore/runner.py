@@ -7,10 +7,9 @@ import sys
 import ucore
 from ucore import wire
 from ucore.link import mend, rare
-from ucore.quirks import MAIN_WRITES, UNIX, allow_interrupt
+from ucore.quirks import MAIN_WRITES, allow_interrupt
 
 SPARE = 64  # variables that may come while a thread runs
-ORDERS = ("values", "files")  # the modules that obey them
 FILE = "<cell>"  # one name for all cells: every new one would stay in memory for good
 
 
@@ -33,23 +32,6 @@ class Runner:
         link.runner = self
         self.globals = __import__("__main__").__dict__
 
-    def start(self):
-        """Take over print, input and the starting of threads."""
-        # Where cells find what they have not defined: so what they delete, or define, is theirs alone.
-        builtins.ucore = ucore
-        builtins._ucore_show = self._show
-        sys.modules["__main__"] = __import__("__main__")
-        builtins.print = self._print
-        builtins.input = self._input
-        sys.modules["_thread"] = sys.modules["getpass"] = self
-        if not UNIX:
-            _thread.stack_size(8192)  # a thread that writes to a pipe serves the line too: the 4 kB it would get are too few
-
-    def stop(self):
-        """Give them back."""
-        builtins.print, builtins.input = self._was
-        sys.modules["_thread"] = _thread
-
     def __getattr__(self, name):  # as the module _thread: what it has and we do not change
         return getattr(_thread, name)
 
@@ -66,7 +48,7 @@ class Runner:
 
     def _show(self, value, plain=False):
         if plain:
-            rare("values", "give", self, value)
+            rare("values", "send", self, value)
         elif value is not None:
             builtins._ = value
             if hasattr(value, "_repr_html_"):
@@ -147,7 +129,7 @@ class Runner:
                 pipes.start(link)
             allow_interrupt(True)
             if source[0] == 0:
-                rare(ORDERS[source[1]], "obey", self, source[2:])
+                rare("files" if source[1] else "values", "update", self, source)
             else:
                 self.globals["__name__"] = "__main__"
                 code = compile(source.decode(), FILE, "exec")

@@ -1,12 +1,9 @@
 """The baud rate of the UART that the REPL is on. Rarely changed, so it is loaded for the change and dropped again."""
 
-from ucore import wire
-from ucore.quirks import UNIX, sleep_ms, ticks_diff, ticks_ms
+import machine
 
-if UNIX:
-    import machine
-else:
-    import umachine as machine
+from ucore import wire
+from ucore.quirks import sleep_ms, ticks_diff, ticks_ms
 
 SWITCH_MS = 20  # the last bytes at the old rate leave, and the host learns that we switch
 TRIAL_MS = 1000  # at a new rate without a valid line: back

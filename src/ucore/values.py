@@ -27,7 +27,7 @@ class Stuck(Exception):
         self.where = ""
 
 
-def give(runner, value):
+def send(runner, value):
     """Send ``value`` as the result of the cell that runs; where it cannot travel, what is in the way, and its repr."""
     writer = Writer(lambda piece: _send(runner, b"value\n", piece))
     runner._output.drain()
@@ -46,9 +46,11 @@ def _send(runner, kind, data):
     runner.link.send(wire.EXECUTE_RESULT, runner.cell, kind + data, None, runner._session)
 
 
-def obey(runner, data):
-    """Give names the values that the host has sent: a dict, as bytes."""
-    runner.globals.update(Reader(data).read())
+def update(runner, order):
+    """Give names the values that the host has sent (`wire.STORE`)."""
+    reader = Reader(order)
+    reader._at = 2
+    runner.globals.update(reader.read())
 
 
 class Writer:

@@ -103,7 +103,8 @@ def sources(platform: str) -> dict[str, str]:
     trees = [tree for tree, _ in groups.values()]
     while any([drop_unused(tree) for tree in trees] + [drop_methods(trees)]):
         pass
-    imported = sorted({line.split()[-1] for _, imports in groups.values() for line in imports})
+    used = {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    imported = sorted({line.split()[-1] for _, imports in groups.values() for line in imports} & used)
     shorten(trees, [name for name in imported if name not in FOREIGN])
     found = {}
     for group, (tree, imports) in groups.items():

@@ -17,7 +17,7 @@ __all__ = ["MIME", "NONE", "NO_MIME", "WHAT_CAN", "Pieces", "decode", "decode_te
 MIME = "application/vnd.ucore.value"  # a piece of a value that a board gives: base64
 NO_MIME = "application/vnd.ucore.novalue"  # where and what cannot travel, a line each, and then the repr of all
 NONE = bytes((wire.NONE,))  # the value None
-MAX_BYTES = 16 << 20  # of one value from a board
+MAX_BYTES = 4 << 20  # of one value from a board
 MAX_DEPTH = 50  # of a value's lists in lists; a board's stack holds no more
 WHAT_CAN = (
     "What can is None, bool, int, float, complex, str, bytes, bytearray, array.array, range, and lists, tuples, sets, dicts and "

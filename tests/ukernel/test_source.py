@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from ukernel import cells, source
+from ukernel import source
 from ukernel.errors import UsageError
 
 
@@ -59,13 +59,6 @@ def test_wrapping_moves_no_line(body):
     wrapped = source.transform(body)
     assert wrapped.count("\n") == body.count("\n")
     assert wrapped.replace("_ucore_show((", "", 1).replace("))", "", 1).split("\n")[0] == body.split("\n")[0]
-
-
-def test_a_cell_to_be_saved_becomes_a_program_that_writes_it(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    cell = cells.parse("# note\n%%ucore --save main.py\nprint('µ')\n")
-    exec(source.board_source(cell), {})
-    assert (tmp_path / "main.py").read_text(encoding="utf-8") == "print('µ')\n"
 
 
 # --- top-level await -------------------------------------------------------------------------------------
