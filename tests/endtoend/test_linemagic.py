@@ -354,6 +354,7 @@ def test_no_havoc_among_the_boards_names_stops_a_service(micropython, tmp_path, 
         bench.board("del ucore" if havoc == SHADOWS else "pass")
         assert bench.board("ucore.is_pipe_open('none')").result == "False"
         assert bench.board("ucore.display(html='<b>')").contents("display_data")
+        bench.board("import sys\nsys.path.append('.frozen')")  # where asyncio is
         assert bench.board("import asyncio\nawait asyncio.sleep_ms(1)\n'slept'").result == "'slept'"
         assert bench.board("import _thread\n__name__").result == "'__main__'"
         assert (
