@@ -10,13 +10,20 @@ def update(runner, order):
     data = memoryview(order)[size:]
     beside = path + "~"
     try:
+        if os.stat(path)[0] & 0xF000 != 0x8000:
+            beside = path  # a folder, which is an error, or on unix a device
+    except OSError:
+        pass
+    try:
         with io.open(beside, "wb") as file:
             if file.write(data) != len(data):
                 raise OSError("no room")
-        (os.replace if CPYTHON else os.rename)(beside, path)
+        if beside != path:
+            (os.replace if CPYTHON else os.rename)(beside, path)
     except BaseException as error:
         try:
-            os.remove(beside)
+            if beside != path:
+                os.remove(beside)
         except OSError:
             pass  # it was not even begun
         if not isinstance(error, OSError):

@@ -128,7 +128,7 @@ class Runner:
 
                 pipes.start(link)
             allow_interrupt(True)
-            if source[0] == 0:
+            if source[:1] == b"\0":
                 rare("files" if source[1] else "values", "update", self, source)
             else:
                 self.globals["__name__"] = "__main__"

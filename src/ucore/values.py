@@ -26,6 +26,17 @@ class Stuck(Exception):
         self.what = what
         self.where = ""
 
+    def inside(self, place):
+        self.where = place + self.where
+        return self
+
+
+class Deep(Stuck):
+    """It goes on, and where has no end."""
+
+    def inside(self, place):
+        return self
+
 
 def send(runner, value):
     """Send ``value`` as the result of the cell that runs; where it cannot travel, what is in the way, and its repr."""
@@ -35,11 +46,14 @@ def send(runner, value):
         try:
             writer.write(value, 0)
         except RuntimeError:
-            raise Stuck("deeper than this board's stack")
+            raise Deep("nested deeper than this board's stack allows, or holds itself")
         writer.flush()
     except Stuck as error:
-        _send(runner, b"novalue\n", ("%s\n%s\n" % (error.where, error.what)).encode())
-        _send(runner, b"novalue\n", repr(value).encode(*TEXT))
+        try:
+            shown = repr(value)
+        except RuntimeError:
+            shown = ""  # it holds itself
+        _send(runner, b"novalue\n", ("%s\n%s\n%s" % (error.where, error.what, shown)).encode(*TEXT))
 
 
 def _send(runner, kind, data):
@@ -86,7 +100,7 @@ class Writer:
             if value is CONSTANTS[tag]:
                 return self._put(bytes((tag,)))
         if depth > MAX_DEPTH:
-            raise Stuck("more than %d deep" % MAX_DEPTH)
+            raise Deep("nested more than %d deep, or holds itself" % MAX_DEPTH)
         depth += 1
         kind = type(value)
         if isinstance(value, int):
@@ -125,7 +139,7 @@ class Writer:
         elif isinstance(value, complex):
             self._put(bytes((wire.COMPLEX,)) + bytes(array("d", [value.real, value.imag])))
         else:
-            raise Stuck("of type " + kind.__name__)
+            raise Stuck("of type " + (kind.__name__ or repr(value)))
 
     def _array(self, value):
         code = repr(value[:0])[7]  # array('h')
@@ -159,8 +173,7 @@ class Writer:
                         self.write(item, depth)
                         at += 1
                 except Stuck as error:
-                    error.where = ("" if tag in (wire.SET, wire.FROZENSET) else "[%d]" % at) + error.where
-                    raise
+                    raise error.inside("" if tag in (wire.SET, wire.FROZENSET) else "[%d]" % at)
 
     def _dict(self, tag, value, depth):
         self._head(tag, len(value))
@@ -172,8 +185,7 @@ class Writer:
                 where = "[%s]" % _short(key)
                 self.write(value[key], depth)
         except Stuck as error:
-            error.where = where + error.where
-            raise
+            raise error.inside(where)
 
 
 def _short(key):

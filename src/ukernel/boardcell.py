@@ -150,8 +150,8 @@ class BoardRun:
         if msg_type == "execute_reply":
             if self._help and self._result is None and content.get("status") == "ok":
                 self._send_help()
-            elif self._capture is not None and self._capture.is_cut and content.get("status") == "ok":
-                self._end("ValueError", "The value is too large for --out. Take slices of it, or use a pipe.")
+            elif self._capture is not None and self._capture.problem and content.get("status") == "ok":
+                self._end("ValueError", self._capture.problem)
             elif self._capture is not None and content.get("status") == "ok":
                 self._switchboard.run_hidden(self._capture.source, lambda: self._settle(content))
             else:
@@ -309,8 +309,12 @@ class _Capture:
         return msg_type == "execute_result" and self._pieces.take(content)
 
     @property
-    def is_cut(self) -> bool:
-        return self._pieces.is_too_large or bool(self._pieces.stuck and self._pieces.stuck[2].endswith(source.CUT))
+    def problem(self) -> str:
+        """Why nothing can be kept, if so."""
+        stuck = self._pieces.stuck
+        if self._pieces.is_too_large or (stuck and stuck[2].endswith(source.CUT)):
+            return "The value is too large for --out. Take slices of it, or use a pipe."
+        return f"The value is too much for --out: it is {stuck[1]}." if stuck and not stuck[2] else ""
 
     @property
     def source(self) -> str:

@@ -6,6 +6,7 @@ The board is the switchboard's, so that is asked, over the channel that carries 
 import ast
 import base64
 import functools
+import keyword
 import sys
 import threading
 import time
@@ -218,12 +219,12 @@ def _ask_alone(switchboard: _Switchboard, command: str, rest: str) -> dict:
 
 def _push(switchboard: _Switchboard, rest: str, names: dict) -> None:
     name, equals, expression = (part.strip() for part in rest.partition("="))
-    if equals and name.isidentifier() and not expression.startswith("="):
+    if equals and _is_name(name) and not expression.startswith("="):
         given = {name: _evaluate(expression, names)}
     else:
         given = {}
         for name in rest.replace(",", " ").split():
-            if not name.isidentifier():
+            if not _is_name(name):
                 raise _MisuseError(f"%ucore push: {name!r} is no name.")
             if name not in names:
                 raise NameError(f"name {name!r} is not defined on the host")
@@ -235,6 +236,10 @@ def _push(switchboard: _Switchboard, rest: str, names: dict) -> None:
         what = f"{', '.join(given)} {'has' if len(given) == 1 else 'have'}"
         raise UsageError(f"{what} {len(order):,} bytes; {MAX_PUSH:,} can be pushed at once. Push parts.")
     switchboard.ask("run", order=base64.b64encode(order).decode())
+
+
+def _is_name(text: str) -> bool:
+    return text.isidentifier() and not keyword.iskeyword(text)
 
 
 def _evaluate(expression: str, names: dict):
@@ -252,12 +257,12 @@ def _pull(switchboard: _Switchboard, rest: str, names: dict):
         raise _MisuseError(
             f"%ucore pull takes an expression for the board, not {rest!r}." if rest else "%ucore pull: what?"
         ) from None
-    answer = switchboard.ask("run", code=source.transform(f"\n({rest})", plain=True))
+    answer = switchboard.ask("run", code=source.transform(f"\n{rest}", plain=True))
     if answer.get("stuck"):
         where, what, shown = answer["stuck"]
         place = f"its {where} is" if where else "it is"
-        shown = shown if len(shown) <= 200 else shown[:200] + "..."
-        raise TypeError(f"{rest} cannot be pulled: on the board {place} {what}, in {shown}. {values.WHAT_CAN}")
+        shown = f", in {shown if len(shown) <= 200 else shown[:200] + '...'}" if shown else ""
+        raise TypeError(f"{rest} cannot be pulled: on the board {place} {what}{shown}. {values.WHAT_CAN}")
     if answer["value"] is None:
         raise ValueError(f"{rest} is too large to be pulled at once. Pull slices of it, or use a pipe.")
     return values.decode_text(answer["value"])

@@ -55,6 +55,11 @@ class _StuckError(TypeError):
         super().__init__(what)
         self.what = what
         self.where = ""
+        self.is_deep = False  # it goes on, and where has no end
+
+    def inside(self, place: str) -> "_StuckError":
+        self.where = "" if self.is_deep else place + self.where
+        return self
 
     def __str__(self) -> str:
         return f"{self.where} {self.what}" if self.where else self.what
@@ -65,7 +70,9 @@ def encode(value: object, depth: int = 0) -> bytes:
     if value is None or value is True or value is False:
         return bytes((_CONSTANTS[value],))
     if depth > MAX_DEPTH:
-        raise _StuckError(f"more than {MAX_DEPTH} deep")
+        stuck = _StuckError(f"nested more than {MAX_DEPTH} deep, or holds itself")
+        stuck.is_deep = True
+        raise stuck
     depth += 1
     if isinstance(value, int):
         return _sized(wire.INT, b"%x" % int(value))
@@ -174,8 +181,7 @@ def _many(tag: int, items, depth: int) -> bytes:
                 parts.append(encode(item, depth))
                 at += 1
     except _StuckError as stuck:
-        stuck.where = ("" if tag in (wire.SET, wire.FROZENSET) else f"[{at}]") + stuck.where
-        raise
+        raise stuck.inside("" if tag in (wire.SET, wire.FROZENSET) else f"[{at}]") from None
     return b"".join(parts)
 
 
@@ -190,8 +196,7 @@ def _dict(tag: int, value: dict, depth: int) -> bytes:
             where = f"[{text if len(text) <= 50 else text[:50] + '...'}]"
             parts.append(encode(item, depth))
     except _StuckError as stuck:
-        stuck.where = where + stuck.where
-        raise
+        raise stuck.inside(where) from None
     return b"".join(parts)
 
 

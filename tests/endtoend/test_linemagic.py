@@ -81,6 +81,7 @@ def test_push_and_pull_take_expressions_in_the_middle_of_code(bench):
     assert bench.board_value("pushed") == [3, 6]
     assert bench.value("%ucore pull (pushed[0], {'k': pushed})") == (3, {"k": [3, 6]})
     assert bench.host("%ucore pull None").result is None
+    assert bench.value("%ucore pull *pushed, 9  # with a comment") == (3, 6, 9)
 
 
 def test_what_a_pulled_expression_prints_is_printed(bench):
@@ -97,6 +98,8 @@ def test_what_a_pulled_expression_prints_is_printed(bench):
         ("%ucore push lost = object()", ["TypeError", "object", "cannot be pushed"]),
         ("%ucore push big = 'x' * 100_000", ["UsageError", "big has", "bytes", "Push parts"]),
         ("%ucore pull ['x' * 100_000] * 50", ["ValueError", "too large", "slices"]),
+        ("%ucore pull (lambda r: (r.append(r), r))([])", ["TypeError", "holds itself"]),
+        ("r = []; r.append(r)\n%ucore push r", ["TypeError", "holds itself"]),
         ("%ucore pull [1, {'key': print}]", ["TypeError", "its [1]['key'] is of type", "cannot be pulled"]),
         ("%ucore push lost = [1, {'key': object()}]", ["TypeError", "lost[1]['key'] is of type object"]),
     ],
@@ -207,6 +210,7 @@ def test_help_lists_what_there_is(notebook, line):
         ("%ucore use one two", "BOARD"),
         ("%ucore push", "EXPRESSION"),
         ("%ucore push 1a", "1a"),
+        ("%ucore push class = 1", "class"),
         ("%ucore push a = 1 +", "1 +"),
         ("%ucore pull", "EXPRESSION"),
         ("%ucore pull 1 +", "1 +"),

@@ -13,22 +13,28 @@ class Folder:
         self.globals = {}
         self.cell = 7
         self._output = self
-        self.gone = False
 
     # io
 
     def open(self, path, mode):
-        if "/" in path and not self.gone:
+        if "/" in path:
             raise OSError(2)
+        if path == "folder":
+            raise OSError(21)
         assert mode == "wb"
         self.files[path] = b""
         return File(self, path)
 
     # os
 
+    def stat(self, path):
+        if path in ("folder", "device"):
+            return (0x4000 if path == "folder" else 0x2000,)
+        if path not in self.files:
+            raise OSError(2)
+        return (0x8000,)
+
     def replace(self, old, new):
-        if new == "folder":
-            raise OSError(21)
         self.files[new] = self.files.pop(old)
 
     rename = replace
@@ -100,6 +106,13 @@ def test_a_full_disk_leaves_the_old_file_whole_and_says_so():
     assert "main.py" in said and "as it is" not in said and "as it was" in said
     assert folder.files == {"main.py": b"as it was"}
     assert folder.said == []
+
+
+def test_what_is_no_file_is_written_to_where_it_is():
+    folder = Folder()
+    assert save(folder, "device", b"x") == ""
+    assert folder.files == {"device": b"x"}
+    assert save(Folder(room=0), "device", b"x") != ""
 
 
 def test_a_path_that_is_none_is_an_error_that_names_it():

@@ -134,6 +134,7 @@ def test_what_holds_itself_is_refused():
     table = {}
     table["me"] = table
     assert "deep" in stuck(table)[1]
+    assert stuck(table)[0] == ""
 
 
 def test_fifty_lists_in_lists_travel():
