@@ -1,14 +1,12 @@
 """What the board can say about itself and the objects on it. Rarely asked, so it is loaded for the question and dropped again."""
 
 import builtins
-import io
-import json
 import sys
 from _thread import get_ident
-from binascii import hexlify
 
+import ucore
 from ucore import wire
-from ucore.quirks import MAX_BAUD, RING, SPEEDS, random32
+from ucore.quirks import MAX_BAUD, RING, SPEEDS, UNIX, hexlify, io, json, random32
 
 FILE = "<cell>"
 MAX_TEXT = 2000  # of an error's text; a reply must fit a message
@@ -97,7 +95,7 @@ def complete(known, text):
     """The attributes, or names, that begin as the dotted ``text`` does; never calls anything."""
     path, _, start = text.rpartition(".")
     try:
-        found = dir(_resolve(known, path)) if path else list(known) + dir(builtins)
+        found = dir(_resolve(known, path)) if path else list(known) + dir(builtins) + ["ucore"]
     except Exception:
         found = ()
     names = set()
@@ -121,6 +119,8 @@ def _resolve(names, path):
     parts = path.split(".")
     if parts[0] in names:
         found = names[parts[0]]
+    elif parts[0] == "ucore":
+        found = ucore
     elif path[0] == "+":  # a module of the firmware that the host names: to import it does no harm
         found = __import__(parts[0][1:])
     else:
@@ -128,6 +128,13 @@ def _resolve(names, path):
     for part in parts[1:]:
         found = getattr(found, part)
     return found
+
+
+def get(link, name):
+    """A program asks for this of `ucore` for the first time: load the module that has it, which makes it an attribute like any other."""
+    module = getattr(ucore, "rich" if name == "display" else "pipes")
+    module.start(link)
+    return getattr(module, name)
 
 
 def reset():

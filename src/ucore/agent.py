@@ -33,7 +33,7 @@ def serve():
             sys.print_exception(error)
     if SPEEDS:
         link.slow_down()
-    runner.stop()
+    rare("startup", "give_back", runner)
     allow_interrupt(True)
     if link.reset:
         rare("about", "reset")

@@ -5,10 +5,8 @@ host while holding one. KeyboardInterrupt strikes the main thread at jumps and i
 straight lines, and the bytes are written last: a frame half written is resent.
 """
 
-import json
 import sys
 from _thread import get_ident
-from binascii import crc32
 
 import ucore
 from ucore import wire
@@ -19,6 +17,8 @@ from ucore.quirks import (
     PACED,
     SPEEDS,
     hurry,
+    json,
+    select,
     sleep_ms,
     sleep_us,
     ticker,
@@ -27,7 +27,7 @@ from ucore.quirks import (
     ticks_ms,
     ticks_us,
 )
-from ucore.wire import MARK
+from ucore.wire import MARK, crc32
 
 GONE_MS = 3000  # no ack progress for so long: the host is gone, output is dropped and counted
 MIN_RTO_MS = 100  # below this, a busy host's scheduling looks like loss
@@ -44,10 +44,20 @@ _NOTHING = (b"", 0, None, True)
 
 def rare(module, function, *args):
     """Call a function of a module that is seldom needed, and drop the module again."""
+    mend()
     __import__("ucore." + module)
     found = sys.modules.pop("ucore." + module)
     setattr(ucore, module, None)
     return getattr(found, function)(*args)
+
+
+def mend():
+    """Put back what is the agent's where a program has cleared sys.modules, or sys.path: then MicroPython finds not even what is loaded."""
+    if not sys.path:
+        sys.path.append("")
+    if sys.modules.get("ucore") is not ucore:
+        sys.modules["ucore"] = ucore
+        rare("startup", "take_over", ucore._link.runner)
 
 
 class Link:
@@ -60,6 +70,10 @@ class Link:
 
     What it begins with is in `ucore.startup`.
     """
+
+    def get(self, name):
+        """What `ucore` does not have yet."""
+        return rare("about", "get", self, name)
 
     def begin(self, hello):
         """A host session starts afresh; called with both locks held (or before there are two threads)."""

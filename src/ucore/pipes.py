@@ -6,16 +6,11 @@ pumps, or by the ticker, whichever is first.
 """
 
 from _thread import allocate_lock, get_ident
-from binascii import crc32
 
 import ucore
 from ucore import wire
-from ucore.quirks import CPYTHON, ticks_diff, ticks_ms, ticks_us
-
-if CPYTHON:
-    from ucore.quirks import struct
-else:
-    import struct
+from ucore.quirks import CPYTHON, struct, ticks_diff, ticks_ms, ticks_us
+from ucore.wire import crc32
 
 HOLD_MS = 4
 LONG_MS = 16  # where more than one comes in a millisecond: there, what a frame costs a slow chip weighs more than latency

@@ -1,10 +1,26 @@
 """What differs between the ports of MicroPython (and CPython), behind a few names."""
 
-import os
 import sys
 from _thread import start_new_thread
 
 CPYTHON = sys.implementation.name == "cpython"
+# For the other modules, too. With a u before its name a module is the firmware's own, whatever files and modules the user has.
+if CPYTHON:
+    import io
+    import json
+    import os
+    import select
+    from array import array
+    from binascii import hexlify
+    from collections import OrderedDict, deque, namedtuple
+else:
+    import uio as io  # noqa: F401
+    import ujson as json  # noqa: F401
+    import uos as os
+    import uselect as select
+    from uarray import array  # noqa: F401
+    from ubinascii import hexlify  # noqa: F401
+    from ucollections import OrderedDict, deque, namedtuple  # noqa: F401
 UNIX = sys.platform in ("linux", "darwin", "win32")
 ESP32 = sys.platform == "esp32"
 # Bytes the input takes while nobody reads: an ESP32's UART has 259, USB holds the rest back, a pseudo-terminal has 4095.
@@ -52,17 +68,17 @@ if CPYTHON:
 
 else:
     RLock = None
-    from time import sleep_us, ticks_add, ticks_diff, ticks_ms, ticks_us  # noqa: F401
+    import ustruct as struct  # noqa: F401
+    from utime import sleep_us, ticks_add, ticks_diff, ticks_ms, ticks_us  # noqa: F401
 
     if ESP32:
-        import select
 
         def sleep_ms(ms):
             """Wait, and let other threads run: time.sleep_ms keeps the GIL for its last 10 ms."""
             select.poll().poll(ms)
 
     else:
-        from time import sleep_ms
+        from utime import sleep_ms
 
 
 def streams():

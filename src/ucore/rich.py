@@ -1,10 +1,10 @@
 """Rich output: what a front end can show beside text. Loaded when a program first asks for it."""
 
 import _thread as runner  # while the agent serves, the runner stands in for this module: it knows whose cell a thread is
-import json
 
 import ucore
 from ucore import wire
+from ucore.quirks import json
 
 KINDS = ("html", "markdown", "svg", "png", "jpeg", "json")
 MAX_BYTES = 65536  # as much as a cell may have

@@ -6,7 +6,7 @@ import sys
 
 import ucore
 from ucore import wire
-from ucore.link import rare
+from ucore.link import mend, rare
 from ucore.quirks import MAIN_WRITES, allow_interrupt
 
 SPARE = 64  # variables that may come while a thread runs
@@ -18,11 +18,6 @@ class Runner:
 
     What it begins with is in `ucore.startup`.
     """
-
-    def stop(self):
-        """Give back what `ucore.startup` has taken over."""
-        builtins.print, builtins.input = self._was
-        sys.modules["_thread"] = _thread
 
     def __getattr__(self, name):  # as the module _thread: what it has and we do not change
         return getattr(_thread, name)
@@ -39,9 +34,11 @@ class Runner:
             file.write(text)
 
     def _show(self, value, plain=False):
-        if value is not None:
+        if plain:
+            rare("values", "send", self, value)
+        elif value is not None:
             builtins._ = value
-            if not plain and hasattr(value, "_repr_html_"):
+            if hasattr(value, "_repr_html_"):
                 return ucore.display(value)
             self._output.drain()
             self.link.send(wire.EXECUTE_RESULT, self.cell, b"\n" + repr(value).encode(), None, self._session)
@@ -88,7 +85,7 @@ class Runner:
                 self._parents[thread] = parent
 
     def take(self, parent, source):
-        """Take on a cell; `step` runs it. ``source`` is UTF-8."""
+        """Take on a cell; `step` runs it. ``source`` is UTF-8, or an order to the agent (see `wire`)."""
         self._source = source
         self._session = self.link.session
         self._error = None
@@ -112,14 +109,19 @@ class Runner:
             source = self._source
             self._source = None
             link.send(wire.STATUS, self.cell, b"", None, self._session)
+            mend()
             if b"ipe" in source:
                 from ucore import pipes  # in the main thread: loading takes more stack than others have
 
                 pipes.start(link)
             allow_interrupt(True)
-            code = compile(source.decode(), FILE, "exec")
-            source = None
-            exec(code, self.globals)
+            if source[:1] == b"\0":
+                rare("files" if source[1] else "values", "update", self, source)
+            else:
+                self.globals["__name__"] = "__main__"
+                code = compile(source.decode(), FILE, "exec")
+                source = None
+                exec(code, self.globals)
         except BaseException as error:
             self._error = error
         self._done = True
@@ -143,7 +145,6 @@ class Runner:
                     content = b'{"status":"error"}'  # the host knows what that means
                 else:  # not even a frame finds room: without the cells' variables one does
                     self.globals.clear()
-                    self.globals.update({"__name__": "__main__", "ucore": ucore, "_ucore_show": self._show})
         # A straight line to the end: an interrupt in it comes too late, or finds the reply to be sent once more.
         link.cell = 0
         self._error = None

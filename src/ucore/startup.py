@@ -1,13 +1,11 @@
 """How the agent's objects begin, and what it takes over while it serves. Done once, so it is loaded for that and dropped again."""
 
-import _thread
 import builtins
-import select
 import sys
 from _thread import allocate_lock, get_ident
 
 import ucore
-from ucore.quirks import MAIN_WRITES, SPEEDS, UNIX, streams, ticks_ms
+from ucore.quirks import MAIN_WRITES, SPEEDS, UNIX, select, streams, ticks_ms
 
 
 def begin(facts, link, output, runner):
@@ -71,13 +69,28 @@ def fill_runner(runner, link, output):
     # As the modules _thread and getpass. MicroPython's `from _thread import` finds attributes, not methods.
     runner.start_new_thread = runner._start
     runner.getpass = runner._getpass
-    runner.globals = {"__name__": "__main__", "ucore": ucore, "_ucore_show": runner._show}
+    link.runner = runner
+    runner.globals = __import__("__main__").__dict__
 
 
 def take_over(runner):
-    """Take over print, input and the starting of threads."""
+    """Take over print, input and the starting of threads; put back what a program has cleared out of sys.modules."""
+    # Where cells find what they have not defined: so what they delete, or define, is theirs alone.
+    builtins.ucore = ucore
+    builtins._ucore_show = runner._show
     builtins.print = runner._print
     builtins.input = runner._input
+    sys.modules["__main__"] = __import__("__main__")
     sys.modules["_thread"] = sys.modules["getpass"] = runner
     if not UNIX:
-        _thread.stack_size(8192)  # a thread that writes to a pipe serves the line too: the 4 kB it would get are too few
+        runner.stack_size(8192)  # a thread that writes to a pipe serves the line too: the 4 kB it would get are too few
+    for name, value in ucore.__dict__.items():
+        if type(value) is type(sys):
+            sys.modules["ucore." + name] = value
+
+
+def give_back(runner):
+    """Give back what `take_over` has taken."""
+    builtins.print, builtins.input = runner._was
+    for name in ("_thread", "getpass"):
+        sys.modules.pop(name, None)

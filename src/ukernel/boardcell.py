@@ -5,10 +5,11 @@ it says about that is taken from it: its busy status and its execute_input are t
 not waited for, because the board is done first.
 """
 
+import base64
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import boardtrace, cells, source
+from . import boardtrace, cells, source, values
 from .envelope import Message
 from .errors import UcoreError
 from .lane import LATE_S, Lane, now, reply_metadata, stops_queue
@@ -120,10 +121,15 @@ class BoardRun:
             if self._help and not body.strip():
                 self._send_help()
             else:
-                code = source.board_source(replace(self._cell, body=body))
-                self._asked = self._attachment.send("execute_request", {"code": code}, self._receive)
+                self._asked = self._attachment.send("execute_request", self._make_request(body), self._receive)
         except UcoreError as lost:
             self._fail(lost)
+
+    def _make_request(self, body: str) -> dict:
+        path = self._cell.options.get("--save")
+        if path is None:
+            return {"code": source.board_source(replace(self._cell, body=body))}
+        return {"order": base64.b64encode(values.saving(path, body.lstrip("\n"))).decode()}
 
     def _start_clock(self) -> None:
         """The board has begun: what the cell waited for it before is not its own time."""
@@ -144,8 +150,8 @@ class BoardRun:
         if msg_type == "execute_reply":
             if self._help and self._result is None and content.get("status") == "ok":
                 self._send_help()
-            elif self._capture is not None and self._capture.is_cut and content.get("status") == "ok":
-                self._end("ValueError", "The value is too large for --out. Take slices of it, or use a pipe.")
+            elif self._capture is not None and self._capture.problem and content.get("status") == "ok":
+                self._end("ValueError", self._capture.problem)
             elif self._capture is not None and content.get("status") == "ok":
                 self._switchboard.run_hidden(self._capture.source, lambda: self._settle(content))
             else:
@@ -294,23 +300,29 @@ class _Capture:
     def __init__(self, name: str):
         self._name = name
         self._printed = ""
-        self._value: str | None = None
+        self._pieces = values.Pieces()
 
     def take(self, msg_type: str, content: dict) -> bool:
         """Look at an output; tell whether it is not to be shown."""
         if msg_type == "stream" and content["name"] == "stdout":
             self._printed += content["text"]
-        elif msg_type == "execute_result":
-            self._value = content["data"].get("text/plain", "")
-        return msg_type == "execute_result"
+        return msg_type == "execute_result" and self._pieces.take(content)
 
     @property
-    def is_cut(self) -> bool:
-        return self._value is not None and self._value.endswith(source.CUT)
+    def problem(self) -> str:
+        """Why nothing can be kept, if so."""
+        stuck = self._pieces.stuck
+        if self._pieces.is_too_large or (stuck and stuck[2].endswith(source.CUT)):
+            return "The value is too large for --out. Take slices of it, or use a pipe."
+        return f"The value is too much for --out: it is {stuck[1]}." if stuck and not stuck[2] else ""
 
     @property
     def source(self) -> str:
-        """The host's assignment."""
-        if self._value is None:
+        """The host's assignment. A last expression that is None, as a call of print, has no value."""
+        stuck, data = self._pieces.stuck, self._pieces.data
+        if stuck:
+            return f"{self._name} = {stuck[2]!r}"
+        if data in (b"", values.NONE):
             return f"{self._name} = {self._printed!r}"
-        return source.assignment(self._name, self._value)
+        text = base64.b64encode(data).decode()
+        return f"{self._name} = __import__('ukernel.values').values.decode_text({text!r})"

@@ -54,6 +54,7 @@ def main() -> None:
         _read_ahead()
     import ucore.agent
 
+    sys.modules["__main__"] = types.ModuleType("__main__")  # the cells', not ours
     ucore.agent.serve()
 
 

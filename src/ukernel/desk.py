@@ -110,7 +110,7 @@ class Desk:
         self.state = "ready"
         if event.cell_parent and (self.running is None or self.running.parent != event.cell_parent):
             # It outlived its session, or its hub: nobody waits for its answer, but the board is not free before it.
-            cell = self._cells.get(event.cell_parent) or Cell(None, 0, "", event.cell_parent)
+            cell = self._cells.get(event.cell_parent) or Cell(None, 0, b"", event.cell_parent)
             self.running = self._cells[event.cell_parent] = cell
         self._settle_attaching(None)
         self._next()
@@ -284,12 +284,12 @@ class Desk:
             if not future.done():
                 future.set_result(None) if error is None else future.set_exception(error)
 
-    def execute(self, client, request: int, code: str) -> None:
-        """Put a cell in line; its client hears the rest in messages."""
+    def execute(self, client, request: int, code: bytes) -> None:
+        """Put a cell in line, its source or an order to the agent; its client hears the rest in messages."""
         cell = Cell(client, request, code)
         try:
             self._check_ready()
-            size = len(code.encode("utf-8", "replace"))
+            size = len(code)
             if size > wire.MAX_MESSAGE - 16:
                 raise UsageError(f"The cell has {size:,} bytes; a board takes {wire.MAX_MESSAGE - 16:,} at most. Split it.")
             self.waiting.add(cell)
@@ -324,8 +324,8 @@ class Desk:
         self._cells[cell.parent] = self.running = cell
         while len(self._cells) > MAX_CELLS:
             self._cells.popitem(last=False)
-        self.board.send(wire.EXECUTE_REQUEST, cell.parent, cell.code.encode("utf-8", "replace"))
-        cell.code = ""
+        self.board.send(wire.EXECUTE_REQUEST, cell.parent, cell.code)
+        cell.code = b""
 
     def _new_parent(self) -> int:
         while True:

@@ -9,7 +9,7 @@ __all__ = ["Cell", "failure"]
 class Cell:
     """``client`` is None once nobody waits for it."""
 
-    def __init__(self, client, request: int, code: str, parent: int = 0):
+    def __init__(self, client, request: int, code: bytes, parent: int = 0):
         self.client = client
         self.request = request
         self.code = code

@@ -34,11 +34,13 @@ _GROUPS = {
     "startup": ("quirks", "startup"),
     "about": ("wire", "quirks", "about"),
     "speed": ("wire", "quirks", "speed"),
-    "rich": ("wire", "rich"),
+    "rich": ("wire", "quirks", "rich"),
+    "values": ("wire", "quirks", "values"),
+    "files": ("quirks", "files"),
     "tasks": ("quirks", "tasks"),
 }
 # What few programs load, or for a moment: it costs room on the flash, not memory.
-RARE = ("callbacks", "rich", "speed", "startup", "tasks")
+RARE = ("callbacks", "files", "rich", "speed", "startup", "tasks", "values")
 
 
 def files(platform: str, *, compiled: bool) -> dict[str, bytes]:
@@ -102,7 +104,8 @@ def sources(platform: str) -> dict[str, str]:
     trees = [tree for tree, _ in groups.values()]
     while any([drop_unused(tree) for tree in trees] + [drop_methods(trees)]):
         pass
-    imported = sorted({line.split()[-1] for _, imports in groups.values() for line in imports})
+    used = {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    imported = sorted({line.split()[-1] for _, imports in groups.values() for line in imports} & used)
     shorten(trees, [name for name in imported if name not in FOREIGN])
     found = {}
     for group, (tree, imports) in groups.items():

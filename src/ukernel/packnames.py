@@ -61,9 +61,14 @@ def shorten(trees: list[ast.Module], imported: list[str]) -> None:
             ours.add(node.attr)
     ours = {name for name in ours - PUBLIC - FOREIGN - set(_ROM) if not name.startswith("__")}
     free = [name for name in dict.fromkeys([*_ROM, *imported]) if name not in attributes]
-    always = {node.attr for tree in trees[:2] for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    # What is always in memory chooses first: the best names are a byte each.
-    renamed = dict(zip(sorted(ours, key=lambda name: (name not in always, -attributes.count(name), name)), free))
+    always, often = (
+        {node.attr for tree in part for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        for part in (trees[:2], trees[2:3])
+    )
+    # What is always in memory chooses first, then the pipes: the best names are a byte each.
+    renamed = dict(
+        zip(sorted(ours, key=lambda name: (name not in always, name not in often, -attributes.count(name), name)), free)
+    )
     for tree in trees:
         used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         names = [node.name for node in tree.body if isinstance(node, DEFINITIONS)]

@@ -1,4 +1,4 @@
-"""The source that a board runs for a cell, and values on their way as source. Pure: text in, text out.
+"""The source that a board runs for a cell. Pure: text in, text out.
 
 What is put into a cell's text leaves every line at its number, and every string as it was.
 """
@@ -13,7 +13,7 @@ from .errors import UsageError
 if TYPE_CHECKING:
     from .cells import BoardCell
 
-__all__ = ["CUT", "MODULES", "assignment", "board_source", "literal", "parse_value", "transform"]
+__all__ = ["CUT", "MODULES", "board_source", "transform"]
 
 SHOW = "_ucore_show"  # the board's name for "show this value as the cell's result"
 CUT = " ... [cut off: too large to be sent whole]"  # ends a result of which more than a line takes at once was there
@@ -30,27 +30,17 @@ MODULES = frozenset(
 # What sets up a callback, or may.
 _CALLBACKS = re.compile(r"\b(?:Timer|irq|schedule)\b")
 _GUARD = "from ucore.callbacks import guard as _ucore_guard; _ucore_guard(); "
-MAX_DEPTH = 50  # of a value's lists in lists; a board's stack holds no more
 
 
 def board_source(cell: "BoardCell") -> str:
     """Return the source that the board is to run for a cell. Raises UsageError for an await that cannot be replaced."""
-    path = cell.options.get("--save")
-    if path is not None:
-        return _saving_source(path, cell.body.lstrip("\n"))
     return transform(cell.body, plain="--out" in cell.options)
-
-
-def _saving_source(path: str, text: str) -> str:
-    """Return source that writes the text to a file on the board, and says so."""
-    said = f"Saved to {path} on the board."
-    return f"with open({path!r}, 'w') as _ucore_file:\n    _ucore_file.write({text!r})\nprint({said!r})\ndel _ucore_file"
 
 
 def transform(body: str, plain: bool = False) -> str:
     """Return the body with its last expression shown, and its top-level awaits run by the board's event loop.
 
-    ``plain``: it is shown by its repr, even where it has a richer one. Where the body may set up callbacks that interrupt the board's
+    ``plain``: it is given to the host as a value, not shown. Where the body may set up callbacks that interrupt the board's
     programs, it prepares the board for that first. A trailing semicolon asks for silence. What this Python cannot parse is
     returned as it is: the board has the last word on its syntax.
     """
@@ -184,67 +174,3 @@ class _Awaits(ast.NodeVisitor):
                 f"Line {node.lineno}: what is awaited here must stand outside of the f-string. Give it a name, and use that."
             )
         self._text.replace(start, old, new)
-
-
-def assignment(name: str, text: str) -> str:
-    """Return Python source that gives the name a board's value, known by its repr; the text itself if it is no value."""
-    try:
-        value = parse_value(text)
-    except ValueError:
-        value = text
-    return f"{name} = {literal(value)}"
-
-
-def parse_value(text: str) -> object:
-    """Return the value that a board's repr stands for: what `literal` takes; an array is a list, a bytearray bytes.
-
-    Raises ValueError for anything else.
-    """
-    try:
-        return _evaluate(ast.parse(text.strip(), mode="eval").body)
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-        raise ValueError(text) from None
-
-
-def _evaluate(node: ast.expr) -> object:
-    """`ast.literal_eval`, with the numbers that have a name instead of a literal."""
-    if isinstance(node, ast.Name) and node.id in ("nan", "inf"):
-        return float(node.id)
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Name):
-        return -_evaluate(node.operand)  # type: ignore[operator]
-    if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
-        kind = {ast.List: list, ast.Tuple: tuple, ast.Set: set}[type(node)]
-        return kind(_evaluate(item) for item in node.elts)
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("array", "bytearray") and node.args:
-        return _evaluate(node.args[-1])
-    if isinstance(node, ast.Dict) and None not in node.keys:
-        return {_evaluate(key): _evaluate(value) for key, value in zip(node.keys, node.values)}
-    return ast.literal_eval(node)
-
-
-def literal(value: object, depth: int = 0) -> str:
-    """Return source for a value: None, bool, int, float, str, bytes, and lists, tuples, sets and dicts of them.
-
-    NumPy's arrays and numbers become lists and numbers. Raises TypeError for anything else.
-    """
-    if depth > MAX_DEPTH:
-        raise TypeError(f"lists in lists, more than {MAX_DEPTH} deep")
-    for kind in (bool, int, str, bytes):
-        if isinstance(value, kind):
-            return kind.__repr__(value)  # a subclass, such as an enum, may say something else
-    if value is None:
-        return "None"
-    if isinstance(value, float):
-        text = float.__repr__(value)
-        return text if text[-1].isdigit() else f"float({text!r})"
-    if isinstance(value, (list, tuple, set, frozenset)):
-        items = ", ".join([literal(item, depth + 1) for item in value])
-        if isinstance(value, (set, frozenset)):
-            return f"{{{items}}}" if value else "set()"
-        return f"[{items}]" if isinstance(value, list) else f"({items}{',' if len(value) == 1 else ''})"
-    if isinstance(value, dict):
-        items = ", ".join([f"{literal(key, depth + 1)}: {literal(item, depth + 1)}" for key, item in value.items()])
-        return f"{{{items}}}"
-    if hasattr(value, "tolist") and hasattr(value, "dtype"):
-        return literal(value.tolist(), depth + 1)
-    raise TypeError(f"{type(value).__name__}")

@@ -1,14 +1,11 @@
 """What the board gets to run: the cell as it is, with its last expression shown and its awaits run."""
 
 import asyncio
-import enum
-import math
 import sys
-import types
 
 import pytest
 
-from ukernel import cells, source
+from ukernel import source
 from ukernel.errors import UsageError
 
 
@@ -62,27 +59,6 @@ def test_wrapping_moves_no_line(body):
     wrapped = source.transform(body)
     assert wrapped.count("\n") == body.count("\n")
     assert wrapped.replace("_ucore_show((", "", 1).replace("))", "", 1).split("\n")[0] == body.split("\n")[0]
-
-
-def test_a_cell_to_be_saved_becomes_a_program_that_writes_it(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    cell = cells.parse("# note\n%%ucore --save main.py\nprint('µ')\n")
-    exec(source.board_source(cell), {})
-    assert (tmp_path / "main.py").read_text(encoding="utf-8") == "print('µ')\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "made"),
-    [
-        ("[1, 'a']", "x = [1, 'a']"),
-        ("<object>", "x = '<object>'"),
-        ("nan", "x = float('nan')"),
-        ("array('f', [1.0])", "x = [1.0]"),
-        ("f()", "x = 'f()'"),
-    ],
-)
-def test_a_boards_value_becomes_an_assignment_that_runs_nothing(text, made):
-    assert source.assignment("x", text) == made
 
 
 # --- top-level await -------------------------------------------------------------------------------------
@@ -196,53 +172,3 @@ await asyncio.sleep(0, total)
     assert names["squares"] == [0, 1, 4]
     assert (names["door"], names["closed"], names["text"]) == ("open", [None], "kept\n   as it is")
     assert (names["a"], names["b"]) == ("a", "b")
-
-
-# --- values ------------------------------------------------------------------------------------------------
-
-
-class Colour(str, enum.Enum):
-    RED = "red"
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        None, True, 0, -5, 1.5, 1e300, math.inf, -math.inf, "", "µ '\"\n\x00", b"\x00\xff", [], [1, [2, (3,)]], (), (1,),
-        {}, {"a": {1: None}, b"b": (1, 2)}, {1, 2}, set(),
-    ],
-)  # fmt: skip
-def test_a_value_survives_the_way_there_and_back(value):
-    assert eval(source.literal(value)) == value
-    assert type(eval(source.literal(value))) is type(value)
-    assert source.parse_value(repr(value)) == value
-
-
-def test_what_is_almost_a_value_becomes_one():
-    assert source.literal(Colour.RED) == "'red'"
-    assert math.isnan(eval(source.literal(math.nan)))
-    assert source.parse_value("[nan, inf, -inf]")[1:] == [math.inf, -math.inf]
-    assert source.parse_value("array('f', [1.0, 2.5])") == [1.0, 2.5]
-    assert source.parse_value("bytearray(b'ab')") == b"ab"
-    numpy = pytest.importorskip("numpy")
-    assert source.literal(numpy.arange(3)) == "[0, 1, 2]"
-    assert source.literal({"x": numpy.float32(0.5), "y": numpy.bool_(True)}) == "{'x': 0.5, 'y': True}"
-
-
-@pytest.mark.parametrize("value", [object(), 1j, types.SimpleNamespace(), [object()], print])
-def test_what_is_no_value_is_named(value):
-    with pytest.raises(TypeError, match=type(value[0] if isinstance(value, list) else value).__name__):
-        source.literal(value)
-
-
-def test_a_list_that_holds_itself_is_refused():
-    endless = []
-    endless.append(endless)
-    with pytest.raises(TypeError, match="deep"):
-        source.literal(endless)
-
-
-@pytest.mark.parametrize("text", ["<object>", "f()", "1 +", "__import__('os')", "(" * 5000])
-def test_a_repr_that_is_no_value_is_not_run(text):
-    with pytest.raises(ValueError):
-        source.parse_value(text)
