@@ -7,12 +7,15 @@ import sys
 from _thread import get_ident
 from binascii import hexlify
 
+import ucore
 from ucore import wire
-from ucore.quirks import MAX_BAUD, RING, SPEEDS, random32
+from ucore.quirks import CPYTHON, MAX_BAUD, RING, SPEEDS, random32
 
-FILE = "<cell>"
 MAX_TEXT = 2000  # of an error's text; a reply must fit a message
-MAX_TRACE = 8000
+MAX_FRAMES = 40  # of a traceback, the first FIRST_FRAMES and the last
+FIRST_FRAMES = 12
+MAX_PERIOD = 8  # functions that call each other in a circle, still seen as one
+MAX_LINE = 300
 
 
 def facts():
@@ -33,24 +36,94 @@ def facts():
     return json.dumps(found)[1:-1]
 
 
+class _Frames(io.IOBase):
+    """The frames of a traceback, folded while `sys.print_exception` writes it: a recursion's whole text may not fit the memory."""
+
+    def __init__(self):
+        self._part = b""
+        self._open = False  # between the traceback's head and the error's own text
+        self._lines = []
+        self._left_out = 0
+        self._period = 0  # so many lines, the last ones kept, repeat again and again
+        self._repeated = 0  # and so many more have come since
+        folder = ucore.__path__  # MicroPython's is a str
+        folder = folder if isinstance(folder, str) else folder[0]
+        self._ours = ['  File "' + start for start in ("ucore/", folder + "/", folder + "\\")]
+
+    def write(self, data):
+        """Take a piece of the text, as `print_exception` hands it out."""
+        self._part += data.encode() if isinstance(data, str) else bytes(data)  # a copy: MicroPython's lies on the stack
+        while b"\n" in self._part:
+            end = self._part.find(b"\n")
+            self._take(self._part[:end])
+            self._part = self._part[end + 1 :]
+        self._part = self._part[:MAX_LINE]
+        return len(data)
+
+    def _take(self, line):
+        if line.startswith(b"Traceback"):
+            if CPYTHON:
+                self._lines = []  # what came before was the error's cause
+            self._open = not self._lines
+        elif not line.startswith(b" "):
+            self._open = False
+        elif self._open and line.startswith(b'  File "'):
+            line = line.decode()
+            for start in self._ours:
+                if line.startswith(start):
+                    return
+            self._add(line)
+
+    def _add(self, line):
+        lines = self._lines
+        if self._period:
+            if line == lines[self._repeated % self._period - self._period]:
+                self._repeated += 1
+                return
+            self.fold()
+        lines.append(line)
+        while len(lines) > MAX_FRAMES:
+            del lines[FIRST_FRAMES]
+            self._left_out += 1
+        for period in range(1, MAX_PERIOD + 1):
+            if lines[-period:] == lines[-2 * period : -period] == lines[-3 * period : -2 * period]:
+                self._period = period
+                return
+
+    def fold(self):
+        """Say how many frames were like those before them."""
+        if self._period:
+            last = self._lines[-self._period :]
+            rest = self._repeated % self._period
+            if self._repeated > rest:
+                self._lines.append("  ... %d equal frames ..." % (self._repeated - rest))
+            self._lines += last[:rest]
+            self._period = self._repeated = 0
+
+    def shown(self):
+        """The lines, head and all; none where there is no frame."""
+        self.fold()
+        lines = self._lines
+        if self._left_out:
+            lines.insert(FIRST_FRAMES, "  ... %d frames left out ..." % self._left_out)
+        return ["Traceback (most recent call last):"] + lines if lines else []
+
+
 def trace(error):
-    """The traceback of ``error`` as text, from the cell's first line on: the agent's own frames are nobody's business."""
-    out = io.StringIO()
+    """The lines of the traceback of ``error``: the agent's own frames are nobody's business, and equal ones are folded."""
+    frames = _Frames()
     try:
-        sys.print_exception(error, out)
-    except BaseException:  # the frames are out by then
-        out.write("%s: %s" % (type(error).__name__, _text(error)))
-    lines = _cut(out.getvalue(), MAX_TRACE).rstrip("\n").split("\n")
-    first = 1
-    while first < len(lines) and lines[first].startswith(" ") and FILE not in lines[first]:
-        first += 1
-    return "\n".join(lines[:1] + lines[first:])
+        sys.print_exception(error, frames)
+    except BaseException:
+        pass  # a program's own __str__ may do anything; the frames are out by then
+    text = _cut(_text(error), MAX_TEXT)
+    return frames.shown() + [type(error).__name__ + (": " + text if text else "")]
 
 
 def failure(error):
     """The content of the reply to a cell that ``error`` has ended."""
     reply = {"status": "error", "ename": type(error).__name__, "evalue": _cut(_text(error), MAX_TEXT)}
-    reply["traceback"] = trace(error).split("\n")
+    reply["traceback"] = trace(error)
     return json.dumps(reply).encode()
 
 
@@ -84,12 +157,15 @@ def ask(link, cell, session, prompt="", password=False):
 
 def crash(error):
     """What a thread says that ``error`` has ended."""
-    return "A thread of this cell failed:\n" + trace(error) + "\n"
+    return "A thread of this cell failed:\n" + "\n".join(trace(error)) + "\n"
 
 
 def answer(link, names, type, parent, content):
-    """Answer a question about names."""
-    found = (complete if type == wire.COMPLETE_REQUEST else inspect)(names, content.decode())
+    """Answer a question about names; to that about none, with the number of sessions that hosts have had with this agent."""
+    if not content:
+        found = {"sessions": link.session}
+    else:
+        found = (complete if type == wire.COMPLETE_REQUEST else inspect)(names, content.decode())
     link.send(type | 32, parent, json.dumps(found).encode())  # the reply's type is the request's in lower case
 
 
@@ -97,12 +173,12 @@ def complete(known, text):
     """The attributes, or names, that begin as the dotted ``text`` does; never calls anything."""
     path, _, start = text.rpartition(".")
     try:
-        found = dir(_resolve(known, path)) if path else list(known) + dir(builtins)
+        found = _attributes(_resolve(known, path)) if path else list(known) + dir(builtins)
     except Exception:
         found = ()
     names = set()
     for name in found:
-        if name.startswith(start) and not name.startswith("_ucore"):
+        if isinstance(name, str) and name.startswith(start) and not name.startswith("_ucore"):
             names.add(name)
     return sorted(names)
 
@@ -112,9 +188,9 @@ def inspect(names, text):
     try:
         found = _resolve(names, text)
         shown = repr(found)[:1000]
+        return {"type": type(found).__name__, "repr": shown, "names": sorted(_attributes(found))[:100]}
     except Exception:
         return None
-    return {"type": type(found).__name__, "repr": shown, "names": dir(found)[:100]}
 
 
 def _resolve(names, path):
@@ -126,8 +202,40 @@ def _resolve(names, path):
     else:
         found = getattr(builtins, parts[0])
     for part in parts[1:]:
-        found = getattr(found, part)
+        found = _attribute(found, part)
     return found
+
+
+def _members(found):
+    """What the object itself holds, by name; None for a class, and for what the firmware has made."""
+    if not isinstance(found, type):
+        try:
+            return found.__dict__
+        except AttributeError:
+            pass
+    return None
+
+
+def _attributes(found):
+    """Its names. MicroPython's dir() tries every name there is on an object, so that a ``__getattr__`` and properties would run."""
+    members = _members(found)
+    if members is None:
+        return dir(found)
+    names = set(members)
+    if not isinstance(found, type(sys)):
+        names.update(dir(type(found)))
+    return names
+
+
+def _attribute(found, name):
+    """An attribute, had without running a ``__getattr__`` or a property: of one, the property itself. Raises AttributeError."""
+    members = _members(found)
+    if members is None or found is ucore:  # ours loads a module
+        return getattr(found, name)
+    if name in members:
+        return members[name]
+    member = getattr(type(found), name)
+    return getattr(found, name) if callable(member) else member
 
 
 def reset():

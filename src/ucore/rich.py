@@ -5,6 +5,7 @@ import json
 
 import ucore
 from ucore import wire
+from ucore.link import rare
 
 KINDS = ("html", "markdown", "svg", "png", "jpeg", "json")
 MAX_BYTES = 65536  # as much as a cell may have
@@ -25,14 +26,23 @@ def display(value=None, **data):
         show(wire.DISPLAY_DATA, value)
 
 
-def show(type, value):
-    """Send ``value`` as an output of this message type."""
+def show(message, value):
+    """Send ``value`` as an output of this message type.
+
+    As in IPython, its class must have the method, so that an object which answers to any name is shown by its repr, and so is a
+    class. A method that fails says why; where it returns None, or fails, the next one has its turn, at last the repr.
+    """
     for kind in KINDS:
-        method = getattr(value, "_repr_" + kind + "_", None)
-        found = method() if method else None
-        if found is not None:
-            return _send(type, kind, found)
-    return _send(type, "", repr(value))
+        name = "_repr_" + kind + "_"
+        if callable(getattr(type(value), name, None)):
+            try:
+                found = getattr(value, name)()
+                if found is not None:
+                    return _send(message, kind, found)
+            except Exception as error:
+                print(name + " failed:")
+                print("\n".join(rare("about", "trace", error)))
+    return _send(message, "", repr(value))
 
 
 def _send(type, kind, data):

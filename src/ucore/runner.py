@@ -10,7 +10,7 @@ from ucore.link import rare
 from ucore.quirks import MAIN_WRITES, UNIX, allow_interrupt
 
 SPARE = 64  # variables that may come while a thread runs
-FILE = "<cell>"  # one name for all cells: every new one would stay in memory for good
+FILE = "<cell %c>"  # the host chooses one of SLOTS for each cell: every new name stays in memory for good
 
 
 class Runner:
@@ -61,7 +61,7 @@ class Runner:
     def _show(self, value, plain=False):
         if value is not None:
             builtins._ = value
-            if not plain and hasattr(value, "_repr_html_"):
+            if not plain and hasattr(type(value), "_repr_html_"):
                 return ucore.display(value)
             self._output.drain()
             self.link.send(wire.EXECUTE_RESULT, self.cell, b"\n" + repr(value).encode(), None, self._session)
@@ -137,7 +137,7 @@ class Runner:
 
                 pipes.start(link)
             allow_interrupt(True)
-            code = compile(source.decode(), FILE, "exec")
+            code = compile(source.decode(), FILE % (97 + self.cell % wire.SLOTS), "exec")
             source = None
             exec(code, self.globals)
         except BaseException as error:

@@ -38,6 +38,7 @@ class BoardRun:
         self._silent = request.content.get("silent", False)
         self._attachment = switchboard.attachments.get(cell.options.get("--board"))
         self._asked = 0  # the hub's number for the request; 0: not sent
+        self._source: boardtrace.Source | None = None  # its text, for tracebacks; once it is sent
         self._count: int | None = None  # the execution count, once the sub-kernel has given it
         self._open = False  # busy and execute_input are out: output may follow
         self._outputs = Outputs(switchboard.loop, self._publish)
@@ -72,6 +73,7 @@ class BoardRun:
     def take_input(self, message: Message) -> None:
         self._frontend.iopub.send_multipart(message.frames)
         self._count = self._lane.count = message.content["execution_count"]
+        self._tell_count()
         self._begin()
 
     def take_reply(self, message: Message) -> None:
@@ -121,9 +123,17 @@ class BoardRun:
                 self._send_help()
             else:
                 code = source.board_source(replace(self._cell, body=body))
-                self._asked = self._attachment.send("execute_request", {"code": code}, self._receive)
+                text = self.request.content["code"]
+                # What saves a file runs none of its lines.
+                key, self._source = self._switchboard.sources.add("" if "--save" in self._cell.options else text)
+                self._tell_count()
+                self._asked = self._attachment.send("execute_request", {"code": code, "key": key}, self._receive)
         except UcoreError as lost:
             self._fail(lost)
+
+    def _tell_count(self) -> None:
+        if self._source is not None:
+            self._source.count = self._count
 
     def _start_clock(self) -> None:
         """The board has begun: what the cell waited for it before is not its own time."""
@@ -162,6 +172,8 @@ class BoardRun:
             else:
                 self._start_clock()
         elif self._capture is None or not self._capture.take(msg_type, content):
+            if msg_type == "stream":
+                content = {"name": content["name"], "text": boardtrace.format_stream(content, self._switchboard.sources)}
             self._outputs.add(msg_type, content)
 
     def _publish(self, msg_type: str, content: dict) -> None:
@@ -245,7 +257,7 @@ class BoardRun:
         self._outputs.flush()
         if self._switchboard.asker is self:
             self._switchboard.asker = None
-        self._switchboard.sources.add(self._count or 0, self.request.content["code"])
+        self._tell_count()
         reply = self._make_reply(self._result)
         if stops_queue(self.request, reply):
             self._lane.condemn()
@@ -278,7 +290,7 @@ class BoardRun:
             )
         elif self._input_refused and ename == "KeyboardInterrupt":
             ename, evalue = "StdinNotImplementedError", _NO_INPUT
-        traceback = boardtrace.format_error(ename, evalue, lines, self._switchboard.sources)
+        traceback = boardtrace.format_error(ename, evalue, lines, self._switchboard.sources, result.get("cells"))
         if self._cell.options.get("--no-raise"):
             # No error message: programs that run notebooks take one for a failure, whatever the reply says.
             self._frontend.publish("stream", {"name": "stderr", "text": "\n".join(traceback) + "\n"}, self._parent)

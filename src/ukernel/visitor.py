@@ -175,7 +175,8 @@ class Visitor(asyncio.Protocol):
         code = content["code"]
         if not isinstance(code, str):
             raise UsageError("code must be a str")
-        self._here().execute(self, request, code)
+        key = content.get("key")
+        self._here().execute(self, request, code, key if isinstance(key, (int, str)) else None)
         self.hub.review()
 
     def _reply_input(self, request, content):
