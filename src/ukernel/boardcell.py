@@ -172,8 +172,6 @@ class BoardRun:
             else:
                 self._start_clock()
         elif self._capture is None or not self._capture.take(msg_type, content):
-            if msg_type == "stream":
-                content = {"name": content["name"], "text": boardtrace.format_stream(content, self._switchboard.sources)}
             self._outputs.add(msg_type, content)
 
     def _publish(self, msg_type: str, content: dict) -> None:
@@ -183,7 +181,10 @@ class BoardRun:
             if not self._silent:
                 content = {"metadata": {}, **content, "execution_count": self._count}
                 self._frontend.publish(msg_type, content, self._parent)
-        elif msg_type in ("stream", "display_data", "clear_output"):
+        elif msg_type == "stream":
+            content = {"name": content["name"], "text": boardtrace.format_stream(content, self._switchboard.sources)}
+            self._frontend.publish(msg_type, content, self._parent)
+        elif msg_type in ("display_data", "clear_output"):
             self._frontend.publish(msg_type, content, self._parent)
 
     def tell(self, text: str) -> None:

@@ -91,7 +91,8 @@ class Sources:
 
 
 def _find_functions(code: str) -> "list[tuple[str, int, int]] | None":
-    body = _hide_magic(code)
+    end = (find_magic(code) or (0, 0))[1]
+    body = "\n" * code.count("\n", 0, end) + code[end:]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
