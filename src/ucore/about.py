@@ -67,6 +67,9 @@ class _Frames(io.IOBase):
             self._open = not self._lines
         elif not line.startswith(b" "):
             self._open = False
+        elif CPYTHON and line.startswith(b"  [Previous line repeated ") and self._lines:  # it folds them itself
+            for _ in range(int(line.split()[3])):
+                self._add(self._lines[-1])
         elif self._open and line.startswith(b'  File "'):
             line = line.decode()
             for start in self._ours:
@@ -207,12 +210,14 @@ def _resolve(names, path):
 
 
 def _members(found):
-    """What the object itself holds, by name; None for a class, and for what the firmware has made."""
+    """What the object itself holds, by name; None where a look at any name of it runs nothing of the user's."""
     if not isinstance(found, type):
         try:
-            return found.__dict__
-        except AttributeError:
-            pass
+            members = found.__dict__
+        except AttributeError:  # of a kind that the firmware has made
+            return None
+        if not isinstance(found, type(sys)) or "__getattr__" in members:
+            return members
     return None
 
 

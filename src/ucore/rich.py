@@ -2,10 +2,10 @@
 
 import _thread as runner  # while the agent serves, the runner stands in for this module: it knows whose cell a thread is
 import json
+import sys
 
 import ucore
 from ucore import wire
-from ucore.link import rare
 
 KINDS = ("html", "markdown", "svg", "png", "jpeg", "json")
 MAX_BYTES = 65536  # as much as a cell may have
@@ -40,8 +40,11 @@ def show(message, value):
                 if found is not None:
                     return _send(message, kind, found)
             except Exception as error:
+                __import__("ucore.about")
+                about = sys.modules.pop("ucore.about")  # needed once: it does not stay
+                ucore.about = None
                 print(name + " failed:")
-                print("\n".join(rare("about", "trace", error)))
+                print("\n".join(about.trace(error)))
     return _send(message, "", repr(value))
 
 

@@ -33,7 +33,7 @@ _GROUPS = {
     "callbacks": ("wire", "quirks", "callbacks"),
     "about": ("wire", "quirks", "about"),
     "speed": ("wire", "quirks", "speed"),
-    "rich": ("wire", "quirks", "link", "rich"),
+    "rich": ("wire", "rich"),
     "tasks": ("quirks", "tasks"),
 }
 # What few programs load, or for a moment: it costs room on the flash, not memory.
