@@ -36,91 +36,99 @@ def facts():
     return json.dumps(found)[1:-1]
 
 
-class _Frames(io.IOBase):
-    """The frames of a traceback, folded while `sys.print_exception` writes it: a recursion's whole text may not fit the memory."""
+class _Lines(io.IOBase):
+    """Hands on what is written to it, line by line. (Its attributes have names that others of ours have: each new one costs.)"""
 
-    def __init__(self):
-        self._part = b""
-        self._open = False  # between the traceback's head and the error's own text
-        self._lines = []
-        self._left_out = 0
-        self._period = 0  # so many lines, the last ones kept, repeat again and again
-        self._repeated = 0  # and so many more have come since
-        folder = ucore.__path__  # MicroPython's is a str
-        folder = folder if isinstance(folder, str) else folder[0]
-        self._ours = ['  File "' + start for start in ("ucore/", folder + "/", folder + "\\")]
+    def __init__(self, take):
+        self.take = take
+        self._held = b""
 
     def write(self, data):
-        """Take a piece of the text, as `print_exception` hands it out."""
-        self._part += data.encode() if isinstance(data, str) else bytes(data)  # a copy: MicroPython's lies on the stack
-        while b"\n" in self._part:
-            end = self._part.find(b"\n")
-            self._take(self._part[:end])
-            self._part = self._part[end + 1 :]
-        self._part = self._part[:MAX_LINE]
+        """Take a piece of text."""
+        held = self._held + (data.encode() if isinstance(data, str) else bytes(data))  # a copy: MicroPython's lies on the stack
+        while b"\n" in held:
+            end = held.find(b"\n")
+            self.take(held[:end])
+            held = held[end + 1 :]
+        self._held = held[:MAX_LINE]
         return len(data)
 
-    def _take(self, line):
-        if line.startswith(b"Traceback"):
-            if CPYTHON:
-                self._lines = []  # what came before was the error's cause
-            self._open = not self._lines
-        elif not line.startswith(b" "):
-            self._open = False
-        elif CPYTHON and line.startswith(b"  [Previous line repeated ") and self._lines:  # it folds them itself
-            for _ in range(int(line.split()[3])):
-                self._add(self._lines[-1])
-        elif self._open and line.startswith(b'  File "'):
-            line = line.decode()
-            for start in self._ours:
-                if line.startswith(start):
-                    return
-            self._add(line)
 
-    def _add(self, line):
-        lines = self._lines
-        if self._period:
-            if line == lines[self._repeated % self._period - self._period]:
-                self._repeated += 1
-                return
-            self.fold()
-        lines.append(line)
-        while len(lines) > MAX_FRAMES:
-            del lines[FIRST_FRAMES]
-            self._left_out += 1
-        for period in range(1, MAX_PERIOD + 1):
-            if lines[-period:] == lines[-2 * period : -period] == lines[-3 * period : -2 * period]:
-                self._period = period
-                return
+def _is_ours(line):
+    folder = ucore.__path__  # MicroPython's is a str
+    folder = folder if isinstance(folder, str) else folder[0]
+    for start in ("ucore/", folder + "/", folder + "\\"):
+        if line.startswith('  File "' + start):
+            return True
+    return False
 
-    def fold(self):
-        """Say how many frames were like those before them."""
-        if self._period:
-            last = self._lines[-self._period :]
-            rest = self._repeated % self._period
-            if self._repeated > rest:
-                self._lines.append("  ... %d equal frames ..." % (self._repeated - rest))
-            self._lines += last[:rest]
-            self._period = self._repeated = 0
 
-    def shown(self):
-        """The lines, head and all; none where there is no frame."""
-        self.fold()
-        lines = self._lines
-        if self._left_out:
-            lines.insert(FIRST_FRAMES, "  ... %d frames left out ..." % self._left_out)
-        return ["Traceback (most recent call last):"] + lines if lines else []
+def _choose(frames):
+    """A generator that is sent what `sys.print_exception` says, line by line, and fills ``frames``: with all frames but the agent's.
+
+    Equal ones are folded as they come, for a recursion's whole text may not fit the memory. At last it is sent None.
+    """
+    inside = False  # between the traceback's head and the error's own text
+    left_out = 0
+    period = 0  # so many frames, the last ones taken, come again and again
+    repeated = 0  # and so many more have come since
+    while True:
+        line = yield
+        if line is None or not line.startswith(b" "):
+            fresh = None
+            if line and line.startswith(b"Traceback"):
+                if CPYTHON:
+                    del frames[:]  # what came before was the error's cause
+                inside = not frames
+            elif line:
+                inside = False
+        elif inside and line.startswith(b'  File "'):
+            fresh = line.decode()
+            if _is_ours(fresh):
+                continue
+        else:
+            if CPYTHON and inside and frames and line.startswith(b"  [Previous line repeated "):  # it folds them itself
+                period = period or 1
+                repeated += int(line.split()[3])
+            continue
+        if period:
+            if fresh == frames[repeated % period - period]:
+                repeated += 1
+                continue
+            last = frames[-period:]
+            rest = repeated % period
+            if repeated > rest:
+                frames.append("  ... %d equal frames ..." % (repeated - rest))
+            frames.extend(last[:rest])
+            period = repeated = 0
+        if line is None:
+            if left_out:
+                frames.insert(FIRST_FRAMES, "  ... %d frames left out ..." % left_out)
+            yield
+        if fresh:
+            frames.append(fresh)
+            while len(frames) > MAX_FRAMES:
+                del frames[FIRST_FRAMES]
+                left_out += 1
+            for size in range(1, MAX_PERIOD + 1):
+                if not period and frames[-size:] == frames[-2 * size : -size] == frames[-3 * size : -2 * size]:
+                    period = size
 
 
 def trace(error):
     """The lines of the traceback of ``error``: the agent's own frames are nobody's business, and equal ones are folded."""
-    frames = _Frames()
+    frames = []
+    chosen = _choose(frames)
+    chosen.send(None)
     try:
-        sys.print_exception(error, frames)
+        sys.print_exception(error, _Lines(chosen.send))
     except BaseException:
         pass  # a program's own __str__ may do anything; the frames are out by then
+    chosen.send(None)
     text = _cut(_text(error), MAX_TEXT)
-    return frames.shown() + [type(error).__name__ + (": " + text if text else "")]
+    if frames:
+        frames.insert(0, "Traceback (most recent call last):")
+    return frames + [type(error).__name__ + (": " + text if text else "")]
 
 
 def failure(error):
