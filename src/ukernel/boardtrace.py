@@ -178,7 +178,12 @@ def _format_frame(match: re.Match, owners: list, sources: Sources, colours: bool
         names = [name + plain for name in names] + others
         where = " or ".join(names) if 0 < len(names) <= MAX_NAMED else f"one of {len(names)} cells" if names else "an earlier cell"
         where = f"{where[0].upper()}{where[1:]}, {green}line {line}{plain}"
-        return where + (f", in {function}" if function not in _MODULE else "")
+        if function not in _MODULE:
+            where += f", in {function}"
+        texts = {"".join(source.lines[line - 1 : line]) for source in found}
+        if others or len(texts) != 1:
+            return where
+        return f"{where}\n{green}----> {line}{plain} {bold}{texts.pop()}{plain}\n"  # in all of them it is the same
     where = f"{names[0]}, line {line}{plain}"
     if function not in _MODULE:
         where += f", in {function}"

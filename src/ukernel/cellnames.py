@@ -14,7 +14,7 @@ __all__ = ["FRAME", "CellNames"]
 
 MAX_OWNERS = 400  # cells remembered for each name; a frame of an earlier one is "an earlier cell"
 # A frame of a cell in a text: the name's letter, the line, the function.
-FRAME = re.compile(r' *File "<cell ([a-p])>", line (\d+)(?:, in (\S+))?')
+FRAME = re.compile(r' *File "<cell ([a-z])>", line (\d+)(?:, in (\S+))?')
 MODULE = ("<module>", None)  # what frames outside of any function say
 _DEFINED = re.compile(r"\b(?:def|class)(?:\s|\\)+(\w+)|\b(lambda|for)\b")
 _NAMELESS = {"lambda": ("<lambda>",), "for": ("<genexpr>", "<listcomp>", "<setcomp>", "<dictcomp>")}
@@ -57,7 +57,7 @@ class CellNames:
         owner = _Owner(instance, label, key, hash(code), code.count("\n") + 1, functions)
         number = self._last(owner) if functions else 0
         if number is None:
-            self._turn = number = self._turn % (wire.SLOTS - 1) + 1
+            self._turn = number = self._choose(functions)
         owners = self._owners[number]
         if owners and (owners[-1].instance, owners[-1].text) == (instance, owner.text):
             owners.pop()
@@ -66,6 +66,14 @@ class CellNames:
             owners.popleft()
             self._forgotten[number] = True
         return number
+
+    def _choose(self, functions: frozenset[str]) -> int:
+        """The next name in turn under which no cell has a function of these names, if there is one; else the next."""
+        turns = [(self._turn + step) % (wire.SLOTS - 1) + 1 for step in range(wire.SLOTS - 1)]
+        for number in turns:
+            if all(owner.functions.isdisjoint(functions) for owner in self._owners[number]):
+                return number
+        return turns[0]
 
     def _last(self, owner: _Owner) -> "int | None":
         """The name under which the same text was the last to be compiled."""

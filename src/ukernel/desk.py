@@ -343,7 +343,7 @@ class Desk:
         cell.code = ""
 
     def _new_parent(self, name: "int | None" = None) -> int:
-        """Return a number for a request; that of a cell says by its lowest bits under which name it is compiled."""
+        """Return a number for a request; that of a cell says by its remainder under which name it is compiled."""
         while True:
             self._parent = self._parent % 65535 + 1
             if name is not None and self._parent % wire.SLOTS != name:
