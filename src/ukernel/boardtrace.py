@@ -176,7 +176,9 @@ def _format_frame(match: re.Match, owners: list, sources: Sources, colours: bool
     names = [f"Cell {green}In[{source.count or '*'}]" for source in found]
     if others or len(names) != 1:
         names = [name + plain for name in names] + others
-        where = " or ".join(names) if 0 < len(names) <= MAX_NAMED else f"one of {len(names)} cells" if names else "an earlier cell"
+        where = (
+            " or ".join(names) if 0 < len(names) <= MAX_NAMED else f"one of {len(names)} cells" if names else "an earlier cell"
+        )
         where = f"{where[0].upper()}{where[1:]}, {green}line {line}{plain}"
         if function not in _MODULE:
             where += f", in {function}"

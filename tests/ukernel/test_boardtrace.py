@@ -108,11 +108,16 @@ def test_nameless_functions_are_found_too(notebook, name):
     cell = notebook.cell(1, "%%ucore\nf = lambda: 1/0\ng = (1/x for x in [0])\nh = [1/x for x in [0]]")
     other = notebook.cell(2, "%%ucore\n\n\n\nf = lambda: 1/0\ng = (1/x for x in [0])\nh = [1/x for x in [0]]")
     line = {"<lambda>": 2, "<genexpr>": 3, "<listcomp>": 4}[name]
-    assert f"Cell In[1], line {line}, in {name}\n" in shown(notebook, [f'  File "<cell b>", line {line}, in {name}'], [cell, other])
+    assert f"Cell In[1], line {line}, in {name}\n" in shown(
+        notebook, [f'  File "<cell b>", line {line}, in {name}'], [cell, other]
+    )
 
 
 def test_an_error_without_a_traceback_is_one_line(notebook):
-    assert plain(format_error("BoardNotFoundError", "There is no board.", [], notebook)) == "BoardNotFoundError: There is no board."
+    assert (
+        plain(format_error("BoardNotFoundError", "There is no board.", [], notebook))
+        == "BoardNotFoundError: There is no board."
+    )
 
 
 def test_a_cell_that_this_python_cannot_parse_still_shows_its_lines(notebook):
@@ -143,7 +148,10 @@ def test_old_cells_are_forgotten(notebook, monkeypatch):
 
 def test_what_runs_an_await_is_not_shown_but_for_want_of_anything_else(notebook):
     cell = notebook.cell(3, "%%ucore\nawait f()")
-    ours = ['  File "asyncio/core.py", line 1, in run_until_complete', '  File "/usr/lib/python3.11/asyncio/base_events.py", line 2, in run']
+    ours = [
+        '  File "asyncio/core.py", line 1, in run_until_complete',
+        '  File "/usr/lib/python3.11/asyncio/base_events.py", line 2, in run',
+    ]
     text = shown(notebook, ['  File "<cell a>", line 2, in <module>', *ours], [cell])
     assert "asyncio" not in text and "In[3]" in text
     assert "asyncio" in shown(notebook, ours)
@@ -159,14 +167,18 @@ def test_folded_frames_are_told(notebook):
 
 
 def test_an_errors_text_is_no_frame(notebook):
-    text = format_error("ValueError", "x", [*TRACEBACK[:1], '  File "a.py", line 1', "ValueError: x", '  File "no.py", line 5'], notebook)
+    text = format_error(
+        "ValueError", "x", [*TRACEBACK[:1], '  File "a.py", line 1', "ValueError: x", '  File "no.py", line 5'], notebook
+    )
     assert "a.py" in plain(text) and "no.py" not in plain(text)
 
 
 def test_tracebacks_in_printed_text_name_cells_too(notebook, divide):
     frame = '  File "<cell b>", line 3, in divide'
-    text = f'A thread failed:\n{frame}\nOSError: 5\nsee{frame} there\n{frame}'
-    found = format_stream({"name": "stdout", "text": text, "cells": [[divide], [divide], [{"label": "the notebook x"}]]}, notebook)
+    text = f"A thread failed:\n{frame}\nOSError: 5\nsee{frame} there\n{frame}"
+    found = format_stream(
+        {"name": "stdout", "text": text, "cells": [[divide], [divide], [{"label": "the notebook x"}]]}, notebook
+    )
     assert found.startswith("A thread failed:\nCell In[4], line 3, in divide\n      1 %%ucore\n")
     assert f"\nOSError: 5\nsee{frame} there\nA cell of the notebook x, line 3, in divide" in found
     assert format_stream({"name": "stdout", "text": frame}, notebook) == frame
