@@ -71,7 +71,7 @@ def test_functions_that_call_each_other_in_a_circle_are_folded_too():
 def test_a_long_traceback_without_a_pattern_keeps_both_ends():
     text = "def f0():\n    raise ValueError\n"
     for number in range(1, 80):
-        text += "def f%d():\n    f%d()\n" % (number, number - 1)
+        text += f"def f{number}():\n    f{number - 1}()\n"
     lines = frames_of(cell(text)["f79"])
     assert len(lines) < 50
     assert lines[0].endswith("in f79") and lines[-2].endswith("in f0") and lines[-10].endswith("in f8")
@@ -85,10 +85,10 @@ def test_the_agents_own_frames_are_left_out_and_those_of_a_users_file_never():
     folder = ucore.__path__ if isinstance(ucore.__path__, str) else ucore.__path__[0]
     chosen.send(b"Traceback (most recent call last):")
     for file in ("ucore/runner.py", "tasks.py", folder + "/tasks.py", "lib/link.py", "myucore/agent.py", "ucore/"):
-        chosen.send(('  File "%s", line 1, in go' % file).encode())
+        chosen.send(f'  File "{file}", line 1, in go'.encode())
     for line in (b"ValueError: text", b'  File "no.py", line 1, in text', None):
         chosen.send(line)
-    assert shown == ['  File "%s", line 1, in go' % file for file in ("tasks.py", "lib/link.py", "myucore/agent.py")]
+    assert shown == [f'  File "{file}", line 1, in go' for file in ("tasks.py", "lib/link.py", "myucore/agent.py")]
 
 
 class Trouble(Exception):
