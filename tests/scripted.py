@@ -41,6 +41,7 @@ class ScriptedBoard:
         self.interrupts = self.resets = 0
         self.boots = True  # after a reset, at once; else when the test says so
         self.stamps = False
+        self.sessions = 1
         self.running = 0
         self.closed = threading.Event()
         self._tell = deliver
@@ -79,7 +80,8 @@ class ScriptedBoard:
 
     def send(self, type, parent, content):
         """The hub's message to the board; answered from another thread, as a board does."""
-        self.sent.append((type, parent, content))
+        if type != wire.INSPECT_REQUEST or content:  # asked once, by the hub itself
+            self.sent.append((type, parent, content))
         threading.Thread(target=self._obey, args=(type, parent, content)).start()
 
     def _obey(self, type, parent, content):
@@ -89,7 +91,8 @@ class ScriptedBoard:
         if type == wire.COMPLETE_REQUEST:
             return self.say(wire.COMPLETE_REPLY, ["sleep", "sleep_ms"], parent)
         if type == wire.INSPECT_REQUEST:
-            return self.say(wire.INSPECT_REPLY, {"type": "int", "repr": "42", "names": ["real"]}, parent)
+            found = {"type": "int", "repr": "42", "names": ["real"]} if content else {"sessions": self.sessions}
+            return self.say(wire.INSPECT_REPLY, found, parent)
         if type == wire.INPUT_REPLY:
             self.say(wire.STREAM, content)
             return self.finish()
@@ -104,6 +107,8 @@ class ScriptedBoard:
             self.say(wire.STREAM, text.encode())
         elif command == "show":
             self.say(wire.EXECUTE_RESULT, b"\n" + text.encode())
+        if command == "trace":  # TEXT is JSON
+            return self.finish({"status": "error", "ename": "ValueError", "evalue": "", "traceback": json.loads(text)})
         if command == "fail":
             self.finish({"status": "error", "ename": "ValueError", "evalue": text, "traceback": ["ValueError: " + text]})
         else:

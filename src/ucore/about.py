@@ -6,11 +6,13 @@ from _thread import get_ident
 
 import ucore
 from ucore import wire
-from ucore.quirks import MAX_BAUD, RING, SPEEDS, UNIX, hexlify, io, json, random32
+from ucore.quirks import CPYTHON, MAX_BAUD, RING, SPEEDS, hexlify, io, json, random32
 
-FILE = "<cell>"
 MAX_TEXT = 2000  # of an error's text; a reply must fit a message
-MAX_TRACE = 8000
+MAX_FRAMES = 40  # of a traceback, the first FIRST_FRAMES and the last
+FIRST_FRAMES = 12
+MAX_PERIOD = 8  # functions that call each other in a circle, still seen as one
+MAX_LINE = 300
 
 
 def facts():
@@ -31,24 +33,105 @@ def facts():
     return json.dumps(found)[1:-1]
 
 
+class _Lines(io.IOBase):
+    """Hands on what is written to it, line by line. (Its attributes have names that others of ours have: each new one costs.)"""
+
+    def __init__(self, take):
+        self.take = take
+        self._held = b""
+
+    def write(self, data):
+        """Take a piece of text."""
+        held = self._held + (data.encode() if isinstance(data, str) else bytes(data))  # a copy: MicroPython's lies on the stack
+        while b"\n" in held:
+            end = held.find(b"\n")
+            self.take(held[:end])
+            held = held[end + 1 :]
+        self._held = held[:MAX_LINE]
+        return len(data)
+
+
+def _is_ours(line):
+    folder = ucore.__path__  # MicroPython's is a str
+    folder = folder if isinstance(folder, str) else folder[0]
+    for start in ("ucore/", folder + "/", folder + "\\"):
+        if line.startswith('  File "' + start):
+            return True
+    return False
+
+
+def _choose(frames):
+    """A generator that is sent what `sys.print_exception` says, line by line, and fills ``frames``: with all frames but the agent's.
+
+    Equal ones are folded as they come, for a recursion's whole text may not fit the memory. At last it is sent None.
+    """
+    inside = False  # between the traceback's head and the error's own text
+    left_out = 0
+    period = 0  # so many frames, the last ones taken, come again and again
+    repeated = 0  # and so many more have come since
+    while True:
+        line = yield
+        if line is None or not line.startswith(b" "):
+            fresh = None
+            if line and line.startswith(b"Traceback"):
+                if CPYTHON:
+                    del frames[:]  # what came before was the error's cause
+                inside = not frames
+            elif line:
+                inside = False
+        elif inside and line.startswith(b'  File "'):
+            fresh = line.decode()
+            if _is_ours(fresh):
+                continue
+        else:
+            if CPYTHON and inside and frames and line.startswith(b"  [Previous line repeated "):  # it folds them itself
+                period = period or 1
+                repeated += int(line.split()[3])
+            continue
+        if period:
+            if fresh == frames[repeated % period - period]:
+                repeated += 1
+                continue
+            last = frames[-period:]
+            rest = repeated % period
+            if repeated > rest:
+                frames.append("  ... %d equal frames ..." % (repeated - rest))
+            frames.extend(last[:rest])
+            period = repeated = 0
+        if line is None:
+            if left_out:
+                frames.insert(FIRST_FRAMES, "  ... %d frames left out ..." % left_out)
+            yield
+        if fresh:
+            frames.append(fresh)
+            while len(frames) > MAX_FRAMES:
+                del frames[FIRST_FRAMES]
+                left_out += 1
+            for size in range(1, MAX_PERIOD + 1):
+                if not period and frames[-size:] == frames[-2 * size : -size] == frames[-3 * size : -2 * size]:
+                    period = size
+
+
 def trace(error):
-    """The traceback of ``error`` as text, from the cell's first line on: the agent's own frames are nobody's business."""
-    out = io.StringIO()
+    """The lines of the traceback of ``error``: the agent's own frames are nobody's business, and equal ones are folded."""
+    frames = []
+    chosen = _choose(frames)
+    chosen.send(None)
     try:
-        sys.print_exception(error, out)
-    except BaseException:  # the frames are out by then
-        out.write("%s: %s" % (type(error).__name__, _text(error)))
-    lines = _cut(out.getvalue(), MAX_TRACE).rstrip("\n").split("\n")
-    first = 1
-    while first < len(lines) and lines[first].startswith(" ") and FILE not in lines[first]:
-        first += 1
-    return "\n".join(lines[:1] + lines[first:])
+        sys.print_exception(error, _Lines(chosen.send))
+    except BaseException:
+        pass  # a program's own __str__ may do anything; the frames are out by then
+    chosen.send(None)
+    text = _cut(_text(error), MAX_TEXT)
+    if frames:
+        frames.insert(0, "Traceback (most recent call last):")
+    return frames + [type(error).__name__ + (": " + text if text else "")]
 
 
 def failure(error):
     """The content of the reply to a cell that ``error`` has ended."""
     reply = {"status": "error", "ename": type(error).__name__, "evalue": _cut(_text(error), MAX_TEXT)}
-    reply["traceback"] = trace(error).split("\n")
+    reply["traceback"] = trace(error)
     return json.dumps(reply).encode()
 
 
@@ -82,12 +165,15 @@ def ask(link, cell, session, prompt="", password=False):
 
 def crash(error):
     """What a thread says that ``error`` has ended."""
-    return "A thread of this cell failed:\n" + trace(error) + "\n"
+    return "A thread of this cell failed:\n" + "\n".join(trace(error)) + "\n"
 
 
 def answer(link, names, type, parent, content):
-    """Answer a question about names."""
-    found = (complete if type == wire.COMPLETE_REQUEST else inspect)(names, content.decode())
+    """Answer a question about names; to that about none, with the number of sessions that hosts have had with this agent."""
+    if not content:
+        found = {"sessions": link.session}
+    else:
+        found = (complete if type == wire.COMPLETE_REQUEST else inspect)(names, content.decode())
     link.send(type | 32, parent, json.dumps(found).encode())  # the reply's type is the request's in lower case
 
 
@@ -95,12 +181,12 @@ def complete(known, text):
     """The attributes, or names, that begin as the dotted ``text`` does; never calls anything."""
     path, _, start = text.rpartition(".")
     try:
-        found = dir(_resolve(known, path)) if path else list(known) + dir(builtins) + ["ucore"]
+        found = _attributes(_resolve(known, path)) if path else list(known) + dir(builtins) + ["ucore"]
     except Exception:
         found = ()
     names = set()
     for name in found:
-        if name.startswith(start) and not name.startswith("_ucore"):
+        if isinstance(name, str) and name.startswith(start) and not name.startswith("_ucore"):
             names.add(name)
     return sorted(names)
 
@@ -110,9 +196,9 @@ def inspect(names, text):
     try:
         found = _resolve(names, text)
         shown = repr(found)[:1000]
+        return {"type": type(found).__name__, "repr": shown, "names": sorted(_attributes(found))[:100]}
     except Exception:
         return None
-    return {"type": type(found).__name__, "repr": shown, "names": dir(found)[:100]}
 
 
 def _resolve(names, path):
@@ -126,7 +212,7 @@ def _resolve(names, path):
     else:
         found = getattr(builtins, parts[0])
     for part in parts[1:]:
-        found = getattr(found, part)
+        found = _attribute(found, part)
     return found
 
 
@@ -135,6 +221,40 @@ def get(link, name):
     module = getattr(ucore, "rich" if name == "display" else "pipes")
     module.start(link)
     return getattr(module, name)
+
+
+def _members(found):
+    """What the object itself holds, by name; None where a look at any name of it runs nothing of the user's."""
+    if not isinstance(found, type):
+        try:
+            members = found.__dict__
+        except AttributeError:  # of a kind that the firmware has made
+            return None
+        if not isinstance(found, type(sys)) or "__getattr__" in members:
+            return members
+    return None
+
+
+def _attributes(found):
+    """Its names. MicroPython's dir() tries every name there is on an object, so that a ``__getattr__`` and properties would run."""
+    members = _members(found)
+    if members is None:
+        return dir(found)
+    names = set(members)
+    if not isinstance(found, type(sys)):
+        names.update(dir(type(found)))
+    return names
+
+
+def _attribute(found, name):
+    """An attribute, had without running a ``__getattr__`` or a property: of one, the property itself. Raises AttributeError."""
+    members = _members(found)
+    if members is None or found is ucore:  # ours loads a module
+        return getattr(found, name)
+    if name in members:
+        return members[name]
+    member = getattr(type(found), name)
+    return getattr(found, name) if callable(member) else member
 
 
 def reset():

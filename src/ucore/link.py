@@ -18,7 +18,6 @@ from ucore.quirks import (
     SPEEDS,
     hurry,
     json,
-    select,
     sleep_ms,
     sleep_us,
     ticker,

@@ -10,7 +10,7 @@ from ucore.link import mend, rare
 from ucore.quirks import MAIN_WRITES, allow_interrupt
 
 SPARE = 64  # variables that may come while a thread runs
-FILE = "<cell>"  # one name for all cells: every new one would stay in memory for good
+FILE = "<cell %c>"  # the host chooses one of SLOTS for each cell: every new name stays in memory for good
 
 
 class Runner:
@@ -38,7 +38,7 @@ class Runner:
             rare("values", "send", self, value)
         elif value is not None:
             builtins._ = value
-            if hasattr(value, "_repr_html_"):
+            if hasattr(type(value), "_repr_html_"):
                 return ucore.display(value)
             self._output.drain()
             self.link.send(wire.EXECUTE_RESULT, self.cell, b"\n" + repr(value).encode(), None, self._session)
@@ -119,7 +119,7 @@ class Runner:
                 rare("files" if source[1] else "values", "update", self, source)
             else:
                 self.globals["__name__"] = "__main__"
-                code = compile(source.decode(), FILE, "exec")
+                code = compile(source.decode(), FILE % (97 + self.cell % wire.SLOTS), "exec")
                 source = None
                 exec(code, self.globals)
         except BaseException as error:

@@ -99,6 +99,7 @@ MAX_NAME = 64  # bytes of UTF-8
 MAX_MESSAGE = 65536 + 1024  # the largest message either end assembles: a 64 kB cell and its framing
 MAX_LINE = 300  # bytes of one host-to-board line, escapes and newline included
 LINE_PAYLOAD = 80  # bytes of payload in one host-to-board frame: two of them fit a 259-byte ring, escaped
+SLOTS = 26  # names for cells, "<cell a>" to "<cell z>", by the parent's remainder; each that is used costs a chip 16-24 bytes for good
 SAFE_RING = 200  # unacknowledged bytes towards a board that has advertised nothing
 
 

@@ -39,6 +39,7 @@ class BoardRun:
         self._silent = request.content.get("silent", False)
         self._attachment = switchboard.attachments.get(cell.options.get("--board"))
         self._asked = 0  # the hub's number for the request; 0: not sent
+        self._source: boardtrace.Source | None = None  # its text, for tracebacks; once it is sent
         self._count: int | None = None  # the execution count, once the sub-kernel has given it
         self._open = False  # busy and execute_input are out: output may follow
         self._outputs = Outputs(switchboard.loop, self._publish)
@@ -73,6 +74,7 @@ class BoardRun:
     def take_input(self, message: Message) -> None:
         self._frontend.iopub.send_multipart(message.frames)
         self._count = self._lane.count = message.content["execution_count"]
+        self._tell_count()
         self._begin()
 
     def take_reply(self, message: Message) -> None:
@@ -127,9 +129,16 @@ class BoardRun:
 
     def _make_request(self, body: str) -> dict:
         path = self._cell.options.get("--save")
+        # What saves a file runs none of its lines.
+        key, self._source = self._switchboard.sources.add(self.request.content["code"] if path is None else "")
+        self._tell_count()
         if path is None:
-            return {"code": source.board_source(replace(self._cell, body=body))}
-        return {"order": base64.b64encode(values.saving(path, body.lstrip("\n"))).decode()}
+            return {"code": source.board_source(replace(self._cell, body=body)), "key": key}
+        return {"order": base64.b64encode(values.saving(path, body.lstrip("\n"))).decode(), "key": key}
+
+    def _tell_count(self) -> None:
+        if self._source is not None:
+            self._source.count = self._count
 
     def _start_clock(self) -> None:
         """The board has begun: what the cell waited for it before is not its own time."""
@@ -177,7 +186,10 @@ class BoardRun:
             if not self._silent:
                 content = {"metadata": {}, **content, "execution_count": self._count}
                 self._frontend.publish(msg_type, content, self._parent)
-        elif msg_type in ("stream", "display_data", "clear_output"):
+        elif msg_type == "stream":
+            content = {"name": content["name"], "text": boardtrace.format_stream(content, self._switchboard.sources)}
+            self._frontend.publish(msg_type, content, self._parent)
+        elif msg_type in ("display_data", "clear_output"):
             self._frontend.publish(msg_type, content, self._parent)
 
     def tell(self, text: str) -> None:
@@ -251,7 +263,7 @@ class BoardRun:
         self._outputs.flush()
         if self._switchboard.asker is self:
             self._switchboard.asker = None
-        self._switchboard.sources.add(self._count or 0, self.request.content["code"])
+        self._tell_count()
         reply = self._make_reply(self._result)
         if stops_queue(self.request, reply):
             self._lane.condemn()
@@ -284,7 +296,7 @@ class BoardRun:
             )
         elif self._input_refused and ename == "KeyboardInterrupt":
             ename, evalue = "StdinNotImplementedError", _NO_INPUT
-        traceback = boardtrace.format_error(ename, evalue, lines, self._switchboard.sources)
+        traceback = boardtrace.format_error(ename, evalue, lines, self._switchboard.sources, result.get("cells"))
         if self._cell.options.get("--no-raise"):
             # No error message: programs that run notebooks take one for a failure, whatever the reply says.
             self._frontend.publish("stream", {"name": "stderr", "text": "\n".join(traceback) + "\n"}, self._parent)

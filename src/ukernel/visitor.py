@@ -179,7 +179,8 @@ class Visitor(asyncio.Protocol):
             code = content["code"].encode("utf-8", "replace")
         else:
             raise UsageError("code must be a str")
-        self._here().execute(self, request, code)
+        key = content.get("key")
+        self._here().execute(self, request, code, key if isinstance(key, (int, str)) else None)
         self.hub.review()
 
     def _reply_input(self, request, content):

@@ -148,7 +148,7 @@ def bench():
 
 def test_the_board_gets_the_cell_and_the_sub_kernel_the_same_request(bench):
     bench.execute("%%ucore\nx\n1 + 1")
-    assert bench.attachment.sent == [("execute_request", {"code": "\nx\n_ucore_show((1 + 1))"})]
+    assert bench.attachment.sent == [("execute_request", {"code": "\nx\n_ucore_show((1 + 1))", "key": 1})]
     assert bench.to_subkernel[0].content["code"] == "%%ucore\nx\n1 + 1"
 
 

@@ -106,7 +106,7 @@ def test_a_users_module_is_not_imported_to_complete_its_name():
 
 @pytest.mark.parametrize("bench", [Bench(ready=False), Bench(), Bench({"status": "error"}), Bench(board())])
 def test_without_an_answer_the_names_of_the_notebooks_cells_serve(bench):
-    bench.sources.add(1, "%%ucore\nsensor_reading = adc.read_uv()\nadc.read_u16()")
+    bench.sources.add("%%ucore\nsensor_reading = adc.read_uv()\nadc.read_u16()")
     assert bench.complete("%%ucore\nprint(sensor_r|") == ("sensor_r", ["sensor_reading"])
     bench.replies.clear()
     assert bench.complete("%%ucore\nadc.re|") == ("re", ["read_u16", "read_uv"])
