@@ -8,7 +8,7 @@ not waited for, because the board is done first.
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import boardtrace, cells, source
+from . import boardtrace, cells, source, wrappers
 from .envelope import Message
 from .errors import UcoreError
 from .lane import LATE_S, Lane, now, reply_metadata, stops_queue
@@ -23,6 +23,10 @@ __all__ = ["BoardRun"]
 PATIENCE_S = 2.0
 # An interrupted cell that still waits for the Python side after this long waits for something that hangs: a widget's handler.
 PYTHON_S = 0.2
+_UNREAD = (
+    "The board ran the cell, but its syntax is not known to µcore, so its last expression's value cannot be told. "
+    "Give it a name there, and fetch it with `%ucore pull NAME`."
+)
 _NO_INPUT = "input() was called, but this front end does not take input requests for this cell."
 
 
@@ -42,6 +46,9 @@ class BoardRun:
         self._open = False  # busy and execute_input are out: output may follow
         self._outputs = Outputs(switchboard.loop, self._publish)
         self._capture = _Capture(cell.options["--out"]) if "--out" in cell.options else None
+        self._wrappers = wrappers.wrap(cell.above)
+        self._is_read = True  # the cell's syntax is known: a last expression is shown
+        self._is_result_out = False
         self._result: dict | None = None  # the board's execute_reply
         self._help = ""  # the name that the cell's last line asks about
         self._payload: list[dict] = []  # what the reply asks of the front end: to page a text
@@ -120,13 +127,16 @@ class BoardRun:
             if self._help and not body.strip():
                 self._send_help()
             else:
-                code = source.board_source(replace(self._cell, body=body))
-                self._asked = self._attachment.send("execute_request", {"code": code}, self._receive)
+                program = source.program(replace(self._cell, body=body))
+                self._is_read = program.is_read
+                self._asked = self._attachment.send("execute_request", {"code": program.text}, self._receive)
         except UcoreError as lost:
             self._fail(lost)
 
     def _start_clock(self) -> None:
         """The board has begun: what the cell waited for it before is not its own time."""
+        for wrapper in self._wrappers:
+            wrapper.begin()
         timeout_s = self._cell.options.get("--timeout")
         if timeout_s is not None:
             self._switchboard.loop.call_later(timeout_s, self._time_out)
@@ -142,14 +152,7 @@ class BoardRun:
     def _receive(self, msg_type: str, content: dict) -> None:
         """A message from the hub about this cell, which may come long after the cell has ended: its threads print."""
         if msg_type == "execute_reply":
-            if self._help and self._result is None and content.get("status") == "ok":
-                self._send_help()
-            elif self._capture is not None and self._capture.is_cut and content.get("status") == "ok":
-                self._end("ValueError", "The value is too large for --out. Take slices of it, or use a pipe.")
-            elif self._capture is not None and content.get("status") == "ok":
-                self._switchboard.run_hidden(self._capture.source, lambda: self._settle(content))
-            else:
-                self._settle(content)
+            self._end_board_part(content)
         elif msg_type == "inspect_reply":
             if content.get("found"):
                 self._payload = [{"source": "page", "data": content["data"], "start": 0}]
@@ -161,8 +164,48 @@ class BoardRun:
                 self.tell(waiting_text(content))
             else:
                 self._start_clock()
-        elif self._capture is None or not self._capture.take(msg_type, content):
+        else:
+            self._is_result_out = self._is_result_out or msg_type == "execute_result"
+            if self._capture is None or not self._capture.take(msg_type, content):
+                self._show(msg_type, content, self._wrappers)
+
+    def _show(self, msg_type: str, content: dict, around: list) -> None:
+        """Show an output, unless one of these keeps it."""
+        if not any(wrapper.take(msg_type, content) for wrapper in around):
             self._outputs.add(msg_type, content)
+
+    def _end_board_part(self, content: dict) -> None:
+        """The board has run the cell: what Python is to keep of that comes before the end."""
+        is_ok = content.get("status") == "ok"
+        around, self._wrappers = self._wrappers, []  # what threads print from now on is shown
+        for place, wrapper in enumerate(around):
+            said = wrapper.end()
+            if said:
+                self._show("stream", {"name": "stdout", "text": said}, around[place + 1 :])
+        statements = [wrapper.source for wrapper in around if wrapper.source]
+        error = None
+        if is_ok and self._capture is not None:
+            if self._capture.is_cut:
+                error = "The value is too large for --out. Take slices of it, or use a pipe."
+            elif not self._is_read and not self._is_result_out:
+                error = f"{_UNREAD} --out has stored nothing."
+            else:
+                statements.append(self._capture.source)
+        elif is_ok and not self._is_read and not self._is_result_out:
+            self.tell(_UNREAD + "\n")
+        if error:
+            content = {"status": "error", "ename": "ValueError", "evalue": error, "traceback": []}
+
+        def go_on() -> None:
+            if self._help and self._result is None and content.get("status") == "ok":
+                self._send_help()
+            else:
+                self._settle(content)
+
+        if statements:
+            self._switchboard.run_hidden("\n".join(statements), go_on)
+        else:
+            go_on()
 
     def _publish(self, msg_type: str, content: dict) -> None:
         if msg_type == "input_request":

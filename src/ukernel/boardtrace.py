@@ -1,9 +1,10 @@
 """A board's traceback, made to look like IPython's: the cell's number, the source line, colours."""
 
-import ast
 import functools
 import re
 from collections import deque
+
+from . import cells, syntax
 
 __all__ = ["Sources", "format_error"]
 
@@ -12,13 +13,6 @@ CONTEXT = 2  # lines shown above and below the one that failed
 _FRAME = re.compile(r'^\s*File "<cell>", line (\d+)(?:, in (.*))?$')
 # Our own part in running an await, and the event loop's: nobody's business where the cell's frames are there.
 _MACHINERY = re.compile(r'^\s*File "(?:.*[/\\])?(?:ucore[/\\]\w+|tasks|asyncio[/\\]\w+)\.py"')
-_NAMELESS = {
-    ast.Lambda: "<lambda>",
-    ast.GeneratorExp: "<genexpr>",
-    ast.ListComp: "<listcomp>",
-    ast.SetComp: "<setcomp>",
-    ast.DictComp: "<dictcomp>",
-}
 _RED, _GREEN, _BOLD, _PLAIN = "\x1b[0;31m", "\x1b[0;32m", "\x1b[1m", "\x1b[0m"
 
 
@@ -33,7 +27,7 @@ class _Source:
     @functools.cached_property
     def functions(self) -> list[tuple[str, int, int]]:
         """Name, first and last line of what the cell defined: looked up only when an error asks for it."""
-        return _find_functions(self.code)
+        return syntax.Syntax(cells.blank_magics(self.code)).find_functions()
 
 
 class Sources:
@@ -57,22 +51,6 @@ class Sources:
             if any(name == function and first <= line <= last for name, first, last in source.functions):
                 return source
         return None
-
-
-def _find_functions(code: str) -> list[tuple[str, int, int]]:
-    try:
-        tree = ast.parse(_hide_magic(code))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return []
-    return [
-        (getattr(node, "name", _NAMELESS.get(type(node), "")), node.lineno, node.end_lineno or node.lineno)
-        for node in ast.walk(tree)
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, *_NAMELESS))
-    ]
-
-
-def _hide_magic(code: str) -> str:
-    return re.sub(r"^%%.*$", "", code, count=1, flags=re.MULTILINE)
 
 
 def format_error(ename: str, evalue: str, traceback: list[str], sources: Sources) -> list[str]:

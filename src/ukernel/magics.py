@@ -7,6 +7,8 @@ from . import cells, linemagic
 
 __all__ = ["load_ipython_extension"]
 
+_PLACE = f"{cells.MAGIC} belongs on the first line of a cell of its own: the whole cell then runs on the board."
+
 
 def load_ipython_extension(ip) -> None:
     """Register the magics with an IPython shell."""
@@ -17,23 +19,29 @@ def load_ipython_extension(ip) -> None:
 
     ucore.__doc__ = f"Run the cell on the board.\n\n{cells.usage()}"
     ip.register_magic_function(ucore, "cell", "ucore")
+    # IPython takes a cell magic that is not at the cell's start for a line magic of that name.
+    ip.register_magic_function(_misplaced, "line", cells.MAGIC[1:])
     linemagic.register(ip)
 
 
 def _bring_magic_up(lines: list[str]) -> list[str]:
-    """Let blank lines and comments stand before the magic, and a tab after it: IPython wants the first line, and a space."""
+    """Bring the magic up to the first line, where IPython wants it: with nothing above it, or behind it.
+
+    What stands there, `%%time` too, is the switchboard's; and `_ucore_cell` reads the cell as it was written.
+    """
     code = "".join(lines)
     found = cells.find_magic(code)
     if not found:
         return lines
     # IPython refuses a cell magic with nothing below it; on the board, that is a cell which does nothing.
     empty = [] if code[found[1] :].strip() else ["\n", "\n"]
-    options = code[found[0] + len(cells.MAGIC) : found[1]].strip()
-    return [
-        f"{cells.MAGIC} {options}".rstrip() + code[found[1] : found[1] + 1],
-        *code[found[1] + 1 :].splitlines(keepends=True),
-        *empty,
-    ]
+    return [cells.MAGIC + code[found[1] : found[1] + 1], *code[found[1] + 1 :].splitlines(keepends=True), *empty]
+
+
+def _misplaced(line: str) -> None:
+    from IPython.core.error import UsageError
+
+    raise UsageError(_PLACE)
 
 
 def _ucore_cell(ip, line: str, cell: str) -> None:
@@ -44,5 +52,5 @@ def _ucore_cell(ip, line: str, cell: str) -> None:
         board_cell = cells.parse(code)
     except cells.UsageError as error:
         raise UsageError(str(error)) from None
-    if board_cell is None:  # called from Python code, or the magic is indented
-        raise UsageError("Put %%ucore at the start of the cell's first line: the whole cell then runs on the board.")
+    if board_cell is None:  # called from Python code, as magics do that run a cell
+        raise UsageError(_PLACE)

@@ -14,7 +14,7 @@ from .errors import UsageError
 if TYPE_CHECKING:
     from .cells import BoardCell
 
-__all__ = ["CUT", "MODULES", "assignment", "Program", "board_source", "literal", "parse_value", "program", "transform"]
+__all__ = ["CUT", "MODULES", "assignment", "Program", "literal", "parse_value", "program", "transform"]
 
 SHOW = "_ucore_show"  # the board's name for "show this value as the cell's result"
 CUT = " ... [cut off: too large to be sent whole]"  # ends a result of which more than a line takes at once was there
@@ -39,11 +39,6 @@ class Program(NamedTuple):
 
     text: str
     is_read: bool = True  # False: its syntax is not known here, so a last expression that it may have is not shown
-
-
-def board_source(cell: "BoardCell") -> str:
-    """Return the source that the board is to run for a cell. Raises UsageError for what belongs into another cell."""
-    return program(cell).text
 
 
 def program(cell: "BoardCell") -> Program:

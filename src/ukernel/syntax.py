@@ -43,6 +43,7 @@ _STATEMENT = re.compile(
 )
 _NO_EXPRESSIONS = ("expr_stmt", "del_stmt", "import_name", "import_from", "global_stmt", "nonlocal_stmt", "assert_stmt", "return_stmt",
                    "raise_stmt", "yield_expr")
+_LOOPS = ("comp_for", "sync_comp_for")  # of a comprehension
 _CONSTANTS = ("None", "True", "False")
 _VERSION = "3.10"  # of parso's grammars: holds all of MicroPython's
 
@@ -297,7 +298,7 @@ def _function_name(node) -> str:
     if node.type == "lambdef":
         return "<lambda>"
     parts = getattr(node, "children", ())
-    if not parts or parts[-1].type not in ("comp_for", "sync_comp_for"):
+    if node.type in _LOOPS or not parts or parts[-1].type not in _LOOPS:
         return ""
     if node.type == "argument":
         return "<genexpr>"

@@ -171,11 +171,11 @@ def test_a_question_mark_asks_the_board_and_pages_the_answer(bench):
     assert bench.frontend.last("reply")["payload"] == [{"source": "page", "data": {"text/plain": "a LED"}, "start": 0}]
 
 
-def test_an_await_that_cannot_be_replaced_is_an_error_of_the_cell(bench, monkeypatch):
+def test_what_does_not_belong_into_a_board_cell_is_an_error_of_the_cell(bench, monkeypatch):
     def refuse(cell):
         raise UsageError("Line 2: not there")
 
-    monkeypatch.setattr(source, "board_source", refuse)
+    monkeypatch.setattr(source, "program", refuse)
     bench.execute("%%ucore\n1")
     bench.subkernel_begins()
     assert bench.frontend.last("error")["ename"] == "UsageError"

@@ -67,7 +67,7 @@ def test_wrapping_moves_no_line(body):
 def test_a_cell_to_be_saved_becomes_a_program_that_writes_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cell = cells.parse("# note\n%%ucore --save main.py\nprint('µ')\n")
-    exec(source.board_source(cell), {})
+    exec(source.program(cell).text, {})
     assert (tmp_path / "main.py").read_text(encoding="utf-8") == "print('µ')\n"
 
 
