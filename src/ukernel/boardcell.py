@@ -48,7 +48,7 @@ class BoardRun:
         self._capture = _Capture(cell.options["--out"]) if "--out" in cell.options else None
         self._wrappers = wrappers.wrap(cell.above)
         self._is_read = True  # the cell's syntax is known: a last expression is shown
-        self._is_result_out = False
+        self._is_result_out = self._was_queued = False
         self._result: dict | None = None  # the board's execute_reply
         self._help = ""  # the name that the cell's last line asks about
         self._payload: list[dict] = []  # what the reply asks of the front end: to page a text
@@ -129,14 +129,17 @@ class BoardRun:
             else:
                 program = source.program(replace(self._cell, body=body))
                 self._is_read = program.is_read
+                self._begin_wrappers()
                 self._asked = self._attachment.send("execute_request", {"code": program.text}, self._receive)
         except UcoreError as lost:
             self._fail(lost)
 
-    def _start_clock(self) -> None:
-        """The board has begun: what the cell waited for it before is not its own time."""
+    def _begin_wrappers(self) -> None:
         for wrapper in self._wrappers:
             wrapper.begin()
+
+    def _start_clock(self) -> None:
+        """The board has begun: what the cell waited for it before is not its own time."""
         timeout_s = self._cell.options.get("--timeout")
         if timeout_s is not None:
             self._switchboard.loop.call_later(timeout_s, self._time_out)
@@ -161,8 +164,11 @@ class BoardRun:
             self._settle({"status": "ok"})
         elif msg_type == "status":
             if content.get("execution_state") == "queued":
+                self._was_queued = True
                 self.tell(waiting_text(content))
             else:
+                if self._was_queued:
+                    self._begin_wrappers()
                 self._start_clock()
         else:
             self._is_result_out = self._is_result_out or msg_type == "execute_result"

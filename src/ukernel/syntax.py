@@ -196,7 +196,8 @@ class Syntax:
     def _miss_quote(self, quote: str, stop: int) -> int:
         if len(quote) == 3:
             self.is_cut = True
-        self._is_wrong = True
+        else:
+            self._is_wrong = True
         return stop
 
     def _read_fields(self, at: int, stop: int, quote: str) -> int:
@@ -217,6 +218,7 @@ class Syntax:
                 depth = len(self.open)
                 self._read(at + 1, code_end)
                 if end == stop:
+                    at = code_end
                     break
                 self._plain.append(" " * (end - code_end) + ")")
                 del self.open[depth - 1 :]
@@ -225,16 +227,23 @@ class Syntax:
                 size = 2 if char in "{\\" else 1
                 self._blank(at, at + size)
                 at += size
+        self._blank(at, stop)
         return self._miss_quote(quote, stop)
 
     def _find_field_end(self, at: int, stop: int) -> int:
-        """Return where a field's code ends. MicroPython counts braces and square brackets, wherever they are."""
+        """Return where a field's code ends.
+
+        MicroPython 1.25 looks for it in the strings of that code, too, and then refuses it: to pass over them is right for any version.
+        """
         level = 0
-        for place in range(at, stop):
-            char = self.text[place]
-            if not level and (char in ":}" or (char == "!" and _CONVERSION.match(self.text, place))):
-                return place
+        while at < stop:
+            char = self.text[at]
+            if not level and (char in ":}" or (char == "!" and _CONVERSION.match(self.text, at))):
+                return at
+            quote = char * 3 if char in "'\"" and self.text.startswith(char * 3, at) else char
+            string = char in "'\"" and _STRING_ENDS[quote].match(self.text, at + len(quote), stop)
             level += (char in "[{") - (char in "]}")
+            at = string.end() if string else at + 1
         return stop
 
     # --- the grammar ----------------------------------------------------------------------------------
@@ -246,13 +255,13 @@ class Syntax:
         """
         import parso
 
-        if self._is_wrong and not recover:
-            raise UnreadableError(self.is_cut)
+        if (self._is_wrong or self.is_cut) and not recover:
+            raise UnreadableError(at_end=not self._is_wrong)
         code = "\n".join("".join(self._plain).split("\n")[row:]) + "\n"
         try:
             return _grammar().parse(code, error_recovery=recover)
         except parso.ParserSyntaxError as error:
-            raise UnreadableError(self.is_cut or error.error_leaf.start_pos[0] > code.count("\n")) from None
+            raise UnreadableError(at_end=error.error_leaf.start_pos[0] > code.count("\n")) from None
         except RecursionError:
             raise UnreadableError from None
 
@@ -286,7 +295,8 @@ class Syntax:
             node = nodes.pop()
             name = _function_name(node)
             if name:
-                found.append((name, node.start_pos[0], node.end_pos[0] - (node.end_pos[1] == 0)))
+                whole = node if node.type.endswith("def") else node.parent  # its brackets, too
+                found.append((name, whole.start_pos[0], whole.end_pos[0] - (whole.end_pos[1] == 0)))
             nodes += getattr(node, "children", ())
         return sorted(found, key=lambda function: function[1:])
 
@@ -298,7 +308,7 @@ def _function_name(node) -> str:
     if node.type == "lambdef":
         return "<lambda>"
     parts = getattr(node, "children", ())
-    if node.type in _LOOPS or not parts or parts[-1].type not in _LOOPS:
+    if node.type in (*_LOOPS, "comp_if") or not parts or parts[-1].type not in _LOOPS:
         return ""
     if node.type == "argument":
         return "<genexpr>"

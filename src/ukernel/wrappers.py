@@ -27,7 +27,7 @@ class Timed:
         self._begun_s = time.monotonic()
 
     def begin(self) -> None:
-        """The board has begun: what was waited for it before does not count."""
+        """Count from now on: what was waited for the board before is not the cell's."""
         self._begun_s = time.monotonic()
 
     def take(self, msg_type: str, content: dict) -> bool:
