@@ -161,7 +161,9 @@ def _read_above(word: str, rest: str) -> Above:
         if one in _CAPTURE:
             kinds.discard(_CAPTURE[one])
         elif name or not one.isidentifier() or keyword.iskeyword(one):
-            raise UsageError(f"{word} {rest}: behind {word} may stand {', '.join(_CAPTURE)}, and the name of a Python variable.")
+            raise UsageError(
+                f"{word} {rest}: behind {word} may stand {', '.join(_CAPTURE)}, and the name of a Python variable."
+            )
         else:
             name = one
     return Above(word, frozenset(kinds), name)

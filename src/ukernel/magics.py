@@ -25,9 +25,9 @@ def load_ipython_extension(ip) -> None:
 
 
 def _bring_magic_up(lines: list[str]) -> list[str]:
-    """Bring the magic up to the first line, where IPython wants it: with nothing above it, or behind it.
+    """Bring the magic up to the first line, where IPython wants it, from below blank lines, comments, and `%%time`.
 
-    What stands there, `%%time` too, is the switchboard's; and `_ucore_cell` reads the cell as it was written.
+    What those do is the switchboard's; and `_ucore_cell` reads the cell as it was written. IPython wants no tab after the magic, either.
     """
     code = "".join(lines)
     found = cells.find_magic(code)
@@ -35,7 +35,12 @@ def _bring_magic_up(lines: list[str]) -> list[str]:
         return lines
     # IPython refuses a cell magic with nothing below it; on the board, that is a cell which does nothing.
     empty = [] if code[found[1] :].strip() else ["\n", "\n"]
-    return [cells.MAGIC + code[found[1] : found[1] + 1], *code[found[1] + 1 :].splitlines(keepends=True), *empty]
+    options = code[found[0] + len(cells.MAGIC) : found[1]].strip()
+    return [
+        f"{cells.MAGIC} {options}".rstrip() + code[found[1] : found[1] + 1],
+        *code[found[1] + 1 :].splitlines(keepends=True),
+        *empty,
+    ]
 
 
 def _misplaced(line: str) -> None:

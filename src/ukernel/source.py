@@ -14,7 +14,7 @@ from .errors import UsageError
 if TYPE_CHECKING:
     from .cells import BoardCell
 
-__all__ = ["CUT", "MODULES", "assignment", "Program", "literal", "parse_value", "program", "transform"]
+__all__ = ["CUT", "MODULES", "Program", "assignment", "literal", "parse_value", "program", "transform"]
 
 SHOW = "_ucore_show"  # the board's name for "show this value as the cell's result"
 CUT = " ... [cut off: too large to be sent whole]"  # ends a result of which more than a line takes at once was there
@@ -164,7 +164,9 @@ class _Awaits:
             self._drop_async(*parts)
             for item in parts[1].children[1:-2:2]:
                 self._wrap(item.children[0] if item.type == "with_item" else item, _WITHIN)
-        elif (node.type == "async_stmt" and parts[1].type == "for_stmt") or (node.type == "comp_for" and parts[0].value == "async"):
+        elif (node.type == "async_stmt" and parts[1].type == "for_stmt") or (
+            node.type == "comp_for" and parts[0].value == "async"
+        ):
             self._drop_async(*parts)
             self._wrap(parts[1].children[3], _EACH)
 

@@ -28,9 +28,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _PREFIXES = {"", *"rubft", "br", "rb", "fr", "rf", "tr", "rt"}
-_STRING_ENDS = {
-    quote: re.compile(rf"(?:\\.|[^\\\n{quote}])*{quote}", re.DOTALL) for quote in ("'", '"')
-}
+_STRING_ENDS = {quote: re.compile(rf"(?:\\.|[^\\\n{quote}])*{quote}", re.DOTALL) for quote in ("'", '"')}
 _STRING_ENDS.update({quote * 3: re.compile(rf"(?:\\.|[^\\])*?{quote * 3}", re.DOTALL) for quote in ("'", '"')})
 _CONVERSION = re.compile("![rs][:}]")
 _NOT_ASCII = re.compile("[^\x00-\x7f]")
@@ -41,8 +39,18 @@ _STATEMENT = re.compile(
     r"@|(?:assert|async|break|class|continue|def|del|elif|else|except|finally|for|from|global|if|import|nonlocal|pass|raise|return|try"
     rf"|while|with|yield)(?!{WORD})"
 )
-_NO_EXPRESSIONS = ("expr_stmt", "del_stmt", "import_name", "import_from", "global_stmt", "nonlocal_stmt", "assert_stmt", "return_stmt",
-                   "raise_stmt", "yield_expr")
+_NO_EXPRESSIONS = (
+    "expr_stmt",
+    "del_stmt",
+    "import_name",
+    "import_from",
+    "global_stmt",
+    "nonlocal_stmt",
+    "assert_stmt",
+    "return_stmt",
+    "raise_stmt",
+    "yield_expr",
+)
 _LOOPS = ("comp_for", "sync_comp_for")  # of a comprehension
 _CONSTANTS = ("None", "True", "False")
 _VERSION = "3.10"  # of parso's grammars: holds all of MicroPython's
@@ -81,7 +89,7 @@ class Syntax:
         self._origins = [0]  # by row: where in the text the column 0 of the plain text is
         self._row_start = 0
         self._indents = [0]
-        self._line: "tuple[int, int, str] | None" = None  # of the logical line at work: start, row, margin
+        self._line: tuple[int, int, str] | None = None  # of the logical line at work: start, row, margin
         self._end = 0  # behind the last word
         self._last = ""  # the last word, or "string"
         self._read(0, len(text))

@@ -138,7 +138,7 @@ def test_an_option_that_is_not_understood_is_explained(line, words):
         ("@decorated", "incomplete"),
         ("try:\n    x\n", "incomplete"),
         ("x = 1 + \\", "incomplete"),
-        ("f\"{d[\"k\"]}\"", "complete"),
+        ('f"{d["k"]}"', "complete"),
         ("if x:\n\ty = 1\n        z = 2\n", "complete"),
         ("if x:\n\ty = 1\n        z = 2", "incomplete"),
         ("b'µV'; T_°C = 08", "complete"),

