@@ -39,18 +39,7 @@ _STATEMENT = re.compile(
     r"@|(?:assert|async|break|class|continue|def|del|elif|else|except|finally|for|from|global|if|import|nonlocal|pass|raise|return|try"
     rf"|while|with|yield)(?!{WORD})"
 )
-_NO_EXPRESSIONS = (
-    "expr_stmt",
-    "del_stmt",
-    "import_name",
-    "import_from",
-    "global_stmt",
-    "nonlocal_stmt",
-    "assert_stmt",
-    "return_stmt",
-    "raise_stmt",
-    "yield_expr",
-)
+_NO_EXPRESSIONS = ("import_name", "import_from", "yield_expr")  # nor is what parso calls a ..._stmt
 _LOOPS = ("comp_for", "sync_comp_for")  # of a comprehension
 _CONSTANTS = ("None", "True", "False")
 _VERSION = "3.10"  # of parso's grammars: holds all of MicroPython's
@@ -288,13 +277,12 @@ class Syntax:
             return None
         # The line is enough: a syntax that is not known in those before it does no harm.
         statement = self.tree(last.row).children[0]
-        words = statement.children if statement.type == "simple_stmt" else [statement]
-        words = [word for word in words if word.type != "newline"]
-        if not words or words[-1].type in _NO_EXPRESSIONS or (words[-1].type == "operator" and words[-1].value == ";"):
+        if statement.type == "simple_stmt":
+            statement = statement.children[-2]  # a line's end comes after it
+        kind, word = statement.type, getattr(statement, "value", "")
+        if kind.endswith("_stmt") or kind in _NO_EXPRESSIONS or word == ";" or (kind == "keyword" and word not in _CONSTANTS):
             return None
-        if words[-1].type == "keyword" and words[-1].value not in _CONSTANTS:
-            return None
-        return self.span(words[-1], last.row)
+        return self.span(statement, last.row)
 
     def find_functions(self) -> list[tuple[str, int, int]]:
         """Return the name, the first and the last line, from 1, of all functions, classes and nameless ones in the text."""
