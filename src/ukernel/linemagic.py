@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from ucore import wire
 
-from . import source
+from . import source, syntax
 from .errors import BoardBusyError, UcoreError, UsageError, by_name
 
 __all__ = ["register"]
@@ -255,12 +255,8 @@ def _evaluate(expression: str, names: dict):
 
 
 def _pull(switchboard: _Switchboard, rest: str, names: dict):
-    try:
-        ast.parse(rest, mode="eval")
-    except (SyntaxError, ValueError):
-        raise _MisuseError(
-            f"%ucore pull takes an expression for the board, not {rest!r}." if rest else "%ucore pull: what?"
-        ) from None
+    if not syntax.is_expression(rest):
+        raise _MisuseError(f"%ucore pull takes an expression for the board, not {rest!r}." if rest else "%ucore pull: what?")
     # The repr of the repr: so it is a result whatever the value is, None too, or something with a richer way to be shown.
     text = _run_on_board(switchboard, f"\nrepr(({rest}))")
     try:

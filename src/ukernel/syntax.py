@@ -9,7 +9,7 @@ import functools
 import re
 from dataclasses import dataclass
 
-__all__ = ["LETTER", "NAME", "WORD", "Line", "Syntax", "UnreadableError", "prepare", "read"]
+__all__ = ["LETTER", "NAME", "WORD", "Line", "Syntax", "UnreadableError", "is_expression", "prepare", "read"]
 
 LETTER = r"[A-Za-z_\x80-\U0010ffff]"
 WORD = r"[0-9A-Za-z_\x80-\U0010ffff]"  # what a name goes on with
@@ -32,8 +32,9 @@ _STRING_ENDS = {quote: re.compile(rf"(?:\\.|[^\\\n{quote}])*{quote}", re.DOTALL)
 _STRING_ENDS.update({quote * 3: re.compile(rf"(?:\\.|[^\\])*?{quote * 3}", re.DOTALL) for quote in ("'", '"')})
 _CONVERSION = re.compile("![rs][:}]")
 _NOT_ASCII = re.compile("[^\x00-\x7f]")
-_FIRST_PROMPT = re.compile(r"\s*(?:>>>|===)(?: |$)", re.MULTILINE)
-_PROMPT = re.compile(r"^[ \t]*(?:>>>|\.\.\.|===)(?: |$)", re.MULTILINE)
+# Of MicroPython's REPL, of its paste mode, and of IPython.
+_FIRST_PROMPT = re.compile(r"\s*(?:>>>|===|In \[\d+\]:)(?: |$)", re.MULTILINE)
+_PROMPT = re.compile(r"^[ \t]*(?:>>>|\.\.\.+:?|===|In \[\d+\]:)(?: |$)", re.MULTILINE)
 # What begins with one of these is no expression.
 _STATEMENT = re.compile(
     r"@|(?:assert|async|break|class|continue|def|del|elif|else|except|finally|for|from|global|if|import|nonlocal|pass|raise|return|try"
@@ -333,6 +334,15 @@ def read(text: str) -> Syntax:
         parts.append(text[done:at])
         done = at + len(margin)
     return Syntax("".join(parts) + text[done:])
+
+
+def is_expression(text: str) -> bool:
+    """Tell whether a text is an expression, and nothing else."""
+    text = text.strip()
+    try:
+        return Syntax(text).find_result() == (0, len(text))
+    except UnreadableError:
+        return False
 
 
 @functools.cache

@@ -61,6 +61,11 @@ def test_an_odd_cell_is_asked_about(notebook):
     assert notebook.is_complete("%%ucore\n" + MIXED_TABS)["status"] == "complete"
 
 
+def test_an_odd_expression_is_pulled(notebook):
+    notebook.run("%%ucore\nT_°C = 21; d = {'k': T_°C}")
+    assert notebook.run('x = %ucore pull T_°C, f"{d["k"]}", b\'µ\'\nx').result == "(21, '21', b'\\xc2\\xb5')"
+
+
 def test_a_traceback_shows_the_lines_of_an_odd_cell(notebook):
     notebook.run("%%ucore\n" + MIXED_TABS.replace("10 // x", "1 // 0  # here"))
     assert "1 // 0  # here" in notebook.run("%%ucore\n\n\nf(1)").traceback

@@ -67,6 +67,13 @@ def test_the_expression_that_ends_a_text_is_found(before, expression):
     assert result(before + expression + " ;\n") is None
 
 
+def test_an_expression_is_told_from_anything_else():
+    assert [text for text in ('f"{d["k"]}"', " b'µ' ", "T_°C", "x, 1", "await f(\n)") if not syntax.is_expression(text)] == []
+    assert [
+        text for text in ("", "x;", "x; y", "x = 1", "x\ny", "if x: y", "(x", "x))((y", "x # y") if syntax.is_expression(text)
+    ] == []
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "# µ", "x = b'µ'", "T_°C: int = 5", 'x += f"{d["k"]}"', "if x:\n\ty", "if x: y", "while 1: x; y", "yield x", "del x", "return", "@x"],
@@ -133,6 +140,7 @@ def test_functions_are_found_in_what_python_cannot_read():
         ("\n>>> x = 1\n>>> x\n1", "\nx = 1\nx\n1"),
         ("\n  >>> if x:\n  ...     y\n  ...\n", "\nif x:\n    y\n\n"),
         ("\n=== x = 1\n=== x", "\nx = 1\nx"),
+        ("\nIn [1]: if x:\n   ...:     y\n", "\nif x:\n    y\n"),
         ("\nx\r\ny\rz", "\nx\ny\nz"),
         ("\nx = '''\n>>> y'''", "\nx = '''\n>>> y'''"),
         ("\nx >>> y", "\nx >>> y"),
