@@ -82,7 +82,7 @@ def transform(body: str, plain: bool = False) -> str:
 
 
 def _transform(text: syntax.Syntax, plain: bool) -> Program:
-    body, is_read = text.text, True
+    body = text.text
     edits = _Edits(body)
     awaits = _Awaits(text, edits)
     try:
@@ -98,7 +98,7 @@ def _transform(text: syntax.Syntax, plain: bool) -> Program:
     # The names are bound on the magic's own line, which is empty here.
     names = ", ".join(f"{_HOMES[name]} as {name}" for name in sorted(awaits.used))
     first = _GUARD if _CALLBACKS.search(body) or ("import" in body and _imports_programs(body)) else ""
-    return Program(first + (f"from ucore.tasks import {names}" if names else "") + edits.edited(), is_read)
+    return Program(first + (f"from ucore.tasks import {names}" if names else "") + edits.edited())
 
 
 def _imports_programs(body: str) -> bool:
