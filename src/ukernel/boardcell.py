@@ -9,7 +9,7 @@ import base64
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import boardtrace, cells, source, values
+from . import boardtrace, cells, source, values, wrappers
 from .envelope import Message
 from .errors import UcoreError
 from .lane import LATE_S, Lane, now, reply_metadata, stops_queue
@@ -24,6 +24,10 @@ __all__ = ["BoardRun"]
 PATIENCE_S = 2.0
 # An interrupted cell that still waits for the Python side after this long waits for something that hangs: a widget's handler.
 PYTHON_S = 0.2
+_UNREAD = (
+    "The board ran the cell, but its syntax is not known to µcore, so its last expression's value cannot be told. "
+    "Give it a name there, and fetch it with `%ucore pull NAME`."
+)
 _NO_INPUT = "input() was called, but this front end does not take input requests for this cell."
 
 
@@ -44,6 +48,9 @@ class BoardRun:
         self._open = False  # busy and execute_input are out: output may follow
         self._outputs = Outputs(switchboard.loop, self._publish)
         self._capture = _Capture(cell.options["--out"]) if "--out" in cell.options else None
+        self._wrappers = wrappers.wrap(cell.above)
+        self._is_read = True  # the cell's syntax is known: a last expression is shown
+        self._is_result_out = self._was_queued = False
         self._result: dict | None = None  # the board's execute_reply
         self._help = ""  # the name that the cell's last line asks about
         self._payload: list[dict] = []  # what the reply asks of the front end: to page a text
@@ -129,16 +136,23 @@ class BoardRun:
 
     def _make_request(self, body: str) -> dict:
         path = self._cell.options.get("--save")
+        program = source.program(replace(self._cell, body=body)) if path is None else None
         # What saves a file runs none of its lines.
-        key, self._source = self._switchboard.sources.add(self.request.content["code"] if path is None else "")
+        key, self._source = self._switchboard.sources.add(self.request.content["code"] if program else "")
         self._tell_count()
-        if path is None:
-            return {"code": source.board_source(replace(self._cell, body=body)), "key": key}
-        return {"order": base64.b64encode(values.saving(path, body.lstrip("\n"))).decode(), "key": key}
+        self._begin_wrappers()
+        if program is None:
+            return {"order": base64.b64encode(values.saving(path, body.lstrip("\n"))).decode(), "key": key}
+        self._is_read = program.is_read
+        return {"code": program.text, "key": key}
 
     def _tell_count(self) -> None:
         if self._source is not None:
             self._source.count = self._count
+
+    def _begin_wrappers(self) -> None:
+        for wrapper in self._wrappers:
+            wrapper.begin()
 
     def _start_clock(self) -> None:
         """The board has begun: what the cell waited for it before is not its own time."""
@@ -157,14 +171,7 @@ class BoardRun:
     def _receive(self, msg_type: str, content: dict) -> None:
         """A message from the hub about this cell, which may come long after the cell has ended: its threads print."""
         if msg_type == "execute_reply":
-            if self._help and self._result is None and content.get("status") == "ok":
-                self._send_help()
-            elif self._capture is not None and self._capture.problem and content.get("status") == "ok":
-                self._end("ValueError", self._capture.problem)
-            elif self._capture is not None and content.get("status") == "ok":
-                self._switchboard.run_hidden(self._capture.source, lambda: self._settle(content))
-            else:
-                self._settle(content)
+            self._end_board_part(content)
         elif msg_type == "inspect_reply":
             if content.get("found"):
                 self._payload = [{"source": "page", "data": content["data"], "start": 0}]
@@ -173,11 +180,54 @@ class BoardRun:
             self._settle({"status": "ok"})
         elif msg_type == "status":
             if content.get("execution_state") == "queued":
+                self._was_queued = True
                 self.tell(waiting_text(content))
             else:
+                if self._was_queued:
+                    self._begin_wrappers()
                 self._start_clock()
-        elif self._capture is None or not self._capture.take(msg_type, content):
+        else:
+            self._is_result_out = self._is_result_out or msg_type == "execute_result"
+            if self._capture is None or not self._capture.take(msg_type, content):
+                self._show(msg_type, content, self._wrappers)
+
+    def _show(self, msg_type: str, content: dict, around: list) -> None:
+        """Show an output, unless one of these keeps it."""
+        if not any(wrapper.take(msg_type, content) for wrapper in around):
             self._outputs.add(msg_type, content)
+
+    def _end_board_part(self, content: dict) -> None:
+        """The board has run the cell: what Python is to keep of that comes before the end."""
+        is_ok = content.get("status") == "ok"
+        around, self._wrappers = self._wrappers, []  # what threads print from now on is shown
+        for place, wrapper in enumerate(around):
+            said = wrapper.end()
+            if said:
+                self._show("stream", {"name": "stdout", "text": said}, around[place + 1 :])
+        statements = [wrapper.source for wrapper in around if wrapper.source]
+        error = None
+        if is_ok and self._capture is not None:
+            if self._capture.problem:
+                error = self._capture.problem
+            elif not self._is_read and not self._is_result_out:
+                error = f"{_UNREAD} --out has stored nothing."
+            else:
+                statements.append(self._capture.source)
+        elif is_ok and not self._is_read and not self._is_result_out:
+            self.tell(_UNREAD + "\n")
+        if error:
+            content = {"status": "error", "ename": "ValueError", "evalue": error, "traceback": []}
+
+        def go_on() -> None:
+            if self._help and self._result is None and content.get("status") == "ok":
+                self._send_help()
+            else:
+                self._settle(content)
+
+        if statements:
+            self._switchboard.run_hidden("\n".join(statements), go_on)
+        else:
+            go_on()
 
     def _publish(self, msg_type: str, content: dict) -> None:
         if msg_type == "input_request":

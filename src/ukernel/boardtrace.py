@@ -1,15 +1,12 @@
 """A board's traceback, made to look like IPython's: the cell's number, the source line, colours."""
 
-import ast
 import functools
 import itertools
 import re
-import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
 
+from . import cells, syntax
 from .cellnames import FRAME
-from .cells import find_magic
 
 __all__ = ["Source", "Sources", "format_error", "format_stream"]
 
@@ -19,13 +16,6 @@ CONTEXT = 2  # lines shown above and below the one that failed
 MAX_NAMED = 3  # cells that a frame may be of, all of them named
 # Our own part in running an await, and the event loop's: nobody's business where the cell's frames are there.
 _MACHINERY = re.compile(r'^\s*File "(?:ucore/|(?:(?:.*[/\\])?[Ll]ib[/\\](?:python3\.\d+[/\\])?)?asyncio[/\\]\w+\.py")')
-_NAMELESS = {
-    ast.Lambda: "<lambda>",
-    ast.GeneratorExp: "<genexpr>",
-    ast.ListComp: "<listcomp>",
-    ast.SetComp: "<setcomp>",
-    ast.DictComp: "<dictcomp>",
-}
 _MODULE = ("", "<module>")
 _LINE = re.compile(r'\s*(?:File "|\.\.\. \d+ (?:equal frames|frames left out) )')
 _RED, _GREEN, _BOLD, _PLAIN = "\x1b[0;31m", "\x1b[0;32m", "\x1b[1m", "\x1b[0m"
@@ -38,19 +28,20 @@ class Source:
         self.count: int | None = None
         self.code = code
         # As the board counts them: str.splitlines knows more ends of lines. Up to the magic's, only \\n is one.
-        end = (find_magic(code) or (0, 0))[1]
+        end = (cells.find_magic(code) or (0, 0))[1]
         self.lines = code[:end].split("\n")[:-1] + re.split(r"\r\n?|\n", code[code.rfind("\n", 0, end) + 1 :])
 
     @functools.cached_property
-    def functions(self) -> "list[tuple[str, int, int]] | None":
-        """Name, first and last line of what the cell defined, looked up only when an error asks for it; None if that is unknown."""
-        return _find_functions(self.code)
+    def functions(self) -> list[tuple[str, int, int]]:
+        """Name, first and last line of what the cell defined: looked up only when an error asks for it."""
+        return syntax.Syntax(cells.blank_magics(self.code)).find_functions()
 
     def may_have(self, line: int, function: str) -> bool:
         """Whether a frame with this line and function may be this cell's."""
-        if function in _MODULE or self.functions is None:
+        if function in _MODULE:
             return line <= len(self.lines)
-        return any(name == function and first <= line <= last for name, first, last in self.functions)
+        plain = syntax.plain_name(function)
+        return any(name == plain and first <= line <= last for name, first, last in self.functions)
 
 
 class Sources:
@@ -88,45 +79,6 @@ class Sources:
         if len({source.code for source in sources}) == 1:
             del sources[:-1]  # the same cell, run again
         return sources, list(dict.fromkeys(others))
-
-
-def _find_functions(code: str) -> "list[tuple[str, int, int]] | None":
-    end = (find_magic(code) or (0, 0))[1]
-    body = "\n" * code.count("\n", 0, end) + code[end:]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(body)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return _find_leniently(body)
-    return [
-        (getattr(node, "name", _NAMELESS.get(type(node), "")), node.lineno, node.end_lineno or node.lineno)
-        for node in ast.walk(tree)
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, *_NAMELESS))
-    ]
-
-
-def _find_leniently(body: str) -> "list[tuple[str, int, int]] | None":
-    """The same for what the board's Python takes and this one does not; None where even that fails."""
-    try:
-        import parso
-
-        return list(_functions_of(parso.parse(body)))
-    except (ImportError, ValueError, RecursionError, MemoryError):
-        return None
-
-
-def _functions_of(node) -> "Iterator[tuple[str, int, int]]":
-    first, last = node.start_pos[0], node.end_pos[0]
-    if node.type in ("funcdef", "classdef"):
-        yield node.name.value, first, last
-    elif node.type in ("lambdef", "lambdef_nocond"):
-        yield "<lambda>", first, last
-    elif node.type in ("comp_for", "sync_comp_for"):
-        first, last = node.parent.start_pos[0], node.parent.end_pos[0]
-        yield from ((name, first, last) for name in _NAMELESS.values() if name != "<lambda>")
-    for child in getattr(node, "children", ()):
-        yield from _functions_of(child)
 
 
 def format_error(ename: str, evalue: str, traceback: list[str], sources: Sources, owners: "list | None" = None) -> list[str]:

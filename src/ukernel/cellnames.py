@@ -16,7 +16,7 @@ MAX_OWNERS = 400  # cells remembered for each name; a frame of an earlier one is
 # A frame of a cell in a text: the name's letter, the line, the function.
 FRAME = re.compile(r' *File "<cell ([a-z])>", line (\d+)(?:, in (\S+))?')
 MODULE = ("<module>", None)  # what frames outside of any function say
-_DEFINED = re.compile(r"\b(?:def|class)(?:\s|\\)+(\w+)|\b(lambda|for)\b")
+_DEFINED = re.compile(r"\b(?:def|class)(?:\s|\\)+((?:\w|[^\x00-\x7f])+)|\b(lambda|for)\b")
 _NAMELESS = {"lambda": ("<lambda>",), "for": ("<genexpr>", "<listcomp>", "<setcomp>", "<dictcomp>")}
 
 

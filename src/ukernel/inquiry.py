@@ -7,12 +7,14 @@ from collections.abc import Callable
 
 from ucore import wire
 
+from . import syntax
+
 __all__ = ["Inquiries"]
 
 ASK_TIMEOUT_S = 5.0  # a board between two cells answers in milliseconds
 MAX_QUESTION = 1000  # bytes; no name is longer
-_DOTTED = re.compile(r"[\w.]*\Z")  # the dotted name that ends at the cursor; perhaps empty
-_WORD = re.compile(r"\w*")
+_DOTTED = re.compile(rf"(?:{syntax.WORD}|\.)*\Z")  # the dotted name that ends at the cursor; perhaps empty
+_WORD = re.compile(f"{syntax.WORD}*")
 
 
 class Inquiries:

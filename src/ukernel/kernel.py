@@ -35,8 +35,11 @@ def main(argv: "list[str] | None" = None) -> int:
     identity = hashlib.sha256(f"{connection.get('key', '')} {options.connection_file}".encode()).hexdigest()[:32]
     subkernel = Subkernel(connection, options.connection_file, identity)
 
+    from . import syntax
     from .attachment import Attachments
     from .switchboard import Switchboard
+
+    syntax.prepare()
 
     attachments = Attachments(virtual=options.virtual, kernel=identity)
     return Switchboard(connection, options.connection_file, subkernel, attachments).run()

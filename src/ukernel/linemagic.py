@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from ucore import wire
 
-from . import source, values
+from . import source, syntax, values
 from .errors import BoardBusyError, UcoreError, UsageError, by_name
 
 __all__ = ["register"]
@@ -251,12 +251,8 @@ def _evaluate(expression: str, names: dict):
 
 
 def _pull(switchboard: _Switchboard, rest: str, names: dict):
-    try:
-        ast.parse(rest, mode="eval")
-    except (SyntaxError, ValueError):
-        raise _MisuseError(
-            f"%ucore pull takes an expression for the board, not {rest!r}." if rest else "%ucore pull: what?"
-        ) from None
+    if not syntax.is_expression(rest):
+        raise _MisuseError(f"%ucore pull takes an expression for the board, not {rest!r}." if rest else "%ucore pull: what?")
     answer = switchboard.ask("run", code=source.transform(f"\n{rest}", plain=True))
     if answer.get("stuck"):
         where, what, shown = answer["stuck"]

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from ukernel import source
+from ukernel import cells, source
 from ukernel.errors import UsageError
 
 
@@ -26,6 +26,11 @@ from ukernel.errors import UsageError
         ("(y := 5)", "_ucore_show(((y := 5)))"),
         ("x\r\ny", "x\n_ucore_show((y))"),
         ("'\\d'", "_ucore_show(('\\d'))"),
+        ("    x = 1\n    x", "x = 1\n_ucore_show((x))"),
+        (">>> x = 1\n>>> x", "x = 1\n_ucore_show((x))"),
+        ("if x:\n\ty\n        z\nT_°C", "if x:\n\ty\n        z\n_ucore_show((T_°C))"),
+        ('b\'µ\', f"{d["k"]}"', '_ucore_show((b\'µ\', f"{d["k"]}"))'),
+        ("match x:\n    case 1: y\nz", "match x:\n    case 1: y\n_ucore_show((z))"),
     ],
 )
 def test_the_last_expression_is_handed_to_the_board_to_show(body, wrapped):
@@ -61,6 +66,58 @@ def test_wrapping_moves_no_line(body):
     assert wrapped.replace("_ucore_show((", "", 1).replace("))", "", 1).split("\n")[0] == body.split("\n")[0]
 
 
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ("!ls", "Line 2: !ls is for the Python on your computer"),
+        ("x = 1\n%matplotlib inline", "Line 3: %matplotlib is"),
+        ("    if x:\n        %ucore pull x", "Line 3: %ucore is"),
+        ("files = !ls", "Line 2: !ls is"),
+        ("x = %ucore pull y", "Line 2: %ucore is"),
+        ("print(1)\n%%ucore\nprint(2)", "Line 3: a cell has one %%ucore"),
+        ("%%time\nprint(1)", "Line 2: %%time belongs above"),
+        ("%%bash\nls", "Line 2: %%bash is"),
+    ],
+)
+def test_what_is_for_the_host_is_told_where_it_belongs(body, sentence):
+    with pytest.raises(UsageError) as caught:
+        source.program(cells.parse("%%ucore\n" + body))
+    assert str(caught.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "x = (5\n%3)",
+        "x = 7 \\\n%y",
+        "'''\n%x\n!y\n'''",
+        "x %= 5",
+        "x != y",
+        "print('a=%d' %x)",
+        "x == 5\\\n% 3",
+        "# %x",
+        "f'{x=}%'",
+    ],
+)
+def test_a_remainder_and_a_string_are_no_magics(body):
+    source.program(cells.parse("%%ucore\n" + body))
+
+
+@pytest.mark.parametrize(
+    ("body", "is_read"),
+    [
+        ("x = 1", True),
+        ("x", True),
+        ("f(x y)", False),
+        ("if x:\n    y", True),
+        ("await x y;", False),
+        ("match x:\n    case 1: y", True),
+    ],
+)
+def test_it_is_told_where_a_result_may_be_that_was_not_found(body, is_read):
+    assert source.program(cells.parse("%%ucore\n" + body)).is_read is is_read
+
+
 # --- top-level await -------------------------------------------------------------------------------------
 
 
@@ -80,6 +137,14 @@ def test_wrapping_moves_no_line(body):
         ("@await f()\ndef g(a=await h()): pass", "@_ucore_await( f())\ndef g(a=_ucore_await( h())): pass"),
         ("x = await (\n  f()\n)", "x = _ucore_await( (\n  f()\n))"),
         ("s = '''await\n  it'''\nawait s;", "s = '''await\n  it'''\n_ucore_await( s);"),
+        ('x = f"{await g(d["k"])!r}"', 'x = f"{_ucore_await( g(d["k"]))!r}"'),
+        ("if x:\n\tawait y\n        await z", "if x:\n\t_ucore_await( y)\n        _ucore_await( z)"),
+        ("  µ = await °C\n  µ;", "µ = _ucore_await( °C)\nµ;"),
+        ("async \\\n  for x in y: pass", "for \\\n   x in _ucore_each((y)): pass"),
+        ("[x\n async\n for x in y];", "[x\n for\n  x in _ucore_each((y))];"),
+        ("f = lambda x=await y: await z", "f = lambda x=_ucore_await( y): await z"),
+        ("class A(await b):\n    async def c(self): await d", "class A(_ucore_await( b)):\n    async def c(self): await d"),
+        ("async with a.b('as', [1]) as c.d: pass", "with _ucore_within((a.b('as', [1]))) as c.d: pass"),
     ],
 )
 def test_a_top_level_await_becomes_a_call_that_runs_the_event_loop(body, transformed):
@@ -121,17 +186,6 @@ def test_other_cells_are_spared_that(body):
 )
 def test_an_await_inside_a_coroutine_is_its_own_business(body):
     assert source.transform("\n" + body) == "\n" + body
-
-
-def test_an_await_in_an_f_string_is_replaced_or_explained():
-    body = "\ntext = f'{await f()}'"
-    if sys.version_info >= (3, 12):
-        assert "{_ucore_await( f())}" in source.transform(body)
-    else:
-        try:
-            assert "{_ucore_await( f())}" in source.transform(body)
-        except UsageError as error:
-            assert "Line 2" in str(error) and "f-string" in str(error)
 
 
 def test_a_cell_with_awaits_runs_and_its_names_are_there_afterwards(monkeypatch):
