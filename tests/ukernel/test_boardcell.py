@@ -1,11 +1,12 @@
 """One board cell between a hub, a sub-kernel and a front end, each of which may be early, late or gone."""
 
+import base64
 import re
 
 import pytest
 from jupyter_client.session import Session
 
-from ukernel import cells, source
+from ukernel import cells, source, values
 from ukernel.boardcell import BoardRun
 from ukernel.boardtrace import Sources
 from ukernel.envelope import Message, Signer
@@ -252,7 +253,8 @@ def test_time_does_not_count_the_wait_for_another_cell(bench, monkeypatch):
 
 
 def test_time_and_capture_nest(bench):
-    names, shown = run(bench, "%%time\n%%capture kept\n%%ucore --out value\n1", PRINTED, RESULT)
+    value = ("execute_result", {"data": {values.MIME: base64.b64encode(values.encode(42)).decode()}, "metadata": {}})
+    names, shown = run(bench, "%%time\n%%capture kept\n%%ucore --out value\n1", PRINTED, value)
     assert shown.startswith("Wall time")
     assert (names["kept"].stdout, names["value"]) == ("out\n", 42)
     bench.frontend.seen.clear()
