@@ -32,6 +32,8 @@ class ScriptedBoard:
     ``hold`` runs until it is interrupted or until the test calls `finish`.
     """
 
+    sessions = 1  # that hosts have had with it
+
     def __init__(self, port, deliver):
         self.port = port
         self.name = port.rpartition("/")[2]
@@ -41,7 +43,6 @@ class ScriptedBoard:
         self.interrupts = self.resets = 0
         self.boots = True  # after a reset, at once; else when the test says so
         self.stamps = False
-        self.sessions = 1
         self.running = 0
         self.closed = threading.Event()
         self._tell = deliver

@@ -34,7 +34,7 @@ def facts():
 
 
 class _Lines(io.IOBase):
-    """Hands on what is written to it, line by line. (Its attributes have names that others of ours have: each new one costs.)"""
+    """Hands on what is written to it, line by line. (Attributes of names that others of ours have, too: new ones cost.)"""
 
     def __init__(self, take):
         self.take = take
@@ -44,9 +44,8 @@ class _Lines(io.IOBase):
         """Take a piece of text."""
         held = self._held + (data.encode() if isinstance(data, str) else bytes(data))  # a copy: MicroPython's lies on the stack
         while b"\n" in held:
-            end = held.find(b"\n")
-            self.take(held[:end])
-            held = held[end + 1 :]
+            line, held = held.split(b"\n", 1)
+            self.take(line.rstrip())
         self._held = held[:MAX_LINE]
         return len(data)
 
@@ -96,11 +95,14 @@ def _choose(frames):
             rest = repeated % period
             if repeated > rest:
                 frames.append("  ... %d equal frames ..." % (repeated - rest))
-            frames.extend(last[:rest])
+            frames += last[:rest]
             period = repeated = 0
         if line is None:
             if left_out:
-                frames.insert(FIRST_FRAMES, "  ... %d frames left out ..." % left_out)
+                last = frames[FIRST_FRAMES:]
+                del frames[FIRST_FRAMES:]
+                frames.append("  ... %d frames left out ..." % left_out)
+                frames += last
             yield
         if fresh:
             frames.append(fresh)
@@ -123,9 +125,8 @@ def trace(error):
         pass  # a program's own __str__ may do anything; the frames are out by then
     chosen.send(None)
     text = _cut(_text(error), MAX_TEXT)
-    if frames:
-        frames.insert(0, "Traceback (most recent call last):")
-    return frames + [type(error).__name__ + (": " + text if text else "")]
+    head = ["Traceback (most recent call last):"] if frames else []
+    return head + frames + [type(error).__name__ + (": " + text if text else "")]
 
 
 def failure(error):

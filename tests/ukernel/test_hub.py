@@ -641,3 +641,43 @@ def test_replies_are_json_lines(hub):
         lines.write(b'{"type":"pipes_request","id":7,"content":{}}\n')
         lines.flush()
         assert json.loads(lines.readline()) == {"type": "pipes_reply", "parent": 7, "content": {"status": "ok", "pipes": []}}
+
+
+def trace(*names):
+    return "trace " + json.dumps(["Traceback:", *(f'  File "<cell {name}>", line 1, in read' for name in names), "ValueError"])
+
+
+def cells_of(notebook, code, key=None):
+    request = notebook.client.send("execute_request", {"code": code, "key": key})
+    return notebook.until("execute_reply", request)[-1][1].get("cells")
+
+
+def test_an_error_tells_whose_cells_its_frames_are(hub, notebook):
+    with Notebook(label="the notebook x") as other:
+        cells_of(other, "print def read(): pass", 7)
+        cells_of(notebook, "print def read(): 1", 7)
+        assert cells_of(notebook, trace("b", "c")) == [[{"label": "the notebook x"}], [{"key": 7}]]
+        board = hub.boards["kitchen"]
+        cells = [parent for type, parent, _ in board.sent if type == wire.EXECUTE_REQUEST]
+        assert [parent % wire.SLOTS for parent in cells] == [1, 2, 0]
+        board.boot()
+        assert cells_of(notebook, trace("b")) == [[]]
+
+
+def test_a_thread_that_prints_a_traceback_tells_whose_cells_its_frames_are(hub, notebook):
+    cells_of(notebook, "print def read(): 1", 7)
+    board = hub.boards["kitchen"]
+    request = notebook.send("hold")
+    notebook.until("status", request)
+    board.say(wire.STREAM, b'  File "<cell b>", li')
+    board.say(wire.STREAM, b"ne 1, in read\n")
+    board.finish()
+    streams = [content for type, content in notebook.until("execute_reply", request) if type == "stream"]
+    assert [content["cells"] for content in streams if "cells" in content] == [[[{"key": 7}]]]
+
+
+def test_on_a_board_that_another_hub_has_had_nothing_is_certain(hub, monkeypatch):
+    monkeypatch.setattr(ScriptedBoard, "sessions", 2, raising=False)
+    with Notebook(label="me") as notebook:
+        cells_of(notebook, "print def read(): 1", 7)
+        assert cells_of(notebook, trace("b")) == [[{"key": 7}, {}]]
