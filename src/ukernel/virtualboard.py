@@ -26,6 +26,7 @@ __all__ = ["VirtualBoard", "main"]
 
 HEAP = "4m"  # as a board with SPIRAM has
 MIN_HEAP = 32 << 10  # with less, MicroPython for 64 bits has no room to start the agent
+MIN_SLICE_MS, MAX_SLICE_MS = 0.05, 10_000.0
 PREFIX = "ucore-virtual-"  # of the folder that is its file system
 # How the board's process ends when its program asked for it (ukernel/simulated/machine.py has the same), and the
 # machine.reset_cause() that follows; any other end is a crash.
@@ -40,8 +41,9 @@ class VirtualBoard:
     """A virtual board in a process of its own, which ends with this object or with this process, whatever comes first.
 
     ``python`` is "micropython" (BoardGoneError if it is not built, see `ukernel.firmware`), "cpython", or "auto": MicroPython
-    if it is built. It starts at once and never builds. ``env`` is added to the board's environment variables. Use it in a
-    ``with`` statement, or call `start` and `stop`.
+    if it is built. It starts at once and never builds. ``slice_ms`` is how long a thread that waits lets another one compute, in
+    milliseconds: a chip's operating system is coarser than the quarter that is the default. ``env`` is added to the board's
+    environment variables. Use it in a ``with`` statement, or call `start` and `stop`.
 
     Attributes, once started: ``port`` (what to give to UCORE_BOARD), ``python`` ("micropython" or "cpython"), ``version`` and
     ``banner`` (a line for people that says which one runs).
@@ -53,12 +55,14 @@ class VirtualBoard:
         *,
         heap: str = HEAP,
         socket: bool = False,
+        slice_ms: "float | None" = None,
         package: "Path | None" = None,
         env: "dict[str, str] | None" = None,
     ):
         self.python = python
         self.port = self.version = self.banner = ""
         self._options = ["--python", python, "--heap", heap, *(["--socket"] if socket else [])]
+        self._options += [f"--slice={slice_ms}"] if slice_ms is not None else []
         self._options += ["--package", str(package)] if package else []
         self._options += [f"--env={name}={value}" for name, value in (env or {}).items()]
         self._process: subprocess.Popen | None = None
@@ -130,11 +134,11 @@ class _Chip:
         self.environment = _environment()
         # The second digit makes a random one a local address, which no real chip has.
         identity = options.id or os.environ.get("UCORE_VIRTUAL_ID") or "02" + secrets.token_hex(5)
-        try:
-            identity = _identity(identity)
-        except argparse.ArgumentTypeError as error:
-            raise SettingError(f"UCORE_VIRTUAL_ID: {error}.") from None
+        identity = _setting("UCORE_VIRTUAL_ID", _identity, identity)
+        _setting("UCORE_VIRTUAL_SLICE_MS", _slice, os.environ.get("UCORE_VIRTUAL_SLICE_MS") or "1")
         self.environment.update(MICROPYPATH=".frozen:lib", UCORE_VIRTUAL_ID=identity, UCORE_VIRTUAL_RESET_CAUSE="1")
+        if options.slice is not None:
+            self.environment["UCORE_VIRTUAL_SLICE_MS"] = str(options.slice)
         self.environment.update(setting.split("=", 1) for setting in options.env)
         self.process = None
         self.boots = 0
@@ -198,6 +202,14 @@ class _Chip:
         if self.process:
             self.process.wait()
         shutil.rmtree(self.flash, ignore_errors=True)
+
+
+def _setting(name: str, parse, text: str):
+    """Return what an environment variable says. Raises SettingError."""
+    try:
+        return parse(text)
+    except argparse.ArgumentTypeError as error:
+        raise SettingError(f"{name}: {error}.") from None
 
 
 def _environment() -> "dict[str, str]":
@@ -269,6 +281,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="MicroPython's heap, such as 120k or 4m (default: %(default)s)",
     )
     add(
+        "--slice",
+        type=_slice,
+        metavar="MS",
+        help="milliseconds that a board thread computes while others wait, 1000 to be worse than any chip (default: "
+        "UCORE_VIRTUAL_SLICE_MS, else what suits the Python)",
+    )
+    add(
         "--id",
         type=_identity,
         help="machine.unique_id(), 12 hexadecimal digits (default: UCORE_VIRTUAL_ID, else random)",
@@ -291,6 +310,16 @@ def _heap(text: str) -> str:
     if int(found[1]) << {"": 0, "k": 10, "m": 20}[found[2].lower()] < MIN_HEAP:
         raise argparse.ArgumentTypeError(f"{text!r} is too little for the board to boot: {MIN_HEAP >> 10}k at least")
     return text
+
+
+def _slice(text: str) -> float:
+    try:
+        slice_ms = float(text)
+    except ValueError:
+        slice_ms = 0.0
+    if not MIN_SLICE_MS <= slice_ms <= MAX_SLICE_MS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds, {MIN_SLICE_MS:g} to {MAX_SLICE_MS:g}")
+    return slice_ms
 
 
 def _identity(text: str) -> str:
