@@ -104,7 +104,7 @@ def _pipes(options: argparse.Namespace) -> None:
 def _token(options: argparse.Namespace) -> None:
     from . import advert, settings
 
-    here = advert.read()
+    here = advert.find()
     if here is None:
         raise HubUnreachableError(f"No board hub runs (looked at {settings.state_path()}).")
     print(here.token)

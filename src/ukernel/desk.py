@@ -59,6 +59,7 @@ class Desk:
         self._cells: OrderedDict[int, Cell] = OrderedDict()
         self._last: Cell | None = None
         self._lost: Exception | None = None  # why it is gone
+        self._pressed = False  # whether its reset button was pressed to get it back
         self._revival: asyncio.TimerHandle | None = None
         self._untold: set = set()  # clients that do not know yet that the board was restarted for a cell
         self.inquiries = Inquiries(self._put_question, self._new_parent)
@@ -100,7 +101,7 @@ class Desk:
 
     def _ready(self, event) -> None:
         _log.info("%s: ready, %s", self.name, event)
-        is_restarting = self.state == "resetting" or (self.state == "reviving" and self.board.is_virtual)
+        is_restarting = self.state == "resetting" or (self.state == "reviving" and self._pressed)
         if is_restarting and not event.restarted:
             return  # the line came back in the middle of it
         self._stop_revival()
@@ -108,7 +109,7 @@ class Desk:
         if event.restarted:
             if self.state in ("resetting", "reviving"):  # who lost a cell to it knows; what came since is for the fresh board
                 self.running = None
-                if self.state == "reviving" and self.board.is_virtual:
+                if self.state == "reviving" and self._pressed:
                     self._untold = set(self.clients)
             else:
                 self._drop_work(BoardRestartedError(f"The board {self.name} restarted: what it ran and remembered is lost."))
@@ -157,12 +158,13 @@ class Desk:
 
         Whoever asks for the board after others were told that it hangs wants it back: a virtual one is restarted.
         """
-        if self.state != "gone" or not isinstance(self._lost, NoAnswerError):
+        if self.state != "gone" or not isinstance(self._lost, (NoAnswerError, BoardBusyError)):
             return False
         self.state = "reviving"
-        if self.board.is_virtual:
+        self._pressed = self.board.is_virtual and isinstance(self._lost, NoAnswerError)
+        if self._pressed:
             self.board.press_reset()
-        self._revival = self._loop.call_later(REVIVAL_S if self.board.is_virtual else BUTTON_S, self._give_up)
+        self._revival = self._loop.call_later(REVIVAL_S if self._pressed else BUTTON_S, self._give_up)
         return True
 
     def press_if_silent(self) -> None:
@@ -177,7 +179,7 @@ class Desk:
 
     def _give_up(self) -> None:
         error = self._lost
-        if self.board.is_virtual:  # not even its line's process answers
+        if self._pressed:  # not even its line's process answers
             self._refused(
                 NoAnswerError(
                     f"The virtual board {self.name} on {self.port} hangs, and cannot be restarted. A notebook's own is replaced "
