@@ -17,7 +17,7 @@ from collections import deque
 from ucore.wire import BUILD
 
 from . import advert, settings
-from .errors import HubDeniedError, HubError, HubUnreachableError, NoAnswerError, by_name
+from .errors import HubDeniedError, HubError, HubUnreachableError, NoAnswerError, by_name, describe
 
 __all__ = ["HubClient", "connect", "connect_to_pipes", "open_reader"]
 
@@ -144,7 +144,10 @@ class _Starter:
             path = settings.state_path()
             advert.check_folder(path)
             advert.check_kind(path.with_name(path.name + ".lock"))
-            self._start()
+            try:
+                self._start()
+            except OSError as error:
+                raise HubUnreachableError(f"The board hub cannot be started: {describe(error)}.") from error
         elif self._hub.poll() is not None:
             if self._hub.returncode not in (0, 3):  # 3: it met another hub, which we are about to find
                 raise HubUnreachableError(
@@ -171,7 +174,10 @@ class _Starter:
             how = {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
         null = subprocess.DEVNULL
         try:
-            self._last_words = tempfile.TemporaryFile()  # noqa: SIM115
+            if hasattr(os, "memfd_create"):  # a full disk is one of the things that it may have to tell
+                self._last_words = open(os.memfd_create("hub"), "w+b")  # noqa: SIM115
+            else:
+                self._last_words = tempfile.TemporaryFile()  # noqa: SIM115
         except OSError:  # no room for it
             pass
         self._hub = subprocess.Popen(

@@ -15,7 +15,7 @@ from ucore import wire
 from . import advert, ports, settings
 from .backlog import Backlogs
 from .desk import Desk
-from .errors import BoardError, HubError, PipeNameError
+from .errors import BoardError, HubError, PipeNameError, UcoreError, describe
 from .listener import Listener
 from .notices import Notices
 from .opening import Opening, Reader
@@ -316,7 +316,7 @@ def main(board_factory=None) -> int:
     try:
         return _main(board_factory)
     except OSError as error:
-        raise HubError(f"it cannot write {error.filename or settings.state_path()}: {error.strerror or error}") from error
+        raise HubError(f"it cannot keep its files: {describe(error)}") from error
 
 
 def _main(board_factory) -> int:
@@ -340,4 +340,7 @@ def _main(board_factory) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except UcoreError as error:
+        sys.exit(str(error))

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from . import firmware
-from .errors import BoardGoneError, SettingError, UcoreError
+from .errors import BoardGoneError, SettingError, UcoreError, describe
 from .virtualline import HAS_TERMINALS, Socket, Terminal
 
 __all__ = ["VirtualBoard", "main"]
@@ -70,6 +70,13 @@ class VirtualBoard:
 
     def start(self) -> "VirtualBoard":
         """Start it and return it. Raises BoardGoneError with the reason if it cannot run."""
+        try:
+            return self._start()
+        except OSError as error:
+            self.stop()
+            raise BoardGoneError(f"The virtual board did not start: {describe(error)}.") from error
+
+    def _start(self) -> "VirtualBoard":
         # Made here and removed by both: whichever of the two is killed, the other one tidies up.
         self._flash = tempfile.mkdtemp(prefix=PREFIX)
         command = [sys.executable, "-m", "ukernel.virtualboard", "--stdin-leash", "--flash", self._flash, *self._options]
@@ -252,7 +259,10 @@ def run(options, announce) -> None:
 
     ``about`` is the dictionary of the JSON line. Raises UcoreError if the board cannot run.
     """
-    chip = _Chip(options)
+    try:
+        chip = _Chip(options)
+    except OSError as error:
+        raise UcoreError(f"The virtual board has no room for its file system: {describe(error)}.") from error
     try:
         line = Terminal(chip) if HAS_TERMINALS and not options.socket else Socket(chip)
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
@@ -337,6 +347,8 @@ def main() -> None:
         run(parser.parse_args(), lambda about: print(json.dumps(about), flush=True))
     except UcoreError as error:
         sys.exit(str(error))
+    except OSError as error:  # no terminal left, for one
+        sys.exit(describe(error))
 
 
 if __name__ == "__main__":
