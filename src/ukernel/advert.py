@@ -38,7 +38,9 @@ MAX_LINE = 4096  # bytes of a peer's first line: room for every option, not for 
 _CLAIM_TIMEOUT_S = 5.0  # a hub that leaves needs a moment to let its boards go
 RENEW_S = 1.0  # how often a hub looks whether its files are still there
 _POLL_S = 0.02
-_PLAIN = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # no link, and no wait for a FIFO
+_PLAIN = (
+    getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+)  # no link, and no wait for a FIFO
 _KINDS = {
     stat.S_IFIFO: "a FIFO",
     stat.S_IFLNK: "a symbolic link",

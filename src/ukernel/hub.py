@@ -77,7 +77,7 @@ class Hub:
     def _renew(self, claim: advert.Claim, refused: int = 0) -> None:
         """See to it that the hub can be found, and that it is the only one, whoever tidies up in its folder."""
         if self._stop.is_set():
-            return
+            return None
         try:
             refused = 0 if claim.renew() else refused + 1  # once may be somebody who asks whether the lock is free
         except OSError as error:

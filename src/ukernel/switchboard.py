@@ -51,7 +51,9 @@ class Switchboard:
         self._errands = Errands(self)
         self._lanes: dict[str | None, Lane] = {None: Lane(self, self._make_run)}
         self._subshells: set[str] = set()
-        self._pending: dict[str, tuple[str, Message]] = {}  # requests that the sub-kernel has not answered yet, with their channel
+        self._pending: dict[
+            str, tuple[str, Message]
+        ] = {}  # requests that the sub-kernel has not answered yet, with their channel
         self._ignored: dict[str, set[str]] = {}  # by request: what the sub-kernel says about it that nobody wants
         self._hidden: dict[str, Callable[[], None]] = {}  # by request of our own: what to do when it is answered
         self._held: list | None = []  # messages for a sub-kernel that is not ready; None: it is
@@ -361,7 +363,9 @@ class Switchboard:
         self._quick_ends = self._quick_ends + 1 if is_quick else 0
         if self._quick_ends == MAX_QUICK_ENDS:
             how = f"ended {describe_exit(status)} as soon as it was started, {MAX_QUICK_ENDS} times in a row"
-            self._give_up(f"The Python process of this notebook {how}. What it printed in the terminal, or in the server's log, says why.")
+            self._give_up(
+                f"The Python process of this notebook {how}. What it printed in the terminal, or in the server's log, says why."
+            )
         else:
             self._replace_subkernel(status, is_quick)
 

@@ -1,6 +1,5 @@
 """The Python side ends as soon as it is started: a few attempts, then the reason; and no request is answered by half."""
 
-
 import psutil
 import pytest
 from frontend import Notebook

@@ -437,5 +437,7 @@ def test_a_fifo_in_the_place_of_a_file_is_refused_at_once(path, ending):
 @pytest.mark.skipif(sys.platform != "linux", reason="uses /proc, in which nothing can be made")
 def test_a_hub_that_cannot_write_says_so_in_a_sentence(monkeypatch):
     monkeypatch.setenv("UCORE_STATE_PATH", "/proc/hub.json")
-    with pytest.raises(HubUnreachableError, match=r"as soon as it was started: it cannot keep its files: No such .* \(/proc/hub"):
+    with pytest.raises(
+        HubUnreachableError, match=r"as soon as it was started: it cannot keep its files: No such .* \(/proc/hub"
+    ):
         client.connect()

@@ -238,7 +238,7 @@ def test_another_reader_of_a_port_is_named_and_the_owner_of_a_terminal_is_none(p
     with subprocess.Popen([sys.executable, "-c", owner], **how) as process:
         port = process.stdout.readline().strip()
         assert other_reader(port) == ""
-        with subprocess.Popen(["sleep", "60"], stdin=open(port)) as reader:  # noqa: SIM115
+        with open(port) as terminal, subprocess.Popen(["sleep", "60"], stdin=terminal) as reader:
             assert other_reader(port) == f"sleep (process {reader.pid})"
             reader.kill()
         process.stdin.close()

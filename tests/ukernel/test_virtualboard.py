@@ -132,7 +132,9 @@ def test_the_slice_is_how_long_a_thread_waits_for_one_that_computes():
     for slice_ms in (1, 500):
         with LineBoard("micropython", slice_ms=slice_ms) as board:
             board.ask("exec('def work():\\n while True: pass'); _thread.start_new_thread(work, ())")
-            waits[slice_ms] = int(board.ask("t = time.ticks_ms(); time.sleep_ms(20); print(time.ticks_diff(time.ticks_ms(), t))"))
+            waits[slice_ms] = int(
+                board.ask("t = time.ticks_ms(); time.sleep_ms(20); print(time.ticks_diff(time.ticks_ms(), t))")
+            )
     assert waits[1] < 400 < waits[500]
 
 
