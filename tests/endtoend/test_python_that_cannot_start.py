@@ -2,7 +2,7 @@
 
 import psutil
 import pytest
-from frontend import Notebook
+from frontend import PATIENCE_S, Notebook
 
 # Runs in the sub-kernel before it is asked anything. The file counts what was started.
 STARTUP = """
@@ -33,12 +33,18 @@ def notebook_whose_python_dies(private_environment, tmp_path, monkeypatch):
 
 
 def test_a_python_that_never_starts_ends_the_kernel_with_the_reason_after_a_few_attempts(notebook_whose_python_dies, tmp_path):
+    notebook = notebook_whose_python_dies(list(range(1, 100)))
     with open(tmp_path / "errors", "w") as errors:
-        notebook = notebook_whose_python_dies(list(range(1, 100)), stderr=errors)
+        notebook.manager.start_kernel(stderr=errors)
+    client = notebook.manager.client()
+    client.start_channels()
+    try:
         with pytest.raises(RuntimeError, match="died"):
-            notebook.__enter__()
+            client.wait_for_ready(timeout=PATIENCE_S)
+    finally:
+        client.stop_channels()
+        notebook.manager.shutdown_kernel(now=True)
     assert notebook.count_starts() <= 3
-    notebook.manager.shutdown_kernel(now=True)
     assert "ended with exit code 3" in (tmp_path / "errors").read_text()
 
 
