@@ -33,6 +33,7 @@ class ScriptedBoard:
     """
 
     sessions = 1  # that hosts have had with it
+    is_virtual = False
 
     def __init__(self, port, deliver):
         self.port = port

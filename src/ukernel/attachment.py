@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import advert, settings
-from .errors import BoardGoneError, HubUnreachableError, UcoreError, by_name
+from .errors import BoardGoneError, HubUnreachableError, NoAnswerError, UcoreError, by_name
 from .loop import guard
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ VIRTUAL = "virtual"  # the name, in `%ucore use` and `--board`, of the virtual b
 _ENDING_S = 0.2
 _RESTART_S = 1.0
 _RENEWED = "The virtual board had ended. This is a new one: what the old one remembered is lost."
+_HANGS = (NoAnswerError, BoardGoneError)  # from the hub about a virtual board that has not ended: it hangs, or its line does
+_REPLACED = "The virtual board did not answer any more. This is a new one: what the old one remembered is lost."
 _IDLE, _CONNECTING, _READY = "idle", "connecting", "ready"
 
 
@@ -34,6 +36,7 @@ class Attachment:
         self.virtual_board = None  # the VirtualBoard that this notebook brought along
         self._attachments = attachments
         self._ref = board
+        self._hangs = False  # whether a virtual board that has not ended is to be replaced all the same
         self._notices: list[str] = []
         self._client = None
         self._state = _IDLE
@@ -55,6 +58,29 @@ class Attachment:
             return
         self._waiting.append(callback)
         self.open()
+
+    def ask_again(self, callback: Callable[["UcoreError | None"], None]) -> None:
+        """As `when_ready`, but the hub is asked for the board although it is attached: one that hangs is seen to now."""
+        if self._state == _READY:
+            self.pump()
+        if self._state != _READY:
+            self.when_ready(callback)
+            return
+
+        def take(msg_type: str, content: dict) -> None:
+            self._receivers.pop(request, None)
+            if msg_type != "attach_reply":  # hub or board were lost meanwhile
+                self.when_ready(callback)
+            elif content["status"] == "error":
+                callback(by_name(content["ename"], content["evalue"]))
+            else:
+                self._take_answer(content)
+                callback(None)
+
+        try:
+            request = self.send("attach_request", self._request(self.board["port"]), take)
+        except HubUnreachableError:
+            self.when_ready(callback)
 
     def forget(self, callback: Callable) -> None:
         """Take back a `when_ready`."""
@@ -87,17 +113,24 @@ class Attachment:
             self._attachments.loop.post(lambda: self._settle(client, answer, None))
 
     def _attach(self, client, ref: "str | None", timeout_s: "float | None") -> dict:
-        return client.request(
-            "attach_request", {"board": ref, "client": _label(), **self._attachments.identity}, timeout_s=timeout_s
-        )
+        return client.request("attach_request", self._request(ref), timeout_s=timeout_s)
+
+    def _request(self, ref: "str | None") -> dict:
+        return {"board": ref, "client": _label(), **self._attachments.identity}
+
+    def _take_answer(self, answer: dict) -> None:
+        self.board = answer.get("board", {})
+        if answer.get("notice"):
+            self._notices.append(answer["notice"])
 
     def _bring_virtual_board(self) -> str:
         """Return the port of the notebook's virtual board, started here where there is none, or where it has ended."""
         board = self.virtual_board
-        if board is not None and board.has_ended(_ENDING_S):
+        has_ended = board is not None and board.has_ended(_ENDING_S)
+        if board is not None and (has_ended or self._hangs):
             board.stop()
             board = self.virtual_board = None
-            self._notices.append(_RENEWED)
+            self._notices.append(_RENEWED if has_ended else _REPLACED)
         if board is None:
             board = self.virtual_board = self._attachments.start_virtual_board()
             if board.python == "cpython":
@@ -105,10 +138,10 @@ class Attachment:
         return board.port
 
     def _settle(self, client, answer: dict, error: "Exception | None") -> None:
-        self._client, self.board = client, answer.get("board", {})
+        self._client = client
+        self._take_answer(answer)
+        self._hangs = isinstance(error, _HANGS)
         self._state = _READY if error is None else _IDLE
-        if answer.get("notice"):
-            self._notices.append(answer["notice"])
         if client is not None:
             self._attachments.loop.add(client.fileno(), self.pump)
         waiting, self._waiting = self._waiting, []
@@ -144,7 +177,9 @@ class Attachment:
             return
         for message in messages:
             if message["type"] == "detached":  # the board has ended for good: the next cell looks for one anew
-                self._lose(by_name(message["content"]["ename"], message["content"]["evalue"]))
+                error = by_name(message["content"]["ename"], message["content"]["evalue"])
+                self._hangs = isinstance(error, _HANGS)
+                self._lose(error)
                 return
             receive = self._receivers.get(message["parent"])
             if receive is not None:
@@ -228,7 +263,7 @@ class Attachments:
                 before.release()
             done(error)
 
-        chosen.when_ready(settle)
+        chosen.ask_again(settle)
 
     @property
     def banner(self) -> str:

@@ -10,15 +10,17 @@ from collections import deque
 from collections.abc import Callable
 
 from ukernel import ports, settings
-from ukernel.errors import BoardError, BoardGoneError, NoAnswerError, UcoreError
+from ukernel.errors import BoardBusyError, BoardError, BoardGoneError, NoAnswerError, UcoreError
 from ukernel.session import CONNECTING, READY, Console, Gone, Ready, Refused, Session
-from ukernel.stream import Stream, open_stream
+from ukernel.stream import Stream, open_stream, other_reader
+from ukernel.virtualline import RESET
 
 ANSWER_S = 10.0  # a board that has just been opened may boot first
 GRACE_S = 5.0  # a cable pulled and put back within this is no event at all
 PROBE = b"\x02"  # Ctrl-B: MicroPython's prompt shows itself; neither an agent nor a program is disturbed
 PROMPT = re.compile(r'>>> |{"v":|raw REPL; CTRL-B')  # the prompt, or its echo of our hello
 MAX_INSTALLS = 2
+COMPUTERS = ("linux", "darwin", "win32")  # the sys.platform of virtual boards
 SLOW_DOWN_S = 0.5  # a board that looks at its line answers in a tenth of it
 SAID_LINES = 10  # of what a board that does not answer has printed: its last traceback
 RETRY_S = 0.25  # between two looks for a port that has vanished
@@ -81,6 +83,15 @@ class Board:
         """Interrupt the running cell; does nothing where none runs."""
         self._command(lambda: self._session.interrupt(time.monotonic()))
 
+    @property
+    def is_virtual(self) -> bool:
+        """Whether it is a virtual board, whose reset button is on its line; a board that is not known yet may be one."""
+        return self._info.kind in (ports.PTY, ports.SOCKET) and self.facts.get("platform", "linux") in COMPUTERS
+
+    def press_reset(self) -> None:
+        """Press a virtual board's reset button, whatever it does: a Ready says that it is back."""
+        self._command(self._press_reset)
+
     def stamp(self, wanted: bool) -> None:
         """Tell whether the times of pipe frames are wanted."""
         self._command(lambda: self._session.clock.want(wanted))
@@ -102,6 +113,10 @@ class Board:
             stream.wake()
 
     # The board's thread
+
+    def _press_reset(self) -> None:
+        self._stream.write(RESET)
+        self._session.start(time.monotonic())
 
     def _run(self) -> None:
         try:
@@ -237,17 +252,46 @@ class Board:
     def _unanswered(self, heard: str) -> bool:
         """Nobody has answered the hello in time. True where a board that we knew may still come back."""
         said = "\n".join(heard.strip().splitlines()[-SAID_LINES:])
-        error = NoAnswerError(
-            f"The board on {self.port} does not answer. Either it runs no µcore agent, or its program keeps it from looking at the line. "
-            "Press its reset button, or run `ucore virtual` for a board without hardware."
-            + (f" It printed:\n{said}" if said else "")
-        )
+        said = f" It printed:\n{said}" if said else ""
+        thief = other_reader(self.port)
+        error: BoardError
+        if thief:
+            error = BoardBusyError(self._shared(thief))
+        else:
+            error = NoAnswerError((self._hung() if self.facts else self._first_contact()) + said)
         if not self.facts:
             self._refuse(error)
             return False
         self.state = "gone"
         self._deliver(self, Gone(error))
         return True
+
+    def _shared(self, thief: str) -> str:
+        return (
+            f"Nothing readable comes from the board on {self.port}, because another program reads the port too: {thief}. "
+            "Each of the two gets a part of the bytes. End it, then run the cell again."
+        )
+
+    def _first_contact(self) -> str:
+        return (
+            f"The board on {self.port} does not answer. Either it runs no µcore agent, or its program keeps it from looking at the line. "
+            + (
+                "If it is a virtual board, the next attempt restarts it: run the cell again."
+                if self.is_virtual
+                else "Press its reset button, or run `ucore virtual` for a board without hardware."
+            )
+        )
+
+    def _hung(self) -> str:
+        kind = "virtual board" if self.is_virtual else "board"
+        return (
+            f"The {kind} {self.name} on {self.port} does not answer any more: its program does something that nothing can "
+            "interrupt, such as an endless loop in a @micropython.native function. "
+        ) + (
+            "The next board cell restarts it, and so does `%ucore reset --force`; what it remembers is lost."
+            if self.is_virtual
+            else "Only its reset button helps: press it, then run the cell again. What it remembers is lost."
+        )
 
     def _find_again(self, lost: BoardGoneError, told: bool) -> tuple[Stream | None, bool]:
         """Open the stream again wherever it comes back; None once closed."""

@@ -338,7 +338,7 @@ class BoardRun:
             if not self._interrupted:
                 return {"status": "aborted"}
             ename, evalue = "KeyboardInterrupt", "Interrupted while another cell had the board."
-        if self._timed_out:
+        if self._timed_out and ename != "NoAnswerError":  # then it was not interrupted
             seconds = self._cell.options["--timeout"]
             ename, evalue = (
                 "TimeoutError",

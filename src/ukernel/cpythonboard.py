@@ -44,6 +44,9 @@ def main() -> None:
             del sys.modules[name]
     sys.path.insert(1, str(Path(__file__).parent / "simulated"))
     _extend_modules()
+    slice_ms = os.environ.get("UCORE_VIRTUAL_SLICE_MS")
+    if slice_ms:
+        sys.setswitchinterval(float(slice_ms) / 1000)
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(WAKE, _run_scheduled)
     if hasattr(signal, "pthread_kill"):

@@ -27,6 +27,11 @@ __all__ = ["Desk"]
 MAX_CELLS = 256  # ended cells remembered, because board threads print after their cell has ended
 ATTACH_TIMEOUT_S = 90.0  # the first attach may have to copy µcore on to the board
 RESET_TIMEOUT_S = 30.0  # a chip boots in a second or two; then its agent may have to be started over the REPL
+RESET_PATIENCE_S = 3.0  # a virtual board that is not back by then has its reset button pressed
+# What a board that hung may need until it answers: a virtual one, whose button is pressed; another, if its user has pressed it.
+REVIVAL_S = 15.0
+BUTTON_S = 4.0
+REVIVED = "The virtual board did not answer any more and has been restarted: what it remembered is lost."
 
 # What a board means that has no memory left to say why a cell failed.
 _FULL = {
@@ -56,6 +61,10 @@ class Desk:
         self._last: Cell | None = None
         self._names = CellNames()
         self._greeted = False  # whether the board was asked for what it did before it was ours
+        self._lost: Exception | None = None  # why it is gone
+        self._pressed = False  # whether its reset button was pressed to get it back
+        self._revival: asyncio.TimerHandle | None = None
+        self._untold: set = set()  # clients that do not know yet that the board was restarted for a cell
         self.inquiries = Inquiries(self._put_question, self._new_parent)
         self._attaching: set[asyncio.Future] = set()
         # Random, so that threads left by another hub's cells are not taken for children of ours.
@@ -95,11 +104,16 @@ class Desk:
 
     def _ready(self, event) -> None:
         _log.info("%s: ready, %s", self.name, event)
-        if self.state == "resetting" and not event.restarted:
+        is_restarting = self.state == "resetting" or (self.state == "reviving" and self._pressed)
+        if is_restarting and not event.restarted:
             return  # the line came back in the middle of it
+        self._stop_revival()
+        self.hub.silent.discard(self.port)
         if event.restarted:
-            if self.state == "resetting":  # who lost a cell to it knows; what came since is for the fresh board
+            if self.state in ("resetting", "reviving"):  # who lost a cell to it knows; what came since is for the fresh board
                 self.running = None
+                if self.state == "reviving" and self._pressed:
+                    self._untold = set(self.clients)
             else:
                 self._drop_work(BoardRestartedError(f"The board {self.name} restarted: what it ran and remembered is lost."))
             self.pipes.end("board restarted")
@@ -130,7 +144,9 @@ class Desk:
 
     def _gone(self, event) -> None:
         _log.info("%s: gone, %s", self.name, event)
+        self._stop_revival()
         self.state = "gone"
+        self._lost = event.error
         self._drop_work(event.error)
         self.pipes.tell_gone()
         self._settle_attaching(event.error)
@@ -138,13 +154,52 @@ class Desk:
 
     def _refused(self, error: Exception) -> None:
         _log.info("%s: refused, %s", self.name, error)
+        self._stop_revival()
+        if isinstance(error, NoAnswerError):
+            self.hub.silent.add(self.port)
         self.state = "refused"
         self._drop_work(error)
+        for client in list(self.clients):  # right away: who hears that its cell has failed may run the next one at once
+            client.detach(error)
         self.pipes.end("board gone")
         self._settle_attaching(error)
-        for client in list(self.clients):
-            client.detach(error)
         self.hub.drop(self)
+
+    def _revive(self) -> bool:
+        """Begin to get back a board that is there and silent; False where there is no hope. `_ready` or `_give_up` ends it.
+
+        Whoever asks for the board after others were told that it hangs wants it back: a virtual one is restarted.
+        """
+        if self.state != "gone" or not isinstance(self._lost, (NoAnswerError, BoardBusyError)):
+            return False
+        self.state = "reviving"
+        self._pressed = self.board.is_virtual and isinstance(self._lost, NoAnswerError)
+        if self._pressed:
+            self.board.press_reset()
+        self._revival = self._loop.call_later(REVIVAL_S if self._pressed else BUTTON_S, self._give_up)
+        return True
+
+    def press_if_silent(self) -> None:
+        """Restart a virtual board that has not answered up to now."""
+        if self.state == "connecting" and self.board.is_virtual:
+            self.board.press_reset()
+
+    def _stop_revival(self) -> None:
+        if self._revival is not None:
+            self._revival.cancel()
+            self._revival = None
+
+    def _give_up(self) -> None:
+        error = self._lost
+        if self._pressed:  # not even its line's process answers
+            self._refused(
+                NoAnswerError(
+                    f"The virtual board {self.name} on {self.port} hangs, and cannot be restarted. A notebook's own is replaced "
+                    "for the next board cell; one that `ucore virtual` runs is to be stopped there, and started again."
+                )
+            )
+        else:
+            self._gone(session.Gone(error))
 
     # --- messages from the board ------------------------------------------------------------------
 
@@ -249,7 +304,7 @@ class Desk:
         """Return once the board is ready. Raises what keeps it from it."""
         if self.state == "ready":
             return
-        if self.state == "gone":
+        if self.state == "gone" and not self._revive():
             raise BoardGoneError(f"The board {self.name} is gone from {self.port}. Plug it in again, or choose another one.")
         await self._back(ATTACH_TIMEOUT_S)
 
@@ -263,10 +318,8 @@ class Desk:
             self._attaching.discard(future)
             self.hub.review()
         if not done:
-            raise NoAnswerError(
-                f"The board {self.name} on {self.port} did not answer within {timeout_s:.0f} s. "
-                "Press its reset button and try again."
-            )
+            advice = "Try again" if self.board.is_virtual else "Press its reset button and try again"
+            raise NoAnswerError(f"The board {self.name} on {self.port} did not answer within {timeout_s:.0f} s. {advice}.")
         future.result()
 
     async def reset(self, client) -> None:
@@ -274,6 +327,13 @@ class Desk:
 
         Raises BoardError where it does not come back.
         """
+        life = self.life
+        if self._revive() or self.state == "reviving":
+            await self._back(RESET_TIMEOUT_S)
+            if self.life != life:
+                self._untold.discard(client)
+                return
+        patience: asyncio.TimerHandle | None = None
         if self.state != "resetting":
             self._check_ready()
             reply = failure(BoardRestartedError(f"The board {self.name} was reset by {client.label}."))
@@ -286,6 +346,8 @@ class Desk:
                 self.running.reply(reply)
                 self.board.interrupt()
             self.board.send(wire.SHUTDOWN_REQUEST, 0, b"")
+            if self.board.is_virtual:
+                patience = self._loop.call_later(RESET_PATIENCE_S, self.board.press_reset)
         try:
             await self._back(RESET_TIMEOUT_S)
         except NoAnswerError:
@@ -293,6 +355,9 @@ class Desk:
                 self.state = "ready"
                 self._next()
             raise
+        finally:
+            if patience is not None:
+                patience.cancel()
 
     def _settle_attaching(self, error: "Exception | None") -> None:
         for future in self._attaching:
@@ -306,7 +371,8 @@ class Desk:
         """
         cell = Cell(client, request, code, key=key, names=self._names)
         try:
-            self._check_ready()
+            if not self._revive():
+                self._check_ready()
             size = len(code)
             if size > wire.MAX_MESSAGE - 16:
                 raise UsageError(f"The cell has {size:,} bytes; a board takes {wire.MAX_MESSAGE - 16:,} at most. Split it.")
@@ -315,12 +381,12 @@ class Desk:
             return cell.reply(failure(error))
         status = self._waiting_status()
         self._next()
-        if not cell.parent:
+        if not cell.parent and self.state != "reviving":  # then it is told how that went
             cell.send("status", status)
         return None
 
     def _check_ready(self) -> None:
-        if self.state not in ("ready", "resetting"):
+        if self.state not in ("ready", "resetting", "reviving"):
             raise BoardGoneError(
                 f"The board {self.name} is not there ({self.state}). It is looked for on {self.port}; try again once it is back."
             )
@@ -340,10 +406,20 @@ class Desk:
         cell = self.waiting.next()
         cell.parent = self._new_parent(self._names.assign(cell.instance, cell.label, cell.key, cell.text))
         self._cells[cell.parent] = self.running = cell
+        notice = self.take_notice(cell.client)
+        if notice:
+            cell.send("stream", {"name": "stderr", "text": notice + "\n"})
         while len(self._cells) > MAX_CELLS:
             self._cells.popitem(last=False)
         self.board.send(wire.EXECUTE_REQUEST, cell.parent, cell.code)
         cell.code = b""
+
+    def take_notice(self, client) -> str:
+        """Return what a client must be told, once."""
+        if client not in self._untold:
+            return ""
+        self._untold.discard(client)
+        return REVIVED
 
     def _new_parent(self, name: "int | None" = None) -> int:
         """Return a number for a request; that of a cell says by its remainder under which name it is compiled."""
@@ -391,6 +467,7 @@ class Desk:
     def leave(self, client) -> None:
         """Forget a client: its waiting cells are dropped, the one that runs goes on without a listener."""
         self.clients.discard(client)
+        self._untold.discard(client)
         self.waiting.take(client)
         was_running = self.running is not None and self.running.client is client
         for cell in self._cells.values():

@@ -15,7 +15,7 @@ from ucore import wire
 from . import advert, ports, settings
 from .backlog import Backlogs
 from .desk import Desk
-from .errors import BoardError, PipeNameError
+from .errors import BoardError, HubError, PipeNameError, UcoreError, describe
 from .listener import Listener
 from .notices import Notices
 from .opening import Opening, Reader
@@ -25,6 +25,7 @@ __all__ = ["Hub", "main"]
 
 ANOTHER_HUB = 3  # exit status: another hub holds the state file
 FIRST_CLIENT_S = 5.0  # what a busy machine may need between starting a hub and connecting to it
+SECOND_TRY_S = 2.0  # a board that did not answer the last time has so long before, if it is a virtual one, it is restarted
 LAST_READERS_S = 0.3  # a kernel's own readers end with it, and are noticed within this
 STOP_TIMEOUT_S = 3.0  # to flush the last words and to let the boards go
 
@@ -40,6 +41,7 @@ class Hub:
         self.clients: set[Visitor] = set()
         self.readers: set[Reader] = set()
         self.desks: dict[str, Desk] = {}
+        self.silent: set[str] = set()  # ports whose board did not answer when it was last asked for
         self.backlogs = Backlogs()
         self.advert: advert.Advert | None = None
         self.listener: Listener | None = None
@@ -65,11 +67,26 @@ class Hub:
             _log.info("hub %d listens on port %d", os.getpid(), port)
             # Whoever started it is on the way, and must not find it gone again.
             self._leave_timer = self._loop.call_later(max(self.linger_s, FIRST_CLIENT_S), self.stop)
+            self._loop.call_later(advert.RENEW_S, self._renew, claim)
             await self._stop.wait()
         finally:
             claim.withdraw()
             await self._finish()
             _log.info("hub %d leaves", os.getpid())
+
+    def _renew(self, claim: advert.Claim, refused: int = 0) -> None:
+        """See to it that the hub can be found, and that it is the only one, whoever tidies up in its folder."""
+        if self._stop.is_set():
+            return None
+        try:
+            refused = 0 if claim.renew() else refused + 1  # once may be somebody who asks whether the lock is free
+        except OSError as error:
+            _log.warning("the state file cannot be written again: %s", error)
+        if refused > 1:
+            _log.warning("another hub has taken the place of this one, whose lock was removed")
+            return self.stop()
+        self._loop.call_later(advert.RENEW_S, self._renew, claim, refused)
+        return None
 
     def stop(self) -> None:
         """Leave soon: pipes end with "hub stopped", cells with an error. Only in the hub's own loop."""
@@ -147,6 +164,8 @@ class Hub:
             if desk is None:
                 desk = self.desks[port] = Desk(port, self.board_factory, self)
                 desk.board.start()
+                if port in self.silent:
+                    self._loop.call_later(SECOND_TRY_S, desk.press_if_silent)
         await desk.attached()
         return desk
 
@@ -294,6 +313,13 @@ def _on_signals(loop: asyncio.AbstractEventLoop, stop) -> None:
 
 def main(board_factory=None) -> int:
     """Run a hub until nobody needs it; returns the exit status, `ANOTHER_HUB` if there is one already."""
+    try:
+        return _main(board_factory)
+    except OSError as error:
+        raise HubError(f"it cannot keep its files: {describe(error)}") from error
+
+
+def _main(board_factory) -> int:
     log = settings.hub_log()
     if log is not None:
         logging.basicConfig(filename=log, level=logging.INFO, format="%(asctime)s %(process)d %(message)s")
@@ -314,4 +340,7 @@ def main(board_factory=None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except UcoreError as error:
+        sys.exit(str(error))

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 
 __all__ = ["CHANNELS", "Subkernel", "describe_exit"]
@@ -30,13 +31,16 @@ class Subkernel:
     """One ipykernel process and the sockets to it. Everything but ``on_exit`` happens on the switchboard's thread."""
 
     def __init__(self, connection: dict, connection_file: str, identity: str = ""):
-        """``connection`` is what the front end's connection file says: the child signs with the same key.
+        """Start it. Raises OSError if that cannot be done.
+
+        ``connection`` is what the front end's connection file says: the child signs with the same key.
 
         ``connection_file`` is its path: what the child tells users who ask how to connect. ``identity`` is what the hub knows
         the kernel by: the child's readers of pipes say whose they are.
         """
         self.sockets: dict = {}  # by channel
         self.returncode: int | None = None
+        self._started = time.monotonic()
         self._folder = _make_folder()
         self._leash = -1
         self._monitors: dict = {}  # by channel, until it is connected
@@ -46,9 +50,13 @@ class Subkernel:
         info |= {"transport": "tcp", "ip": "127.0.0.1"} if _WINDOWS else {"transport": "ipc", "ip": f"{self._folder}/s"}
         self._info = info
         path = os.path.join(self._folder, "connection.json")
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            json.dump(info, file)
-        self._process = self._launch(path, connection_file, identity)
+        try:
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+                json.dump(info, file)
+            self._process = self._launch(path, connection_file, identity)
+        except OSError:
+            self._remove_folder()
+            raise
 
     def _launch(self, path: str, connection_file: str, identity: str) -> subprocess.Popen:
         # The private function that `multiprocessing` uses too: -X and -W options of the kernelspec hold for the child.
@@ -136,6 +144,11 @@ class Subkernel:
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, number)
+
+    @property
+    def age_s(self) -> float:
+        """How long ago the process was started, in seconds."""
+        return time.monotonic() - self._started
 
     @property
     def exit_status(self) -> "int | None":

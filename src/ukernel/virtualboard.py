@@ -19,18 +19,21 @@ import time
 from pathlib import Path
 
 from . import firmware
-from .errors import BoardGoneError, SettingError, UcoreError
+from .errors import BoardGoneError, SettingError, UcoreError, describe
 from .virtualline import HAS_TERMINALS, Socket, Terminal
 
 __all__ = ["VirtualBoard", "main"]
 
 HEAP = "4m"  # as a board with SPIRAM has
 MIN_HEAP = 32 << 10  # with less, MicroPython for 64 bits has no room to start the agent
+MIN_SLICE_MS, MAX_SLICE_MS = 0.05, 10_000.0
 PREFIX = "ucore-virtual-"  # of the folder that is its file system
 # How the board's process ends when its program asked for it (ukernel/simulated/machine.py has the same), and the
 # machine.reset_cause() that follows; any other end is a crash.
 CAUSES = {0: ("its program ended", 5), 82: ("machine.reset", 2), 83: ("machine.soft_reset", 5)}
 CRASHED = 3
+RESET_BUTTON = ("its reset button", 2)
+STOP_S = 3.0  # its process tidies up in a moment; one that hangs is killed, which takes the board along
 MAX_BOOT_DELAY_S = 5.0  # between two boots of a board that dies at once every time
 
 
@@ -38,8 +41,9 @@ class VirtualBoard:
     """A virtual board in a process of its own, which ends with this object or with this process, whatever comes first.
 
     ``python`` is "micropython" (BoardGoneError if it is not built, see `ukernel.firmware`), "cpython", or "auto": MicroPython
-    if it is built. It starts at once and never builds. ``env`` is added to the board's environment variables. Use it in a
-    ``with`` statement, or call `start` and `stop`.
+    if it is built. It starts at once and never builds. ``slice_ms`` is how long a thread that waits lets another one compute, in
+    milliseconds: a chip's operating system is coarser than the quarter that is the default. ``env`` is added to the board's
+    environment variables. Use it in a ``with`` statement, or call `start` and `stop`.
 
     Attributes, once started: ``port`` (what to give to UCORE_BOARD), ``python`` ("micropython" or "cpython"), ``version`` and
     ``banner`` (a line for people that says which one runs).
@@ -51,12 +55,14 @@ class VirtualBoard:
         *,
         heap: str = HEAP,
         socket: bool = False,
+        slice_ms: "float | None" = None,
         package: "Path | None" = None,
         env: "dict[str, str] | None" = None,
     ):
         self.python = python
         self.port = self.version = self.banner = ""
         self._options = ["--python", python, "--heap", heap, *(["--socket"] if socket else [])]
+        self._options += [f"--slice={slice_ms}"] if slice_ms is not None else []
         self._options += ["--package", str(package)] if package else []
         self._options += [f"--env={name}={value}" for name, value in (env or {}).items()]
         self._process: subprocess.Popen | None = None
@@ -64,6 +70,13 @@ class VirtualBoard:
 
     def start(self) -> "VirtualBoard":
         """Start it and return it. Raises BoardGoneError with the reason if it cannot run."""
+        try:
+            return self._start()
+        except OSError as error:
+            self.stop()
+            raise BoardGoneError(f"The virtual board did not start: {describe(error)}.") from error
+
+    def _start(self) -> "VirtualBoard":
         # Made here and removed by both: whichever of the two is killed, the other one tidies up.
         self._flash = tempfile.mkdtemp(prefix=PREFIX)
         command = [sys.executable, "-m", "ukernel.virtualboard", "--stdin-leash", "--flash", self._flash, *self._options]
@@ -105,7 +118,7 @@ class VirtualBoard:
         if self._process:
             self._process.stdin.close()
             try:
-                self._process.wait(10)
+                self._process.wait(STOP_S)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
@@ -128,16 +141,17 @@ class _Chip:
         self.environment = _environment()
         # The second digit makes a random one a local address, which no real chip has.
         identity = options.id or os.environ.get("UCORE_VIRTUAL_ID") or "02" + secrets.token_hex(5)
-        try:
-            identity = _identity(identity)
-        except argparse.ArgumentTypeError as error:
-            raise SettingError(f"UCORE_VIRTUAL_ID: {error}.") from None
+        identity = _setting("UCORE_VIRTUAL_ID", _identity, identity)
+        _setting("UCORE_VIRTUAL_SLICE_MS", _slice, os.environ.get("UCORE_VIRTUAL_SLICE_MS") or "1")
         self.environment.update(MICROPYPATH=".frozen:lib", UCORE_VIRTUAL_ID=identity, UCORE_VIRTUAL_RESET_CAUSE="1")
+        if options.slice is not None:
+            self.environment["UCORE_VIRTUAL_SLICE_MS"] = str(options.slice)
         self.environment.update(setting.split("=", 1) for setting in options.env)
         self.process = None
         self.boots = 0
         self.delay_s = 0.0
         self.stopped = False
+        self._pressed = False
 
     @property
     def banner(self) -> str:
@@ -167,6 +181,8 @@ class _Chip:
         """Return why the process, which has ended, did so; `delay_s` is then the time to wait before the next boot."""
         code = self.process.wait()
         cause, number = CAUSES.get(code, (f"it crashed, exit code {code}", CRASHED))
+        if self._pressed:
+            self._pressed, cause, number = False, *RESET_BUTTON
         self.environment["UCORE_VIRTUAL_RESET_CAUSE"] = str(number)
         at_once = time.monotonic() - self._booted < 1.0
         self.delay_s = min(MAX_BOOT_DELAY_S, 2 * self.delay_s or 0.1) if at_once else 0.1
@@ -174,13 +190,33 @@ class _Chip:
             print(f"The virtual board stopped as soon as it had booted: {cause}.", file=sys.stderr, flush=True)
         return cause
 
+    def reset(self) -> None:
+        """End the process whatever it does, as a reset button would; whoever watches it boots the next one."""
+        self._pressed = True
+        self._kill()
+
+    def _kill(self) -> None:
+        if self.process and self.process.poll() is None:
+            if hasattr(os, "killpg"):
+                os.killpg(self.process.pid, signal.SIGKILL)  # with what os.system() has started
+            else:
+                self.process.kill()
+
     def stop(self) -> None:
         """End the process and throw its file system away."""
         self.stopped = True
-        if self.process and self.process.poll() is None:
-            self.process.kill()
+        self._kill()
+        if self.process:
             self.process.wait()
         shutil.rmtree(self.flash, ignore_errors=True)
+
+
+def _setting(name: str, parse, text: str):
+    """Return what an environment variable says. Raises SettingError."""
+    try:
+        return parse(text)
+    except argparse.ArgumentTypeError as error:
+        raise SettingError(f"{name}: {error}.") from None
 
 
 def _environment() -> "dict[str, str]":
@@ -223,7 +259,10 @@ def run(options, announce) -> None:
 
     ``about`` is the dictionary of the JSON line. Raises UcoreError if the board cannot run.
     """
-    chip = _Chip(options)
+    try:
+        chip = _Chip(options)
+    except OSError as error:
+        raise UcoreError(f"The virtual board has no room for its file system: {describe(error)}.") from error
     try:
         line = Terminal(chip) if HAS_TERMINALS and not options.socket else Socket(chip)
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
@@ -252,6 +291,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="MicroPython's heap, such as 120k or 4m (default: %(default)s)",
     )
     add(
+        "--slice",
+        type=_slice,
+        metavar="MS",
+        help="milliseconds that a board thread computes while others wait, 1000 to be worse than any chip (default: "
+        "UCORE_VIRTUAL_SLICE_MS, else what suits the Python)",
+    )
+    add(
         "--id",
         type=_identity,
         help="machine.unique_id(), 12 hexadecimal digits (default: UCORE_VIRTUAL_ID, else random)",
@@ -276,6 +322,16 @@ def _heap(text: str) -> str:
     return text
 
 
+def _slice(text: str) -> float:
+    try:
+        slice_ms = float(text)
+    except ValueError:
+        slice_ms = 0.0
+    if not MIN_SLICE_MS <= slice_ms <= MAX_SLICE_MS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds, {MIN_SLICE_MS:g} to {MAX_SLICE_MS:g}")
+    return slice_ms
+
+
 def _identity(text: str) -> str:
     digits = text.replace(":", "").lower()
     if not re.fullmatch("[0-9a-f]{12}", digits):
@@ -291,6 +347,8 @@ def main() -> None:
         run(parser.parse_args(), lambda about: print(json.dumps(about), flush=True))
     except UcoreError as error:
         sys.exit(str(error))
+    except OSError as error:  # no terminal left, for one
+        sys.exit(describe(error))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ Pseudo-terminals::
 The board's input has a terminal of its own because 0x03 must interrupt the board, however much input waits before it, as a UART
 driver's ``kbd_intr`` does: while A has signals on, this process turns 0x03 into SIGINT. A is also the board's controlling terminal:
 when this process dies, even by SIGKILL, A hangs up and takes the board with it.
+
+Either line has the board's reset button as well: `RESET` on it is not for the board, however that hangs.
 """
 
 import os
@@ -19,11 +21,12 @@ import sys
 import threading
 import time
 
-__all__ = ["HAS_TERMINALS", "RING", "Socket", "Terminal"]
+__all__ = ["HAS_TERMINALS", "RESET", "RING", "Socket", "Terminal"]
 
 RING = 2048  # bytes that the board's input holds while nobody reads it; more are dropped, as a UART does
 STUCK_S = 2.0  # output that nobody takes for so long is dropped, as USB drivers do
 INTERRUPT = b"\x03"
+RESET = b"\x10\x10ucore reset\n"  # in what the protocol says to a board, no 0x10 follows another one
 
 try:
     import fcntl
@@ -47,6 +50,7 @@ class Terminal:
         self.port = os.ttyname(self.slave_b)
         os.set_blocking(self.master_a, False)
         os.set_blocking(self.slave_b, False)
+        self.button = _Button(chip)
         self.stuck_since = None
 
     def run(self, leash: "int | None") -> None:
@@ -79,12 +83,14 @@ class Terminal:
 
     def _boot(self, cause: str) -> None:
         _make_raw(self.slave_a)
+        termios.tcflush(self.slave_a, termios.TCIFLUSH)  # what the ring held was for the board as it was before
         text = self.chip.boot_text(cause)
         if _is_writable(self.master_b, 0):
             os.write(self.master_b, text)
         self.chip.boot(stdin=self.slave_a, stdout=self.master_b, stderr=self.master_b, preexec_fn=_take_terminal)
 
     def _to_board(self, data: bytes) -> None:
+        data = self.button.take(data)
         if INTERRUPT in data and termios.tcgetattr(self.slave_a)[3] & termios.ISIG:
             data = data.replace(INTERRUPT, b"")
             if self.chip.process.poll() is None:
@@ -117,6 +123,7 @@ class Socket:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = f"socket://127.0.0.1:{self.listener.getsockname()[1]}"
         self.peer: socket.socket | None = None
+        self.button = _Button(chip)
 
     def run(self, leash: "int | None") -> None:
         """Carry bytes and boot the board again whenever it ends, until a signal or the leash ends this."""
@@ -167,13 +174,30 @@ class Socket:
         try:
             while data := peer.recv(4096):
                 try:
-                    os.write(self.chip.process.stdin.fileno(), data)
+                    os.write(self.chip.process.stdin.fileno(), self.button.take(data))
                 except (OSError, ValueError):
                     pass  # it is booting
         except OSError:
             pass
         self.peer = None
         peer.close()
+
+
+class _Button:
+    """The reset button: pressed by `RESET` among the bytes to the board, in one piece or in two."""
+
+    def __init__(self, chip):
+        self._chip = chip
+        self._tail = b""
+
+    def take(self, data: bytes) -> bytes:
+        """Return the bytes that are for the board; press the button where they say so."""
+        before, pressed, after = (self._tail + data).rpartition(RESET)
+        self._tail = after[1 - len(RESET) :]
+        if not pressed:
+            return data
+        self._chip.reset()
+        return after
 
 
 def _is_writable(file, timeout_s: float) -> bool:

@@ -170,6 +170,7 @@ class Visitor(asyncio.Protocol):
         self.hub.review()
         board = {"name": desk.name, "port": desk.board.port, "facts": desk.board.facts or {}}
         notice = self.hub.notices.take(self.kernel, self.instance, desk.life) if self.kernel else ""
+        notice = desk.take_notice(self) or notice
         self.send("attach_reply", request, {"status": "ok", "board": board, "notice": notice})
 
     def _execute(self, request, content):

@@ -11,7 +11,7 @@ from lineboard import PACKAGE, PYTHONS, LineBoard
 
 from ukernel.errors import BoardGoneError
 from ukernel.virtualboard import VirtualBoard
-from ukernel.virtualline import RING
+from ukernel.virtualline import RESET, RING
 
 ENDLESS = {
     "a busy loop": "while True: pass",
@@ -110,6 +110,41 @@ def test_a_board_that_ends_boots_again(board, end, cause, number):
     board.send(end)
     assert cause in board.read_until("READY\r?\n")
     assert board.ask("print('forgotten' in globals(), machine.reset_cause())") == f"False {number}"
+
+
+@pytest.mark.parametrize("cut", [0, 5])
+def test_the_reset_button_on_the_line_restarts_a_board_that_hangs(board, cut):
+    board.ask("forgotten = 1")
+    process = psutil.Process(board.board._process.pid).children()[0]
+    process.suspend()
+    board.line.write(b"#" * 3000)  # more than its ring holds, and nothing of it is for the next boot
+    for part in (RESET[:cut], RESET[cut:]):
+        board.line.write(part)
+        board.line.flush()
+        time.sleep(0.1 if cut else 0)
+    assert "its reset button" in board.read_until("READY\r?\n")
+    assert board.ask("print('forgotten' in globals(), machine.reset_cause())") == "False 2"
+    assert not process.is_running()
+
+
+def test_the_slice_is_how_long_a_thread_waits_for_one_that_computes():
+    waits = {}
+    for slice_ms in (1, 500):
+        with LineBoard("micropython", slice_ms=slice_ms) as board:
+            board.ask("exec('def work():\\n while True: pass'); _thread.start_new_thread(work, ())")
+            waits[slice_ms] = int(
+                board.ask("t = time.ticks_ms(); time.sleep_ms(20); print(time.ticks_diff(time.ticks_ms(), t))")
+            )
+    assert waits[1] < 400 < waits[500]
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "20000", "much"])
+def test_a_slice_that_makes_no_sense_is_refused(text, monkeypatch):
+    with pytest.raises(BoardGoneError, match="number of milliseconds"):
+        VirtualBoard("cpython", slice_ms=text).start()
+    monkeypatch.setenv("UCORE_VIRTUAL_SLICE_MS", text)
+    with pytest.raises(BoardGoneError, match="UCORE_VIRTUAL_SLICE_MS"):
+        VirtualBoard("cpython").start()
 
 
 def test_a_board_keeps_its_identity_over_a_reset(board):
