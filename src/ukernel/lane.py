@@ -105,7 +105,8 @@ class HostRun:
         self._finish_when_over()
 
     def interrupt(self) -> None:
-        self._switchboard.interrupt_subkernel()
+        if not self._replied:  # else the signal would meet what is no cell any more
+            self._switchboard.interrupt_subkernel()
 
     def lose_subkernel(self, error: dict) -> None:
         """The sub-kernel died under the cell: report what ``error`` says, as the cell's own."""

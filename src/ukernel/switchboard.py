@@ -28,6 +28,8 @@ __all__ = ["Switchboard"]
 
 # A sub-kernel that was asked to shut down is given this long to end, less than half of what a Jupyter server waits.
 SHUTDOWN_S = 2.0
+# A cell may go on for this long before the request goes in all the same: ipykernel then ends what the cell has started.
+LAST_CELL_S = 1.5
 # The sub-kernel normally speaks first. One that has not after this long is asked whether its iopub reaches us.
 PROBE_S = 1.0
 
@@ -49,13 +51,14 @@ class Switchboard:
         self._lanes: dict[str | None, Lane] = {None: Lane(self, self._make_run)}
         self._subshells: set[str] = set()
         self._pending: dict[str, Message] = {}  # requests that the sub-kernel has not answered yet
+        self._open: set[str] = set()  # what the sub-kernel is at, or will be: it has not been idle after these messages yet
         self._ignored: dict[str, set[str]] = {}  # by request: what the sub-kernel says about it that nobody wants
         self._hidden: dict[str, Callable[[], None]] = {}  # by request of our own: what to do when it is answered
         self._held: list | None = []  # messages for a sub-kernel that is not ready; None: it is
         self._restarted = False
         self._obituary = ""  # of a sub-kernel that ended between two cells: the next one says so
         self._shutdown: Message | None = None
-        self._shutdown_answered = False
+        self._shutdown_passed = self._shutdown_answered = False
         self._exit_code: int | None = None
 
     def run(self) -> int:
@@ -164,7 +167,9 @@ class Switchboard:
         runs = [lane.running for lane in self._lanes.values() if lane.running is not None]
         for run in runs:
             run.interrupt()
-        if not runs:  # it may still be busy with a comm message; when it is idle, it ignores the signal
+        # Perhaps a comm message or a completion hangs. What is over for the front end is no reason: a signal that meets the
+        # sub-kernel while it puts such a cell away ends in its log as an error.
+        if not runs and any("idle" not in self._ignored.get(message, ()) for message in self._open):
             self.interrupt_subkernel()
 
     def interrupt_subkernel(self) -> None:
@@ -173,18 +178,31 @@ class Switchboard:
 
     def _shut_down(self, request: Message) -> None:
         self._shutdown = request
-        if self._held is None:
-            self.subkernel.send("control", request.frames)
-            self.loop.call_later(SHUTDOWN_S, self.subkernel.kill)
-        else:
+        if self._held is not None:
             self.subkernel.kill()
+            return
+        for lane in self._lanes.values():
+            lane.condemn()
+        self.loop.call_later(LAST_CELL_S, self._pass_shutdown)
+        self.loop.call_later(SHUTDOWN_S, self.subkernel.kill)
+        if not self._open:
+            self._pass_shutdown()
+
+    def _pass_shutdown(self) -> None:
+        """Ask the sub-kernel to end, once: between two cells, for in mid cell ipykernel closes the sockets that it replies on."""
+        if not self._shutdown_passed:
+            self._shutdown_passed = True
+            self.subkernel.send("control", self._shutdown.frames)
 
     # --- to and from the sub-kernel -----------------------------------------------------------------------
 
     def send_to_subkernel(self, channel: str, message: Message) -> None:
         """Pass a message on as it is; one that comes before the sub-kernel is ready waits."""
-        if message.type.endswith("_request") and message.type != "execute_request":
-            self._pending[message.id] = message
+        if message.type.endswith("_request"):
+            if channel == "shell":
+                self._open.add(message.id)
+            if message.type != "execute_request":
+                self._pending[message.id] = message
         if self._held is None:
             self.subkernel.send(channel, message.frames)
         else:
@@ -239,6 +257,7 @@ class Switchboard:
 
     def _pass_status(self, message: Message) -> None:
         state = message.content.get("execution_state")
+        self._note_status(message.parent.get("msg_id"), state)
         if state == "starting":
             self._hide_subkernel(self.subkernel)
             if self._restarted:
@@ -255,6 +274,14 @@ class Switchboard:
             running = self._lanes[None].running
             if isinstance(running, BoardRun):
                 self.frontend.status("busy", running.request)
+
+    def _note_status(self, request_id: "str | None", state: "str | None") -> None:
+        if state == "busy":
+            self._open.add(request_id)
+        elif state == "idle":
+            self._open.discard(request_id)
+            if self._shutdown is not None and not self._open:
+                self._pass_shutdown()
 
     def _hide_subkernel(self, subkernel: Subkernel) -> None:
         if subkernel is self.subkernel and not subkernel.hide():
@@ -357,6 +384,7 @@ class Switchboard:
         self._errands.forget()
         self._subshells.clear()
         self._ignored.clear()
+        self._open.clear()
         self.subkernel = Subkernel(self._connection, self._connection_file, self.attachments.identity["kernel"])
         self._connect_subkernel()
         text = (
