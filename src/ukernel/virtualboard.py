@@ -20,13 +20,13 @@ from pathlib import Path
 
 from . import firmware
 from .errors import BoardGoneError, SettingError, UcoreError
+from .tempfolder import TempFolder
 from .virtualline import HAS_TERMINALS, Socket, Terminal
 
 __all__ = ["VirtualBoard", "main"]
 
 HEAP = "4m"  # as a board with SPIRAM has
 MIN_HEAP = 32 << 10  # with less, MicroPython for 64 bits has no room to start the agent
-PREFIX = "ucore-virtual-"  # of the folder that is its file system
 # How the board's process ends when its program asked for it (ukernel/simulated/machine.py has the same), and the
 # machine.reset_cause() that follows; any other end is a crash.
 CAUSES = {0: ("its program ended", 5), 82: ("machine.reset", 2), 83: ("machine.soft_reset", 5)}
@@ -60,13 +60,13 @@ class VirtualBoard:
         self._options += ["--package", str(package)] if package else []
         self._options += [f"--env={name}={value}" for name, value in (env or {}).items()]
         self._process: subprocess.Popen | None = None
-        self._flash = ""
+        self._flash: TempFolder | None = None
 
     def start(self) -> "VirtualBoard":
         """Start it and return it. Raises BoardGoneError with the reason if it cannot run."""
         # Made here and removed by both: whichever of the two is killed, the other one tidies up.
-        self._flash = tempfile.mkdtemp(prefix=PREFIX)
-        command = [sys.executable, "-m", "ukernel.virtualboard", "--stdin-leash", "--flash", self._flash, *self._options]
+        self._flash = TempFolder("board")
+        command = [sys.executable, "-m", "ukernel.virtualboard", "--stdin-leash", "--flash", self._flash.path, *self._options]
         with tempfile.TemporaryFile() as errors:
             # Its standard input is the leash: it ends when this process does, however that happens.
             self._process = subprocess.Popen(
@@ -111,7 +111,7 @@ class VirtualBoard:
                 self._process.wait()
             self._process = None
         if self._flash:
-            shutil.rmtree(self._flash, ignore_errors=True)
+            self._flash.remove()
 
     __enter__ = start
 
@@ -124,7 +124,6 @@ class _Chip:
 
     def __init__(self, options):
         self.python, self.version, self.command, self.note = _choose(options)
-        self.flash = options.flash or tempfile.mkdtemp(prefix=PREFIX)  # its file system: the working folder
         self.environment = _environment()
         # The second digit makes a random one a local address, which no real chip has.
         identity = options.id or os.environ.get("UCORE_VIRTUAL_ID") or "02" + secrets.token_hex(5)
@@ -134,6 +133,9 @@ class _Chip:
             raise SettingError(f"UCORE_VIRTUAL_ID: {error}.") from None
         self.environment.update(MICROPYPATH=".frozen:lib", UCORE_VIRTUAL_ID=identity, UCORE_VIRTUAL_RESET_CAUSE="1")
         self.environment.update(setting.split("=", 1) for setting in options.env)
+        # Its file system, the working folder. Last: what fails above leaves none.
+        self._own_flash = None if options.flash else TempFolder("board")
+        self.flash = self._own_flash.path if self._own_flash else options.flash
         self.process = None
         self.boots = 0
         self.delay_s = 0.0
@@ -180,7 +182,10 @@ class _Chip:
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        shutil.rmtree(self.flash, ignore_errors=True)
+        if self._own_flash:
+            self._own_flash.remove()
+        else:
+            shutil.rmtree(self.flash, ignore_errors=True)
 
 
 def _environment() -> "dict[str, str]":

@@ -72,7 +72,7 @@ def test_the_host_imports_the_protocol_of_the_board_and_nothing_else(name):
     assert all(f"{one}.".startswith("ucore.wire.") for one in found)
 
 
-@pytest.mark.parametrize("name", ["errors", "settings", "cells", "source"])
+@pytest.mark.parametrize("name", ["errors", "settings", "tempfolder", "cells", "source"])
 def test_leaves_know_nobody_but_the_errors(name):
     found = {found for found in _imports(HOST[name]) if found.startswith("ukernel")}
     assert all(one.startswith("ukernel.errors") for one in found)
