@@ -55,6 +55,7 @@ class Switchboard:
         self._ignored: dict[str, set[str]] = {}  # by request: what the sub-kernel says about it that nobody wants
         self._hidden: dict[str, Callable[[], None]] = {}  # by request of our own: what to do when it is answered
         self._held: list | None = []  # messages for a sub-kernel that is not ready; None: it is
+        self._served = False  # it has answered on its shell channel
         self._restarted = False
         self._obituary = ""  # of a sub-kernel that ended between two cells: the next one says so
         self._shutdown: Message | None = None
@@ -178,7 +179,7 @@ class Switchboard:
 
     def _shut_down(self, request: Message) -> None:
         self._shutdown = request
-        if self._held is not None:
+        if self._held is not None or not self._served:  # half made, it stumbles over the request; and it has nothing to lose yet
             self.subkernel.kill()
             return
         for lane in self._lanes.values():
@@ -311,6 +312,7 @@ class Switchboard:
         return True
 
     def _to_shell(self, message: Message) -> None:
+        self._served = True
         if message.type == "execute_reply":
             run = self._find_run(message)
             if message.parent.get("msg_id") in self._hidden:
@@ -380,7 +382,7 @@ class Switchboard:
         self._replace_subkernel(status)
 
     def _replace_subkernel(self, status: int) -> None:
-        self._held, self._restarted = [], True
+        self._held, self._served, self._restarted = [], False, True
         self._errands.forget()
         self._subshells.clear()
         self._ignored.clear()

@@ -16,7 +16,9 @@ RUNS = 8
 BOARD = "%%ucore\n1 + 1"
 ENDLESS_BOARD = "%%ucore\nimport time\nprint('started')\nwhile True:\n    time.sleep(0.01)"
 ENDLESS_HOST = "import time\nprint('started')\nwhile True:\n    time.sleep(0.01)"
-DEAF_HOST = "import time\nprint('started')\nwhile True:\n    try:\n        time.sleep(0.01)\n    except BaseException:\n        pass"
+DEAF_HOST = (
+    "import time\nprint('started')\nwhile True:\n    try:\n        time.sleep(0.01)\n    except BaseException:\n        pass"
+)
 PRODUCER = """%%ucore
 import struct, time, _thread
 def produce(pipe):
@@ -34,7 +36,7 @@ class Quiet:
         self.log = folder / "stderr.txt"
 
     def __enter__(self) -> Notebook:
-        self._file = open(self.log, "ab")  # noqa: SIM115 - a restart hands it on, too
+        self._file = open(self.log, "ab")
         self.notebook = Notebook("ucore-virtual", stderr=self._file)
         return self.notebook.__enter__()
 
@@ -161,8 +163,7 @@ def test_programs_that_run_notebooks(private_environment, paper, command):
     for _ in range(RUNS // 2):
         done = subprocess.run(
             [sys.executable, *command, str(paper), *output],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
             env={**os.environ, "PYTHONWARNINGS": "ignore"},
         )
@@ -181,7 +182,9 @@ def test_a_kernel_whose_parent_dies(private_environment, tmp_path):
         "client.execute('%%ucore\\n1', reply=True, timeout=60)\n"
         "print(manager.provisioner.pid, manager.connection_file, flush=True)\nos.read(0, 1)\nos._exit(1)\n"
     )
-    parent = subprocess.Popen([sys.executable, "-c", server, str(log)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", server, str(log)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     pid, connection_file = parent.stdout.readline().split()
     kernel = psutil.Process(int(pid))
     processes = [kernel, *kernel.children(recursive=True)]
