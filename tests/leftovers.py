@@ -22,7 +22,7 @@ from ukernel.tempfolder import TempFolder
 PATIENCE_S = 20.0
 MARK = "UCORE_TEST_RUN"
 # What processes of ours make outside of the run's own folder, where a test gives them a folder of its own.
-_OURS = re.compile(r"ucore-(board|python|files)-\w{8}|kernel-[\w-]+\.json")
+_OURS = re.compile(r"ucore-(virtual-board|python|files)-\w{8}|kernel-[\w-]+\.json")
 _KEY = pytest.StashKey["Leftovers"]()
 
 

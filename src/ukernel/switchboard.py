@@ -179,7 +179,7 @@ class Switchboard:
 
     def _shut_down(self, request: Message) -> None:
         self._shutdown = request
-        if self._held is not None or not self._served:  # half made, it stumbles over the request; and it has nothing to lose yet
+        if self._held is not None or not self._served:  # half made, it stumbles over a request; and it has nothing to lose
             self.subkernel.kill()
             return
         for lane in self._lanes.values():

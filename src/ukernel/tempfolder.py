@@ -14,7 +14,7 @@ __all__ = ["TempFolder"]
 
 # Orphans that one start removes: a start must not take long, and there will be others.
 MAX_SWEPT = 20
-_NAME = re.compile(r"ucore-(board|python|files)-\w{8}")
+_NAME = re.compile(r"ucore-(virtual-board|python|files)-\w{8}")
 
 try:
     import fcntl
@@ -25,7 +25,7 @@ except ImportError:  # Windows: no locks on folders, and no way to remove one th
 class TempFolder:
     """A folder that only this user can enter, as its attribute `path`; a context manager that gives the path.
 
-    ``kind`` is a word of its name: "board", "python" or "files". ``parent``: another folder than the usual one.
+    ``kind`` is a word of its name: "virtual-board", "python" or "files". ``parent``: another folder than the usual one.
     """
 
     def __init__(self, kind: str, parent: "str | None" = None):

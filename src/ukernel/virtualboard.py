@@ -65,7 +65,7 @@ class VirtualBoard:
     def start(self) -> "VirtualBoard":
         """Start it and return it. Raises BoardGoneError with the reason if it cannot run."""
         # Made here and removed by both: whichever of the two is killed, the other one tidies up.
-        self._flash = TempFolder("board")
+        self._flash = TempFolder("virtual-board")
         command = [sys.executable, "-m", "ukernel.virtualboard", "--stdin-leash", "--flash", self._flash.path, *self._options]
         with tempfile.TemporaryFile() as errors:
             # Its standard input is the leash: it ends when this process does, however that happens.
@@ -134,7 +134,7 @@ class _Chip:
         self.environment.update(MICROPYPATH=".frozen:lib", UCORE_VIRTUAL_ID=identity, UCORE_VIRTUAL_RESET_CAUSE="1")
         self.environment.update(setting.split("=", 1) for setting in options.env)
         # Its file system, the working folder. Last: what fails above leaves none.
-        self._own_flash = None if options.flash else TempFolder("board")
+        self._own_flash = None if options.flash else TempFolder("virtual-board")
         self.flash = self._own_flash.path if self._own_flash else options.flash
         self.process = None
         self.boots = 0

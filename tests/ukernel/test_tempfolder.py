@@ -11,7 +11,7 @@ import pytest
 from ukernel import tempfolder
 from ukernel.tempfolder import TempFolder
 
-OWNER = "import sys\nfrom ukernel.tempfolder import TempFolder\nfolder = TempFolder('board', sys.argv[1])\nprint(folder.path, flush=True)\n"
+OWNER = "import sys\nfrom ukernel.tempfolder import TempFolder\nfolder = TempFolder('virtual-board', sys.argv[1])\nprint(folder.path, flush=True)\n"
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no locks on folders there")
 
@@ -35,7 +35,7 @@ def _orphan(parent: str) -> str:
 
 
 def test_it_is_there_for_its_owner_alone_and_empty(parent):
-    with TempFolder("board", parent) as path:
+    with TempFolder("virtual-board", parent) as path:
         assert os.path.dirname(path) == parent
         assert os.stat(path).st_mode & 0o777 == 0o700
         assert os.listdir(path) == []
@@ -76,51 +76,53 @@ def test_a_living_owners_folder_stays(parent):
         subprocess.Popen(
             [sys.executable, "-c", OWNER + "input()", parent], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as owner,
-        TempFolder("board", parent) as ours,
+        TempFolder("virtual-board", parent) as ours,
     ):
         theirs = owner.stdout.readline().strip()
-        with TempFolder("board", parent):
+        with TempFolder("virtual-board", parent):
             assert os.path.exists(ours) and os.path.exists(theirs)
         owner.communicate("\n")
     assert os.listdir(parent) == []
 
 
-@pytest.mark.parametrize("name", ["ucore-board-short", "ucore-notebooks-abcdefgh", "ucore-virtual-abcdefgh", "board-abcdefgh"])
+@pytest.mark.parametrize(
+    "name", ["ucore-virtual-board-short", "ucore-notebooks-abcdefgh", "ucore-virtual-abcdefgh", "board-abcdefgh"]
+)
 def test_what_is_not_named_like_ours_stays(parent, name):
     os.mkdir(os.path.join(parent, name))
-    TempFolder("board", parent).remove()
+    TempFolder("virtual-board", parent).remove()
     assert os.listdir(parent) == [name]
 
 
 def test_neither_files_nor_links_are_touched(parent, tmp_path_factory):
     precious = tmp_path_factory.mktemp("precious")
     (precious / "notes.txt").write_text("mine")
-    os.symlink(precious, os.path.join(parent, "ucore-board-abcdefgh"))
+    os.symlink(precious, os.path.join(parent, "ucore-virtual-board-abcdefgh"))
     open(os.path.join(parent, "ucore-files-abcdefgh"), "w").close()
     os.mkfifo(os.path.join(parent, "ucore-python-abcdefgh"))
-    TempFolder("board", parent).remove()
+    TempFolder("virtual-board", parent).remove()
     assert len(os.listdir(parent)) == 3
     assert (precious / "notes.txt").read_text() == "mine"
 
 
 def test_another_users_folder_stays(parent, monkeypatch):
-    os.mkdir(os.path.join(parent, "ucore-board-abcdefgh"))
+    os.mkdir(os.path.join(parent, "ucore-virtual-board-abcdefgh"))
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    TempFolder("board", parent).remove()
-    assert os.listdir(parent) == ["ucore-board-abcdefgh"]
+    TempFolder("virtual-board", parent).remove()
+    assert os.listdir(parent) == ["ucore-virtual-board-abcdefgh"]
 
 
 def test_one_start_removes_no_more_than_so_many(parent, monkeypatch):
     monkeypatch.setattr(tempfolder, "MAX_SWEPT", 3)
     for number in range(5):
-        os.mkdir(os.path.join(parent, f"ucore-board-{number:08}"))
-    TempFolder("board", parent).remove()
+        os.mkdir(os.path.join(parent, f"ucore-virtual-board-{number:08}"))
+    TempFolder("virtual-board", parent).remove()
     assert len(os.listdir(parent)) == 2
 
 
 def test_many_that_start_at_once_leave_each_others_alone(parent):
     script = OWNER + (
-        "import os\nfor _ in range(300):\n    with TempFolder('board', sys.argv[1]) as path:\n"
+        "import os\nfor _ in range(300):\n    with TempFolder('virtual-board', sys.argv[1]) as path:\n"
         "        open(os.path.join(path, 'flag'), 'w').close()\n        assert os.listdir(path) == ['flag']\n"
     )
     crowd = [subprocess.Popen([sys.executable, "-c", script, parent], stdout=subprocess.DEVNULL) for _ in range(4)]
