@@ -168,9 +168,9 @@ class Switchboard:
         runs = [lane.running for lane in self._lanes.values() if lane.running is not None]
         for run in runs:
             run.interrupt()
-        # Perhaps a comm message or a completion hangs. What is over for the front end is no reason: a signal that meets the
-        # sub-kernel while it puts such a cell away ends in its log as an error.
-        if not runs and any("idle" not in self._ignored.get(message, ()) for message in self._open):
+        # Perhaps a comm message or a completion hangs; when it is idle, it ignores the signal, which is for the programs that cells
+        # have started, then. But if it is just putting a board cell away, it would log the signal as an error.
+        if not runs and not (self._open and all("idle" in self._ignored.get(message, ()) for message in self._open)):
             self.interrupt_subkernel()
 
     def interrupt_subkernel(self) -> None:
