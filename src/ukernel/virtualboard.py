@@ -20,6 +20,7 @@ from pathlib import Path
 
 from . import firmware
 from .errors import BoardGoneError, SettingError, UcoreError, describe
+from .tempfolder import TempFolder
 from .virtualline import HAS_TERMINALS, Socket, Terminal
 
 __all__ = ["VirtualBoard", "main"]
@@ -27,7 +28,6 @@ __all__ = ["VirtualBoard", "main"]
 HEAP = "4m"  # as a board with SPIRAM has
 MIN_HEAP = 32 << 10  # with less, MicroPython for 64 bits has no room to start the agent
 MIN_SLICE_MS, MAX_SLICE_MS = 0.05, 10_000.0
-PREFIX = "ucore-virtual-"  # of the folder that is its file system
 # How the board's process ends when its program asked for it (ukernel/simulated/machine.py has the same), and the
 # machine.reset_cause() that follows; any other end is a crash.
 CAUSES = {0: ("its program ended", 5), 82: ("machine.reset", 2), 83: ("machine.soft_reset", 5)}
@@ -66,7 +66,7 @@ class VirtualBoard:
         self._options += ["--package", str(package)] if package else []
         self._options += [f"--env={name}={value}" for name, value in (env or {}).items()]
         self._process: subprocess.Popen | None = None
-        self._flash = ""
+        self._flash: TempFolder | None = None
 
     def start(self) -> "VirtualBoard":
         """Start it and return it. Raises BoardGoneError with the reason if it cannot run."""
@@ -78,8 +78,8 @@ class VirtualBoard:
 
     def _start(self) -> "VirtualBoard":
         # Made here and removed by both: whichever of the two is killed, the other one tidies up.
-        self._flash = tempfile.mkdtemp(prefix=PREFIX)
-        command = [sys.executable, "-m", "ukernel.virtualboard", "--stdin-leash", "--flash", self._flash, *self._options]
+        self._flash = TempFolder("virtual-board")
+        command = [sys.executable, "-m", "ukernel.virtualboard", "--stdin-leash", "--flash", self._flash.path, *self._options]
         with tempfile.TemporaryFile() as errors:
             # Its standard input is the leash: it ends when this process does, however that happens.
             self._process = subprocess.Popen(
@@ -124,7 +124,7 @@ class VirtualBoard:
                 self._process.wait()
             self._process = None
         if self._flash:
-            shutil.rmtree(self._flash, ignore_errors=True)
+            self._flash.remove()
 
     __enter__ = start
 
@@ -137,7 +137,6 @@ class _Chip:
 
     def __init__(self, options):
         self.python, self.version, self.command, self.note = _choose(options)
-        self.flash = options.flash or tempfile.mkdtemp(prefix=PREFIX)  # its file system: the working folder
         self.environment = _environment()
         # The second digit makes a random one a local address, which no real chip has.
         identity = options.id or os.environ.get("UCORE_VIRTUAL_ID") or "02" + secrets.token_hex(5)
@@ -147,6 +146,9 @@ class _Chip:
         if options.slice is not None:
             self.environment["UCORE_VIRTUAL_SLICE_MS"] = str(options.slice)
         self.environment.update(setting.split("=", 1) for setting in options.env)
+        # Its file system, the working folder. Last: what fails above leaves none.
+        self._own_flash = None if options.flash else TempFolder("virtual-board")
+        self.flash = self._own_flash.path if self._own_flash else options.flash
         self.process = None
         self.boots = 0
         self.delay_s = 0.0
@@ -208,7 +210,10 @@ class _Chip:
         self._kill()
         if self.process:
             self.process.wait()
-        shutil.rmtree(self.flash, ignore_errors=True)
+        if self._own_flash:
+            self._own_flash.remove()
+        else:
+            shutil.rmtree(self.flash, ignore_errors=True)
 
 
 def _setting(name: str, parse, text: str):

@@ -74,7 +74,7 @@ def test_the_host_imports_the_protocol_of_the_board_and_nothing_else(name):
     assert all(f"{one}.".startswith("ucore.wire.") for one in found)
 
 
-@pytest.mark.parametrize("name", ["errors", "settings", "syntax", "cells", "source"])
+@pytest.mark.parametrize("name", ["errors", "settings", "tempfolder", "syntax", "cells", "source"])
 def test_leaves_know_nobody_but_the_errors_and_the_syntax(name):
     found = {found for found in _imports(HOST[name]) if found.startswith("ukernel")}
     assert all(one.startswith(("ukernel.errors", "ukernel.syntax")) for one in found)

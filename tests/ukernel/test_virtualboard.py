@@ -227,6 +227,40 @@ def test_it_ends_when_the_process_that_started_it_is_killed():
     assert not board.is_running()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks on folders there")
+def test_when_both_that_would_remove_its_files_are_killed_the_next_start_does(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    script = (
+        "from ukernel.virtualboard import VirtualBoard\n"
+        "board = VirtualBoard('cpython').start()\n"
+        "print(board._process.pid, flush=True)\n"
+        "input()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        board = psutil.Process(int(process.stdout.readline()))
+        processes = [board, *board.children(recursive=True)]
+        (left,) = tmp_path.glob("ucore-virtual-*")
+        board.kill()
+        process.kill()
+    assert not psutil.wait_procs(processes, timeout=20)[1]
+    assert left.exists()
+    with VirtualBoard("cpython"):
+        assert not left.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_board_that_cannot_start_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setenv("UCORE_VIRTUAL_ID", "none")
+    with pytest.raises(BoardGoneError, match="UCORE_VIRTUAL_ID"):
+        VirtualBoard("cpython").start()
+    command = [sys.executable, "-m", "ukernel.virtualboard", "--python", "cpython"]
+    assert b"UCORE_VIRTUAL_ID" in subprocess.run(command, stderr=subprocess.PIPE).stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_socket_that_is_taken_turns_others_away():
     with LineBoard("cpython", socket=True) as board:
         assert board.ask("print(1)") == "1"
