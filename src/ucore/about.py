@@ -128,10 +128,3 @@ def _resolve(names, path):
     for part in parts[1:]:
         found = getattr(found, part)
     return found
-
-
-def reset():
-    """Start the board's Python afresh."""
-    import machine
-
-    machine.soft_reset()

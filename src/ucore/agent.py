@@ -1,7 +1,5 @@
 """Serves the host over the board's own stdin and stdout, until somebody wants the REPL back."""
 
-import sys
-
 import ucore
 from ucore import wire
 from ucore.link import Link, rare
@@ -30,18 +28,24 @@ def serve():
             _step(link, runner)
         except KeyboardInterrupt:
             pass  # it came when its cell had ended, or it struck a step that is taken again
-        except (MemoryError, ValueError) as error:  # a request that is too much is dropped, the agent goes on
-            link.take()
-            sys.print_exception(error)
-    if SPEEDS:
-        link.slow_down()
-    runner.stop()
-    allow_interrupt(True)
-    if link.reset:
-        rare("about", "reset")
+        except MemoryError:
+            if link.wait(IDLE_MS):  # or nobody needs it now
+                link.short += 1
+    try:
+        if SPEEDS:
+            link.slow_down()
+        runner.stop()
+        allow_interrupt(True)
+    finally:
+        if link.reset:
+            import machine  # not by `about`: there may be no memory for it
+
+            machine.soft_reset()
 
 
 def _step(link, runner):
+    if link.short:
+        runner.make_room()
     if link.cell:
         runner.step()
         return
@@ -56,8 +60,11 @@ def _step(link, runner):
             runner.take(parent, content)
             link.inbox.pop(0)
         return
-    if type == wire.COMPLETE_REQUEST or type == wire.INSPECT_REQUEST:
-        rare("about", "answer", link, runner.globals, type, parent, content)
-    elif type == wire.SHUTDOWN_REQUEST:
-        link.leave = link.reset = True
     link.take()
+    if type == wire.SHUTDOWN_REQUEST:
+        link.leave = link.reset = True
+    elif type == wire.COMPLETE_REQUEST or type == wire.INSPECT_REQUEST:
+        try:
+            rare("about", "answer", link, runner.globals, type, parent, content)
+        except (MemoryError, ValueError):
+            pass  # a question that is too much has no answer

@@ -6,7 +6,6 @@ straight lines, and the bytes are written last: a frame half written is resent.
 """
 
 import json
-import select
 import sys
 from _thread import allocate_lock, get_ident
 from binascii import crc32
@@ -20,6 +19,7 @@ from ucore.quirks import (
     PACED,
     SPEEDS,
     hurry,
+    poller,
     sleep_ms,
     sleep_us,
     streams,
@@ -63,10 +63,8 @@ class Link:
 
     def __init__(self, facts):
         self.reader, self.writer = streams()
-        self.ready = select.poll()
-        self.ready.register(self.reader, select.POLLIN)
-        self._idle = select.poll()  # a poll object must not serve two threads at once
-        self._idle.register(self.reader, select.POLLIN)
+        self.ready = poller(self.reader)
+        self._idle = poller(self.reader)  # a poll object must not serve two threads at once
         self.tx = allocate_lock()
         self.rx = allocate_lock()
         self.big = allocate_lock()
@@ -75,6 +73,7 @@ class Link:
         self.inbox = []
         self.leave = self.reset = self.stamps = False
         self.cell = 0  # parent id of the running cell
+        self.short = 0  # how often the agent has found no memory since it read a line
         self.flush = self.keep = self.renew = self.forget = self.aside = None
         self.ticks = 0
         self._ticker = None
@@ -264,13 +263,13 @@ class Link:
                     return message
 
     def wait(self, ms):
-        """Wait until the host has sent something, at most ``ms``; for the main thread."""
-        self._idle.poll(ms)
+        """Wait until the host has sent something, at most ``ms``; returns whether it has. For the main thread."""
+        return any(self._idle(ms))
 
     def pump(self, wait_ms=0):
         """Take in what has arrived, send what is due; then give others a moment, ``wait_ms`` long."""
         with self.rx:
-            while not self.leave and self.ready.poll(0):
+            while not self.leave and any(self.ready(0)):
                 first = self.reader.read(1)
                 if (first == b"\r" and not (SPEEDS and self.baud != self.first_baud)) or not first:
                     # No line of ours holds a carriage return: mpremote or a person at a terminal wants the REPL, and what follows
@@ -280,6 +279,7 @@ class Link:
                         self.nonce = 0
                 elif first > b"\n":
                     self._line(first + self.reader.readline(wire.MAX_LINE))
+                    self.short = 0
         self._polled = now = ticks_ms()
         if not self.leave:
             with self.tx:
@@ -408,12 +408,12 @@ class Link:
                     content = room or b"raise MemoryError('the cell is too large for this board')"
                     parts = None
                     held = 0
-            # A straight line: an interrupt finds all of it done, or nothing.
+            # A straight line: an interrupt, or too little memory for the message, finds all of it done, or nothing.
+            if kind != wire.PART:
+                self.inbox.append((head[0], head[1] | head[2] << 8, content))
             self._parts = parts
             self._held = held
             self.expected = (expected + 1) & 255
-            if kind != wire.PART:
-                self.inbox.append((head[0], head[1] | head[2] << 8, content))
         self._ack()
 
     def _ack(self):

@@ -57,9 +57,7 @@ else:
     if ESP32:
         import select
 
-        def sleep_ms(ms):
-            """Wait, and let other threads run: time.sleep_ms keeps the GIL for its last 10 ms."""
-            select.poll().poll(ms)
+        sleep_ms = select.poll().ipoll  # lets other threads run: time.sleep_ms keeps the GIL for its last 10 ms
 
     else:
         from time import sleep_ms
@@ -70,6 +68,15 @@ def streams():
     if CPYTHON:
         return open(0, "rb", 0, closefd=False), open(1, "wb", 0, closefd=False)
     return sys.stdin.buffer, sys.stdout.buffer
+
+
+def poller(stream):
+    """Return a function of ms that is to be called with `any`: whether ``stream`` has input before they are over. It takes no memory."""
+    import select
+
+    poll = select.poll()
+    poll.register(stream, select.POLLIN)
+    return poll.poll if CPYTHON else poll.ipoll
 
 
 def random32():
@@ -117,7 +124,10 @@ else:
         def run():
             while going:
                 sleep_ms(period_ms)
-                callback(None)
+                try:
+                    callback(None)
+                except MemoryError:
+                    pass  # there may be room the next time
 
         try:
             start_new_thread(run, ())

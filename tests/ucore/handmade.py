@@ -15,10 +15,7 @@ class Port:
         self.takes = None
         self.now = 1000
 
-    # Input, as select.poll and the stream use it
-
-    def register(self, reader, flags):
-        pass
+    # Input, as the poller and the stream use it
 
     def poll(self, ms=-1):
         return [self] if self.input else []
@@ -50,16 +47,6 @@ class Port:
 
     def sleep_ms(self, ms):
         self.now += ms
-
-
-class _Select:
-    POLLIN = 1
-
-    def __init__(self, port):
-        self._port = port
-
-    def poll(self):
-        return self._port
 
 
 class Host:
@@ -103,7 +90,7 @@ def board():
     """A link on a handmade port, with pipes and printed text: (port, link, output, host)."""
     port = Port()
     link.streams = lambda: (port, port)
-    link.select = _Select(port)
+    link.poller = lambda reader: port.poll
     link.sleep_ms = port.sleep_ms
     link.ticker = lambda callback, period: None
     for module in (link, output_module, pipes):
