@@ -1,5 +1,7 @@
 """Serves the host over the board's own stdin and stdout, until somebody wants the REPL back."""
 
+import sys
+
 import ucore
 from ucore import wire
 from ucore.link import Link, rare
@@ -8,6 +10,7 @@ from ucore.quirks import SPEEDS, allow_interrupt
 from ucore.runner import Runner
 
 IDLE_MS = 1000
+MAX_SHORT = 40  # steps in a row without memory
 
 _runner = None  # it stays when the REPL is given back: variables, pipes and threads go on with the next `serve`
 
@@ -28,9 +31,14 @@ def serve():
             _step(link, runner)
         except KeyboardInterrupt:
             pass  # it came when its cell had ended, or it struck a step that is taken again
-        except MemoryError:
-            if link.wait(IDLE_MS):  # or nobody needs it now
+        except Exception as error:
+            # No memory: where there is none, the exceptions of all threads are one object, which may be of any kind by now. Or a
+            # question that is too much, which has no answer.
+            if link.cell or link.wait(IDLE_MS):  # or nobody needs it
                 link.short += 1
+                if link.short > MAX_SHORT:
+                    sys.print_exception(error)
+                    link.leave = link.reset = True
     try:
         if SPEEDS:
             link.slow_down()
@@ -64,7 +72,4 @@ def _step(link, runner):
     if type == wire.SHUTDOWN_REQUEST:
         link.leave = link.reset = True
     elif type == wire.COMPLETE_REQUEST or type == wire.INSPECT_REQUEST:
-        try:
-            rare("about", "answer", link, runner.globals, type, parent, content)
-        except (MemoryError, ValueError):
-            pass  # a question that is too much has no answer
+        rare("about", "answer", link, runner.globals, type, parent, content)

@@ -7,11 +7,10 @@ import sys
 import ucore
 from ucore import wire
 from ucore.link import rare
-from ucore.quirks import MAIN_WRITES, UNIX, allow_interrupt, sleep_ms
+from ucore.quirks import CPYTHON, MAIN_WRITES, UNIX, allow_interrupt, sleep_ms
 
 SPARE = 64  # variables that may come while a thread runs
-MAX_SHORT = 40  # times without memory in a row
-SHORT_MS = 50
+SHORT_MS = 50  # somebody may give some memory back meanwhile
 FILE = "<cell>"  # one name for all cells: every new one would stay in memory for good
 
 
@@ -28,50 +27,49 @@ class Runner:
         self._done = False
         self._was = builtins.print, builtins.input
         self.cell = 0  # parent id of the cell that runs, or ran last
-        # As the modules _thread and getpass. MicroPython's `from _thread import` finds attributes, not methods.
+        # As the modules _thread, getpass and sys. MicroPython's `from _thread import` finds attributes, not methods.
         self.start_new_thread = self._start
         self.getpass = self._getpass
         self.globals = {}
-        self._start_afresh()
         self._dropped = b""  # b"dropped" until the host has been told
 
     def start(self):
-        """Take over print, input and the starting of threads."""
+        """Take over print, input and the starting of threads; give the cells the names that they begin with."""
+        self.globals.update({"__name__": "__main__", "ucore": ucore, "_ucore_show": self._show})
         builtins.print = self._print
         builtins.input = self._input
         sys.modules["_thread"] = sys.modules["getpass"] = self
+        if CPYTHON:
+            self.stdin = sys.stdin  # for `stop`
+            sys.stdin = rare("stdin", "open_stdin", self)
+        else:
+            sys.modules["sys"] = self
         if not UNIX:
             _thread.stack_size(8192)  # a thread that writes to a pipe serves the line too: the 4 kB it would get are too few
 
-    def _start_afresh(self):
-        names = self.globals
-        names.clear()
-        names["__name__"] = "__main__"
-        names["ucore"] = ucore
-        names["_ucore_show"] = self._show
-
     def make_room(self):
-        """The agent itself finds no memory: it does without the cells' variables, and in the end begins a new life.
-
-        A little later it may find some, so it is to try again first. What a thread or a module holds cannot be taken from it.
-        """
-        link = self.link
+        """The agent itself has found no memory: where it finds none a little later, drop the cells' variables."""
         sleep_ms(SHORT_MS)
-        if link.short > MAX_SHORT:
-            self._was[0]("MemoryError")  # the host knows what it means before a restart
-            link.leave = link.reset = True
-        elif link.short > 2:
+        if self.link.short > 1:
+            self.globals.clear()
             self._dropped = b"dropped"
             builtins._ = None
-            self._start_afresh()
+            self.start()
 
     def stop(self):
         """Give them back."""
         builtins.print, builtins.input = self._was
         sys.modules["_thread"] = _thread
+        if CPYTHON:
+            sys.stdin = self.stdin
+        else:
+            sys.modules["sys"] = sys
 
-    def __getattr__(self, name):  # as the module _thread: what it has and we do not change
-        return getattr(_thread, name)
+    def __getattr__(self, name):  # as the modules _thread and sys: what they have and we do not change
+        if name == "stdin":
+            self.stdin = rare("stdin", "open_stdin", self)
+            return self.stdin
+        return getattr(sys if hasattr(sys, name) else _thread, name)
 
     def _parent(self):
         thread = _thread.get_ident()
@@ -157,7 +155,8 @@ class Runner:
             link.tick(1)
             source = self._source
             self._source = None
-            self._say_status()
+            link.send(wire.STATUS, self.cell, self._dropped, None, self._session)
+            self._dropped = b""
             if b"ipe" in source:
                 from ucore import pipes  # in the main thread: loading takes more stack than others have
 
@@ -170,33 +169,20 @@ class Runner:
             self._error = error
         self._done = True
 
-    def _say_status(self):
-        self.link.send(wire.STATUS, self.cell, self._dropped, None, self._session)
-        self._dropped = b""
-
     def _reply(self):
-        content = None
         link = self.link
+        content = b'{"status":"ok"}'
+        if self._error is not None:
+            # In short where the memory does not suffice for more; the host knows what that means.
+            content = b'{"status":"error"}' if link.short else rare("about", "failure", self._error)
         # Whichever host is there by now: a new one has been told that this cell runs, and waits for its end.
         while not link.leave:
-            try:
-                if link.short:
-                    self.make_room()
-                if link.gone:  # what is lost until it is back must be told before the reply
-                    link.pump(1)
-                    continue
-                if content is None:
-                    content = b'{"status":"ok"}' if self._error is None else rare("about", "failure", self._error)
-                self._output.drain()
-                if self._dropped:
-                    self._say_status()
-                if link.send(wire.EXECUTE_REPLY, self.cell, content):
-                    break
-            except MemoryError:
-                if content is None:
-                    content = b'{"status":"error"}'  # the host knows what that means
-                else:  # not even a frame finds room
-                    link.short += 1
+            if link.gone:  # what is lost until it is back must be told before the reply
+                link.pump(1)
+                continue
+            self._output.drain()
+            if link.send(wire.EXECUTE_REPLY, self.cell, content):
+                break
         # A straight line to the end: an interrupt in it comes too late, or finds the reply to be sent once more.
         link.cell = link.short = 0
         self._error = None

@@ -23,7 +23,7 @@ __all__ = ["BoardRun"]
 PATIENCE_S = 2.0
 # An interrupted cell that still waits for the Python side after this long waits for something that hangs: a widget's handler.
 PYTHON_S = 0.2
-_NO_INPUT = "input() was called, but this front end does not take input requests for this cell."
+_NO_INPUT = "input() was called or sys.stdin read, but this front end does not take input requests for this cell."
 
 
 class BoardRun:
