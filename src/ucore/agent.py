@@ -1,15 +1,17 @@
 """Serves the host over the board's own stdin and stdout, until somebody wants the REPL back."""
 
+import builtins
 import sys
 
 import ucore
 from ucore import wire
 from ucore.link import Link, rare
 from ucore.output import Output
-from ucore.quirks import SPEEDS, allow_interrupt
+from ucore.quirks import SPEEDS, allow_interrupt, sleep_ms
 from ucore.runner import Runner
 
 IDLE_MS = 1000
+SHORT_MS = 50
 MAX_SHORT = 40  # steps in a row without memory
 
 _runner = None  # it stays when the REPL is given back: variables, pipes and threads go on with the next `serve`
@@ -53,7 +55,12 @@ def serve():
 
 def _step(link, runner):
     if link.short:
-        runner.make_room()
+        sleep_ms(SHORT_MS)  # somebody may give some memory back
+        if link.short > 1:  # or the agent goes on without the cells' variables
+            runner.globals.clear()
+            runner.dropped = b"dropped"
+            builtins._ = None
+            runner.start()
     if link.cell:
         runner.step()
         return

@@ -327,8 +327,8 @@ class Link:
         if SPEEDS and not self.cell and ticks_diff(now, self._heard) > DEAF_MS:
             self.slow_down()
         oldest = self.out.get(self.base)
-        if oldest and not self.gone:
-            if ticks_diff(now, self._progress) > GONE_MS:
+        if oldest and (self.cell or not self.gone):  # a cell that has lost what the host said must hear it again
+            if not self.gone and ticks_diff(now, self._progress) > GONE_MS:
                 self.gone = True
                 if SPEEDS:
                     self.slow_down()

@@ -7,10 +7,9 @@ import sys
 import ucore
 from ucore import wire
 from ucore.link import rare
-from ucore.quirks import CPYTHON, MAIN_WRITES, UNIX, allow_interrupt, sleep_ms
+from ucore.quirks import CPYTHON, MAIN_WRITES, UNIX, allow_interrupt
 
 SPARE = 64  # variables that may come while a thread runs
-SHORT_MS = 50  # somebody may give some memory back meanwhile
 FILE = "<cell>"  # one name for all cells: every new one would stay in memory for good
 
 
@@ -31,7 +30,7 @@ class Runner:
         self.start_new_thread = self._start
         self.getpass = self._getpass
         self.globals = {}
-        self._dropped = b""  # b"dropped" until the host has been told
+        self.dropped = b""  # b"dropped" where the agent had to drop the variables, until the next cell has said so
 
     def start(self):
         """Take over print, input and the starting of threads; give the cells the names that they begin with."""
@@ -40,36 +39,23 @@ class Runner:
         builtins.input = self._input
         sys.modules["_thread"] = sys.modules["getpass"] = self
         if CPYTHON:
-            self.stdin = sys.stdin  # for `stop`
             sys.stdin = rare("stdin", "open_stdin", self)
         else:
             sys.modules["sys"] = self
         if not UNIX:
             _thread.stack_size(8192)  # a thread that writes to a pipe serves the line too: the 4 kB it would get are too few
 
-    def make_room(self):
-        """The agent itself has found no memory: where it finds none a little later, drop the cells' variables."""
-        sleep_ms(SHORT_MS)
-        if self.link.short > 1:
-            self.globals.clear()
-            self._dropped = b"dropped"
-            builtins._ = None
-            self.start()
-
     def stop(self):
         """Give them back."""
         builtins.print, builtins.input = self._was
         sys.modules["_thread"] = _thread
         if CPYTHON:
-            sys.stdin = self.stdin
+            sys.stdin = sys.__stdin__
         else:
             sys.modules["sys"] = sys
 
     def __getattr__(self, name):  # as the modules _thread and sys: what they have and we do not change
-        if name == "stdin":
-            self.stdin = rare("stdin", "open_stdin", self)
-            return self.stdin
-        return getattr(sys if hasattr(sys, name) else _thread, name)
+        return rare("stdin", "open_stdin", self) if name == "stdin" else getattr(sys if hasattr(sys, name) else _thread, name)
 
     def _parent(self):
         thread = _thread.get_ident()
@@ -155,8 +141,8 @@ class Runner:
             link.tick(1)
             source = self._source
             self._source = None
-            link.send(wire.STATUS, self.cell, self._dropped, None, self._session)
-            self._dropped = b""
+            link.send(wire.STATUS, self.cell, self.dropped, None, self._session)
+            self.dropped = b""
             if b"ipe" in source:
                 from ucore import pipes  # in the main thread: loading takes more stack than others have
 

@@ -139,5 +139,6 @@ class Text(Typed):
 
 
 def open_stdin(runner):
-    """Return the cells' ``sys.stdin``."""
-    return Text(runner)
+    """Return the cells' ``sys.stdin``, which the runner, standing in for the module sys, has from now on."""
+    runner.stdin = Text(runner)
+    return runner.stdin
