@@ -58,7 +58,7 @@ def _step(link, runner):
         sleep_ms(SHORT_MS)  # somebody may give some memory back
         if link.short > 1:  # or the agent goes on without the cells' variables
             runner.globals.clear()
-            runner.dropped = b"dropped"
+            runner.dropped = b"1"
             builtins._ = None
             runner.start()
     if link.cell:

@@ -30,7 +30,7 @@ class Runner:
         self.start_new_thread = self._start
         self.getpass = self._getpass
         self.globals = {}
-        self.dropped = b""  # b"dropped" where the agent had to drop the variables, until the next cell has said so
+        self.dropped = b""  # b"1" where the agent had to drop the variables, until the next cell has said so
 
     def start(self):
         """Take over print, input and the starting of threads; give the cells the names that they begin with."""
