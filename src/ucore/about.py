@@ -7,6 +7,7 @@ import sys
 from _thread import get_ident
 from binascii import hexlify
 
+import ucore
 from ucore import wire
 from ucore.quirks import MAX_BAUD, RING, SPEEDS, random32
 
@@ -102,7 +103,7 @@ def complete(known, text):
         found = ()
     names = set()
     for name in found:
-        if name.startswith(start) and not name.startswith("_ucore"):
+        if name.startswith(start) and not name.startswith("_ucore") and not (path == "ucore" and hasattr(ucore._sys, name)):
             names.add(name)
     return sorted(names)
 
@@ -125,8 +126,8 @@ def _resolve(names, path):
         found = __import__(parts[0][1:])
     else:
         found = getattr(builtins, parts[0])
-    if found is sys:  # the runner, which stands in for it
-        found = getattr(sys.modules.get("ucore.agent"), "sys", found)
+    if found is ucore and parts[0] != "ucore":  # it stands in for the module sys
+        found = ucore._sys or found
     for part in parts[1:]:
         found = getattr(found, part)
     return found

@@ -1,7 +1,6 @@
 """Serves the host over the board's own stdin and stdout, until somebody wants the REPL back."""
 
 import builtins
-import sys
 
 import ucore
 from ucore import wire
@@ -33,13 +32,13 @@ def serve():
             _step(link, runner)
         except KeyboardInterrupt:
             pass  # it came when its cell had ended, or it struck a step that is taken again
-        except Exception as error:
+        except Exception:
             # No memory: where there is none, the exceptions of all threads are one object, which may be of any kind by now. Or a
             # question that is too much, which has no answer.
             if link.cell or link.wait(IDLE_MS):  # or nobody needs it
                 link.short += 1
                 if link.short > MAX_SHORT:
-                    sys.print_exception(error)
+                    runner.was[0]("MemoryError")  # where a restart follows, the host knows what it means
                     link.leave = link.reset = True
     try:
         if SPEEDS:

@@ -6,6 +6,7 @@ straight lines, and the bytes are written last: a frame half written is resent.
 """
 
 import json
+import select
 import sys
 from _thread import allocate_lock, get_ident
 from binascii import crc32
@@ -13,13 +14,13 @@ from binascii import crc32
 import ucore
 from ucore import wire
 from ucore.quirks import (
+    CPYTHON,
     ESP32,
     MAIN_WRITES,
     MAX_BAUD,
     PACED,
     SPEEDS,
     hurry,
-    poller,
     sleep_ms,
     sleep_us,
     streams,
@@ -63,8 +64,12 @@ class Link:
 
     def __init__(self, facts):
         self.reader, self.writer = streams()
-        self.ready = poller(self.reader)
-        self._idle = poller(self.reader)  # a poll object must not serve two threads at once
+        poll = select.poll()
+        poll.register(self.reader, select.POLLIN)
+        self.ready = poll.poll if CPYTHON else poll.ipoll  # which takes no memory
+        poll = select.poll()  # a poll object must not serve two threads at once
+        poll.register(self.reader, select.POLLIN)
+        self._idle = poll.poll if CPYTHON else poll.ipoll
         self.tx = allocate_lock()
         self.rx = allocate_lock()
         self.big = allocate_lock()

@@ -70,15 +70,6 @@ def streams():
     return sys.stdin.buffer, sys.stdout.buffer
 
 
-def poller(stream):
-    """Return a function of ms that is to be called with `any`: whether ``stream`` has input before they are over. It takes no memory."""
-    import select
-
-    poll = select.poll()
-    poll.register(stream, select.POLLIN)
-    return poll.poll if CPYTHON else poll.ipoll
-
-
 def random32():
     """A random number other than 0, for nonces; an emulated chip has the same "random" bytes after every boot."""
     return (int.from_bytes(os.urandom(4), "little") ^ ticks_us() & 0xFFFFFF) | 1

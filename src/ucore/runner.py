@@ -24,9 +24,9 @@ class Runner:
         self._session = 0
         self._error = None
         self._done = False
-        self._was = builtins.print, builtins.input
+        self.was = builtins.print, builtins.input
         self.cell = 0  # parent id of the cell that runs, or ran last
-        # As the modules _thread, getpass and sys. MicroPython's `from _thread import` finds attributes, not methods.
+        # As the modules _thread and getpass. MicroPython's `from _thread import` finds attributes, not methods.
         self.start_new_thread = self._start
         self.getpass = self._getpass
         self.globals = {}
@@ -39,23 +39,24 @@ class Runner:
         builtins.input = self._input
         sys.modules["_thread"] = sys.modules["getpass"] = self
         if CPYTHON:
-            sys.stdin = rare("stdin", "open_stdin", self)
+            sys.stdin = ucore.stdin
         else:
-            sys.modules["sys"] = self
+            ucore._sys = sys
+            sys.modules["sys"] = ucore  # a module, or `from sys import *` would crash
         if not UNIX:
             _thread.stack_size(8192)  # a thread that writes to a pipe serves the line too: the 4 kB it would get are too few
 
     def stop(self):
         """Give them back."""
-        builtins.print, builtins.input = self._was
+        builtins.print, builtins.input = self.was
         sys.modules["_thread"] = _thread
         if CPYTHON:
             sys.stdin = sys.__stdin__
         else:
             sys.modules["sys"] = sys
 
-    def __getattr__(self, name):  # as the modules _thread and sys: what they have and we do not change
-        return rare("stdin", "open_stdin", self) if name == "stdin" else getattr(sys if hasattr(sys, name) else _thread, name)
+    def __getattr__(self, name):  # as the module _thread: what it has and we do not change
+        return getattr(_thread, name)
 
     def _parent(self):
         thread = _thread.get_ident()
@@ -170,6 +171,6 @@ class Runner:
             if link.send(wire.EXECUTE_REPLY, self.cell, content):
                 break
         # A straight line to the end: an interrupt in it comes too late, or finds the reply to be sent once more.
-        link.cell = link.short = 0
+        link.cell = 0
         self._error = None
         link.tick(-1)

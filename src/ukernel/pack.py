@@ -34,11 +34,11 @@ _GROUPS = {
     "about": ("wire", "quirks", "about"),
     "speed": ("wire", "quirks", "speed"),
     "rich": ("wire", "rich"),
-    "stdin": ("wire", "stdin"),
+    "typed": ("wire", "typed"),
     "tasks": ("quirks", "tasks"),
 }
 # What few programs load, or for a moment: it costs room on the flash, not memory.
-RARE = ("callbacks", "rich", "speed", "stdin", "tasks")
+RARE = ("callbacks", "rich", "speed", "tasks", "typed")
 
 
 def files(platform: str, *, compiled: bool) -> dict[str, bytes]:

@@ -15,10 +15,15 @@ class Port:
         self.takes = None
         self.now = 1000
 
-    # Input, as the poller and the stream use it
+    # Input, as select.poll and the stream use it
+
+    def register(self, reader, flags):
+        pass
 
     def poll(self, ms=-1):
         return [self] if self.input else []
+
+    ipoll = poll
 
     def read(self, size):
         data, self.input = self.input[:size], self.input[size:]
@@ -47,6 +52,16 @@ class Port:
 
     def sleep_ms(self, ms):
         self.now += ms
+
+
+class _Select:
+    POLLIN = 1
+
+    def __init__(self, port):
+        self._port = port
+
+    def poll(self):
+        return self._port
 
 
 class Host:
@@ -90,7 +105,7 @@ def board():
     """A link on a handmade port, with pipes and printed text: (port, link, output, host)."""
     port = Port()
     link.streams = lambda: (port, port)
-    link.poller = lambda reader: port.poll
+    link.select = _Select(port)
     link.sleep_ms = port.sleep_ms
     link.ticker = lambda callback, period: None
     for module in (link, output_module, pipes):

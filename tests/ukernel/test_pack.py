@@ -57,12 +57,6 @@ def test_only_boards_whose_uart_can_change_its_rate_get_what_changes_it():
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
-def test_no_short_name_hides_what_the_module_sys_has(platform):  # the runner stands in for it
-    names = "path|argv|exit|version|version_info|implementation|platform|byteorder|maxsize|modules|stdout|stderr|print_exception|ps1|ps2"
-    assert not re.findall(rf"self\.({names})\b", pack.sources(platform)["agent"])
-
-
-@pytest.mark.parametrize("platform", PLATFORMS)
 def test_what_other_boards_need_is_left_out(platform):
     text = "\n".join(pack.sources(platform).values())
     assert "cpython" not in text

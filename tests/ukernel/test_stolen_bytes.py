@@ -9,7 +9,7 @@ from ukernel import session
 pytestmark = pytest.mark.micropython
 
 # A module that was imported before the agent served has the real one.
-REAL = "import ucore.agent\nreal = ucore.agent.sys.stdin\n"
+REAL = "import ucore.link\nreal = ucore.link.sys.stdin\n"
 STEAL = f"""{REAL}
 import select, time
 ready = select.poll()

@@ -2,17 +2,18 @@
 
 from _thread import get_ident
 
-from ucore import stdin, wire
+import ucore
+from ucore import typed, wire
 
 
 class _Typing:
-    """The runner and its link: the user types these lines, each after being asked and ``looks`` further looks."""
+    """A link: the user types these lines, each after being asked and ``looks`` further looks."""
 
     def __init__(self, *lines, looks=0):
-        self.link = self._output = self
+        self.output = self
         self.main = get_ident()
         self.cell = 1
-        self.session = self._session = 0
+        self.session = 0
         self.leave = False
         self.asked = 0
         self._lines = list(lines)
@@ -46,6 +47,11 @@ class _Typing:
         pass
 
 
+def _open(typing):
+    typed.start(typing)
+    return typed.stdin
+
+
 def _raised(call, *args):
     try:
         call(*args)
@@ -56,18 +62,18 @@ def _raised(call, *args):
 
 def test_lines_are_read_one_for_each_question():
     typing = _Typing("one", "", "µ three")
-    file = stdin.open_stdin(typing)
+    file = _open(typing)
     assert (file.readline(), file.readline(), file.readline()) == ("one\n", "\n", "µ three\n")
     assert typing.asked == 3
-    assert typing.stdin is file
+    assert ucore.stdin is typed.stdin is file
 
 
 def test_a_loop_over_it_ends_with_the_host():
-    assert list(stdin.open_stdin(_Typing("a", "b"))) == ["a\n", "b\n"]
+    assert list(_open(_Typing("a", "b"))) == ["a\n", "b\n"]
 
 
 def test_characters_are_read_as_characters_and_bytes_as_bytes():
-    file = stdin.open_stdin(_Typing("añ€𝄞b", "cd"))
+    file = _open(_Typing("añ€𝄞b", "cd"))
     assert (file.read(2), file.read(2), file.read(3)) == ("añ", "€𝄞", "b\nc")
     assert file.buffer.read(1) == b"d"
     room = bytearray(1)
@@ -75,13 +81,13 @@ def test_characters_are_read_as_characters_and_bytes_as_bytes():
 
 
 def test_a_line_may_be_read_in_parts():
-    file = stdin.open_stdin(_Typing("µbc"))
+    file = _open(_Typing("µbc"))
     assert (file.readline(2), file.readline(9)) == ("µb", "c\n")
 
 
 def test_to_look_asks_the_user_and_does_not_wait():
     typing = _Typing("key", looks=3)
-    file = stdin.open_stdin(typing)
+    file = _open(typing)
     assert [file.ioctl(3, 1) for _ in range(5)] == [0, 0, 0, 1, 1]
     assert (file.read(1), file.ioctl(3, 1), file.readline()) == ("k", 1, "ey\n")
     assert typing.asked == 1
@@ -89,7 +95,7 @@ def test_to_look_asks_the_user_and_does_not_wait():
 
 def test_what_a_cell_has_left_of_its_line_is_not_for_the_next_one():
     typing = _Typing("yes please", "no")
-    file = stdin.open_stdin(typing)
+    file = _open(typing)
     assert file.read(3) == "yes"
     typing.cell = 2
     assert file.readline() == "no\n"
@@ -97,7 +103,7 @@ def test_what_a_cell_has_left_of_its_line_is_not_for_the_next_one():
 
 def test_it_says_where_it_cannot_read():
     typing = _Typing("a")
-    file = stdin.open_stdin(typing)
+    file = _open(typing)
     assert "readline()" in _raised(file.read)
     typing.cell = 0
     assert "for the cell" in _raised(file.readline)

@@ -7,6 +7,7 @@ goes on meanwhile.
 import io
 from _thread import get_ident
 
+import ucore
 from ucore import wire
 
 _POLL = 3  # requests of ioctl, as MicroPython numbers them
@@ -18,8 +19,8 @@ _QUESTION = b'{"prompt":"","password":false}'
 class Typed(io.IOBase):
     """As bytes: ``sys.stdin.buffer``."""
 
-    def __init__(self, runner):
-        self._runner = runner
+    def __init__(self, link):
+        self._link = link
         self._held = b""
         self._cell = 0
         self._asked = False  # and not answered yet
@@ -27,7 +28,7 @@ class Typed(io.IOBase):
 
     def _has(self):
         """Ask the user if need be. Whether there is something to read, if only the end: the host asked is gone. It never waits."""
-        link = self._runner.link
+        link = self._link
         if get_ident() != link.main or not link.cell:
             raise OSError("sys.stdin is for the cell, not for its threads and callbacks")
         if self._cell != link.cell:  # what another cell has left of its line is not for this one
@@ -38,8 +39,8 @@ class Typed(io.IOBase):
             return True
         if not self._asked:
             self._asked = True
-            self._session = self._runner._session
-            self._runner._output.drain()
+            self._session = link.session
+            link.output.drain()
             link.send(wire.INPUT_REQUEST, link.cell, _QUESTION, None, self._session)
         link.poll()
         reply = link.take(wire.INPUT_REPLY)
@@ -51,7 +52,7 @@ class Typed(io.IOBase):
     def _wait(self):
         """Wait for something to read; False at the end."""
         while not self._has():
-            self._runner.link.wait(50)
+            self._link.wait(50)
         return self._held
 
     def _take(self, size):
@@ -107,9 +108,9 @@ class Typed(io.IOBase):
 class Text(Typed):
     """``sys.stdin``; size is in characters."""
 
-    def __init__(self, runner):
-        super().__init__(runner)
-        self.buffer = Typed(runner)
+    def __init__(self, link):
+        super().__init__(link)
+        self.buffer = Typed(link)
         self._has = self.buffer._has
 
     def read(self, size=-1):
@@ -138,7 +139,7 @@ class Text(Typed):
         return self.buffer.readline().decode()
 
 
-def open_stdin(runner):
-    """Return the cells' ``sys.stdin``, which the runner, standing in for the module sys, has from now on."""
-    runner.stdin = Text(runner)
-    return runner.stdin
+def start(link):
+    """The module `ucore`, standing in for sys, has it from now on."""
+    global stdin
+    stdin = ucore.stdin = Text(link)
