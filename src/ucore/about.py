@@ -187,7 +187,9 @@ def complete(known, text):
         found = ()
     names = set()
     for name in found:
-        if isinstance(name, str) and name.startswith(start) and not name.startswith("_ucore"):
+        if not isinstance(name, str) or (path == "ucore" and hasattr(ucore._sys, name)):
+            continue  # a name of sys, for which ucore stands in
+        if name.startswith(start) and not name.startswith("_ucore"):
             names.add(name)
     return sorted(names)
 
@@ -212,6 +214,8 @@ def _resolve(names, path):
         found = __import__(parts[0][1:])
     else:
         found = getattr(builtins, parts[0])
+    if found is ucore and parts[0] != "ucore":  # it stands in for the module sys
+        found = ucore._sys or found
     for part in parts[1:]:
         found = _attribute(found, part)
     return found
@@ -219,7 +223,7 @@ def _resolve(names, path):
 
 def get(link, name):
     """A program asks for this of `ucore` for the first time: load the module that has it, which makes it an attribute like any other."""
-    module = getattr(ucore, "rich" if name == "display" else "pipes")
+    module = getattr(ucore, "rich" if name == "display" else "typed" if name == "stdin" else "pipes")
     module.start(link)
     return getattr(module, name)
 
@@ -256,10 +260,3 @@ def _attribute(found, name):
         return members[name]
     member = getattr(type(found), name)
     return getattr(found, name) if callable(member) else member
-
-
-def reset():
-    """Start the board's Python afresh."""
-    import machine
-
-    machine.soft_reset()

@@ -1,14 +1,17 @@
 """Serves the host over the board's own stdin and stdout, until somebody wants the REPL back."""
 
+import builtins
 import sys
 
 from ucore import wire
 from ucore.link import Link, rare
 from ucore.output import Output
-from ucore.quirks import SPEEDS, allow_interrupt
+from ucore.quirks import CPYTHON, SPEEDS, allow_interrupt, sleep_ms
 from ucore.runner import Runner
 
 IDLE_MS = 1000
+SHORT_MS = 50
+MAX_SHORT = 40  # steps in a row without memory
 
 _runner = None  # it stays when the REPL is given back: variables, pipes and threads go on with the next `serve`
 
@@ -28,18 +31,35 @@ def serve():
             _step(link, runner)
         except KeyboardInterrupt:
             pass  # it came when its cell had ended, or it struck a step that is taken again
-        except (MemoryError, ValueError) as error:  # a request that is too much is dropped, the agent goes on
-            link.take()
-            sys.print_exception(error)
-    if SPEEDS:
-        link.slow_down()
-    rare("startup", "give_back", runner)
-    allow_interrupt(True)
-    if link.reset:
-        rare("about", "reset")
+        except Exception:
+            # No memory: where there is none, the exceptions of all threads are one object, which may be of any kind by now. Or a
+            # question that is too much, which has no answer.
+            if link.cell or link.wait(IDLE_MS):  # or nobody needs it
+                link.short += 1
+                if link.short > MAX_SHORT:
+                    runner.was[0]("MemoryError")  # where a restart follows, the host knows what it means
+                    link.leave = link.reset = True
+    try:
+        if SPEEDS:
+            link.slow_down()
+        builtins.print, builtins.input = runner.was
+        for name in ("_thread", "getpass") if CPYTHON else ("_thread", "getpass", "sys"):
+            sys.modules.pop(name, None)
+        allow_interrupt(True)
+    finally:
+        if link.reset:
+            import machine  # not by `about`: there may be no memory for it
+
+            machine.soft_reset()
 
 
 def _step(link, runner):
+    if link.short:
+        sleep_ms(SHORT_MS)  # somebody may give some memory back
+        if link.short > 1:  # or the agent goes on without the cells' variables
+            runner.globals.clear()
+            runner.dropped = b"1"
+            builtins._ = None
     if link.cell:
         runner.step()
         return
@@ -54,8 +74,8 @@ def _step(link, runner):
             runner.take(parent, content)
             link.inbox.pop(0)
         return
-    if type == wire.COMPLETE_REQUEST or type == wire.INSPECT_REQUEST:
-        rare("about", "answer", link, runner.globals, type, parent, content)
-    elif type == wire.SHUTDOWN_REQUEST:
-        link.leave = link.reset = True
     link.take()
+    if type == wire.SHUTDOWN_REQUEST:
+        link.leave = link.reset = True
+    elif type == wire.COMPLETE_REQUEST or type == wire.INSPECT_REQUEST:
+        rare("about", "answer", link, runner.globals, type, parent, content)

@@ -252,13 +252,13 @@ class Link:
                     return message
 
     def wait(self, ms):
-        """Wait until the host has sent something, at most ``ms``; for the main thread."""
-        self._idle.poll(ms)
+        """Wait until the host has sent something, at most ``ms``; returns whether it has. For the main thread."""
+        return any(self._idle(ms))
 
     def pump(self, wait_ms=0):
         """Take in what has arrived, send what is due; then give others a moment, ``wait_ms`` long."""
         with self.rx:
-            while not self.leave and self.ready.poll(0):
+            while not self.leave and any(self.ready(0)):
                 first = self.reader.read(1)
                 if (first == b"\r" and not (SPEEDS and self.baud != self.first_baud)) or not first:
                     # No line of ours holds a carriage return: mpremote or a person at a terminal wants the REPL, and what follows
@@ -268,6 +268,7 @@ class Link:
                         self.nonce = 0
                 elif first > b"\n":
                     self._line(first + self.reader.readline(wire.MAX_LINE))
+                    self.short = 0
         self._polled = now = ticks_ms()
         if not self.leave:
             with self.tx:
@@ -315,8 +316,8 @@ class Link:
         if SPEEDS and not self.cell and ticks_diff(now, self._heard) > DEAF_MS:
             self.slow_down()
         oldest = self.out.get(self.base)
-        if oldest and not self.gone:
-            if ticks_diff(now, self._progress) > GONE_MS:
+        if oldest and (self.cell or not self.gone):  # a cell that has lost what the host said must hear it again
+            if not self.gone and ticks_diff(now, self._progress) > GONE_MS:
                 self.gone = True
                 if SPEEDS:
                     self.slow_down()
@@ -396,12 +397,12 @@ class Link:
                     content = room or b"raise MemoryError('the cell is too large for this board')"
                     parts = None
                     held = 0
-            # A straight line: an interrupt finds all of it done, or nothing.
+            # A straight line: an interrupt, or too little memory for the message, finds all of it done, or nothing.
+            if kind != wire.PART:
+                self.inbox.append((head[0], head[1] | head[2] << 8, content))
             self._parts = parts
             self._held = held
             self.expected = (expected + 1) & 255
-            if kind != wire.PART:
-                self.inbox.append((head[0], head[1] | head[2] << 8, content))
         self._ack()
 
     def _ack(self):

@@ -72,10 +72,7 @@ else:
     from utime import sleep_us, ticks_add, ticks_diff, ticks_ms, ticks_us  # noqa: F401
 
     if ESP32:
-
-        def sleep_ms(ms):
-            """Wait, and let other threads run: time.sleep_ms keeps the GIL for its last 10 ms."""
-            select.poll().poll(ms)
+        sleep_ms = select.poll().ipoll  # lets other threads run: time.sleep_ms keeps the GIL for its last 10 ms
 
     else:
         from utime import sleep_ms
@@ -133,7 +130,10 @@ else:
         def run():
             while going:
                 sleep_ms(period_ms)
-                callback(None)
+                try:
+                    callback(None)
+                except Exception:  # no memory, see agent.serve
+                    pass
 
         try:
             start_new_thread(run, ())

@@ -108,7 +108,8 @@ class Runner:
             link.tick(1)
             source = self._source
             self._source = None
-            link.send(wire.STATUS, self.cell, b"", None, self._session)
+            link.send(wire.STATUS, self.cell, self.dropped, None, self._session)
+            self.dropped = b""
             mend()
             if b"ipe" in source:
                 from ucore import pipes  # in the main thread: loading takes more stack than others have
@@ -127,24 +128,19 @@ class Runner:
         self._done = True
 
     def _reply(self):
-        content = None
         link = self.link
+        content = b'{"status":"ok"}'
+        if self._error is not None:
+            # In short where the memory does not suffice for more; the host knows what that means.
+            content = b'{"status":"error"}' if link.short else rare("about", "failure", self._error)
         # Whichever host is there by now: a new one has been told that this cell runs, and waits for its end.
         while not link.leave:
-            try:
-                if link.gone:  # what is lost until it is back must be told before the reply
-                    link.pump(1)
-                    continue
-                if content is None:
-                    content = b'{"status":"ok"}' if self._error is None else rare("about", "failure", self._error)
-                self._output.drain()
-                if link.send(wire.EXECUTE_REPLY, self.cell, content):
-                    break
-            except MemoryError:
-                if content is None:
-                    content = b'{"status":"error"}'  # the host knows what that means
-                else:  # not even a frame finds room: without the cells' variables one does
-                    self.globals.clear()
+            if link.gone:  # what is lost until it is back must be told before the reply
+                link.pump(1)
+                continue
+            self._output.drain()
+            if link.send(wire.EXECUTE_REPLY, self.cell, content):
+                break
         # A straight line to the end: an interrupt in it comes too late, or finds the reply to be sent once more.
         link.cell = 0
         self._error = None

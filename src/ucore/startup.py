@@ -5,7 +5,7 @@ import sys
 from _thread import allocate_lock, get_ident
 
 import ucore
-from ucore.quirks import MAIN_WRITES, SPEEDS, UNIX, select, streams, ticks_ms
+from ucore.quirks import CPYTHON, MAIN_WRITES, SPEEDS, UNIX, select, streams, ticks_ms
 
 
 def begin(facts, link, output, runner):
@@ -20,10 +20,12 @@ def begin(facts, link, output, runner):
 def fill_link(link, facts):
     """What a `Link` begins with. ``facts``: what its hellos say, the inside of a JSON object."""
     link.reader, link.writer = streams()
-    link.ready = select.poll()
-    link.ready.register(link.reader, select.POLLIN)
-    link._idle = select.poll()  # a poll object must not serve two threads at once
-    link._idle.register(link.reader, select.POLLIN)
+    poll = select.poll()
+    poll.register(link.reader, select.POLLIN)
+    link.ready = poll.poll if CPYTHON else poll.ipoll  # which takes no memory
+    poll = select.poll()  # a poll object must not serve two threads at once
+    poll.register(link.reader, select.POLLIN)
+    link._idle = poll.poll if CPYTHON else poll.ipoll
     link.tx = allocate_lock()
     link.rx = allocate_lock()
     link.big = allocate_lock()
@@ -32,6 +34,7 @@ def fill_link(link, facts):
     link.inbox = []
     link.leave = link.reset = link.stamps = False
     link.cell = 0  # parent id of the running cell
+    link.short = 0  # how often the agent has found no memory since it read a line
     link.flush = link.keep = link.renew = link.forget = link.aside = None
     link.ticks = 0
     link._ticker = None
@@ -64,11 +67,12 @@ def fill_runner(runner, link, output):
     runner._session = 0
     runner._error = None
     runner._done = False
-    runner._was = builtins.print, builtins.input
+    runner.was = builtins.print, builtins.input
     runner.cell = 0  # parent id of the cell that runs, or ran last
     # As the modules _thread and getpass. MicroPython's `from _thread import` finds attributes, not methods.
     runner.start_new_thread = runner._start
     runner.getpass = runner._getpass
+    runner.dropped = b""  # b"1" where the agent had to drop the variables, until the next cell has said so
     link.runner = runner
     runner.globals = __import__("__main__").__dict__
 
@@ -82,15 +86,13 @@ def take_over(runner):
     builtins.input = runner._input
     sys.modules["__main__"] = __import__("__main__")
     sys.modules["_thread"] = sys.modules["getpass"] = runner
+    if CPYTHON:
+        sys.stdin = ucore.stdin
+    else:
+        ucore._sys = ucore._sys or sys
+        sys.modules["sys"] = ucore  # a module, or `from sys import *` would crash
     if not UNIX:
         runner.stack_size(8192)  # a thread that writes to a pipe serves the line too: the 4 kB it would get are too few
     for name, value in ucore.__dict__.items():
         if type(value) is type(sys):
             sys.modules["ucore." + name] = value
-
-
-def give_back(runner):
-    """Give back what `take_over` has taken."""
-    builtins.print, builtins.input = runner._was
-    for name in ("_thread", "getpass"):
-        sys.modules.pop(name, None)

@@ -28,7 +28,7 @@ _UNREAD = (
     "The board ran the cell, but its syntax is not known to µcore, so its last expression's value cannot be told. "
     "Give it a name there, and fetch it with `%ucore pull NAME`."
 )
-_NO_INPUT = "input() was called, but this front end does not take input requests for this cell."
+_NO_INPUT = "input() was called or sys.stdin read, but this front end does not take input requests for this cell."
 
 
 class BoardRun:

@@ -24,6 +24,7 @@ from .waitingline import WaitingLine
 
 __all__ = ["Desk"]
 
+MAX_SAID = 1000  # characters of console text: what a chip says while it boots is less
 MAX_CELLS = 256  # ended cells remembered, because board threads print after their cell has ended
 ATTACH_TIMEOUT_S = 90.0  # the first attach may have to copy µcore on to the board
 RESET_TIMEOUT_S = 30.0  # a chip boots in a second or two; then its agent may have to be started over the REPL
@@ -33,12 +34,7 @@ REVIVAL_S = 15.0
 BUTTON_S = 4.0
 REVIVED = "The virtual board did not answer any more and has been restarted: what it remembered is lost."
 
-# What a board means that has no memory left to say why a cell failed.
-_FULL = {
-    "ename": "MemoryError",
-    "evalue": "The board's memory is full, so it cannot say where this was. If variables of your cells are gone now, it had to drop them.",
-    "traceback": [],
-}
+_ADVICE = "Free some with `del`, or start the board afresh with `%ucore reset`."
 
 _log = logging.getLogger("ukernel.hub")
 _RELAYED = {wire.EXECUTE_RESULT: "execute_result", wire.DISPLAY_DATA: "display_data"}
@@ -65,6 +61,7 @@ class Desk:
         self._pressed = False  # whether its reset button was pressed to get it back
         self._revival: asyncio.TimerHandle | None = None
         self._untold: set = set()  # clients that do not know yet that the board was restarted for a cell
+        self._said = ""  # text outside of messages, since the last message
         self.inquiries = Inquiries(self._put_question, self._new_parent)
         self._attaching: set[asyncio.Future] = set()
         # Random, so that threads left by another hub's cells are not taken for children of ours.
@@ -88,8 +85,10 @@ class Desk:
         if self.pipes.receive(event):
             return
         if kind is session.Message:
+            self._said = ""
             self._message(event)
         elif kind is session.Console:
+            self._said = (self._said + event.text)[-MAX_SAID:]
             cell = self.running or self._last
             if cell is not None:
                 cell.tell(event.text)
@@ -115,7 +114,7 @@ class Desk:
                 if self.state == "reviving" and self._pressed:
                     self._untold = set(self.clients)
             else:
-                self._drop_work(BoardRestartedError(f"The board {self.name} restarted: what it ran and remembered is lost."))
+                self._drop_work(self._restarted())
             self.pipes.end("board restarted")
             self._cells.clear()
             self._names.clear(True)
@@ -125,6 +124,7 @@ class Desk:
                 self._drop_work(
                     BoardGoneError(f"The connection to the board {self.name} broke, and the cell's answer was lost.")
                 )
+        self._said = ""
         self.state = "ready"
         if event.cell_parent and (self.running is None or self.running.parent != event.cell_parent):
             # It outlived its session, or its hub: nobody waits for its answer, but the board is not free before it.
@@ -141,6 +141,18 @@ class Desk:
         """A board that no hub has had before us runs no cells but those that we know."""
         if sessions == 1:
             self._names.is_complete = True
+
+    def _restarted(self) -> BoardRestartedError:
+        """Return why the board is a new one, and tell the cell before where none runs that would be told."""
+        if "MemoryError" not in self._said:
+            return BoardRestartedError(f"The board {self.name} restarted: what it ran and remembered is lost.")
+        error = BoardRestartedError(
+            f"The board {self.name} restarted itself: its memory was full, and what filled it were not the variables of cells, which "
+            "it can drop, but a thread, a task or a module. What it ran and remembered is lost."
+        )
+        if self.running is None and self._last is not None:
+            self._last.send("stream", {"name": "stderr", "text": f"{error}\n"})
+        return error
 
     def _gone(self, event) -> None:
         _log.info("%s: gone, %s", self.name, event)
@@ -212,6 +224,8 @@ class Desk:
                 cell.print(content)
         elif type_ == wire.STATUS:
             if cell is not None and cell is self.running and not cell.replied:
+                if content:
+                    cell.send("stream", {"name": "stderr", "text": self._dropped()})
                 cell.send("status", {"execution_state": "busy"})
         elif type_ in _RELAYED:
             if cell is not None:
@@ -255,10 +269,28 @@ class Desk:
         content.setdefault("status", "ok")
         if content["status"] == "error":
             text = "\n".join(line for line in content.get("traceback") or () if isinstance(line, str))
-            content["cells"] = self._names.find(text, cell.instance, cell.parent % wire.SLOTS)
-        cell.reply({**_FULL, **content} if content["status"] == "error" else content)
+            content = self._explain({**content, "cells": self._names.find(text, cell.instance, cell.parent % wire.SLOTS)})
+        cell.reply(content)
         self._next()
         self.hub.review()
+
+    def _dropped(self) -> str:
+        return (
+            f"The memory of the board {self.name} was full, so that it could not even be talked to: it has dropped the variables of its "
+            "cells. Run the cells again that make what you need; `%ucore reset` starts the board afresh.\n"
+        )
+
+    def _explain(self, content: dict) -> dict:
+        """Return the error of a cell, with what can be done where the memory did not suffice to run it, or to say where it failed."""
+        ename, evalue = content.get("ename", "MemoryError"), content.get("evalue", "")
+        lines = content.get("traceback") or []
+        if ename != "MemoryError" or 'File "' in "".join(lines):
+            return content
+        if "ename" not in content:
+            evalue = f"The memory of the board {self.name} is full, and it cannot say where this was. {_ADVICE}"
+        else:
+            evalue += f". No cell fits into the free memory of the board {self.name}, or not this one. {_ADVICE}"
+        return {**content, "ename": ename, "evalue": evalue, "traceback": [*lines[:-1], f"{ename}: {evalue}"] if lines else []}
 
     def _drop_work(self, error: Exception) -> None:
         """Fail everything that waits for this board."""

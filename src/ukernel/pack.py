@@ -37,10 +37,11 @@ _GROUPS = {
     "rich": ("wire", "quirks", "rich"),
     "values": ("wire", "quirks", "values"),
     "files": ("quirks", "files"),
+    "typed": ("wire", "quirks", "typed"),
     "tasks": ("quirks", "tasks"),
 }
 # What few programs load, or for a moment: it costs room on the flash, not memory.
-RARE = ("callbacks", "files", "rich", "speed", "startup", "tasks", "values")
+RARE = ("callbacks", "files", "rich", "speed", "startup", "tasks", "typed", "values")
 
 
 def files(platform: str, *, compiled: bool) -> dict[str, bytes]:

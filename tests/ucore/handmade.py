@@ -23,6 +23,8 @@ class Port:
     def poll(self, ms=-1):
         return [self] if self.input else []
 
+    ipoll = poll
+
     def read(self, size):
         data, self.input = self.input[:size], self.input[size:]
         return data
