@@ -8,7 +8,7 @@ from _thread import get_ident
 from binascii import hexlify
 
 from ucore import wire
-from ucore.quirks import MAX_BAUD, RING, SPEEDS, random32
+from ucore.quirks import MAIN_WRITES, MAX_BAUD, RING, SPEEDS, in_callback, random32
 
 FILE = "<cell>"
 MAX_TEXT = 2000  # of an error's text; a reply must fit a message
@@ -68,17 +68,18 @@ def _cut(text, size):
 
 
 def ask(link, cell, session, prompt="", password=False):
-    """Ask the host for a line of text; raises EOFError where it goes away, RuntimeError in a thread."""
-    if get_ident() != link.main:
-        raise RuntimeError("input() is for the cell, not its threads")
+    """Ask the host for a line of text; raises EOFError where it goes away, RuntimeError in a thread or a callback."""
+    if get_ident() != link.main or not link.cell or (get_ident() == link.busy if MAIN_WRITES else in_callback()):
+        raise RuntimeError("input() is for the cell, not for its threads and callbacks")
+    link.do(link.output.drain)
     content = json.dumps({"prompt": str(prompt), "password": password}).encode()
-    link.send(wire.INPUT_REQUEST, cell, content, None, session)
+    link.do(link.send, wire.INPUT_REQUEST, cell, content, None, session)
     while session == link.session and not link.leave:
-        reply = link.take(wire.INPUT_REPLY)
+        reply = link.do(link.take, wire.INPUT_REPLY)
         if reply and reply[1] == cell:
             return reply[2].decode()
         link.wait(50)
-        link.pump()
+        link.do(link.pump)
     raise EOFError("the host asked is gone")
 
 

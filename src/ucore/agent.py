@@ -9,7 +9,7 @@ from ucore.output import Output
 from ucore.quirks import SPEEDS, allow_interrupt
 from ucore.runner import Runner
 
-IDLE_MS = 1000
+IDLE_MS = 20  # what threads and callbacks have left waits no longer
 
 _runner = None  # it stays when the REPL is given back: variables, pipes and threads go on with the next `serve`
 
@@ -33,6 +33,7 @@ def serve():
         except (MemoryError, ValueError) as error:  # a request that is too much is dropped, the agent goes on
             link.take()
             sys.print_exception(error)
+    link.busy = None
     if SPEEDS:
         link.slow_down()
     runner.stop()
@@ -42,13 +43,15 @@ def serve():
 
 
 def _step(link, runner):
+    link.busy = link.main
     if link.cell:
         runner.step()
         return
     link.pump()
+    link.catch_up()
     if not link.inbox:
-        # Held items and resends want a look now and then; without them the host's next byte is all there is to wait for.
-        link.wait(5 if link.ticks else 20 if link.outstanding() else IDLE_MS)
+        link.busy = None
+        link.wait(5 if link.ticks else IDLE_MS)
         return
     type, parent, content = link.inbox[0]
     if type == wire.EXECUTE_REQUEST:

@@ -3,6 +3,10 @@
 Nobody reads in the background: whoever waits, pumps. Two locks, always taken in the order rx, then tx, and nobody waits for the
 host while holding one. KeyboardInterrupt strikes the main thread at jumps and in blocking calls only, so state is committed in
 straight lines, and the bytes are written last: a frame half written is resent.
+
+So do scheduled callbacks (machine.Timer, Pin.irq, micropython.schedule), with a GIL in any thread, without one in the main thread.
+Such a callback must not wait for a lock that the very thread has which it interrupted; and with a GIL for nothing at all, for while
+it runs a thread that computes does not pass the GIL on. So what it asks for is put aside, and done by threads and by the ticker.
 """
 
 import json
@@ -20,6 +24,7 @@ from ucore.quirks import (
     PACED,
     SPEEDS,
     hurry,
+    in_callback,
     sleep_ms,
     sleep_us,
     streams,
@@ -40,6 +45,7 @@ MAX_RTO_MS = 4000
 # At a raised baud rate, between two cells, without a valid line: back to the first one. The host pings every 3 s.
 DEAF_MS = 8000
 MAX_DEAF = 5  # the same for damaged lines in a row
+MAX_ASIDE = 50
 QUIET_MS = 3  # after so long without a frame a stray print may stand before the next: it gets a mark of its own
 _NOTHING = (b"", 0, None, True)
 
@@ -58,7 +64,8 @@ class Link:
     ``inbox`` holds the messages received, (type, parent, content); ``session`` counts the host sessions, so that who waits for an
     answer sees that its session is over. ``flush(now)`` sends what has been held long enough; ``keep()`` tells what outlives a
     session, which ``renew(kept)`` sends in the next; all three with tx held. ``forget(thread)`` is called when a thread begins or
-    ends. ``aside``: what callbacks could not do at once. Each is None until its module is loaded. ``facts`` is for the hello.
+    ends. Each is None until its module is loaded. ``calls``: what callbacks have put aside, (function, arguments); ``busy``: the main
+    thread's number where its callbacks must do that (asked only where they strike it alone). ``facts`` is for the hello.
     """
 
     def __init__(self, facts):
@@ -75,9 +82,12 @@ class Link:
         self.inbox = []
         self.leave = self.reset = self.stamps = False
         self.cell = 0  # parent id of the running cell
-        self.flush = self.keep = self.renew = self.forget = self.aside = None
+        self.flush = self.keep = self.renew = self.forget = self.busy = None
+        self.calls = []
         self.ticks = 0
         self._ticker = None
+        if not MAIN_WRITES:
+            self._catching = 0
         if MAIN_WRITES:
             self._tries = 0
             self._late = []  # frames that another core than the main thread's has committed
@@ -287,6 +297,44 @@ class Link:
         if wait_ms:
             sleep_ms(wait_ms)
 
+    def do(self, call, *args):
+        """Call it as a thread may, after what has been put aside, and return what it returns.
+
+        In a callback that must not wait, put it aside instead: returns None; False where too much is, and this has been dropped.
+        """
+        if MAIN_WRITES:
+            me = get_ident()
+        if me == self.busy if MAIN_WRITES else in_callback():
+            return False if len(self.calls) >= MAX_ASIDE else self.calls.append((call, args))
+        if MAIN_WRITES and me != self.main:  # nothing interrupts the other core, and a shared list is not safe there
+            self.poll()
+            return call(*args)
+        self.busy = self.main
+        try:  # no jump before it
+            self.poll()
+            self.catch_up()
+            found = call(*args)
+            self.catch_up()
+        finally:
+            self.busy = None
+        return found
+
+    def catch_up(self):
+        """Do what has been put aside; on a busy thread."""
+        if not MAIN_WRITES:
+            self._catching += 1
+        try:  # no jump before it
+            # One thread at a time, or they would come out of order. What a fast timer adds meanwhile is for the next.
+            for _ in range(len(self.calls) if MAIN_WRITES or self._catching == 1 else 0):
+                call, args = self.calls[0]
+                try:
+                    call(*args)
+                finally:
+                    self.calls.pop(0)  # at last: until then pipes know that something is to come before
+        finally:
+            if not MAIN_WRITES:
+                self._catching -= 1
+
     def poll(self):
         """Pump if nobody has for a millisecond."""
         if ticks_diff(ticks_ms(), self._polled) > 0:
@@ -321,8 +369,15 @@ class Link:
             if taken:
                 self.tx.release()
             raise
+        if self.calls:
+            if not MAIN_WRITES:
+                self.catch_up()
+            elif self.busy is None:
+                self.do(bool)
 
     def _timers(self, now):
+        if MAIN_WRITES and self._late and get_ident() == self.main:
+            self._write_late(now)  # in a callback that waits for room no other one does
         self.flush(now)
         if SPEEDS and not self.cell and ticks_diff(now, self._heard) > DEAF_MS:
             self.slow_down()

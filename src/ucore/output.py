@@ -1,5 +1,7 @@
 """What the board's programs print, held for a moment so that many small prints travel as one frame."""
 
+from _thread import get_ident
+
 from ucore import wire
 from ucore.quirks import ticks_diff, ticks_ms
 
@@ -13,28 +15,38 @@ class Output:
         self._link = link
         self._parent = 0
         self._held = b""
+        self._whose = None  # the thread that has sent a part of its text: the rest goes before that of others
         self._flushed = ticks_ms()
         self.lost = 0
         link.output = self
         link.flush = self.flush_due
 
     def write(self, parent, text):
-        """Send ``text`` (str) as output of the cell ``parent``; blocks while the line is full, drops where nobody listens."""
+        """Send ``text`` (str) as output of the cell ``parent``, in one piece; blocks while the line is full, drops where nobody listens.
+
+        On a busy thread.
+        """
         data = text.encode()
         link = self._link
-        link.poll()
-        while data:
-            with link.tx:
-                now = ticks_ms()
-                if parent == self._parent or self.flush(now):
-                    self._parent = parent
-                    take = max(link.payload - 3 - len(self._held), 0)
-                    self._held += data[:take]
-                    data = data[take:]
-                    if data or ticks_diff(now, self._flushed) >= HOLD_MS:
-                        self.flush(now)
-            if data:
-                link.pump(1)  # also where it was sent: on a slow line a flood of prints lets a sample pass
+        me = get_ident()
+        try:
+            while data:
+                with link.tx:
+                    now = ticks_ms()
+                    if self._whose in (None, me) and (parent == self._parent or self.flush(now)):
+                        self._parent = parent
+                        take = max(link.payload - 3 - len(self._held), 0)
+                        self._held += data[:take]
+                        data = data[take:]
+                        self._whose = me if data else None
+                        if data or ticks_diff(now, self._flushed) >= HOLD_MS:
+                            self.flush(now)
+                if data:
+                    link.pump(1)  # also where it was sent: on a slow line a flood of prints lets a sample pass
+        except:  # the rest will not come
+            if self._whose == me:
+                self._whose = None
+            raise
 
     def flush_due(self, now):
         """Send what has been held for HOLD_MS; tx held."""
@@ -63,7 +75,7 @@ class Output:
         return True
 
     def drain(self):
-        """Send all that is held; waits for the window."""
+        """Send all that is held; waits for the window. On a busy thread."""
         while True:
             with self._link.tx:
                 if self.flush(ticks_ms()):

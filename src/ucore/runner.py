@@ -54,7 +54,8 @@ class Runner:
     def _print(self, *values, sep=" ", end="\n", file=None):
         text = (" " if sep is None else sep).join(map(str, values)) + ("\n" if end is None else end)
         if file is None or file is sys.stdout:
-            self._output.write(self._parent(), text)
+            if self.link.do(self._output.write, self._parent(), text) is False:
+                self._output.lost += len(text.encode())
         else:
             file.write(text)
 
@@ -63,27 +64,29 @@ class Runner:
             builtins._ = value
             if not plain and hasattr(value, "_repr_html_"):
                 return ucore.display(value)
-            self._output.drain()
-            self.link.send(wire.EXECUTE_RESULT, self.cell, b"\n" + repr(value).encode(), None, self._session)
+            link = self.link
+            link.do(self._output.drain)
+            link.do(link.send, wire.EXECUTE_RESULT, self.cell, b"\n" + repr(value).encode(), None, self._session)
 
     def _input(self, *args):
-        self._output.drain()
         return rare("about", "ask", self.link, self.cell, self._session, *args)
 
     def _getpass(self, prompt=""):
         return self._input(prompt, True)
 
     def _start(self, function, args, kwargs={}):
+        if not callable(function):
+            raise TypeError("a thread runs a function")
         parent = self._parent()
 
-        def run():
+        def run(*args, **kwargs):
             self._note(parent)
             try:
                 function(*args, **kwargs)
             except SystemExit:
                 pass
             except BaseException as error:
-                self._output.write(parent, rare("about", "crash", error))
+                self.link.do(self._output.write, parent, rare("about", "crash", error))
             finally:
                 self._note(None)
 
@@ -93,7 +96,7 @@ class Runner:
                 self.globals[spare] = 0
             for spare in range(SPARE):
                 del self.globals[spare]
-        return _thread.start_new_thread(run, ())
+        return _thread.start_new_thread(run, args, kwargs)
 
     def _note(self, parent):
         """The calling thread begins, as one of the cell ``parent``, or ends."""
@@ -122,6 +125,7 @@ class Runner:
         elif not self._done:
             self._error = KeyboardInterrupt()
         self._done = True
+        self.link.busy = self.link.main
         allow_interrupt(False)
         self._reply()
 
@@ -139,6 +143,7 @@ class Runner:
             allow_interrupt(True)
             code = compile(source.decode(), FILE, "exec")
             source = None
+            link.busy = None
             exec(code, self.globals)
         except BaseException as error:
             self._error = error
@@ -155,6 +160,7 @@ class Runner:
                     continue
                 if content is None:
                     content = b'{"status":"ok"}' if self._error is None else rare("about", "failure", self._error)
+                link.catch_up()
                 self._output.drain()
                 if link.send(wire.EXECUTE_REPLY, self.cell, content):
                     break

@@ -30,14 +30,13 @@ _GROUPS = {
     "__init__": ("__init__",),
     "agent": ("wire", "quirks", "link", "output", "runner", "agent"),
     "pipes": ("wire", "quirks", "pipes"),
-    "callbacks": ("wire", "quirks", "callbacks"),
     "about": ("wire", "quirks", "about"),
     "speed": ("wire", "quirks", "speed"),
     "rich": ("wire", "rich"),
     "tasks": ("quirks", "tasks"),
 }
 # What few programs load, or for a moment: it costs room on the flash, not memory.
-RARE = ("callbacks", "rich", "speed", "tasks")
+RARE = ("rich", "speed", "tasks")
 
 
 def files(platform: str, *, compiled: bool) -> dict[str, bytes]:

@@ -27,9 +27,6 @@ MODULES = frozenset(
     lwip machine math micropython neopixel network ntptime onewire os platform random re select socket ssl struct sys time uctypes vfs
     _thread esp esp32 espnow rp2 ucore""".split()  # noqa: SIM905
 )
-# What sets up a callback, or may.
-_CALLBACKS = re.compile(r"\b(?:Timer|irq|schedule)\b")
-_GUARD = "from ucore.callbacks import guard as _ucore_guard; _ucore_guard(); "
 MAX_DEPTH = 50  # of a value's lists in lists; a board's stack holds no more
 
 
@@ -50,9 +47,8 @@ def _saving_source(path: str, text: str) -> str:
 def transform(body: str, plain: bool = False) -> str:
     """Return the body with its last expression shown, and its top-level awaits run by the board's event loop.
 
-    ``plain``: it is shown by its repr, even where it has a richer one. Where the body may set up callbacks that interrupt the board's
-    programs, it prepares the board for that first. A trailing semicolon asks for silence. What this Python cannot parse is
-    returned as it is: the board has the last word on its syntax.
+    ``plain``: it is shown by its repr, even where it has a richer one. A trailing semicolon asks for silence. What this Python cannot
+    parse is returned as it is: the board has the last word on its syntax.
     """
     body = body.replace("\r\n", "\n").replace("\r", "\n")
     try:
@@ -68,15 +64,7 @@ def transform(body: str, plain: bool = False) -> str:
     _show_last(tree, text, plain)
     # The names are bound on the magic's own line, which is empty here.
     names = ", ".join(f"{_HOMES[name]} as {name}" for name in sorted(awaits.used))
-    first = _GUARD if _CALLBACKS.search(body) or ("import" in body and _imports_programs(tree)) else ""
-    return first + (f"from ucore.tasks import {names}" if names else "") + text.edited()
-
-
-def _imports_programs(tree: ast.Module) -> bool:
-    """Whether it imports anything that is not the firmware's: that may do whatever a cell may."""
-    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
-    names += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    return any(name.split(".")[0] not in MODULES for name in names)
+    return (f"from ucore.tasks import {names}" if names else "") + text.edited()
 
 
 def _show_last(tree: ast.Module, text: "_Text", plain: bool) -> None:

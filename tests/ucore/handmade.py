@@ -2,7 +2,7 @@
 
 from _thread import allocate_lock
 
-from ucore import link, pipes, wire
+from ucore import about, link, pipes, wire
 from ucore import output as output_module
 
 
@@ -99,9 +99,10 @@ class Host:
         return found
 
 
-def board():
-    """A link on a handmade port, with pipes and printed text: (port, link, output, host)."""
+def board(two_cores=False):
+    """A link on a handmade port, with pipes and printed text: (port, link, output, host). ``two_cores``: without a GIL, as an RP2."""
     port = Port()
+    link.MAIN_WRITES = pipes.MAIN_WRITES = about.MAIN_WRITES = two_cores
     link.streams = lambda: (port, port)
     link.select = _Select(port)
     link.sleep_ms = port.sleep_ms
