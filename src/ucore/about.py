@@ -71,14 +71,13 @@ def ask(link, cell, session, prompt="", password=False):
     """Ask the host for a line of text; raises EOFError where it goes away, RuntimeError in a thread or a callback."""
     if get_ident() != link.main or not link.cell or (get_ident() == link.busy if MAIN_WRITES else in_callback()):
         raise RuntimeError("input() is for the cell, not for its threads and callbacks")
-    link.do(link.output.drain)
     content = json.dumps({"prompt": str(prompt), "password": password}).encode()
     link.do(link.send, wire.INPUT_REQUEST, cell, content, None, session)
     while session == link.session and not link.leave:
         reply = link.do(link.take, wire.INPUT_REPLY)
         if reply and reply[1] == cell:
             return reply[2].decode()
-        link.wait(50)
+        link.idle.poll(50)
         link.do(link.pump)
     raise EOFError("the host asked is gone")
 

@@ -24,7 +24,9 @@ def serve():
     link = runner.link
     runner.start()
     allow_interrupt(False)
-    link.arrive()
+    link.leave = False
+    with link.tx:
+        link.answer(0, False)  # a host that knew another agent, or the one before, asks at once
     while not link.leave:
         try:
             _step(link, runner)
@@ -51,7 +53,7 @@ def _step(link, runner):
     link.catch_up()
     if not link.inbox:
         link.busy = None
-        link.wait(5 if link.ticks else IDLE_MS)
+        link.idle.poll(5 if link.ticks else IDLE_MS)
         return
     type, parent, content = link.inbox[0]
     if type == wire.EXECUTE_REQUEST:

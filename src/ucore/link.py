@@ -72,8 +72,8 @@ class Link:
         self.reader, self.writer = streams()
         self.ready = select.poll()
         self.ready.register(self.reader, select.POLLIN)
-        self._idle = select.poll()  # a poll object must not serve two threads at once
-        self._idle.register(self.reader, select.POLLIN)
+        self.idle = select.poll()  # for the main thread to wait: a poll object must not serve two threads at once
+        self.idle.register(self.reader, select.POLLIN)
         self.tx = allocate_lock()
         self.rx = allocate_lock()
         self.big = allocate_lock()
@@ -119,7 +119,7 @@ class Link:
         self._clean = False
         self._srtt = 0
         self._var = 0
-        self._sent_at = self._progress = self._polled = ticks_ms()
+        self._sent_at = self._progress = self.pumped = ticks_ms()
         self.nonce = hello.get("nonce", 0)  # last: an interrupt before it leaves the old session, and the host asks again
 
     def run_at(self, baud, window):
@@ -235,7 +235,11 @@ class Link:
         self._write(wire.stuff(body) + MARK, ticks_ms())
 
     def send(self, type, parent, content, meta=None, session=None):
-        """Send a message, in parts where it is large; waits for the window. Returns False where the session ended first."""
+        """Send a message after what is printed, in parts where it is large; waits for the window.
+
+        On a busy thread. Returns False where the session ended first.
+        """
+        self.output.drain()
         session = self.session if session is None else session
         data = bytes((type, parent & 255, parent >> 8)) + content
         if len(data) <= self.payload:
@@ -259,12 +263,6 @@ class Link:
 
     # In
 
-    def arrive(self):
-        """The agent serves, for the first time or again: a host that knew another one asks at once."""
-        self.leave = False
-        with self.tx:
-            self._answer(0, False)
-
     def take(self, type=None):
         """Take the first message, or the first of a type, out of the inbox; None where there is none."""
         with self.rx:
@@ -272,10 +270,6 @@ class Link:
                 if type is None or message[0] == type:
                     self.inbox.remove(message)
                     return message
-
-    def wait(self, ms):
-        """Wait until the host has sent something, at most ``ms``; for the main thread."""
-        self._idle.poll(ms)
 
     def pump(self, wait_ms=0):
         """Take in what has arrived, send what is due; then give others a moment, ``wait_ms`` long."""
@@ -290,7 +284,7 @@ class Link:
                         self.nonce = 0
                 elif first > b"\n":
                     self._line(first + self.reader.readline(wire.MAX_LINE))
-        self._polled = now = ticks_ms()
+        self.pumped = now = ticks_ms()
         if not self.leave:
             with self.tx:
                 self._timers(now)
@@ -307,17 +301,16 @@ class Link:
         if me == self.busy if MAIN_WRITES else in_callback():
             return False if len(self.calls) >= MAX_ASIDE else self.calls.append((call, args))
         if MAIN_WRITES and me != self.main:  # nothing interrupts the other core, and a shared list is not safe there
-            self.poll()
             return call(*args)
-        self.busy = self.main
+        if MAIN_WRITES:
+            self.busy = me
         try:  # no jump before it
-            self.poll()
+            if ticks_diff(ticks_ms(), self.pumped) > 0:
+                self.pump()
             self.catch_up()
-            found = call(*args)
-            self.catch_up()
+            return call(*args)
         finally:
             self.busy = None
-        return found
 
     def catch_up(self):
         """Do what has been put aside; on a busy thread."""
@@ -334,11 +327,6 @@ class Link:
         finally:
             if not MAIN_WRITES:
                 self._catching -= 1
-
-    def poll(self):
-        """Pump if nobody has for a millisecond."""
-        if ticks_diff(ticks_ms(), self._polled) > 0:
-            self.pump()
 
     def tick(self, change):
         """One more (1) or one less (-1) needs the ticker: it sends what is held while the main thread is busy."""
@@ -542,7 +530,7 @@ class Link:
                 self._begin(hello)
                 self.session += 1
                 self.inbox = []
-            self._answer(nonce, known)
+            self.answer(nonce, known)
             if fits and not known:
                 if self.renew:
                     self.renew(frames)
@@ -554,7 +542,8 @@ class Link:
                         self._resend(seq, now)
                     seq = (seq + 1) & 255
 
-    def _answer(self, nonce, resumed):
+    def answer(self, nonce, resumed):
+        """Say hello; tx held."""
         reply = '{"nonce":%d,"resumed":%d,"cell":%d,%s}' % (nonce, resumed, self.cell, self._facts)
         self._clean = False
         self.bare(wire.HELLO, reply.encode(), 0)

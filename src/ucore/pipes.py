@@ -129,6 +129,8 @@ class _Opening:
             _link.do(self._write_now, data, called, thread)
             if thread != _main:
                 _note(self, thread)
+                if ticks_diff(ticks_ms(), _link.pumped) > 0:
+                    _link.pump()  # where `do` has not
         elif _link.do(self._write_now, data, called, None) is None:
             self._make_room(0)
         else:

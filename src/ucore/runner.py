@@ -65,7 +65,6 @@ class Runner:
             if not plain and hasattr(value, "_repr_html_"):
                 return ucore.display(value)
             link = self.link
-            link.do(self._output.drain)
             link.do(link.send, wire.EXECUTE_RESULT, self.cell, b"\n" + repr(value).encode(), None, self._session)
 
     def _input(self, *args):
@@ -75,8 +74,6 @@ class Runner:
         return self._input(prompt, True)
 
     def _start(self, function, args, kwargs={}):
-        if not callable(function):
-            raise TypeError("a thread runs a function")
         parent = self._parent()
 
         def run(*args, **kwargs):
@@ -161,7 +158,6 @@ class Runner:
                 if content is None:
                     content = b'{"status":"ok"}' if self._error is None else rare("about", "failure", self._error)
                 link.catch_up()
-                self._output.drain()
                 if link.send(wire.EXECUTE_REPLY, self.cell, content):
                     break
             except MemoryError:

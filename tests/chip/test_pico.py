@@ -64,9 +64,8 @@ def test_an_interrupt_ends_the_cell_and_nothing_else(talker, body):
     assert talker.cell("print(kept)") == "1\n"
 
 
-@pytest.mark.parametrize(("first", "count"), [("", 20_000), ("from machine import Timer", 5_000)], ids=["", "callbacks"])
-def test_a_producer_on_the_other_core_loses_nothing_beside_prints(talker, first, count):
-    talker.cell(source.transform("\n" + first))  # once there may be callbacks, locks are guarded
+def test_a_producer_on_the_other_core_loses_nothing_beside_prints(talker):
+    count = 20_000
     talker.frames.clear()
     talker.cell(
         "import _thread, struct\np = ucore.open_pipe('both')\ndone = []\n"
@@ -85,7 +84,7 @@ def test_a_producer_on_the_other_core_loses_nothing_beside_prints(talker, first,
 def test_a_timer_prints_and_writes_whatever_it_interrupts(talker):
     talker.frames.clear()
     talker.cell(
-        source.transform("""
+        """
 import _thread, machine, time
 pipe = ucore.open_pipe('timer')
 calls = [0]
@@ -99,7 +98,7 @@ def produce():
         pipe.write(b'core')
 timer = machine.Timer(period=20, callback=call)
 _thread.start_new_thread(produce, ())
-""")
+"""
     )
     text = talker.cell(
         """
