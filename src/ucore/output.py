@@ -30,7 +30,7 @@ class Output:
         link = self._link
         me = get_ident()
         try:
-            while data:
+            while True:
                 with link.tx:
                     now = ticks_ms()
                     if self._whose in (None, me) and (parent == self._parent or self.flush(now)):
@@ -38,11 +38,13 @@ class Output:
                         take = max(link.payload - 3 - len(self._held), 0)
                         self._held += data[:take]
                         data = data[take:]
-                        self._whose = me if data else None
-                        if data or ticks_diff(now, self._flushed) >= HOLD_MS:
-                            self.flush(now)
-                if data:
-                    link.pump(1)  # also where it was sent: on a slow line a flood of prints lets a sample pass
+                        if data:
+                            self._whose = me
+                        if (self._whose == me or ticks_diff(now, self._flushed) >= HOLD_MS) and self.flush(now) and not data:
+                            self._whose = None
+                if not data and self._whose != me:
+                    return
+                link.pump(1)  # also where it was sent: on a slow line a flood of prints lets a sample pass
         except:  # the rest will not come
             if self._whose == me:
                 self._whose = None
@@ -65,11 +67,11 @@ class Output:
             self.lost += len(held)
             self._held = b""
             return True
-        if self.lost:
+        if self.lost and self._whose is None:  # not amid a text
             held = b"[%d bytes of output lost]\n" % self.lost + held
+            self.lost = 0
         body = bytearray((wire.MESSAGE, 0, wire.STREAM, self._parent & 255, self._parent >> 8)) + held
         self._held = b""
-        self.lost = 0
         self._flushed = now
         link.commit(body, None)
         return True

@@ -22,6 +22,7 @@ __all__ = ["main"]
 
 TICKS_PERIOD = 1 << 30  # as on 32-bit boards, so that programs meet the wrap
 SCHEDULE_DEPTH = 8  # functions that can wait, as on a board
+RETRY_S = 0.002  # of an interrupt that came at the wrong place
 HEAP_BYTES = 4 << 20  # what gc.mem_free() counts from: a board with SPIRAM
 MIN_STACK = 256 << 10  # CPython needs more than a board's few kilobytes
 ALIASES = ("binascii", "errno", "json", "os", "random", "select", "struct", "sys", "time")
@@ -44,6 +45,7 @@ def main() -> None:
             del sys.modules[name]
     sys.path.insert(1, str(Path(__file__).parent / "simulated"))
     _extend_modules()
+    signal.signal(signal.SIGINT, _interrupt)
     signal.signal(WAKE, _run_scheduled)
     if hasattr(signal, "pthread_kill"):
         _watch_signals()
@@ -54,6 +56,14 @@ def main() -> None:
     import ucore.agent
 
     ucore.agent.serve()
+
+
+def _interrupt(number: int, frame: "types.FrameType | None") -> None:
+    """Raise KeyboardInterrupt; a moment later where a scheduled function is about to begin or has just ended: none strikes there."""
+    if frame is not None and frame.f_code is _run_scheduled.__code__:
+        threading.Timer(RETRY_S, _signal_main_thread, (number,)).start()
+    else:
+        signal.default_int_handler(number, frame)
 
 
 def _signal_main_thread(number: int) -> None:

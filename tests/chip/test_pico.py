@@ -6,7 +6,7 @@ import pytest
 from picos import Talker, mpremote
 
 from ucore import wire
-from ukernel import installer, session, source
+from ukernel import installer, session
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
