@@ -144,12 +144,8 @@ class Link:
             self.nonce != 0
             and not self.gone
             and self.flight + size + 16 <= self.window - reserve
-            and self.outstanding() < wire.MAX_OUTSTANDING
+            and (self.seq - self.base) & 255 < wire.MAX_OUTSTANDING
         )
-
-    def outstanding(self):
-        """How many frame numbers are in use."""
-        return (self.seq - self.base) & 255
 
     def commit(self, body, meta):
         """Number, keep and write a frame: ``body`` is kind, an empty byte, payload; tx held, `room` asked.
@@ -491,19 +487,15 @@ class Link:
                     seq = (seq + 1) & 255
             if self.flight != before:
                 self._progress = now
-                if fresh:
-                    self._measure(ticks_diff(now, fresh[1]))
+                if fresh:  # as TCP does (RFC 6298), in whole milliseconds
+                    rtt = ticks_diff(now, fresh[1]) + 1
+                    if self._srtt:
+                        self._var += (abs(rtt - self._srtt) - self._var) // 4
+                        self._srtt += (rtt - self._srtt) // 8
+                    else:
+                        self._srtt = rtt
+                        self._var = rtt // 2
                 self._rto = max(self._rto_min, self._srtt + 4 * self._var)
-
-    def _measure(self, rtt):
-        # As TCP does (RFC 6298), in whole milliseconds.
-        rtt += 1
-        if self._srtt:
-            self._var += (abs(rtt - self._srtt) - self._var) // 4
-            self._srtt += (rtt - self._srtt) // 8
-        else:
-            self._srtt = rtt
-            self._var = rtt // 2
 
     # The baud rate
 

@@ -454,7 +454,7 @@ def _tell(opening, send):
             if opening._flush(ticks_ms()):
                 if not _link.nonce:
                     return None  # a host that comes is told what is open
-                if _link.outstanding() < wire.MAX_OUTSTANDING:
+                if (_link.seq - _link.base) & 255 < wire.MAX_OUTSTANDING:
                     return send(opening)
                 if _link.gone:
                     _link.nonce = 0  # too much to remember: the host that returns finds a new session
