@@ -88,6 +88,7 @@ class Link:
         self._ticker = None
         if not MAIN_WRITES:
             self._catching = 0
+            self.in_callback = in_callback
         if MAIN_WRITES:
             self._tries = 0
             self._late = []  # frames that another core than the main thread's has committed

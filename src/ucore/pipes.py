@@ -10,7 +10,7 @@ from binascii import crc32
 
 import ucore
 from ucore import wire
-from ucore.quirks import CPYTHON, MAIN_WRITES, in_callback, ticks_diff, ticks_ms, ticks_us
+from ucore.quirks import CPYTHON, MAIN_WRITES, ticks_diff, ticks_ms, ticks_us
 
 if CPYTHON:
     from ucore.quirks import struct
@@ -352,7 +352,7 @@ class Pipe:
 
 def _inside():
     """Whether this is a callback that must not wait."""
-    return get_ident() == _link.busy if MAIN_WRITES else in_callback()
+    return get_ident() == _link.busy if MAIN_WRITES else _link.in_callback()
 
 
 def open_pipe(name, drop=False):

@@ -103,7 +103,7 @@ while time.ticks_diff(until, time.ticks_ms()) > 0:
 # How a callback gets to a board past a host that reads the cells.
 WAYS = {
     "a cell": "\n" + FAST,
-    "nested quotes": "\nd = {'k': 1}\nprint(f\"{d[\"k\"]}\")\n" + FAST,
+    "nested quotes": '\nd = {\'k\': 1}\nprint(f"{d["k"]}")\n' + FAST,
     "tabs and spaces": "\ndef odd(x):\n\tif x:\n\t\treturn 5\n        return 6\n" + FAST,
     "exec of a file": f"\nopen('prog.txt', 'w').write({FAST!r})\nexec(open('prog.txt').read())",
     "__import__": f"\nopen('prog_a.py', 'w').write('import ucore' + {FAST!r})\nimport sys\nsys.path.append('.')\n"
