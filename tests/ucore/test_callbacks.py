@@ -258,20 +258,22 @@ def test_an_error_in_what_was_put_aside_leaves_the_rest_to_be_done():
 def test_whether_it_is_a_callback_is_known_also_where_as_many_wait_as_can():
     scene = Scene(False)
     seen = []
+
+    def ask(_=None):
+        seen.append(quirks.in_callback())
+
     if not quirks.CPYTHON:
         import micropython
 
-        room = True
-        while room:
+        waiting = True
+        while waiting and len(seen) < 20:
             try:
-                micropython.schedule(lambda _: seen.append(quirks.in_callback()), 0)
+                micropython.schedule(ask, 0)
             except RuntimeError:
-                room = False
-            if len(seen) > 20:
-                room = False
+                waiting = False
     assert not quirks.in_callback()
     assert not quirks.in_callback()
-    scene.callback(seen.append, quirks.in_callback())
+    scene.callback(ask)
     assert seen and all(seen)
 
 
