@@ -70,7 +70,7 @@ def _cut(text, size):
 def ask(link, cell, session, prompt="", password=False):
     """Ask the host for a line of text; raises EOFError where it goes away, RuntimeError in a thread or a callback."""
     if get_ident() != link.main or not link.cell or (get_ident() == link.busy if MAIN_WRITES else link.in_callback()):
-        raise RuntimeError("input() is for the cell, not for its threads and callbacks")
+        raise RuntimeError("not in a callback or a thread: input() is for the cell")
     content = json.dumps({"prompt": str(prompt), "password": password}).encode()
     link.do(link.send, wire.INPUT_REQUEST, cell, content, None, session)
     while session == link.session and not link.leave:

@@ -129,16 +129,28 @@ class _Opening:
             _link.do(self._write_now, data, called, thread)
             if thread != _main:
                 _note(self, thread)
-                if ticks_diff(ticks_ms(), _link.pumped) > 0:
+                if MAIN_WRITES and ticks_diff(ticks_ms(), _link.pumped) > 0:
                     _link.pump()  # where `do` has not
-        elif _link.do(self._write_now, data, called, None) is None:
+        elif _link.do(self._write_aside, data, called) is None:
             self._make_room(0)
         else:
-            if not self.skipped:
-                _link.calls.append((self._skip, ()))  # not to be left out
-            self.skipped += 1
+            self._skip()
+
+    def _write_aside(self, data, called):
+        try:
+            self._write_now(data, called, None)
+        except:  # an interrupt of the thread that does it for the callback
+            if self.at != called:
+                self._skip()
+            raise
 
     def _skip(self):
+        """A callback's write is dropped: it is to be counted."""
+        if not self.skipped:
+            _link.calls.append((self._count, ()))  # not to be left out
+        self.skipped += 1
+
+    def _count(self):
         while self.skipped:
             with _link.tx:
                 if self._flush(ticks_ms(), self.drop):
@@ -268,6 +280,7 @@ class _Opening:
                         meta = (self, self.number, 0)
                         # A straight line, as in _flush.
                         at += room
+                        self.at = (self.at, called)[last]
                         self.number += last
                         self.wire_size = -1
                         link.last = None
@@ -365,7 +378,7 @@ def open_pipe(name, drop=False):
     opening = _open.get(name)
     if not (opening and opening.open):
         if _inside():
-            raise RuntimeError("open the pipe before: a callback can write to it, and close it")
+            raise RuntimeError("not in a callback")
         opening = _link.do(_open_now, name, drop)
     if get_ident() != _main:
         _threads[get_ident(), name] = opening
@@ -430,7 +443,8 @@ def forget(thread):
 
 def _close(opening):
     if _inside():
-        _link.calls.append((_close_now, (opening,)))  # not to be left out
+        if (_close_now, (opening,)) not in _link.calls:
+            _link.calls.append((_close_now, (opening,)))  # not to be left out
     else:
         _link.do(_close_now, opening)
 

@@ -213,6 +213,37 @@ def test_what_is_too_much_is_dropped_and_counted():
         assert sent[-1][1] == b"9999"
 
 
+def test_a_write_for_a_callback_that_an_interrupt_ends_is_counted():
+    for scene in scenes():
+        write_now = scene.pipe._opening._write_now
+
+        def interrupted(*args):
+            raise KeyboardInterrupt
+
+        for size in (4, 0, 200):
+            with scene.link.tx:
+                scene.callback(scene.pipe.write, bytes(size))
+            scene.pipe._opening._write_now = interrupted
+            try:
+                scene.serve()
+                raise AssertionError("it raised nothing")
+            except KeyboardInterrupt:
+                pass
+            scene.pipe._opening._write_now = write_now
+        scene.pipe.close()
+        assert closes(scene.host.frames()) == [3]
+
+
+def test_a_pipe_that_callbacks_close_again_and_again_is_closed_once():
+    for scene in scenes():
+        with scene.link.tx:
+            for _ in range(200):
+                scene.callback(scene.pipe.close)
+            assert len(scene.link.calls) == 1
+        scene.serve()
+        assert closes(scene.host.frames()) == [0]
+
+
 def test_what_a_callback_wrote_after_the_close_is_dropped():
     for scene in scenes():
         with scene.link.tx:
