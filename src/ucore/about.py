@@ -6,7 +6,7 @@ from _thread import get_ident
 
 import ucore
 from ucore import wire
-from ucore.quirks import CPYTHON, MAX_BAUD, RING, SPEEDS, hexlify, io, json, random32
+from ucore.quirks import CPYTHON, MAIN_WRITES, MAX_BAUD, RING, SPEEDS, hexlify, io, json, random32
 
 MAX_TEXT = 2000  # of an error's text; a reply must fit a message
 MAX_FRAMES = 40  # of a traceback, the first FIRST_FRAMES and the last
@@ -150,17 +150,17 @@ def _cut(text, size):
 
 
 def ask(link, cell, session, prompt="", password=False):
-    """Ask the host for a line of text; raises EOFError where it goes away, RuntimeError in a thread."""
-    if get_ident() != link.main:
-        raise RuntimeError("input() is for the cell, not its threads")
+    """Ask the host for a line of text; raises EOFError where it goes away, RuntimeError in a thread or a callback."""
+    if get_ident() != link.main or not link.cell or (get_ident() == link.busy if MAIN_WRITES else link.in_callback()):
+        raise RuntimeError("not in a callback or a thread: input() is for the cell")
     content = json.dumps({"prompt": str(prompt), "password": password}).encode()
-    link.send(wire.INPUT_REQUEST, cell, content, None, session)
+    link.do(link.send, wire.INPUT_REQUEST, cell, content, None, session)
     while session == link.session and not link.leave:
-        reply = link.take(wire.INPUT_REPLY)
+        reply = link.do(link.take, wire.INPUT_REPLY)
         if reply and reply[1] == cell:
             return reply[2].decode()
-        link.wait(50)
-        link.pump()
+        link.idle(50)
+        link.do(link.pump)
     raise EOFError("the host asked is gone")
 
 

@@ -9,7 +9,7 @@ from ucore.output import Output
 from ucore.quirks import CPYTHON, SPEEDS, allow_interrupt, sleep_ms
 from ucore.runner import Runner
 
-IDLE_MS = 1000
+IDLE_MS = 20  # what threads and callbacks have left waits no longer
 SHORT_MS = 50
 MAX_SHORT = 40  # steps in a row without memory
 
@@ -25,7 +25,9 @@ def serve():
     link = runner.link
     rare("startup", "take_over", runner)
     allow_interrupt(False)
-    link.arrive()
+    link.leave = False
+    with link.tx:
+        link.answer(0, False)  # a host that knew another agent, or the one before, asks at once
     while not link.leave:
         try:
             _step(link, runner)
@@ -34,11 +36,12 @@ def serve():
         except Exception:
             # No memory: where there is none, the exceptions of all threads are one object, which may be of any kind by now. Or a
             # question that is too much, which has no answer.
-            if link.cell or link.wait(IDLE_MS):  # or nobody needs it
+            if link.cell or any(link.idle(IDLE_MS)):  # or nobody needs it
                 link.short += 1
                 if link.short > MAX_SHORT:
                     runner.was[0]("MemoryError")  # where a restart follows, the host knows what it means
                     link.leave = link.reset = True
+    link.busy = None
     try:
         if SPEEDS:
             link.slow_down()
@@ -54,6 +57,7 @@ def serve():
 
 
 def _step(link, runner):
+    link.busy = link.main
     if link.short:
         sleep_ms(SHORT_MS)  # somebody may give some memory back
         if link.short > 1:  # or the agent goes on without the cells' variables
@@ -64,9 +68,10 @@ def _step(link, runner):
         runner.step()
         return
     link.pump()
+    link.catch_up()
     if not link.inbox:
-        # Held items and resends want a look now and then; without them the host's next byte is all there is to wait for.
-        link.wait(5 if link.ticks else 20 if link.outstanding() else IDLE_MS)
+        link.busy = None
+        link.idle(5 if link.ticks else IDLE_MS)
         return
     type, parent, content = link.inbox[0]
     if type == wire.EXECUTE_REQUEST:

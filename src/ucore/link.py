@@ -3,6 +3,10 @@
 Nobody reads in the background: whoever waits, pumps. Two locks, always taken in the order rx, then tx, and nobody waits for the
 host while holding one. KeyboardInterrupt strikes the main thread at jumps and in blocking calls only, so state is committed in
 straight lines, and the bytes are written last: a frame half written is resent.
+
+So do scheduled callbacks (machine.Timer, Pin.irq, micropython.schedule), with a GIL in any thread, without one in the main thread.
+Such a callback must not wait for a lock that the very thread has which it interrupted; and with a GIL for nothing at all, for while
+it runs a thread that computes does not pass the GIL on. So what it asks for is put aside, and done by threads and by the ticker.
 """
 
 import sys
@@ -17,6 +21,7 @@ from ucore.quirks import (
     PACED,
     SPEEDS,
     hurry,
+    in_callback,
     json,
     sleep_ms,
     sleep_us,
@@ -37,6 +42,7 @@ MAX_RTO_MS = 4000
 # At a raised baud rate, between two cells, without a valid line: back to the first one. The host pings every 3 s.
 DEAF_MS = 8000
 MAX_DEAF = 5  # the same for damaged lines in a row
+MAX_ASIDE = 50
 QUIET_MS = 3  # after so long without a frame a stray print may stand before the next: it gets a mark of its own
 _NOTHING = (b"", 0, None, True)
 
@@ -65,7 +71,8 @@ class Link:
     ``inbox`` holds the messages received, (type, parent, content); ``session`` counts the host sessions, so that who waits for an
     answer sees that its session is over. ``flush(now)`` sends what has been held long enough; ``keep()`` tells what outlives a
     session, which ``renew(kept)`` sends in the next; all three with tx held. ``forget(thread)`` is called when a thread begins or
-    ends. ``aside``: what callbacks could not do at once. Each is None until its module is loaded.
+    ends. Each is None until its module is loaded. ``calls``: what callbacks have put aside, (function, arguments); ``busy``: the main
+    thread's number where its callbacks must do that (asked only where they strike it alone).
 
     What it begins with is in `ucore.startup`.
     """
@@ -97,7 +104,7 @@ class Link:
         self._clean = False
         self._srtt = 0
         self._var = 0
-        self._sent_at = self._progress = self._polled = ticks_ms()
+        self._sent_at = self._progress = self.pumped = ticks_ms()
         self.nonce = hello.get("nonce", 0)  # last: an interrupt before it leaves the old session, and the host asks again
 
     def run_at(self, baud, window):
@@ -122,12 +129,8 @@ class Link:
             self.nonce != 0
             and not self.gone
             and self.flight + size + 16 <= self.window - reserve
-            and self.outstanding() < wire.MAX_OUTSTANDING
+            and (self.seq - self.base) & 255 < wire.MAX_OUTSTANDING
         )
-
-    def outstanding(self):
-        """How many frame numbers are in use."""
-        return (self.seq - self.base) & 255
 
     def commit(self, body, meta):
         """Number, keep and write a frame: ``body`` is kind, an empty byte, payload; tx held, `room` asked.
@@ -213,7 +216,11 @@ class Link:
         self._write(wire.stuff(body) + MARK, ticks_ms())
 
     def send(self, type, parent, content, meta=None, session=None):
-        """Send a message, in parts where it is large; waits for the window. Returns False where the session ended first."""
+        """Send a message after what is printed, in parts where it is large; waits for the window.
+
+        On a busy thread. Returns False where the session ended first.
+        """
+        self.output.drain()
         session = self.session if session is None else session
         data = bytes((type, parent & 255, parent >> 8)) + content
         if len(data) <= self.payload:
@@ -237,12 +244,6 @@ class Link:
 
     # In
 
-    def arrive(self):
-        """The agent serves, for the first time or again: a host that knew another one asks at once."""
-        self.leave = False
-        with self.tx:
-            self._answer(0, False)
-
     def take(self, type=None):
         """Take the first message, or the first of a type, out of the inbox; None where there is none."""
         with self.rx:
@@ -250,10 +251,6 @@ class Link:
                 if type is None or message[0] == type:
                     self.inbox.remove(message)
                     return message
-
-    def wait(self, ms):
-        """Wait until the host has sent something, at most ``ms``; returns whether it has. For the main thread."""
-        return any(self._idle(ms))
 
     def pump(self, wait_ms=0):
         """Take in what has arrived, send what is due; then give others a moment, ``wait_ms`` long."""
@@ -269,17 +266,49 @@ class Link:
                 elif first > b"\n":
                     self._line(first + self.reader.readline(wire.MAX_LINE))
                     self.short = 0
-        self._polled = now = ticks_ms()
+        self.pumped = now = ticks_ms()
         if not self.leave:
             with self.tx:
                 self._timers(now)
         if wait_ms:
             sleep_ms(wait_ms)
 
-    def poll(self):
-        """Pump if nobody has for a millisecond."""
-        if ticks_diff(ticks_ms(), self._polled) > 0:
-            self.pump()
+    def do(self, call, *args):
+        """Call it as a thread may, after what has been put aside, and return what it returns.
+
+        In a callback that must not wait, put it aside instead: returns None; False where too much is, and this has been dropped.
+        """
+        if MAIN_WRITES:
+            me = get_ident()
+        if me == self.busy if MAIN_WRITES else in_callback():
+            return False if len(self.calls) >= MAX_ASIDE else self.calls.append((call, args))
+        if MAIN_WRITES and me != self.main:  # nothing interrupts the other core, and a shared list is not safe there
+            return call(*args)
+        if MAIN_WRITES:
+            self.busy = me
+        try:  # no jump before it
+            if ticks_diff(ticks_ms(), self.pumped) > 0:
+                self.pump()
+            self.catch_up()
+            return call(*args)
+        finally:
+            self.busy = None
+
+    def catch_up(self):
+        """Do what has been put aside; on a busy thread."""
+        if not MAIN_WRITES:
+            self._catching += 1
+        try:  # no jump before it
+            # One thread at a time, or they would come out of order. What a fast timer adds meanwhile is for the next.
+            for _ in range(len(self.calls) if MAIN_WRITES or self._catching == 1 else 0):
+                call, args = self.calls[0]
+                try:
+                    call(*args)
+                finally:
+                    self.calls.pop(0)  # at last: until then pipes know that something is to come before
+        finally:
+            if not MAIN_WRITES:
+                self._catching -= 1
 
     def tick(self, change):
         """One more (1) or one less (-1) needs the ticker: it sends what is held while the main thread is busy."""
@@ -310,8 +339,15 @@ class Link:
             if taken:
                 self.tx.release()
             raise
+        if self.calls:
+            if not MAIN_WRITES:
+                self.catch_up()
+            elif self.busy is None:
+                self.do(bool)
 
     def _timers(self, now):
+        if MAIN_WRITES and self._late and get_ident() == self.main:
+            self._write_late(now)  # in a callback that waits for room no other one does
         self.flush(now)
         if SPEEDS and not self.cell and ticks_diff(now, self._heard) > DEAF_MS:
             self.slow_down()
@@ -437,19 +473,15 @@ class Link:
                     seq = (seq + 1) & 255
             if self.flight != before:
                 self._progress = now
-                if fresh:
-                    self._measure(ticks_diff(now, fresh[1]))
+                if fresh:  # as TCP does (RFC 6298), in whole milliseconds
+                    rtt = ticks_diff(now, fresh[1]) + 1
+                    if self._srtt:
+                        self._var += (abs(rtt - self._srtt) - self._var) // 4
+                        self._srtt += (rtt - self._srtt) // 8
+                    else:
+                        self._srtt = rtt
+                        self._var = rtt // 2
                 self._rto = max(self._rto_min, self._srtt + 4 * self._var)
-
-    def _measure(self, rtt):
-        # As TCP does (RFC 6298), in whole milliseconds.
-        rtt += 1
-        if self._srtt:
-            self._var += (abs(rtt - self._srtt) - self._var) // 4
-            self._srtt += (rtt - self._srtt) // 8
-        else:
-            self._srtt = rtt
-            self._var = rtt // 2
 
     # The baud rate
 
@@ -476,7 +508,7 @@ class Link:
                 self.begin(hello)
                 self.session += 1
                 self.inbox = []
-            self._answer(nonce, known)
+            self.answer(nonce, known)
             if fits and not known:
                 if self.renew:
                     self.renew(frames)
@@ -488,7 +520,8 @@ class Link:
                         self._resend(seq, now)
                     seq = (seq + 1) & 255
 
-    def _answer(self, nonce, resumed):
+    def answer(self, nonce, resumed):
+        """Say hello; tx held."""
         reply = '{"nonce":%d,"resumed":%d,"cell":%d,%s}' % (nonce, resumed, self.cell, self._facts)
         self._clean = False
         self.bare(wire.HELLO, reply.encode(), 0)

@@ -37,7 +37,6 @@ MAX_BAUD = 921600
 if CPYTHON:
     import struct as exact
     import time
-    from threading import RLock
 
     class struct:
         """Numbers are 32 bits: of a larger one the lowest are packed, as MicroPython does."""
@@ -66,8 +65,11 @@ if CPYTHON:
     def ticks_add(a, b):
         return (a + b) & 0x3FFFFFFF
 
+    def in_callback():
+        micropython = sys.modules.get("micropython")  # the stand-in's; there is none below the tests
+        return micropython is not None and micropython.in_callback()
+
 else:
-    RLock = None
     import ustruct as struct  # noqa: F401
     from utime import sleep_us, ticks_add, ticks_diff, ticks_ms, ticks_us  # noqa: F401
 
@@ -76,6 +78,29 @@ else:
 
     else:
         from utime import sleep_ms
+
+    _asked = False
+
+    def _answer(_):
+        global _asked
+        _asked = False
+
+    def in_callback():
+        """Whether a scheduled callback is running, in this thread as far as one can know: then no other runs, not even `_answer`."""
+        global _asked
+        import micropython
+
+        asked = _asked
+        for _ in range(10):  # a jump runs one callback, and 8 may wait before ours
+            if asked and not _asked:
+                return False
+            if not asked:
+                try:
+                    micropython.schedule(_answer, 0)
+                    _asked = asked = True  # no jump before it, so it has not been answered yet
+                except RuntimeError:
+                    pass  # as many wait as can
+        return True
 
 
 def streams():

@@ -56,9 +56,13 @@ def _send(type, kind, data):
     data = memoryview(data)
     if len(data) > MAX_BYTES:
         raise ValueError("display() takes at most %d bytes, not %d" % (MAX_BYTES, len(data)))
-    runner._output.drain()
     link = runner.link
-    parent = runner._parent()
+    if link.do(_send_now, link, runner._parent(), type, kind, data) is False:
+        link.output.lost += len(data)
+
+
+def _send_now(link, parent, type, kind, data):
+    link.output.drain()
     part = bytes((type, parent & 255, parent >> 8)) + kind.encode() + b"\n"
     at = 0
     with link.big:  # parts of two messages must not mix; they are cut here, so that a picture is in memory once

@@ -29,7 +29,8 @@ class Runner:
     def _print(self, *values, sep=" ", end="\n", file=None):
         text = (" " if sep is None else sep).join(map(str, values)) + ("\n" if end is None else end)
         if file is None or file is sys.stdout:
-            self._output.write(self._parent(), text)
+            if self.link.do(self._output.write, self._parent(), text) is False:
+                self._output.lost += len(text.encode())
         else:
             file.write(text)
 
@@ -40,11 +41,10 @@ class Runner:
             builtins._ = value
             if hasattr(type(value), "_repr_html_"):
                 return ucore.display(value)
-            self._output.drain()
-            self.link.send(wire.EXECUTE_RESULT, self.cell, b"\n" + repr(value).encode(), None, self._session)
+            link = self.link
+            link.do(link.send, wire.EXECUTE_RESULT, self.cell, b"\n" + repr(value).encode(), None, self._session)
 
     def _input(self, *args):
-        self._output.drain()
         return rare("about", "ask", self.link, self.cell, self._session, *args)
 
     def _getpass(self, prompt=""):
@@ -53,14 +53,14 @@ class Runner:
     def _start(self, function, args, kwargs={}):
         parent = self._parent()
 
-        def run():
+        def run(*args, **kwargs):
             self._note(parent)
             try:
                 function(*args, **kwargs)
             except SystemExit:
                 pass
             except BaseException as error:
-                self._output.write(parent, rare("about", "crash", error))
+                self.link.do(self._output.write, parent, rare("about", "crash", error))
             finally:
                 self._note(None)
 
@@ -70,7 +70,7 @@ class Runner:
                 self.globals[spare] = 0
             for spare in range(SPARE):
                 del self.globals[spare]
-        return _thread.start_new_thread(run, ())
+        return _thread.start_new_thread(run, args, kwargs)
 
     def _note(self, parent):
         """The calling thread begins, as one of the cell ``parent``, or ends."""
@@ -99,6 +99,7 @@ class Runner:
         elif not self._done:
             self._error = KeyboardInterrupt()
         self._done = True
+        self.link.busy = self.link.main
         allow_interrupt(False)
         self._reply()
 
@@ -116,6 +117,7 @@ class Runner:
 
                 pipes.start(link)
             allow_interrupt(True)
+            link.busy = None
             if source[:1] == b"\0":
                 rare("files" if source[1] else "values", "update", self, source)
             else:
@@ -138,7 +140,7 @@ class Runner:
             if link.gone:  # what is lost until it is back must be told before the reply
                 link.pump(1)
                 continue
-            self._output.drain()
+            link.catch_up()
             if link.send(wire.EXECUTE_REPLY, self.cell, content):
                 break
         # A straight line to the end: an interrupt in it comes too late, or finds the reply to be sent once more.

@@ -5,7 +5,7 @@ import sys
 from _thread import allocate_lock, get_ident
 
 import ucore
-from ucore.quirks import CPYTHON, MAIN_WRITES, SPEEDS, UNIX, select, streams, ticks_ms
+from ucore.quirks import CPYTHON, MAIN_WRITES, SPEEDS, UNIX, in_callback, select, streams, ticks_ms
 
 
 def begin(facts, link, output, runner):
@@ -25,7 +25,7 @@ def fill_link(link, facts):
     link.ready = poll.poll if CPYTHON else poll.ipoll  # which takes no memory
     poll = select.poll()  # a poll object must not serve two threads at once
     poll.register(link.reader, select.POLLIN)
-    link._idle = poll.poll if CPYTHON else poll.ipoll
+    link.idle = poll.poll if CPYTHON else poll.ipoll  # for the main thread to wait
     link.tx = allocate_lock()
     link.rx = allocate_lock()
     link.big = allocate_lock()
@@ -35,9 +35,13 @@ def fill_link(link, facts):
     link.leave = link.reset = link.stamps = False
     link.cell = 0  # parent id of the running cell
     link.short = 0  # how often the agent has found no memory since it read a line
-    link.flush = link.keep = link.renew = link.forget = link.aside = None
+    link.flush = link.keep = link.renew = link.forget = link.busy = None
+    link.calls = []
     link.ticks = 0
     link._ticker = None
+    if not MAIN_WRITES:
+        link._catching = 0
+        link.in_callback = in_callback
     if MAIN_WRITES:
         link._tries = 0
         link._late = []  # frames that another core than the main thread's has committed
@@ -52,6 +56,7 @@ def fill_output(output, link):
     output._link = link
     output._parent = 0
     output._held = b""
+    output._whose = None  # the thread that has sent a part of its text: the rest goes before that of others
     output._flushed = ticks_ms()
     output.lost = 0
     link.output = output

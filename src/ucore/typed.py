@@ -8,7 +8,7 @@ from _thread import get_ident
 
 import ucore
 from ucore import wire
-from ucore.quirks import io
+from ucore.quirks import MAIN_WRITES, io
 
 _POLL = 3  # requests of ioctl, as MicroPython numbers them
 _POLLIN = 1
@@ -29,7 +29,7 @@ class Typed(io.IOBase):
     def _has(self):
         """Ask the user if need be. Whether there is something to read, if only the end: the host asked is gone. It never waits."""
         link = self._link
-        if get_ident() != link.main or not link.cell:
+        if get_ident() != link.main or not link.cell or (get_ident() == link.busy if MAIN_WRITES else link.in_callback()):
             raise OSError("sys.stdin is for the cell, not for its threads and callbacks")
         if self._cell != link.cell:  # what another cell has left of its line is not for this one
             self._cell = link.cell
@@ -40,10 +40,9 @@ class Typed(io.IOBase):
         if not self._asked:
             self._asked = True
             self._session = link.session
-            link.output.drain()
-            link.send(wire.INPUT_REQUEST, link.cell, _QUESTION, None, self._session)
-        link.poll()
-        reply = link.take(wire.INPUT_REPLY)
+            link.do(link.send, wire.INPUT_REQUEST, link.cell, _QUESTION, None, self._session)
+        link.do(link.pump)
+        reply = link.do(link.take, wire.INPUT_REPLY)
         if reply and reply[1] == link.cell:
             self._held = reply[2] + b"\n"
             self._asked = False
@@ -52,7 +51,7 @@ class Typed(io.IOBase):
     def _wait(self):
         """Wait for something to read; False at the end."""
         while not self._has():
-            self._link.wait(50)
+            self._link.idle(50)
         return self._held
 
     def _take(self, size):

@@ -41,7 +41,6 @@ class Deep(Stuck):
 def send(runner, value):
     """Send ``value`` as the result of the cell that runs; where it cannot travel, what is in the way, and its repr."""
     writer = Writer(lambda piece: _send(runner, b"value\n", piece))
-    runner._output.drain()
     try:
         try:
             writer.write(value, 0)
@@ -57,7 +56,8 @@ def send(runner, value):
 
 
 def _send(runner, kind, data):
-    runner.link.send(wire.EXECUTE_RESULT, runner.cell, kind + data, None, runner._session)
+    link = runner.link
+    link.do(link.send, wire.EXECUTE_RESULT, runner.cell, kind + data, None, runner._session)
 
 
 def update(runner, order):

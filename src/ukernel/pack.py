@@ -30,7 +30,6 @@ _GROUPS = {
     "__init__": ("__init__",),
     "agent": ("wire", "quirks", "link", "output", "runner", "agent"),
     "pipes": ("wire", "quirks", "pipes"),
-    "callbacks": ("wire", "quirks", "callbacks"),
     "startup": ("quirks", "startup"),
     "about": ("wire", "quirks", "about"),
     "speed": ("wire", "quirks", "speed"),
@@ -41,7 +40,7 @@ _GROUPS = {
     "tasks": ("quirks", "tasks"),
 }
 # What few programs load, or for a moment: it costs room on the flash, not memory.
-RARE = ("callbacks", "files", "rich", "speed", "startup", "tasks", "typed", "values")
+RARE = ("files", "rich", "speed", "startup", "tasks", "typed", "values")
 
 
 def files(platform: str, *, compiled: bool) -> dict[str, bytes]:

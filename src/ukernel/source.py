@@ -3,9 +3,6 @@
 What is put into a cell's text leaves every line at its number, and every string as it was.
 """
 
-import ast
-import re
-import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import syntax
@@ -28,9 +25,6 @@ MODULES = frozenset(
     lwip machine math micropython neopixel network ntptime onewire os platform random re select socket ssl struct sys time uctypes vfs
     _thread esp esp32 espnow rp2 ucore""".split()  # noqa: SIM905
 )
-# What sets up a callback, or may.
-_CALLBACKS = re.compile(r"\b(?:Timer|irq|schedule)\b")
-_GUARD = "from ucore.callbacks import guard as _ucore_guard; _ucore_guard(); "
 
 
 class Program(NamedTuple):
@@ -64,9 +58,8 @@ def _refuse_magics(text: syntax.Syntax) -> None:
 def transform(body: str, plain: bool = False) -> str:
     """Return the body with its last expression shown, and its top-level awaits run by the board's event loop.
 
-    ``plain``: it is given to the host as a value, not shown. Where the body may set up callbacks that interrupt the board's
-    programs, it prepares the board for that first. A trailing semicolon asks for silence. What does not follow the grammar is
-    returned as it is: the board has the last word on its syntax.
+    ``plain``: it is given to the host as a value, not shown. A trailing semicolon asks for silence. What does not follow the grammar
+    is returned as it is: the board has the last word on its syntax.
     """
     return _transform(syntax.read(body), plain).text
 
@@ -87,21 +80,7 @@ def _transform(text: syntax.Syntax, plain: bool) -> Program:
         edits.insert(result[1], "), True)" if plain else "))")
     # The names are bound on the magic's own line, which is empty here.
     names = ", ".join(f"{_HOMES[name]} as {name}" for name in sorted(awaits.used))
-    first = _GUARD if _CALLBACKS.search(body) or ("import" in body and _imports_programs(body)) else ""
-    return Program(first + (f"from ucore.tasks import {names}" if names else "") + edits.edited())
-
-
-def _imports_programs(body: str) -> bool:
-    """Whether it imports anything that is not the firmware's: that may do whatever a cell may."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an odd escape in the cell is the board's business
-            tree = ast.parse(body)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return True
-    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
-    names += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    return any(name.split(".")[0] not in MODULES for name in names)
+    return Program((f"from ucore.tasks import {names}" if names else "") + edits.edited())
 
 
 class _Edits:
