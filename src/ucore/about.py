@@ -6,31 +6,13 @@ from _thread import get_ident
 
 import ucore
 from ucore import wire
-from ucore.quirks import CPYTHON, MAIN_WRITES, MAX_BAUD, RING, SPEEDS, hexlify, io, json, random32
+from ucore.quirks import CPYTHON, MAIN_WRITES, io, json
 
 MAX_TEXT = 2000  # of an error's text; a reply must fit a message
 MAX_FRAMES = 40  # of a traceback, the first FIRST_FRAMES and the last
 FIRST_FRAMES = 12
 MAX_PERIOD = 8  # functions that call each other in a circle, still seen as one
 MAX_LINE = 300
-
-
-def facts():
-    """What every hello of this start of the agent says: the inside of a JSON object."""
-    python = sys.implementation
-    found = {"v": wire.PROTOCOL, "build": wire.BUILD, "boot": random32(), "ring": RING}
-    found.update({"platform": sys.platform, "python": python.name})
-    found["version"] = "%d.%d.%d" % tuple(python.version[:3])
-    found["machine"] = getattr(python, "_machine", sys.platform)
-    if SPEEDS:
-        found["max_baud"] = MAX_BAUD
-    try:
-        import machine
-
-        found["id"] = hexlify(machine.unique_id()).decode()
-    except (ImportError, AttributeError):
-        pass
-    return json.dumps(found)[1:-1]
 
 
 class _Lines(io.IOBase):

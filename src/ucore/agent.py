@@ -20,7 +20,7 @@ def serve():
     """Serve until a carriage return asks for the REPL (a terminal, mpremote), or the input ends."""
     global _runner
     if _runner is None:
-        _runner = rare("startup", "begin", rare("about", "facts"), Link(), Output(), Runner())
+        _runner = rare("startup", "begin", Link(), Output(), Runner())
     runner = _runner
     link = runner.link
     rare("startup", "take_over", runner)
@@ -45,7 +45,7 @@ def serve():
     try:
         if SPEEDS:
             link.slow_down()
-        builtins.print, builtins.input = runner.was
+        builtins.print, builtins.input = runner.was[:2]
         for name in ("_thread", "getpass") if CPYTHON else ("_thread", "getpass", "sys"):
             sys.modules.pop(name, None)
         allow_interrupt(True)

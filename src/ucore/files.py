@@ -29,7 +29,7 @@ def update(runner, order):
         if not isinstance(error, OSError):
             raise
         raise OSError("%s could not be saved: %s. What was there before is as it was." % (path, _reason(error)))
-    runner.link.do(runner._output.write, runner.cell, "Saved to %s on the board.\n" % path)
+    runner.link.do(runner.link.output.write, runner.cell, "Saved to %s on the board.\n" % path)
 
 
 def _reason(error):

@@ -57,7 +57,7 @@ def _send(type, kind, data):
     if len(data) > MAX_BYTES:
         raise ValueError("display() takes at most %d bytes, not %d" % (MAX_BYTES, len(data)))
     link = runner.link
-    if link.do(_send_now, link, runner._parent(), type, kind, data) is False:
+    if link.do(_send_now, link, runner.parent(), type, kind, data) is False:
         link.output.lost += len(data)
 
 

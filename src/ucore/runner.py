@@ -7,9 +7,8 @@ import sys
 import ucore
 from ucore import wire
 from ucore.link import mend, rare
-from ucore.quirks import MAIN_WRITES, allow_interrupt
+from ucore.quirks import allow_interrupt
 
-SPARE = 64  # variables that may come while a thread runs
 FILE = "<cell %c>"  # the host chooses one of SLOTS for each cell: every new name stays in memory for good
 
 
@@ -19,18 +18,22 @@ class Runner:
     What it begins with is in `ucore.startup`.
     """
 
-    def __getattr__(self, name):  # as the module _thread: what it has and we do not change
+    def __getattr__(self, name):  # as the modules _thread and getpass
+        if name in ("start_new_thread", "getpass"):
+            return rare("threads", "start", self, name)
         return getattr(_thread, name)
 
-    def _parent(self):
+    def parent(self):
+        """The cell that the calling thread belongs to."""
         thread = _thread.get_ident()
-        return self.cell if thread == self.link.main else self._parents.get(thread, self.cell)
+        return self.cell if thread == self.link.main else self.parents.get(thread, self.cell)
 
     def _print(self, *values, sep=" ", end="\n", file=None):
         text = (" " if sep is None else sep).join(map(str, values)) + ("\n" if end is None else end)
         if file is None or file is sys.stdout:
-            if self.link.do(self._output.write, self._parent(), text) is False:
-                self._output.lost += len(text.encode())
+            out = self.link.output
+            if self.link.do(out.write, self.parent(), text) is False:
+                out.lost += len(text.encode())
         else:
             file.write(text)
 
@@ -44,45 +47,9 @@ class Runner:
             link = self.link
             link.do(link.send, wire.EXECUTE_RESULT, self.cell, b"\n" + repr(value).encode(), None, self._session)
 
-    def _input(self, *args):
+    def ask(self, *args):
+        """As `input`; with a true second argument what is typed is not shown."""
         return rare("about", "ask", self.link, self.cell, self._session, *args)
-
-    def _getpass(self, prompt=""):
-        return self._input(prompt, True)
-
-    def _start(self, function, args, kwargs={}):
-        parent = self._parent()
-
-        def run(*args, **kwargs):
-            self._note(parent)
-            try:
-                function(*args, **kwargs)
-            except SystemExit:
-                pass
-            except BaseException as error:
-                self.link.do(self._output.write, parent, rare("about", "crash", error))
-            finally:
-                self._note(None)
-
-        if MAIN_WRITES:
-            # Two cores without a lock on dicts: while one grows the cell's variables, the other may miss one. So they grow beforehand.
-            for spare in range(SPARE):
-                self.globals[spare] = 0
-            for spare in range(SPARE):
-                del self.globals[spare]
-        return _thread.start_new_thread(run, args, kwargs)
-
-    def _note(self, parent):
-        """The calling thread begins, as one of the cell ``parent``, or ends."""
-        thread = _thread.get_ident()
-        link = self.link
-        if link.forget:
-            link.forget(thread)
-        with link.tx:
-            if parent is None:
-                self._parents.pop(thread, None)
-            else:
-                self._parents[thread] = parent
 
     def take(self, parent, source):
         """Take on a cell; `step` runs it. ``source`` is UTF-8, or an order to the agent (see `wire`)."""

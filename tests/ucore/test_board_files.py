@@ -12,7 +12,10 @@ class Folder:
         self.said = []
         self.globals = {}
         self.cell = 7
-        self._output = self
+        self.link = self.output = self
+
+    def do(self, call, *args):
+        call(*args)
 
     # io
 
