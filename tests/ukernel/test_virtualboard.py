@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import psutil
 import pytest
 from lineboard import PACKAGE, PYTHONS, LineBoard
 
+from ukernel import virtualboard
 from ukernel.errors import BoardGoneError
 from ukernel.virtualboard import VirtualBoard
 from ukernel.virtualline import RESET, RING
@@ -297,3 +299,12 @@ def test_an_interrupt_in_every_moment_leaves_the_heap_usable():
             board.send(ENDLESS["an allocating loop"])
             board.interrupt()
         assert board.ask("gc.collect(); print(len(bytearray(100000)))") == "100000"
+
+
+def test_a_full_disk_is_an_error_in_a_sentence(monkeypatch):
+    def no_room(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/x")
+
+    monkeypatch.setattr(virtualboard.tempfile, "mkdtemp", no_room)
+    with pytest.raises(BoardGoneError, match=r"did not start: No space left on device \(/tmp/x\)\.$"):
+        VirtualBoard("cpython").start()
