@@ -77,7 +77,7 @@ def ask(link, cell, session, prompt="", password=False):
         reply = link.do(link.take, wire.INPUT_REPLY)
         if reply and reply[1] == cell:
             return reply[2].decode()
-        link.idle.poll(50)
+        link.wait(50)
         link.do(link.pump)
     raise EOFError("the host asked is gone")
 

@@ -53,7 +53,7 @@ def _step(link, runner):
     link.catch_up()
     if not link.inbox:
         link.busy = None
-        link.idle.poll(5 if link.ticks else IDLE_MS)
+        link.wait(5 if link.ticks else IDLE_MS)
         return
     type, parent, content = link.inbox[0]
     if type == wire.EXECUTE_REQUEST:

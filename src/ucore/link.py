@@ -72,8 +72,8 @@ class Link:
         self.reader, self.writer = streams()
         self.ready = select.poll()
         self.ready.register(self.reader, select.POLLIN)
-        self.idle = select.poll()  # for the main thread to wait: a poll object must not serve two threads at once
-        self.idle.register(self.reader, select.POLLIN)
+        self._idle = select.poll()  # a poll object must not serve two threads at once
+        self._idle.register(self.reader, select.POLLIN)
         self.tx = allocate_lock()
         self.rx = allocate_lock()
         self.big = allocate_lock()
@@ -197,18 +197,13 @@ class Link:
             self._clean = True
         else:
             done = self.writer.write(frame) or 0 if size <= self.max_write else 0
-            self._clean = done == size or self._write_rest(frame, done)
+            more = True
+            while done < size and more:
+                # The port takes only so much at once, or a write was cut short. Where it takes nothing, the frame is resent in its time.
+                more = self.writer.write(memoryview(frame)[done : done + self.max_write]) or 0
+                done += more
+            self._clean = done == size
         self._sent_at = now
-
-    def _write_rest(self, frame, done):
-        # The port takes only so much at once, or a write was cut short. Where it takes nothing, the frame is resent in its time.
-        view = memoryview(frame)
-        while done < len(frame):
-            more = self.writer.write(view[done : done + self.max_write])
-            if not more:
-                return False
-            done += more
-        return True
 
     def _write_paced(self, frame, size):
         # The ESP32's UART takes 128 bytes; a write that does not fit waits for a 10 ms tick. So wait by the clock instead.
@@ -267,6 +262,10 @@ class Link:
                 if type is None or message[0] == type:
                     self.inbox.remove(message)
                     return message
+
+    def wait(self, ms):
+        """Wait until the host has sent something, at most ``ms``; for the main thread."""
+        self._idle.poll(ms)
 
     def pump(self, wait_ms=0):
         """Take in what has arrived, send what is due; then give others a moment, ``wait_ms`` long."""
