@@ -35,7 +35,7 @@ def serve():
         except (MemoryError, ValueError) as error:  # a request that is too much is dropped, the agent goes on
             link.take()
             sys.print_exception(error)
-    link.busy = None
+    link.busy = False
     if SPEEDS:
         link.slow_down()
     runner.stop()
@@ -45,14 +45,14 @@ def serve():
 
 
 def _step(link, runner):
-    link.busy = link.main
+    link.busy = True
     if link.cell:
         runner.step()
         return
     link.pump()
     link.catch_up()
     if not link.inbox:
-        link.busy = None
+        link.busy = False
         link.wait(5 if link.ticks else IDLE_MS)
         return
     type, parent, content = link.inbox[0]

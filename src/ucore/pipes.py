@@ -124,25 +124,27 @@ class _Opening:
         if size > wire.MAX_WRITE:
             raise ValueError("pipe.write takes at most 65535 bytes, not %d" % size)
         called = ticks_us()
-        if not _inside():
-            thread = get_ident()
-            _link.do(self._write_now, data, called, thread)
-            if thread != _main:
-                _note(self, thread)
+        who = [get_ident()]
+        done = _link.do(self._write_for, data, called, who)
+        if done:
+            if who[0] != _main:
+                _note(self, who[0])
                 if MAIN_WRITES and ticks_diff(ticks_ms(), _link.pumped) > 0:
                     _link.pump()  # where `do` has not
-        elif _link.do(self._write_aside, data, called) is None:
+        elif done is None:
+            who[0] = None  # a callback
             self._make_room(0)
         else:
             self._skip()
 
-    def _write_aside(self, data, called):
+    def _write_for(self, data, called, who):
         try:
-            self._write_now(data, called, None)
-        except:  # an interrupt of the thread that does it for the callback
-            if self.at != called:
+            self._write_now(data, called, who[0])
+        except:  # it may be an interrupt of the thread that does it for a callback
+            if who[0] is None and self.at != called:
                 self._skip()
             raise
+        return True
 
     def _skip(self):
         """A callback's write is dropped: it is to be counted."""
@@ -364,8 +366,8 @@ class Pipe:
 
 
 def _inside():
-    """Whether this is a callback that must not wait."""
-    return get_ident() == _link.busy if MAIN_WRITES else _link.in_callback()
+    """Whether this is a callback."""
+    return (not MAIN_WRITES or get_ident() == _main) and _link.in_callback()
 
 
 def open_pipe(name, drop=False):
@@ -442,11 +444,8 @@ def forget(thread):
 
 
 def _close(opening):
-    if _inside():
-        if (_close_now, (opening,)) not in _link.calls:
-            _link.calls.append((_close_now, (opening,)))  # not to be left out
-    else:
-        _link.do(_close_now, opening)
+    if _link.do(_close_now, opening) is False and (_close_now, (opening,)) not in _link.calls:
+        _link.calls.append((_close_now, (opening,)))  # not to be left out
 
 
 def _close_now(opening):

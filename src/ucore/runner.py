@@ -122,7 +122,7 @@ class Runner:
         elif not self._done:
             self._error = KeyboardInterrupt()
         self._done = True
-        self.link.busy = self.link.main
+        self.link.busy = True
         allow_interrupt(False)
         self._reply()
 
@@ -140,7 +140,7 @@ class Runner:
             allow_interrupt(True)
             code = compile(source.decode(), FILE, "exec")
             source = None
-            link.busy = None
+            link.busy = False
             exec(code, self.globals)
         except BaseException as error:
             self._error = error
