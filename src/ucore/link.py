@@ -313,7 +313,7 @@ class Link:
             self._catching += 1
         try:  # no jump before it
             # One thread at a time, or they would come out of order. What a fast timer adds meanwhile is for the next.
-            for _ in range(min(len(self.calls), most) if MAIN_WRITES or self._catching == 1 else 0):
+            for _ in range(min(len(self.calls), most) if MAIN_WRITES else len(self.calls) * (self._catching == 1)):
                 call, args = self.calls[0]
                 try:
                     call(*args)

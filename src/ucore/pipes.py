@@ -53,8 +53,9 @@ class _Opening:
         self.skipped = 0  # writes of callbacks that were too many to put aside
         self.late = []  # threads that have had their one write after the close
         self.take = _link.tx.acquire if MAIN_WRITES else _link.tx.locked
-        self.give = _link.tx.release
-        self.gives = bool, self.give  # by whether the lock has been taken
+        if MAIN_WRITES:
+            self.give = _link.tx.release
+            self.gives = bool, self.give  # by whether the lock has been taken
         self.buffer = bytearray(_DATA + _link.payload + _TAIL)
         self.view = memoryview(self.buffer)
         self.room = self.view
