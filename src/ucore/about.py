@@ -6,7 +6,7 @@ from _thread import get_ident
 
 import ucore
 from ucore import wire
-from ucore.quirks import CPYTHON, MAIN_WRITES, io, json
+from ucore.quirks import CPYTHON, io, json
 
 MAX_TEXT = 2000  # of an error's text; a reply must fit a message
 MAX_FRAMES = 40  # of a traceback, the first FIRST_FRAMES and the last
@@ -133,7 +133,7 @@ def _cut(text, size):
 
 def ask(link, cell, session, prompt="", password=False):
     """Ask the host for a line of text; raises EOFError where it goes away, RuntimeError in a thread or a callback."""
-    if get_ident() != link.main or not link.cell or (get_ident() == link.busy if MAIN_WRITES else link.in_callback()):
+    if get_ident() != link.main or not link.cell or link.inside():
         raise RuntimeError("not in a callback or a thread: input() is for the cell")
     content = json.dumps({"prompt": str(prompt), "password": password}).encode()
     link.do(link.send, wire.INPUT_REQUEST, cell, content, None, session)

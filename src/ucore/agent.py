@@ -6,10 +6,10 @@ import sys
 from ucore import wire
 from ucore.link import Link, rare
 from ucore.output import Output
-from ucore.quirks import CPYTHON, SPEEDS, allow_interrupt, sleep_ms
+from ucore.quirks import CPYTHON, SOON_MS, SPEEDS, allow_interrupt, sleep_ms
 from ucore.runner import Runner
 
-IDLE_MS = 20  # what threads and callbacks have left waits no longer
+WAIT_MS = 20
 SHORT_MS = 50
 MAX_SHORT = 40  # steps in a row without memory
 
@@ -36,12 +36,12 @@ def serve():
         except Exception:
             # No memory: where there is none, the exceptions of all threads are one object, which may be of any kind by now. Or a
             # question that is too much, which has no answer.
-            if link.cell or any(link.idle(IDLE_MS)):  # or nobody needs it
+            if link.cell or any(link.idle(WAIT_MS)):  # or nobody needs it
                 link.short += 1
                 if link.short > MAX_SHORT:
                     runner.was[0]("MemoryError")  # where a restart follows, the host knows what it means
                     link.leave = link.reset = True
-    link.busy = None
+    link.busy = False
     try:
         if SPEEDS:
             link.slow_down()
@@ -57,7 +57,7 @@ def serve():
 
 
 def _step(link, runner):
-    link.busy = link.main
+    link.busy = True
     if link.short:
         sleep_ms(SHORT_MS)  # somebody may give some memory back
         if link.short > 1:  # or the agent goes on without the cells' variables
@@ -70,8 +70,8 @@ def _step(link, runner):
     link.pump()
     link.catch_up()
     if not link.inbox:
-        link.busy = None
-        link.idle(5 if link.ticks else IDLE_MS)
+        link.busy = False
+        link.idle(5 if link.ticks else SOON_MS if link.outstanding() else link.idle_ms)
         return
     type, parent, content = link.inbox[0]
     if type == wire.EXECUTE_REQUEST:

@@ -5,8 +5,9 @@ host while holding one. KeyboardInterrupt strikes the main thread at jumps and i
 straight lines, and the bytes are written last: a frame half written is resent.
 
 So do scheduled callbacks (machine.Timer, Pin.irq, micropython.schedule), with a GIL in any thread, without one in the main thread.
-Such a callback must not wait for a lock that the very thread has which it interrupted; and with a GIL for nothing at all, for while
-it runs a thread that computes does not pass the GIL on. So what it asks for is put aside, and done by threads and by the ticker.
+Such a callback must not wait for a lock that the very thread has which it interrupted; with a GIL for nothing at all, for while it
+runs a thread that computes does not pass the GIL on; and it must be short, or a fast timer leaves no time for anything else. So what
+it asks for is put aside, and done by threads and by the ticker.
 """
 
 import sys
@@ -19,6 +20,7 @@ from ucore.quirks import (
     MAIN_WRITES,
     MAX_BAUD,
     PACED,
+    SOON_MS,
     SPEEDS,
     hurry,
     in_callback,
@@ -35,7 +37,7 @@ from ucore.wire import MARK, crc32
 
 GONE_MS = 3000  # no ack progress for so long: the host is gone, output is dropped and counted
 MIN_RTO_MS = 100  # below this, a busy host's scheduling looks like loss
-TICK_MS = 5
+TICK_MS = 5  # and so many calls of callbacks are done in a tick: as many as a timer of a millisecond makes
 TRIES = 3  # of the main thread to write what another core has committed; if it has the lock itself, more would only hold it up
 FIRST_RTO_MS = 250
 MAX_RTO_MS = 4000
@@ -72,7 +74,7 @@ class Link:
     answer sees that its session is over. ``flush(now)`` sends what has been held long enough; ``keep()`` tells what outlives a
     session, which ``renew(kept)`` sends in the next; all three with tx held. ``forget(thread)`` is called when a thread begins or
     ends. Each is None until its module is loaded. ``calls``: what callbacks have put aside, (function, arguments); ``busy``: the main
-    thread's number where its callbacks must do that (asked only where they strike it alone).
+    thread is where a ticker that interrupts it must not do them.
 
     What it begins with is in `ucore.startup`.
     """
@@ -181,18 +183,13 @@ class Link:
             self._clean = True
         else:
             done = self.writer.write(frame) or 0 if size <= self.max_write else 0
-            self._clean = done == size or self._write_rest(frame, done)
+            more = True
+            while done < size and more:
+                # The port takes only so much at once, or a write was cut short. Where it takes nothing, the frame is resent in its time.
+                more = self.writer.write(memoryview(frame)[done : done + self.max_write]) or 0
+                done += more
+            self._clean = done == size
         self._sent_at = now
-
-    def _write_rest(self, frame, done):
-        # The port takes only so much at once, or a write was cut short. Where it takes nothing, the frame is resent in its time.
-        view = memoryview(frame)
-        while done < len(frame):
-            more = self.writer.write(view[done : done + self.max_write])
-            if not more:
-                return False
-            done += more
-        return True
 
     def _write_paced(self, frame, size):
         # The ESP32's UART takes 128 bytes; a write that does not fit waits for a 10 ms tick. So wait by the clock instead.
@@ -273,34 +270,36 @@ class Link:
         if wait_ms:
             sleep_ms(wait_ms)
 
+    def inside(self):
+        """Whether this is a callback."""
+        return (not MAIN_WRITES or get_ident() == self.main) and in_callback()
+
     def do(self, call, *args):
         """Call it as a thread may, after what has been put aside, and return what it returns.
 
-        In a callback that must not wait, put it aside instead: returns None; False where too much is, and this has been dropped.
+        In a callback, put it aside instead: returns None; False where too much is, and this has been dropped.
         """
-        if MAIN_WRITES:
-            me = get_ident()
-        if me == self.busy if MAIN_WRITES else in_callback():
-            return False if len(self.calls) >= MAX_ASIDE else self.calls.append((call, args))
-        if MAIN_WRITES and me != self.main:  # nothing interrupts the other core, and a shared list is not safe there
+        if MAIN_WRITES and get_ident() != self.main:  # nothing interrupts the other core, and a shared list is not safe there
             return call(*args)
-        if MAIN_WRITES:
-            self.busy = me
+        if in_callback():
+            self.idle_ms = SOON_MS
+            return False if len(self.calls) >= MAX_ASIDE else self.calls.append((call, args))
+        self.busy = True
         try:  # no jump before it
             if ticks_diff(ticks_ms(), self.pumped) > 0:
                 self.pump()
             self.catch_up()
             return call(*args)
         finally:
-            self.busy = None
+            self.busy = False
 
-    def catch_up(self):
-        """Do what has been put aside; on a busy thread."""
+    def catch_up(self, most=MAX_ASIDE):
+        """Do what has been put aside; on a busy thread, or in the ticker."""
         if not MAIN_WRITES:
             self._catching += 1
         try:  # no jump before it
             # One thread at a time, or they would come out of order. What a fast timer adds meanwhile is for the next.
-            for _ in range(len(self.calls) if MAIN_WRITES or self._catching == 1 else 0):
+            for _ in range(min(len(self.calls), most) if MAIN_WRITES else len(self.calls) * (self._catching == 1)):
                 call, args = self.calls[0]
                 try:
                     call(*args)
@@ -339,15 +338,11 @@ class Link:
             if taken:
                 self.tx.release()
             raise
-        if self.calls:
-            if not MAIN_WRITES:
-                self.catch_up()
-            elif self.busy is None:
-                self.do(bool)
+        # A ticker that is a callback itself neither waits for the line nor takes all of the main thread's time.
+        if self.calls and not (MAIN_WRITES and (self.busy or (self.nonce and not self.room(self.payload, self.window // 2)))):
+            self.catch_up(TICK_MS)
 
     def _timers(self, now):
-        if MAIN_WRITES and self._late and get_ident() == self.main:
-            self._write_late(now)  # in a callback that waits for room no other one does
         self.flush(now)
         if SPEEDS and not self.cell and ticks_diff(now, self._heard) > DEAF_MS:
             self.slow_down()

@@ -48,8 +48,9 @@ class _Opening:
         self.skipped = 0  # writes of callbacks that were too many to put aside
         self.late = []  # threads that have had their one write after the close
         self.take = _link.tx.acquire if MAIN_WRITES else _link.tx.locked
-        self.give = _link.tx.release
-        self.gives = bool, self.give  # by whether the lock has been taken
+        if MAIN_WRITES:
+            self.give = _link.tx.release
+            self.gives = bool, self.give  # by whether the lock has been taken
         self.buffer = bytearray(_DATA + _link.payload + _TAIL)
         self.view = memoryview(self.buffer)
         self.room = self.view
@@ -78,7 +79,7 @@ class _Opening:
             pass  # it would fit where there is no room
         elif CPYTHON:
             try:
-                1 // (not _inside())  # a callback has its write put aside
+                1 // (not _link.inside())  # a callback has its write put aside
                 with _link.tx:
                     self.room[self.end : self.next] = data
                     self.end = self.next
@@ -119,25 +120,27 @@ class _Opening:
         if size > wire.MAX_WRITE:
             raise ValueError("pipe.write takes at most 65535 bytes, not %d" % size)
         called = ticks_us()
-        if not _inside():
-            thread = get_ident()
-            _link.do(self._write_now, data, called, thread)
-            if thread != _main:
-                _note(self, thread)
+        who = [get_ident()]
+        done = _link.do(self._write_for, data, called, who)
+        if done:
+            if who[0] != _main:
+                _note(self, who[0])
                 if MAIN_WRITES and ticks_diff(ticks_ms(), _link.pumped) > 0:
                     _link.pump()  # where `do` has not
-        elif _link.do(self._write_aside, data, called) is None:
+        elif done is None:
+            who[0] = None  # a callback
             self._make_room(0)
         else:
             self._skip()
 
-    def _write_aside(self, data, called):
+    def _write_for(self, data, called, who):
         try:
-            self._write_now(data, called, None)
-        except:  # an interrupt of the thread that does it for the callback
-            if self.at != called:
+            self._write_now(data, called, who[0])
+        except:  # it may be an interrupt of the thread that does it for a callback
+            if who[0] is None and self.at != called:
                 self._skip()
             raise
+        return True
 
     def _skip(self):
         """A callback's write is dropped: it is to be counted."""
@@ -358,11 +361,6 @@ class Pipe:
         _close(self._opening)
 
 
-def _inside():
-    """Whether this is a callback that must not wait."""
-    return get_ident() == _link.busy if MAIN_WRITES else _link.in_callback()
-
-
 def open_pipe(name, drop=False):
     """Open the pipe ``name`` and return a `Pipe`; another handle where it is open already. Raises ValueError for a bad name,
     OSError where 255 others are open.
@@ -372,7 +370,7 @@ def open_pipe(name, drop=False):
     wire.check_name(name)
     opening = _open.get(name)
     if not (opening and opening.open):
-        if _inside():
+        if _link.inside():
             raise RuntimeError("not in a callback")
         opening = _link.do(_open_now, name, drop)
     if get_ident() != _main:
@@ -419,7 +417,7 @@ def is_pipe_open(name):
         seen = _threads.get((thread, name))
         if seen:
             return seen.open
-        if opening and not _inside():
+        if opening and not _link.inside():
             _note(opening, thread)
     return opening is not None and opening.open
 
@@ -437,11 +435,8 @@ def forget(thread):
 
 
 def _close(opening):
-    if _inside():
-        if (_close_now, (opening,)) not in _link.calls:
-            _link.calls.append((_close_now, (opening,)))  # not to be left out
-    else:
-        _link.do(_close_now, opening)
+    if _link.do(_close_now, opening) is False and (_close_now, (opening,)) not in _link.calls:
+        _link.calls.append((_close_now, (opening,)))  # not to be left out
 
 
 def _close_now(opening):

@@ -33,6 +33,8 @@ PACED = ESP32 or UNIX  # on unix for the tests
 # The REPL's UART can be set to another rate while it is in use; a virtual board's is simulated, for the tests.
 SPEEDS = ESP32 or (UNIX and bool(os.getenv("UCORE_VIRTUAL_UART")))
 MAX_BAUD = 921600
+IDLE_MS = 200  # an idle agent's look around, which is all that a first callback waits for
+SOON_MS = 20  # the same once there have been callbacks
 
 if CPYTHON:
     import struct as exact
@@ -65,11 +67,13 @@ if CPYTHON:
     def ticks_add(a, b):
         return (a + b) & 0x3FFFFFFF
 
+    micropython = sys.modules.get("micropython")  # the stand-in's; there is none below the tests
+
     def in_callback():
-        micropython = sys.modules.get("micropython")  # the stand-in's; there is none below the tests
         return micropython is not None and micropython.in_callback()
 
 else:
+    import micropython
     import ustruct as struct  # noqa: F401
     from utime import sleep_us, ticks_add, ticks_diff, ticks_ms, ticks_us  # noqa: F401
 
@@ -86,10 +90,11 @@ else:
         _asked = False
 
     def in_callback():
-        """Whether a scheduled callback is running, in this thread as far as one can know: then no other runs, not even `_answer`."""
-        global _asked
-        import micropython
+        """Whether a scheduled callback is running, in this thread as far as one can know: then no other runs, not even `_answer`.
 
+        Not for the other core of a board without a GIL, which runs none.
+        """
+        global _asked
         asked = _asked
         for _ in range(10):  # a jump runs one callback, and 8 may wait before ours
             if asked and not _asked:
@@ -117,15 +122,11 @@ def random32():
 
 def allow_interrupt(on):
     """Whether Ctrl-C raises KeyboardInterrupt; off, it arrives as data."""
-    import micropython
-
     micropython.kbd_intr(3 if on else -1)
 
 
 def hurry(callback):
     """Call ``callback(0)`` in the main thread soon, between two bytecodes."""
-    import micropython
-
     try:
         micropython.schedule(callback, 0)
     except RuntimeError:

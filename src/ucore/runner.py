@@ -66,7 +66,7 @@ class Runner:
         elif not self._done:
             self._error = KeyboardInterrupt()
         self._done = True
-        self.link.busy = self.link.main
+        self.link.busy = True
         allow_interrupt(False)
         self._reply()
 
@@ -84,7 +84,7 @@ class Runner:
 
                 pipes.start(link)
             allow_interrupt(True)
-            link.busy = None
+            link.busy = False
             if source[:1] == b"\0":
                 rare("files" if source[1] else "values", "update", self, source)
             else:

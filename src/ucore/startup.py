@@ -8,13 +8,13 @@ import ucore
 from ucore import wire
 from ucore.quirks import (
     CPYTHON,
+    IDLE_MS,
     MAIN_WRITES,
     MAX_BAUD,
     RING,
     SPEEDS,
     UNIX,
     hexlify,
-    in_callback,
     json,
     random32,
     select,
@@ -75,13 +75,14 @@ def fill_link(link, facts):
     link.leave = link.reset = link.stamps = False
     link.cell = 0  # parent id of the running cell
     link.short = 0  # how often the agent has found no memory since it read a line
-    link.flush = link.keep = link.renew = link.forget = link.busy = None
+    link.flush = link.keep = link.renew = link.forget = None
+    link.busy = False
     link.calls = []
     link.ticks = 0
+    link.idle_ms = IDLE_MS
     link._ticker = None
     if not MAIN_WRITES:
         link._catching = 0
-        link.in_callback = in_callback
     if MAIN_WRITES:
         link._tries = 0
         link._late = []  # frames that another core than the main thread's has committed

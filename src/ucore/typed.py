@@ -8,7 +8,7 @@ from _thread import get_ident
 
 import ucore
 from ucore import wire
-from ucore.quirks import MAIN_WRITES, io
+from ucore.quirks import io
 
 _POLL = 3  # requests of ioctl, as MicroPython numbers them
 _POLLIN = 1
@@ -29,7 +29,7 @@ class Typed(io.IOBase):
     def _has(self):
         """Ask the user if need be. Whether there is something to read, if only the end: the host asked is gone. It never waits."""
         link = self._link
-        if get_ident() != link.main or not link.cell or (get_ident() == link.busy if MAIN_WRITES else link.in_callback()):
+        if get_ident() != link.main or not link.cell or link.inside():
             raise OSError("sys.stdin is for the cell, not for its threads and callbacks")
         if self._cell != link.cell:  # what another cell has left of its line is not for this one
             self._cell = link.cell

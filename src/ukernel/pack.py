@@ -41,8 +41,8 @@ _GROUPS = {
     "tasks": ("quirks", "tasks"),
 }
 FILE = "ucore/"  # what a traceback calls all of them: each name would cost memory, and no frame of ours is shown
-# What few programs load, or for a moment: it costs room on the flash, not memory.
-RARE = ("files", "rich", "speed", "startup", "tasks", "typed", "values")
+# What plain cells and pipes do not load, or for a moment: it costs room on the flash, not memory.
+RARE = ("files", "rich", "speed", "startup", "tasks", "threads", "typed", "values")
 
 
 def files(platform: str, *, compiled: bool) -> dict[str, bytes]:

@@ -20,10 +20,13 @@ class _Typing:
         self._looks = looks
         self._left = None
 
-    def drain(self):
-        pass
+    def do(self, call, *args):
+        return call(*args)
 
-    def poll(self):
+    def inside(self):
+        return False
+
+    def pump(self):
         pass
 
     def send(self, type, parent, content, meta, session):
@@ -43,7 +46,7 @@ class _Typing:
             return None
         return type, self.cell, self._lines.pop(0).encode()
 
-    def wait(self, ms):
+    def idle(self, ms):
         pass
 
 

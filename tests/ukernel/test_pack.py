@@ -32,7 +32,7 @@ def test_what_users_see_keeps_its_name(platform):
     }
     assert "serve" in names["agent"]
     assert {"open_pipe", "close_pipe", "is_pipe_open", "Pipe", "write", "close", "__enter__", "__exit__"} <= names["pipes"]
-    assert {"facts", "ask", "failure", "answer"} <= names["about"]
+    assert {"crash", "trace"} <= names["about"]
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
