@@ -76,7 +76,7 @@ class Link:
         self.main = get_ident()
         self.session = 0
         self.inbox = []
-        self.leave = self.reset = self.stamps = False
+        self.leave = self.stamps = False
         self.cell = 0  # parent id of the running cell
         self.short = 0  # how often the agent has found no memory since it read a line
         self.flush = self.keep = self.renew = self.forget = self.aside = None
