@@ -15,10 +15,12 @@ __all__ = ["DEFINITIONS", "FOREIGN", "PUBLIC", "arguments", "bound", "shorten"]
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 _lists = configparser.ConfigParser()
+_lists.optionxform = str  # type: ignore[assignment]  # names are what they are
 _lists.read_string(Path(__file__).with_suffix(".ini").read_text(encoding="utf-8"))
 PUBLIC = {*_lists["public"]["names"].split(), *_lists["called"]["names"].split()}  # never renamed
 FOREIGN = set(_lists["foreign"]["names"].split())  # attributes that are not ours
 _KEYWORDS = set(_lists["keywords"]["names"].split())
+PINNED = dict(_lists["pinned"])
 _ROM = _lists["rom"]["names"].split() + _lists["math"]["names"].split()  # every firmware knows them: the best first
 
 
@@ -60,10 +62,12 @@ def shorten(trees: list[ast.Module], imported: list[str]) -> None:
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             ours.add(node.attr)
     ours = {name for name in ours - PUBLIC - FOREIGN - set(_ROM) if not name.startswith("__")}
-    free = [name for name in dict.fromkeys([*_ROM, *imported]) if name not in attributes]
+    pinned = {name: short for name, short in PINNED.items() if name in ours}
+    ours -= pinned.keys()
+    free = [name for name in dict.fromkeys([*_ROM, *imported]) if name not in attributes and name not in pinned.values()]
     always = {node.attr for tree in trees[:2] for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     # What is always in memory chooses first: the best names are a byte each.
-    renamed = dict(zip(sorted(ours, key=lambda name: (name not in always, -attributes.count(name), name)), free))
+    renamed = dict(zip(sorted(ours, key=lambda name: (name not in always, -attributes.count(name), name)), free)) | pinned
     for tree in trees:
         used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         names = [node.name for node in tree.body if isinstance(node, DEFINITIONS)]

@@ -220,7 +220,9 @@ def test_sys_stdin_on_the_board_is_what_the_user_types(notebook):
 
 
 def test_a_program_in_a_file_reads_what_the_user_types(notebook):
-    notebook.run("%%ucore\nwith open('asks.py', 'w') as file:\n    file.write('from sys import stdin\\nword = stdin.readline()')")
+    notebook.run(
+        "%%ucore\nwith open('asks.py', 'w') as file:\n    file.write('from sys import stdin\\nword = stdin.readline()')"
+    )
     assert _answer(notebook, "%%ucore\nimport asks\nasks.word", "", "typed").result == r"'typed\n'"
 
 
