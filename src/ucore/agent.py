@@ -11,6 +11,7 @@ from ucore.runner import Runner
 
 WAIT_MS = 20
 SHORT_MS = 50
+RESET = 2  # to leave, and to start the board's Python afresh
 MAX_SHORT = 40  # steps in a row without memory
 
 _runner = None  # it stays when the REPL is given back: variables, pipes and threads go on with the next `serve`
@@ -40,7 +41,7 @@ def serve():
                 link.short += 1
                 if link.short > MAX_SHORT:
                     runner.was[0]("MemoryError")  # where a restart follows, the host knows what it means
-                    link.leave = link.reset = True
+                    link.leave = RESET
     link.busy = False
     try:
         if SPEEDS:
@@ -50,7 +51,7 @@ def serve():
             sys.modules.pop(name, None)
         allow_interrupt(True)
     finally:
-        if link.reset:
+        if link.leave == RESET:
             import machine  # not by `about`: there may be no memory for it
 
             machine.soft_reset()
@@ -81,6 +82,6 @@ def _step(link, runner):
         return
     link.take()
     if type == wire.SHUTDOWN_REQUEST:
-        link.leave = link.reset = True
+        link.leave = RESET
     elif type == wire.COMPLETE_REQUEST or type == wire.INSPECT_REQUEST:
         rare("about", "answer", link, runner.globals, type, parent, content)

@@ -72,7 +72,7 @@ def fill_link(link, facts):
     link.main = get_ident()
     link.session = 0
     link.inbox = []
-    link.leave = link.reset = link.stamps = False
+    link.leave = link.stamps = False
     link.cell = 0  # parent id of the running cell
     link.short = 0  # how often the agent has found no memory since it read a line
     link.flush = link.keep = link.renew = link.forget = None

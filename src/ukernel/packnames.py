@@ -15,12 +15,14 @@ __all__ = ["DEFINITIONS", "FOREIGN", "PUBLIC", "arguments", "bound", "rename_tex
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 _lists = configparser.ConfigParser()
+_lists.optionxform = str  # type: ignore[assignment]  # names are what they are
 _lists.read_string(Path(__file__).with_suffix(".ini").read_text(encoding="utf-8"))
 _TEXTS = dict(_lists["texts"])
 # Never renamed.
 PUBLIC = {*_lists["public"]["names"].split(), *_lists["called"]["names"].split(), *_TEXTS.values()}
 FOREIGN = set(_lists["foreign"]["names"].split())  # attributes that are not ours
 _KEYWORDS = set(_lists["keywords"]["names"].split())
+PINNED = dict(_lists["pinned"])
 _ROM = _lists["rom"]["names"].split() + _lists["math"]["names"].split()  # every firmware knows them: the best first
 
 
@@ -62,15 +64,16 @@ def shorten(trees: list[ast.Module], imported: list[str]) -> None:
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             ours.add(node.attr)
     ours = {name for name in ours - PUBLIC - FOREIGN - set(_ROM) if not name.startswith("__")}
-    free = [name for name in dict.fromkeys([*_ROM, *imported]) if name not in attributes]
+    pinned = {name: short for name, short in PINNED.items() if name in ours}
+    ours -= pinned.keys()
+    free = [name for name in dict.fromkeys([*_ROM, *imported]) if name not in attributes and name not in pinned.values()]
     always, often = (
         {node.attr for tree in part for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
         for part in (trees[:2], trees[2:3])
     )
     # What is always in memory chooses first, then the pipes: the best names are a byte each.
-    renamed = dict(
-        zip(sorted(ours, key=lambda name: (name not in always, name not in often, -attributes.count(name), name)), free)
-    )
+    order = sorted(ours, key=lambda name: (name not in always, name not in often, -attributes.count(name), name))
+    renamed = dict(zip(order, free)) | pinned
     for tree in trees:
         used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         names = [node.name for node in tree.body if isinstance(node, DEFINITIONS)]
