@@ -19,13 +19,14 @@ from binascii import crc32
 import ucore
 from ucore import wire
 from ucore.quirks import (
+    CPYTHON,
     ESP32,
     MAIN_WRITES,
     MAX_BAUD,
     PACED,
     SPEEDS,
     hurry,
-    in_callback,
+    micropython,
     sleep_ms,
     sleep_us,
     streams,
@@ -49,6 +50,8 @@ MAX_DEAF = 5  # the same for damaged lines in a row
 MAX_ASIDE = 50
 QUIET_MS = 3  # after so long without a frame a stray print may stand before the next: it gets a mark of its own
 _NOTHING = (b"", 0, None, True)
+_asked = set()  # holds something while `_answer` is scheduled
+_answer = _asked.discard
 
 
 def rare(module, function, *args):
@@ -88,7 +91,6 @@ class Link:
         self.calls = []
         self.ticks = 0
         self._ticker = None
-        self.in_callback = in_callback
         if not MAIN_WRITES:
             self._catching = 0
         if MAIN_WRITES:
@@ -289,6 +291,26 @@ class Link:
         if wait_ms:
             sleep_ms(wait_ms)
 
+    def in_callback(self):
+        """Whether a scheduled callback is running, in this thread as far as one can know: then no other runs, not even `_answer`.
+
+        Not for the other core of a board without a GIL, which runs none.
+        """
+        if CPYTHON:
+            return micropython is not None and micropython.in_callback()
+        asked = len(_asked)
+        for _ in range(10):  # a jump runs one callback, and 8 may wait before ours
+            if asked and not _asked:
+                return False
+            if not asked:
+                try:
+                    micropython.schedule(_answer, 0)
+                    _asked.add(0)  # no jump before it, so it has not been answered yet
+                    asked = True
+                except RuntimeError:
+                    pass  # as many wait as can
+        return True
+
     def do(self, call, *args):
         """Call it as a thread may, after what has been put aside, and return what it returns.
 
@@ -296,7 +318,7 @@ class Link:
         """
         if MAIN_WRITES and get_ident() != self.main:  # nothing interrupts the other core, and a shared list is not safe there
             return call(*args)
-        if in_callback():
+        if self.in_callback():
             return False if len(self.calls) >= MAX_ASIDE else self.calls.append((call, args))
         self.busy = True
         try:  # no jump before it
