@@ -16,6 +16,7 @@ from _thread import get_ident
 import ucore
 from ucore import wire
 from ucore.quirks import (
+    CPYTHON,
     ESP32,
     MAIN_WRITES,
     MAX_BAUD,
@@ -23,8 +24,8 @@ from ucore.quirks import (
     SOON_MS,
     SPEEDS,
     hurry,
-    in_callback,
     json,
+    micropython,
     sleep_ms,
     sleep_us,
     ticker,
@@ -47,6 +48,8 @@ MAX_DEAF = 5  # the same for damaged lines in a row
 MAX_ASIDE = 50
 QUIET_MS = 3  # after so long without a frame a stray print may stand before the next: it gets a mark of its own
 _NOTHING = (b"", 0, None, True)
+_asked = set()  # holds something while `_answer` is scheduled
+_answer = _asked.discard
 
 
 def rare(module, function, *args):
@@ -272,7 +275,27 @@ class Link:
 
     def inside(self):
         """Whether this is a callback."""
-        return (not MAIN_WRITES or get_ident() == self.main) and in_callback()
+        return (not MAIN_WRITES or get_ident() == self.main) and self.in_callback()
+
+    def in_callback(self):
+        """Whether a scheduled callback is running, in this thread as far as one can know: then no other runs, not even `_answer`.
+
+        Not for the other core of a board without a GIL, which runs none.
+        """
+        if CPYTHON:
+            return micropython is not None and micropython.in_callback()
+        asked = len(_asked)
+        for _ in range(10):  # a jump runs one callback, and 8 may wait before ours
+            if asked and not _asked:
+                return False
+            if not asked:
+                try:
+                    micropython.schedule(_answer, 0)
+                    _asked.add(0)  # no jump before it, so it has not been answered yet
+                    asked = True
+                except RuntimeError:
+                    pass  # as many wait as can
+        return True
 
     def do(self, call, *args):
         """Call it as a thread may, after what has been put aside, and return what it returns.
@@ -281,7 +304,7 @@ class Link:
         """
         if MAIN_WRITES and get_ident() != self.main:  # nothing interrupts the other core, and a shared list is not safe there
             return call(*args)
-        if in_callback():
+        if self.in_callback():
             self.idle_ms = SOON_MS
             return False if len(self.calls) >= MAX_ASIDE else self.calls.append((call, args))
         self.busy = True

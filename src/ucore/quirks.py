@@ -69,9 +69,6 @@ if CPYTHON:
 
     micropython = sys.modules.get("micropython")  # the stand-in's; there is none below the tests
 
-    def in_callback():
-        return micropython is not None and micropython.in_callback()
-
 else:
     import micropython
     import ustruct as struct  # noqa: F401
@@ -82,30 +79,6 @@ else:
 
     else:
         from utime import sleep_ms
-
-    _asked = False
-
-    def _answer(_):
-        global _asked
-        _asked = False
-
-    def in_callback():
-        """Whether a scheduled callback is running, in this thread as far as one can know: then no other runs, not even `_answer`.
-
-        Not for the other core of a board without a GIL, which runs none.
-        """
-        global _asked
-        asked = _asked
-        for _ in range(10):  # a jump runs one callback, and 8 may wait before ours
-            if asked and not _asked:
-                return False
-            if not asked:
-                try:
-                    micropython.schedule(_answer, 0)
-                    _asked = asked = True  # no jump before it, so it has not been answered yet
-                except RuntimeError:
-                    pass  # as many wait as can
-        return True
 
 
 def streams():

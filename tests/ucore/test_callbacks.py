@@ -34,9 +34,9 @@ class Scene:
                 errors.append(error)
 
         if quirks.CPYTHON:
-            quirks.micropython = Running
+            link_module.micropython = Running
             run()
-            quirks.micropython = None
+            link_module.micropython = None
         else:
             import micropython
 
@@ -285,7 +285,7 @@ def test_whether_it_is_a_callback_is_known_also_where_as_many_wait_as_can():
     seen = []
 
     def ask(_=None):
-        seen.append(quirks.in_callback())
+        seen.append(scene.link.in_callback())
 
     if not quirks.CPYTHON:
         import micropython
@@ -296,8 +296,8 @@ def test_whether_it_is_a_callback_is_known_also_where_as_many_wait_as_can():
                 micropython.schedule(ask, 0)
             except RuntimeError:
                 waiting = False
-    assert not quirks.in_callback()
-    assert not quirks.in_callback()
+    assert not scene.link.in_callback()
+    assert not scene.link.in_callback()
     scene.callback(ask)
     assert seen and all(seen)
 
