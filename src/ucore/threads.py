@@ -11,7 +11,7 @@ SPARE = 64  # variables that may come while a thread runs
 def start(runner, name):
     """Give the runner what it has as the modules _thread and getpass; return the one that was asked for."""
 
-    def start_new_thread(function, args, kwargs={}):
+    def start_thread(function, args, kwargs={}):
         parent = runner.parent()
 
         def run(*args, **kwargs):
@@ -36,7 +36,7 @@ def start(runner, name):
     def getpass(prompt=""):
         return runner.ask(prompt, True)
 
-    runner.start_new_thread = start_new_thread
+    runner.start_new_thread = start_thread  # that name would be imported from what this stands in for
     runner.getpass = getpass
     return getattr(runner, name)
 
