@@ -287,7 +287,7 @@ class Desk:
         if ename != "MemoryError" or 'File "' in "".join(lines):
             return content
         if "ename" not in content:
-            evalue = f"The memory of the board {self.name} is full, and it cannot say where this was. {_ADVICE}"
+            evalue = f"The board {self.name}'s memory is full, so it cannot say where this was. {_ADVICE}"
         else:
             evalue += f". No cell fits into the free memory of the board {self.name}, or not this one. {_ADVICE}"
         return {**content, "ename": ename, "evalue": evalue, "traceback": [*lines[:-1], f"{ename}: {evalue}"] if lines else []}

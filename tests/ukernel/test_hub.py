@@ -697,7 +697,7 @@ def _failing(hub, notebook, reply):
 def test_a_board_without_the_memory_to_say_why_is_spoken_for(hub, notebook):
     error = _failing(hub, notebook, {"status": "error"})
     assert error["ename"] == "MemoryError"
-    assert "kitchen is full" in error["evalue"] and "%ucore reset" in error["evalue"]
+    assert "kitchen's memory is full" in error["evalue"] and "%ucore reset" in error["evalue"]
 
 
 def test_a_cell_for_which_there_was_no_memory_says_what_to_do(hub, notebook):
