@@ -72,7 +72,7 @@ def _step(link, runner):
     link.catch_up()
     if not link.inbox:
         link.busy = False
-        link.idle(5 if link.ticks else SOON_MS if link.outstanding() else link.idle_ms)
+        link.idle(5 if link.ticks else SOON_MS if link.out else link.idle_ms)
         return
     type, parent, content = link.inbox[0]
     if type == wire.EXECUTE_REQUEST:
