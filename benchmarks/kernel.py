@@ -5,6 +5,10 @@ reply; shutdown_extra_s: what shutting down with a board takes longer; board_cel
 board; late_lines: of 1,000 cells that print and end at once, those whose line came after idle, or not at all; interrupt_max_s: the
 slowest interrupt of a board cell, from the request to the cell's reply; idle_cpu_percent: of one core, all processes of an open
 notebook together (kernel, Python, hub, virtual board), plain_idle_cpu_percent the same of ipykernel alone.
+
+noisy_shutdowns: of how many (`shutdowns`) notebooks something was on standard error by their end: a host and a board cell by
+`jupyter execute`, and in turns with it a cell and a shutdown at once, as soon as its reply is there; plain_noisy_shutdowns the same
+of ipykernel with host cells.
 """
 
 import argparse
@@ -12,11 +16,13 @@ import json
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import nbformat
 import psutil
 from jupyter_client import KernelManager
 
@@ -29,10 +35,10 @@ ENDLESS = ("while True:\n    pass", "import time\nwhile True:\n    time.sleep(0.
 class Kernel:
     """A kernel, and the client that measures it."""
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, stderr=None):
         began = time.perf_counter()
         self.manager = KernelManager(kernel_name=name)
-        self.manager.start_kernel()
+        self.manager.start_kernel(stderr=stderr)
         self.client = self.manager.client()
         self.client.start_channels(hb=False, stdin=False)
         request = self.client.kernel_info()
@@ -80,6 +86,10 @@ class Kernel:
         self._until_idle(request)
         return took
 
+    def run_hastily(self, code: str) -> None:
+        """Run a cell and wait for nothing but its reply."""
+        self._reply(self.client.execute(code, allow_stdin=False))
+
     def processes(self) -> list[psutil.Process]:
         kernel = psutil.Process(self.manager.provisioner.pid)
         return [kernel, *kernel.children(recursive=True)]
@@ -121,7 +131,46 @@ def make_environment(folder: Path) -> None:
     os.environ.pop("UCORE_BOARD", None)
 
 
-def measure(quick: bool) -> dict:
+def shut_down_often(folder: Path, count: int) -> dict:
+    """Count the ends of notebooks, half of them by `jupyter execute`, at which something was said on standard error."""
+    noisy = {"plain": 0, "ucore-virtual": 0}
+    for number in range(count):
+        for name in noisy:
+            board = "%%ucore\n" if name != "plain" else ""
+            said = (execute if number % 2 else start_and_shut_down)(name, folder, ["print(1)", f"{board}print(2)"])
+            if said:
+                noisy[name] += 1
+                print(f"{name}: {said[-500:]}", file=sys.stderr)
+    return {"shutdowns": count, "noisy_shutdowns": noisy["ucore-virtual"], "plain_noisy_shutdowns": noisy["plain"]}
+
+
+def execute(name: str, folder: Path, codes: list[str]) -> str:
+    """Run a notebook with `jupyter execute`; returns what was said on standard error."""
+    path = folder / "notebook.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in codes]), path)
+    command = [sys.executable, "-c", "from nbclient.cli import main; main()", f"--kernel_name={name}", str(path)]
+    return words(subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True).stderr)
+
+
+def start_and_shut_down(name: str, folder: Path, codes: list[str]) -> str:
+    """Run cells and shut the kernel down with the last one's reply; returns what was said on standard error."""
+    with tempfile.TemporaryFile() as log:
+        kernel = Kernel(name, stderr=log)
+        for code in codes:
+            kernel.run_hastily(code)
+        kernel.shut_down()
+        log.seek(0)
+        return words(log.read().decode(errors="replace"))
+
+
+def words(said: str) -> str:
+    """Leave out what is not about the end: the program's own reports, and ipykernel's warning when it starts on TCP."""
+    return "".join(
+        line for line in said.splitlines(True) if not line.startswith("[NbClientApp]") and "without encryption" not in line
+    )
+
+
+def measure(folder: Path, quick: bool) -> dict:
     rounds = 3 if quick else 10
     starts: dict[str, list] = {"plain": [], "ucore-virtual": []}
     ends: dict[str, list] = {"plain": [], "ucore-virtual": []}
@@ -131,6 +180,7 @@ def measure(quick: bool) -> dict:
         if name != "plain":
             kernel.run("%%ucore\n1+1")
         ends[name].append(kernel.shut_down())
+    quiet = shut_down_often(folder, 6 if quick else 100)
     plain, ours = Kernel("plain"), Kernel("ucore-virtual")
     try:
         ours.run("%%ucore\n1+1")
@@ -155,7 +205,7 @@ def measure(quick: bool) -> dict:
     finally:
         plain.shut_down()
         ours.shut_down()
-    return result
+    return result | quiet
 
 
 def ratio(plain: Kernel, ours: Kernel, code: str, count: int) -> float:
@@ -179,7 +229,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="uk"))  # short: Unix sockets live in it
     try:
         make_environment(folder)
-        result = measure(quick)
+        result = measure(folder, quick)
     finally:
         time.sleep(1)  # the hub leaves
         shutil.rmtree(folder, ignore_errors=True)

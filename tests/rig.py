@@ -51,6 +51,7 @@ class Rig(contextlib.ExitStack):
         line: str | None = None,
         python: str = "micropython",
         hello: dict | None = None,
+        slice_ms: float | None = None,
         **line_options,
     ):
         super().__init__()
@@ -59,7 +60,7 @@ class Rig(contextlib.ExitStack):
         self.events: queue.Queue = queue.Queue()
         self.passed_over: list = []  # by the last `wait_for`
         self.parent = 0
-        board_options = {}
+        board_options = {"slice_ms": slice_ms}
         if uart:
             self.uart = self.enter_context(BoardUart(baudrate=_fixed(line_options["baudrate"]) or 115200))
             board_options["env"] = self.uart.env

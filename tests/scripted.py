@@ -32,6 +32,7 @@ class ScriptedBoard:
     ``hold`` runs until it is interrupted or until the test calls `finish`.
     """
 
+    sessions = 1  # that hosts have had with it
     is_virtual = False
 
     def __init__(self, port, deliver):
@@ -81,7 +82,8 @@ class ScriptedBoard:
 
     def send(self, type, parent, content):
         """The hub's message to the board; answered from another thread, as a board does."""
-        self.sent.append((type, parent, content))
+        if type != wire.INSPECT_REQUEST or content:  # asked once, by the hub itself
+            self.sent.append((type, parent, content))
         threading.Thread(target=self._obey, args=(type, parent, content)).start()
 
     def _obey(self, type, parent, content):
@@ -91,7 +93,8 @@ class ScriptedBoard:
         if type == wire.COMPLETE_REQUEST:
             return self.say(wire.COMPLETE_REPLY, ["sleep", "sleep_ms"], parent)
         if type == wire.INSPECT_REQUEST:
-            return self.say(wire.INSPECT_REPLY, {"type": "int", "repr": "42", "names": ["real"]}, parent)
+            found = {"type": "int", "repr": "42", "names": ["real"]} if content else {"sessions": self.sessions}
+            return self.say(wire.INSPECT_REPLY, found, parent)
         if type == wire.INPUT_REPLY:
             self.say(wire.STREAM, content)
             return self.finish()
@@ -106,6 +109,8 @@ class ScriptedBoard:
             self.say(wire.STREAM, text.encode())
         elif command == "show":
             self.say(wire.EXECUTE_RESULT, b"\n" + text.encode())
+        if command == "trace":  # TEXT is JSON
+            return self.finish({"status": "error", "ename": "ValueError", "evalue": "", "traceback": json.loads(text)})
         if command == "fail":
             self.finish({"status": "error", "ename": "ValueError", "evalue": text, "traceback": ["ValueError: " + text]})
         else:

@@ -4,17 +4,21 @@ In a ``%%ucore`` cell ``ucore`` is bound without an import. The functions work w
 elsewhere, as in a plain notebook cell, every call says where it belongs.
 """
 
-_link = None  # the agent's
+try:  # a program has cleared sys.modules, and loads this again: it is the agent's all the same, which is found among the builtins
+    _link = ucore._link
+    _sys = ucore._sys
+except NameError:
+    _link = None  # the agent's
+    _sys = None  # the module sys, for which this one stands in while the agent serves: its stdin is the host's line
 
 
 def __getattr__(name):
-    # A program asks for this for the first time: the module that has it is loaded, and makes it an attribute like any other.
-    if name in ("open_pipe", "close_pipe", "is_pipe_open", "Pipe", "display"):
+    if name in ("open_pipe", "close_pipe", "is_pipe_open", "Pipe", "display", "stdin"):
         if _link is None:
             raise RuntimeError("ucore is the board's: put %%ucore on the first line")
-        module = __getattr__("rich" if name == "display" else "pipes")
-        module.start(_link)
-        return getattr(module, name)
+        return _link.get(name)
+    if hasattr(_sys, name):
+        return getattr(_sys, name)
     try:  # MicroPython's `from ucore import wire` comes by here, too
         __import__("ucore." + name)
         return globals()[name]

@@ -3,22 +3,29 @@
 Nobody reads in the background: whoever waits, pumps. Two locks, always taken in the order rx, then tx, and nobody waits for the
 host while holding one. KeyboardInterrupt strikes the main thread at jumps and in blocking calls only, so state is committed in
 straight lines, and the bytes are written last: a frame half written is resent.
+
+So do scheduled callbacks (machine.Timer, Pin.irq, micropython.schedule), with a GIL in any thread, without one in the main thread.
+Such a callback must not wait for a lock that the very thread has which it interrupted; with a GIL for nothing at all, for while it
+runs a thread that computes does not pass the GIL on; and it must be short, or a fast timer leaves no time for anything else. So what
+it asks for is put aside, and done by threads and by the ticker.
 """
 
-import json
 import sys
 from _thread import get_ident
-from binascii import crc32
 
 import ucore
 from ucore import wire
 from ucore.quirks import (
+    CPYTHON,
     ESP32,
     MAIN_WRITES,
     MAX_BAUD,
     PACED,
+    SOON_MS,
     SPEEDS,
     hurry,
+    json,
+    micropython,
     sleep_ms,
     sleep_us,
     ticker,
@@ -27,27 +34,40 @@ from ucore.quirks import (
     ticks_ms,
     ticks_us,
 )
-from ucore.wire import MARK
+from ucore.wire import MARK, crc32
 
 GONE_MS = 3000  # no ack progress for so long: the host is gone, output is dropped and counted
 MIN_RTO_MS = 100  # below this, a busy host's scheduling looks like loss
-TICK_MS = 5
+TICK_MS = 5  # and so many calls of callbacks are done in a tick: as many as a timer of a millisecond makes
 TRIES = 3  # of the main thread to write what another core has committed; if it has the lock itself, more would only hold it up
 FIRST_RTO_MS = 250
 MAX_RTO_MS = 4000
 # At a raised baud rate, between two cells, without a valid line: back to the first one. The host pings every 3 s.
 DEAF_MS = 8000
 MAX_DEAF = 5  # the same for damaged lines in a row
+MAX_ASIDE = 50
 QUIET_MS = 3  # after so long without a frame a stray print may stand before the next: it gets a mark of its own
 _NOTHING = (b"", 0, None, True)
+_asked = set()  # holds something while `_answer` is scheduled
+_answer = _asked.discard
 
 
 def rare(module, function, *args):
     """Call a function of a module that is seldom needed, and drop the module again."""
+    mend()
     __import__("ucore." + module)
     found = sys.modules.pop("ucore." + module)
     setattr(ucore, module, None)
     return getattr(found, function)(*args)
+
+
+def mend():
+    """Put back what is the agent's where a program has cleared sys.modules, or sys.path: then MicroPython finds not even what is loaded."""
+    if not sys.path:
+        sys.path.append("")
+    if sys.modules.get("ucore") is not ucore:
+        sys.modules["ucore"] = ucore
+        rare("startup", "take_over", ucore._link.runner)
 
 
 class Link:
@@ -56,10 +76,15 @@ class Link:
     ``inbox`` holds the messages received, (type, parent, content); ``session`` counts the host sessions, so that who waits for an
     answer sees that its session is over. ``flush(now)`` sends what has been held long enough; ``keep()`` tells what outlives a
     session, which ``renew(kept)`` sends in the next; all three with tx held. ``forget(thread)`` is called when a thread begins or
-    ends. ``aside``: what callbacks could not do at once. Each is None until its module is loaded.
+    ends. Each is None until its module is loaded. ``calls``: what callbacks have put aside, (function, arguments); ``busy``: the main
+    thread is where a ticker that interrupts it must not do them.
 
     What it begins with is in `ucore.startup`.
     """
+
+    def get(self, name):
+        """What `ucore` does not have yet."""
+        return rare("about", "get", self, name)
 
     def begin(self, hello):
         """A host session starts afresh; called with both locks held (or before there are two threads)."""
@@ -84,7 +109,7 @@ class Link:
         self._clean = False
         self._srtt = 0
         self._var = 0
-        self._sent_at = self._progress = self._polled = ticks_ms()
+        self._sent_at = self._progress = self.pumped = ticks_ms()
         self.nonce = hello.get("nonce", 0)  # last: an interrupt before it leaves the old session, and the host asks again
 
     def run_at(self, baud, window):
@@ -109,12 +134,8 @@ class Link:
             self.nonce != 0
             and not self.gone
             and self.flight + size + 16 <= self.window - reserve
-            and self.outstanding() < wire.MAX_OUTSTANDING
+            and (self.seq - self.base) & 255 < wire.MAX_OUTSTANDING
         )
-
-    def outstanding(self):
-        """How many frame numbers are in use."""
-        return (self.seq - self.base) & 255
 
     def commit(self, body, meta):
         """Number, keep and write a frame: ``body`` is kind, an empty byte, payload; tx held, `room` asked.
@@ -165,18 +186,13 @@ class Link:
             self._clean = True
         else:
             done = self.writer.write(frame) or 0 if size <= self.max_write else 0
-            self._clean = done == size or self._write_rest(frame, done)
+            more = True
+            while done < size and more:
+                # The port takes only so much at once, or a write was cut short. Where it takes nothing, the frame is resent in its time.
+                more = self.writer.write(memoryview(frame)[done : done + self.max_write]) or 0
+                done += more
+            self._clean = done == size
         self._sent_at = now
-
-    def _write_rest(self, frame, done):
-        # The port takes only so much at once, or a write was cut short. Where it takes nothing, the frame is resent in its time.
-        view = memoryview(frame)
-        while done < len(frame):
-            more = self.writer.write(view[done : done + self.max_write])
-            if not more:
-                return False
-            done += more
-        return True
 
     def _write_paced(self, frame, size):
         # The ESP32's UART takes 128 bytes; a write that does not fit waits for a 10 ms tick. So wait by the clock instead.
@@ -200,7 +216,11 @@ class Link:
         self._write(wire.stuff(body) + MARK, ticks_ms())
 
     def send(self, type, parent, content, meta=None, session=None):
-        """Send a message, in parts where it is large; waits for the window. Returns False where the session ended first."""
+        """Send a message after what is printed, in parts where it is large; waits for the window.
+
+        On a busy thread. Returns False where the session ended first.
+        """
+        self.output.drain()
         session = self.session if session is None else session
         data = bytes((type, parent & 255, parent >> 8)) + content
         if len(data) <= self.payload:
@@ -224,12 +244,6 @@ class Link:
 
     # In
 
-    def arrive(self):
-        """The agent serves, for the first time or again: a host that knew another one asks at once."""
-        self.leave = False
-        with self.tx:
-            self._answer(0, False)
-
     def take(self, type=None):
         """Take the first message, or the first of a type, out of the inbox; None where there is none."""
         with self.rx:
@@ -238,14 +252,10 @@ class Link:
                     self.inbox.remove(message)
                     return message
 
-    def wait(self, ms):
-        """Wait until the host has sent something, at most ``ms``; for the main thread."""
-        self._idle.poll(ms)
-
     def pump(self, wait_ms=0):
         """Take in what has arrived, send what is due; then give others a moment, ``wait_ms`` long."""
         with self.rx:
-            while not self.leave and self.ready.poll(0):
+            while not self.leave and any(self.ready(0)):
                 first = self.reader.read(1)
                 if (first == b"\r" and not (SPEEDS and self.baud != self.first_baud)) or not first:
                     # No line of ours holds a carriage return: mpremote or a person at a terminal wants the REPL, and what follows
@@ -255,17 +265,72 @@ class Link:
                         self.nonce = 0
                 elif first > b"\n":
                     self._line(first + self.reader.readline(wire.MAX_LINE))
-        self._polled = now = ticks_ms()
+                    self.short = 0
+        self.pumped = now = ticks_ms()
         if not self.leave:
             with self.tx:
                 self._timers(now)
         if wait_ms:
             sleep_ms(wait_ms)
 
-    def poll(self):
-        """Pump if nobody has for a millisecond."""
-        if ticks_diff(ticks_ms(), self._polled) > 0:
-            self.pump()
+    def inside(self):
+        """Whether this is a callback."""
+        return (not MAIN_WRITES or get_ident() == self.main) and self.in_callback()
+
+    def in_callback(self):
+        """Whether a scheduled callback is running, in this thread as far as one can know: then no other runs, not even `_answer`.
+
+        Not for the other core of a board without a GIL, which runs none.
+        """
+        if CPYTHON:
+            return micropython is not None and micropython.in_callback()
+        asked = len(_asked)
+        for _ in range(10):  # a jump runs one callback, and 8 may wait before ours
+            if asked and not _asked:
+                return False
+            if not asked:
+                try:
+                    micropython.schedule(_answer, 0)
+                    _asked.add(0)  # no jump before it, so it has not been answered yet
+                    asked = True
+                except RuntimeError:
+                    pass  # as many wait as can
+        return True
+
+    def do(self, call, *args):
+        """Call it as a thread may, after what has been put aside, and return what it returns.
+
+        In a callback, put it aside instead: returns None; False where too much is, and this has been dropped.
+        """
+        if MAIN_WRITES and get_ident() != self.main:  # nothing interrupts the other core, and a shared list is not safe there
+            return call(*args)
+        if self.in_callback():
+            self.idle_ms = SOON_MS
+            return False if len(self.calls) >= MAX_ASIDE else self.calls.append((call, args))
+        self.busy = True
+        try:  # no jump before it
+            if ticks_diff(ticks_ms(), self.pumped) > 0:
+                self.pump()
+            self.catch_up()
+            return call(*args)
+        finally:
+            self.busy = False
+
+    def catch_up(self, most=MAX_ASIDE):
+        """Do what has been put aside; on a busy thread, or in the ticker."""
+        if not MAIN_WRITES:
+            self._catching += 1
+        try:  # no jump before it
+            # One thread at a time, or they would come out of order. What a fast timer adds meanwhile is for the next.
+            for _ in range(min(len(self.calls), most) if MAIN_WRITES else len(self.calls) * (self._catching == 1)):
+                call, args = self.calls[0]
+                try:
+                    call(*args)
+                finally:
+                    self.calls.pop(0)  # at last: until then pipes know that something is to come before
+        finally:
+            if not MAIN_WRITES:
+                self._catching -= 1
 
     def tick(self, change):
         """One more (1) or one less (-1) needs the ticker: it sends what is held while the main thread is busy."""
@@ -296,14 +361,17 @@ class Link:
             if taken:
                 self.tx.release()
             raise
+        # A ticker that is a callback itself neither waits for the line nor takes all of the main thread's time.
+        if self.calls and not (MAIN_WRITES and (self.busy or (self.nonce and not self.room(self.payload, self.window // 2)))):
+            self.catch_up(TICK_MS)
 
     def _timers(self, now):
         self.flush(now)
         if SPEEDS and not self.cell and ticks_diff(now, self._heard) > DEAF_MS:
             self.slow_down()
         oldest = self.out.get(self.base)
-        if oldest and not self.gone:
-            if ticks_diff(now, self._progress) > GONE_MS:
+        if oldest and (self.cell or not self.gone):  # a cell that has lost what the host said must hear it again
+            if not self.gone and ticks_diff(now, self._progress) > GONE_MS:
                 self.gone = True
                 if SPEEDS:
                     self.slow_down()
@@ -383,12 +451,12 @@ class Link:
                     content = room or b"raise MemoryError('the cell is too large for this board')"
                     parts = None
                     held = 0
-            # A straight line: an interrupt finds all of it done, or nothing.
+            # A straight line: an interrupt, or too little memory for the message, finds all of it done, or nothing.
+            if kind != wire.PART:
+                self.inbox.append((head[0], head[1] | head[2] << 8, content))
             self._parts = parts
             self._held = held
             self.expected = (expected + 1) & 255
-            if kind != wire.PART:
-                self.inbox.append((head[0], head[1] | head[2] << 8, content))
         self._ack()
 
     def _ack(self):
@@ -423,19 +491,15 @@ class Link:
                     seq = (seq + 1) & 255
             if self.flight != before:
                 self._progress = now
-                if fresh:
-                    self._measure(ticks_diff(now, fresh[1]))
+                if fresh:  # as TCP does (RFC 6298), in whole milliseconds
+                    rtt = ticks_diff(now, fresh[1]) + 1
+                    if self._srtt:
+                        self._var += (abs(rtt - self._srtt) - self._var) // 4
+                        self._srtt += (rtt - self._srtt) // 8
+                    else:
+                        self._srtt = rtt
+                        self._var = rtt // 2
                 self._rto = max(self._rto_min, self._srtt + 4 * self._var)
-
-    def _measure(self, rtt):
-        # As TCP does (RFC 6298), in whole milliseconds.
-        rtt += 1
-        if self._srtt:
-            self._var += (abs(rtt - self._srtt) - self._var) // 4
-            self._srtt += (rtt - self._srtt) // 8
-        else:
-            self._srtt = rtt
-            self._var = rtt // 2
 
     # The baud rate
 
@@ -462,7 +526,7 @@ class Link:
                 self.begin(hello)
                 self.session += 1
                 self.inbox = []
-            self._answer(nonce, known)
+            self.answer(nonce, known)
             if fits and not known:
                 if self.renew:
                     self.renew(frames)
@@ -474,7 +538,8 @@ class Link:
                         self._resend(seq, now)
                     seq = (seq + 1) & 255
 
-    def _answer(self, nonce, resumed):
+    def answer(self, nonce, resumed):
+        """Say hello; tx held."""
         reply = '{"nonce":%d,"resumed":%d,"cell":%d,%s}' % (nonce, resumed, self.cell, self._facts)
         self._clean = False
         self.bare(wire.HELLO, reply.encode(), 0)

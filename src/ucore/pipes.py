@@ -6,16 +6,11 @@ pumps, or by the ticker, whichever is first.
 """
 
 from _thread import allocate_lock, get_ident
-from binascii import crc32
 
 import ucore
 from ucore import wire
-from ucore.quirks import CPYTHON, ticks_diff, ticks_ms, ticks_us
-
-if CPYTHON:
-    from ucore.quirks import struct
-else:
-    import struct
+from ucore.quirks import CPYTHON, MAIN_WRITES, struct, ticks_diff, ticks_ms, ticks_us
+from ucore.wire import crc32
 
 HOLD_MS = 4
 LONG_MS = 16  # where more than one comes in a millisecond: there, what a frame costs a slow chip weighs more than latency
@@ -50,25 +45,27 @@ class _Opening:
         self.wire_size = -1  # what the host expects next, if this run goes on
         self.wire_number = 0
         self.flushed = ticks_ms()
-        self.aside = 0  # writes of callbacks that are on their way here, and those that were too many
-        self.skipped = 0
+        self.skipped = 0  # writes of callbacks that were too many to put aside
         self.late = []  # threads that have had their one write after the close
-        lock = _link.aside.lock if _link.aside else _link.tx
-        self.take = lock.acquire
-        self.give = lock.release
-        self.gives = bool, self.give  # by whether the lock has been taken
-        self.wait = not _link.aside  # for the lock; not where a callback may have interrupted the very thread that has it
+        self.take = _link.tx.acquire if MAIN_WRITES else _link.tx.locked
+        if MAIN_WRITES:
+            self.give = _link.tx.release
+            self.gives = bool, self.give  # by whether the lock has been taken
         self.buffer = bytearray(_DATA + _link.payload + _TAIL)
         self.view = memoryview(self.buffer)
         self.room = self.view
         self._make_room(0)
 
     def _make_room(self, stop):
-        """Let `write` hold items up to ``stop`` by itself, the next one where `end` is now; tx held."""
+        """Let `write` hold items up to ``stop`` by itself, the next one where `end` is now; tx held, or in a callback.
+
+        It is none while anything is put aside, which may be for this pipe: nothing is to overtake that.
+        """
         self.next = self.end + self.size
         if len(self.room) != stop:
-            self.room = self.view[:stop]
-            self.rooms = self.view[:0], self.room  # by whether it has the lock
+            self.room = self.view[: stop * (not _link.calls)]  # no jump, or a callback could put something aside in between
+            # By what `take` returns: whether it has the lock, or whether another has.
+            self.rooms = (self.view[:0], self.room) if MAIN_WRITES else (self.room, self.view[:0])
 
     def write(self, data):
         """Send one frame, at most 65,535 bytes; blocks while the line is full.
@@ -82,6 +79,7 @@ class _Opening:
             pass  # it would fit where there is no room
         elif CPYTHON:
             try:
+                1 // (not _link.inside())  # a callback has its write put aside
                 with _link.tx:
                     self.room[self.end : self.next] = data
                     self.end = self.next
@@ -89,12 +87,21 @@ class _Opening:
                     return
             except Exception:
                 pass
+        elif not MAIN_WRITES:
+            # Threads give way to each other, and to callbacks, at jumps only, and here is none. To take the lock would pass the GIL on.
+            try:
+                self.rooms[self.take()][self.end : self.next] = data
+                self.end = self.next
+                self.next += self.size
+                return
+            except:  # noqa: E722
+                pass
         else:
-            # On MicroPython an interrupt strikes at jumps only, and here is none. With one block and three names the call fits the C
-            # stack; otherwise its frame comes from the heap each time, and finding room there takes longer than all else.
+            # An interrupt strikes at jumps only, and here is none. With one block and three names the call fits the C stack; otherwise
+            # its frame comes from the heap each time, and finding room there takes longer than all else.
             taken = False
             try:
-                taken = self.take(self.wait)
+                taken = self.take(False)
                 self.rooms[taken][self.end : self.next] = data
                 self.end = self.next
                 self.next += self.size
@@ -113,31 +120,35 @@ class _Opening:
         if size > wire.MAX_WRITE:
             raise ValueError("pipe.write takes at most 65535 bytes, not %d" % size)
         called = ticks_us()
-        aside = _link.aside
-        if not aside:
-            self._write_and_poll(data, called)
-        elif not aside.do(self._write_and_poll, data, called):
-            if aside.put(self._write_aside, data, called):
-                self.aside += 1
-                self._make_room(0)
-            else:
-                if not self.skipped:
-                    aside.put_at_last(self._skip)
-                self.skipped += 1
+        who = [get_ident()]
+        done = _link.do(self._write_for, data, called, who)
+        if done:
+            if who[0] != _main:
+                _note(self, who[0])
+                if MAIN_WRITES and ticks_diff(ticks_ms(), _link.pumped) > 0:
+                    _link.pump()  # where `do` has not
+        elif done is None:
+            who[0] = None  # a callback
+            self._make_room(0)
+        else:
+            self._skip()
 
-    def _write_and_poll(self, data, called):
-        _note(self)
-        self._write_now(data, called)
-        _link.poll()
-
-    def _write_aside(self, data, called):
+    def _write_for(self, data, called, who):
         try:
-            if self.open:
-                self._write_now(data, called)
-        finally:
-            self.aside -= 1
+            self._write_now(data, called, who[0])
+        except:  # it may be an interrupt of the thread that does it for a callback
+            if who[0] is None and self.at != called:
+                self._skip()
+            raise
+        return True
 
     def _skip(self):
+        """A callback's write is dropped: it is to be counted."""
+        if not self.skipped:
+            _link.calls.append((self._count, ()))  # not to be left out
+        self.skipped += 1
+
+    def _count(self):
         while self.skipped:
             with _link.tx:
                 if self._flush(ticks_ms(), self.drop):
@@ -146,14 +157,14 @@ class _Opening:
                     return
             _link.pump(1)
 
-    def _write_now(self, data, called):
+    def _write_now(self, data, called, thread):
         size = len(data)
         if size == 0 or size > len(self.buffer) - _DATA - _TAIL:
-            return self._write_chunk(data, called)
+            return self._write_chunk(data, called, thread)
         while True:
             with _link.tx:
                 if not self.open:
-                    return self._too_late()
+                    return self._too_late(thread)
                 if self.end == _DATA and size != self.size:
                     self.size = size
                     self._make_room(0)
@@ -183,7 +194,7 @@ class _Opening:
         want = items * self.hold // max(quiet, 1) if quiet <= 2 * self.hold else 1
         # Whole items: the rest of one would be room for a smaller write.
         full = (len(self.buffer) - _DATA - _TAIL) // self.size
-        self._make_room(0 if self.aside else _DATA + (max(1, min(want, full)) - 1) * self.size)
+        self._make_room(_DATA + (max(1, min(want, full)) - 1) * self.size)
 
     def _flush(self, now, drop=False):
         """Send the items held; False where the window has no room, unless they may be dropped then. tx held."""
@@ -241,7 +252,7 @@ class _Opening:
         self.flushed = ticks_ms()  # a slow line is no slow producer
         return True
 
-    def _write_chunk(self, data, called):
+    def _write_chunk(self, data, called, thread):
         """A write that does not fit into one frame, or is empty: it has a number of its own."""
         link = _link
         session = link.session
@@ -267,6 +278,7 @@ class _Opening:
                         meta = (self, self.number, 0)
                         # A straight line, as in _flush.
                         at += room
+                        self.at = (self.at, called)[last]
                         self.number += last
                         self.wire_size = -1
                         link.last = None
@@ -278,13 +290,13 @@ class _Opening:
                         self.number += 1
                         return
             link.pump(1)
-        self._too_late()
+        self._too_late(thread)
 
-    def _too_late(self):
-        thread = get_ident()
+    def _too_late(self, thread):
         if thread in self.late:
             raise OSError("pipe %s is closed" % self.name)
-        self.late.append(thread)
+        if thread is not None:
+            self.late.append(thread)
 
 
 def _announce(opening, number):
@@ -355,11 +367,22 @@ def open_pipe(name, drop=False):
 
     ``drop``: its producer never waits for the host: frames for which there is no room are dropped, and counted.
     """
-    global _generation
     wire.check_name(name)
     opening = _open.get(name)
+    if not (opening and opening.open):
+        if _link.inside():
+            raise RuntimeError("not in a callback")
+        opening = _link.do(_open_now, name, drop)
+    if get_ident() != _main:
+        _threads[get_ident(), name] = opening
+    return Pipe(opening)
+
+
+def _open_now(name, drop):
+    global _generation
+    opening = _open.get(name)
     if opening and not opening.open:
-        _close(opening)  # an interrupt came before all of it was done
+        _close_now(opening)  # an interrupt came before all of it was done
     with _names:
         opening = _open.get(name)
         if opening is None:
@@ -376,9 +399,7 @@ def open_pipe(name, drop=False):
             _link.tick(1)  # held items must leave in time even where the main thread computes
             _tell(opening, _begin)
             _open[name] = opening
-    if get_ident() != _main:
-        _threads[get_ident(), name] = opening
-    return Pipe(opening)
+    return opening
 
 
 def close_pipe(name):
@@ -391,39 +412,31 @@ def close_pipe(name):
 def is_pipe_open(name):
     """Whether the pipe is open; for a thread whose own opening of it has ended: False, even where it was opened again."""
     opening = _open.get(name)
-    if get_ident() == _main:
-        return opening is not None and opening.open
-    seen = _threads.get((get_ident(), name))
-    if seen is None:
-        if opening is None:
-            return False
-        _note(opening)
-        seen = opening
-    return seen.open
+    thread = get_ident()
+    if thread != _main:
+        seen = _threads.get((thread, name))
+        if seen:
+            return seen.open
+        if opening and not _link.inside():
+            _note(opening, thread)
+    return opening is not None and opening.open
 
 
-def _note(opening):
-    """Remember which opening of the name this thread works on."""
-    key = (get_ident(), opening.name)
-    if key[0] != _main and key not in _threads:
-        with _names:
-            _threads[key] = opening
+def _note(opening, thread):
+    """Remember which opening of the name a thread works on; for that thread, not the main one. No other one touches its keys."""
+    _threads.setdefault((thread, opening.name), opening)
 
 
 def forget(thread):
     """A thread ends, or one that has got its number begins: what it had seen counts no more."""
-    with _names:
-        for key in list(_threads):
-            if key[0] == thread:
-                del _threads[key]
+    for key in list(_threads):
+        if key[0] == thread:
+            del _threads[key]
 
 
 def _close(opening):
-    aside = _link.aside
-    if not aside:
-        _close_now(opening)
-    elif not aside.do(_close_now, opening):
-        aside.put_at_last(_close_now, opening)
+    if _link.do(_close_now, opening) is False and (_close_now, (opening,)) not in _link.calls:
+        _link.calls.append((_close_now, (opening,)))  # not to be left out
 
 
 def _close_now(opening):
@@ -445,7 +458,7 @@ def _tell(opening, send):
             if opening._flush(ticks_ms()):
                 if not _link.nonce:
                     return None  # a host that comes is told what is open
-                if _link.outstanding() < wire.MAX_OUTSTANDING:
+                if (_link.seq - _link.base) & 255 < wire.MAX_OUTSTANDING:
                     return send(opening)
                 if _link.gone:
                     _link.nonce = 0  # too much to remember: the host that returns finds a new session
@@ -496,36 +509,24 @@ def _renew(frames):
             _link.commit(bytearray((kind, 0)) + payload, (opening, number, size))
 
 
-def guard(aside):
-    """Callbacks may come: they must not wait for the pipes' locks either."""
-    global _names
-    with _names:
-        _names = aside.guard_names(_names)
-        for opening in _open.values():
-            opening.wait = False
-
-
 def start(link):
     """Bind the pipes to the agent's link; done once."""
     global _link, _main
-    with _names:
-        if _link:
-            return
-        _main = link.main
-        _link = link
-        first = link.flush
+    if _link:
+        return
+    _main = link.main
+    _link = link
+    first = link.flush
 
-        def flush(now):
-            first(now)
-            flush_due(now)
+    def flush(now):
+        first(now)
+        flush_due(now)
 
-        link.flush = flush
-        link.keep = _keep
-        link.renew = _renew
-        link.forget = forget
-        ucore.open_pipe = open_pipe
-        ucore.close_pipe = close_pipe
-        ucore.is_pipe_open = is_pipe_open
-        ucore.Pipe = Pipe
-    if link.aside:
-        guard(link.aside)
+    link.flush = flush
+    link.keep = _keep
+    link.renew = _renew
+    link.forget = forget
+    ucore.open_pipe = open_pipe
+    ucore.close_pipe = close_pipe
+    ucore.is_pipe_open = is_pipe_open
+    ucore.Pipe = Pipe

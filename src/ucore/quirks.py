@@ -1,10 +1,26 @@
 """What differs between the ports of MicroPython (and CPython), behind a few names."""
 
-import os
 import sys
 from _thread import start_new_thread
 
 CPYTHON = sys.implementation.name == "cpython"
+# For the other modules, too. With a u before its name a module is the firmware's own, whatever files and modules the user has.
+if CPYTHON:
+    import io
+    import json
+    import os
+    import select
+    from array import array
+    from binascii import hexlify
+    from collections import OrderedDict, deque, namedtuple
+else:
+    import uio as io  # noqa: F401
+    import ujson as json  # noqa: F401
+    import uos as os
+    import uselect as select
+    from uarray import array  # noqa: F401
+    from ubinascii import hexlify  # noqa: F401
+    from ucollections import OrderedDict, deque, namedtuple  # noqa: F401
 UNIX = sys.platform in ("linux", "darwin", "win32")
 ESP32 = sys.platform == "esp32"
 # Bytes the input takes while nobody reads: an ESP32's UART has 259, USB holds the rest back, a pseudo-terminal has 4095.
@@ -17,11 +33,12 @@ PACED = ESP32 or UNIX  # on unix for the tests
 # The REPL's UART can be set to another rate while it is in use; a virtual board's is simulated, for the tests.
 SPEEDS = ESP32 or (UNIX and bool(os.getenv("UCORE_VIRTUAL_UART")))
 MAX_BAUD = 921600
+IDLE_MS = 200  # an idle agent's look around, which is all that a first callback waits for
+SOON_MS = 20  # the same once there have been callbacks
 
 if CPYTHON:
     import struct as exact
     import time
-    from threading import RLock
 
     class struct:
         """Numbers are 32 bits: of a larger one the lowest are packed, as MicroPython does."""
@@ -50,19 +67,18 @@ if CPYTHON:
     def ticks_add(a, b):
         return (a + b) & 0x3FFFFFFF
 
+    micropython = sys.modules.get("micropython")  # the stand-in's; there is none below the tests
+
 else:
-    RLock = None
-    from time import sleep_us, ticks_add, ticks_diff, ticks_ms, ticks_us  # noqa: F401
+    import micropython
+    import ustruct as struct  # noqa: F401
+    from utime import sleep_us, ticks_add, ticks_diff, ticks_ms, ticks_us  # noqa: F401
 
     if ESP32:
-        import select
-
-        def sleep_ms(ms):
-            """Wait, and let other threads run: time.sleep_ms keeps the GIL for its last 10 ms."""
-            select.poll().poll(ms)
+        sleep_ms = select.poll().ipoll  # lets other threads run: time.sleep_ms keeps the GIL for its last 10 ms
 
     else:
-        from time import sleep_ms
+        from utime import sleep_ms
 
 
 def streams():
@@ -79,15 +95,11 @@ def random32():
 
 def allow_interrupt(on):
     """Whether Ctrl-C raises KeyboardInterrupt; off, it arrives as data."""
-    import micropython
-
     micropython.kbd_intr(3 if on else -1)
 
 
 def hurry(callback):
     """Call ``callback(0)`` in the main thread soon, between two bytecodes."""
-    import micropython
-
     try:
         micropython.schedule(callback, 0)
     except RuntimeError:
@@ -117,7 +129,10 @@ else:
         def run():
             while going:
                 sleep_ms(period_ms)
-                callback(None)
+                try:
+                    callback(None)
+                except Exception:  # no memory, see agent.serve
+                    pass
 
         try:
             start_new_thread(run, ())

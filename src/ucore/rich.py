@@ -1,10 +1,11 @@
 """Rich output: what a front end can show beside text. Loaded when a program first asks for it."""
 
 import _thread as runner  # while the agent serves, the runner stands in for this module: it knows whose cell a thread is
-import json
+import sys
 
 import ucore
 from ucore import wire
+from ucore.quirks import json
 
 KINDS = ("html", "markdown", "svg", "png", "jpeg", "json")
 MAX_BYTES = 65536  # as much as a cell may have
@@ -25,14 +26,26 @@ def display(value=None, **data):
         show(wire.DISPLAY_DATA, value)
 
 
-def show(type, value):
-    """Send ``value`` as an output of this message type."""
+def show(message, value):
+    """Send ``value`` as an output of this message type.
+
+    As in IPython, its class must have the method, so that an object which answers to any name is shown by its repr, and so is a
+    class. A method that fails says why; where it returns None, or fails, the next one has its turn, at last the repr.
+    """
     for kind in KINDS:
-        method = getattr(value, "_repr_" + kind + "_", None)
-        found = method() if method else None
-        if found is not None:
-            return _send(type, kind, found)
-    return _send(type, "", repr(value))
+        name = "_repr_" + kind + "_"
+        if callable(getattr(type(value), name, None)):
+            try:
+                found = getattr(value, name)()
+                if found is not None:
+                    return _send(message, kind, found)
+            except Exception as error:
+                __import__("ucore.about")
+                about = sys.modules.pop("ucore.about")  # needed once: it does not stay
+                ucore.about = None
+                print(name + " failed:")
+                print("\n".join(about.trace(error)))
+    return _send(message, "", repr(value))
 
 
 def _send(type, kind, data):
@@ -43,9 +56,13 @@ def _send(type, kind, data):
     data = memoryview(data)
     if len(data) > MAX_BYTES:
         raise ValueError("display() takes at most %d bytes, not %d" % (MAX_BYTES, len(data)))
-    runner._output.drain()
     link = runner.link
-    parent = runner._parent()
+    if link.do(_send_now, link, runner.parent(), type, kind, data) is False:
+        link.output.lost += len(data)
+
+
+def _send_now(link, parent, type, kind, data):
+    link.output.drain()
     part = bytes((type, parent & 255, parent >> 8)) + kind.encode() + b"\n"
     at = 0
     with link.big:  # parts of two messages must not mix; they are cut here, so that a picture is in memory once

@@ -6,11 +6,10 @@ import sys
 
 import ucore
 from ucore import wire
-from ucore.link import rare
-from ucore.quirks import MAIN_WRITES, allow_interrupt
+from ucore.link import mend, rare
+from ucore.quirks import allow_interrupt
 
-SPARE = 64  # variables that may come while a thread runs
-FILE = "<cell>"  # one name for all cells: every new one would stay in memory for good
+FILE = "<cell %c>"  # the host chooses one of SLOTS for each cell: every new name stays in memory for good
 
 
 class Runner:
@@ -19,76 +18,41 @@ class Runner:
     What it begins with is in `ucore.startup`.
     """
 
-    def stop(self):
-        """Give back what `ucore.startup` has taken over."""
-        builtins.print, builtins.input = self._was
-        sys.modules["_thread"] = _thread
-
-    def __getattr__(self, name):  # as the module _thread: what it has and we do not change
+    def __getattr__(self, name):  # as the modules _thread and getpass
+        if name in ("start_new_thread", "getpass"):
+            return rare("threads", "start", self, name)
         return getattr(_thread, name)
 
-    def _parent(self):
+    def parent(self):
+        """The cell that the calling thread belongs to."""
         thread = _thread.get_ident()
-        return self.cell if thread == self.link.main else self._parents.get(thread, self.cell)
+        return self.cell if thread == self.link.main else self.parents.get(thread, self.cell)
 
     def _print(self, *values, sep=" ", end="\n", file=None):
         text = (" " if sep is None else sep).join(map(str, values)) + ("\n" if end is None else end)
         if file is None or file is sys.stdout:
-            self._output.write(self._parent(), text)
+            out = self.link.output
+            if self.link.do(out.write, self.parent(), text) is False:
+                out.lost += len(text.encode())
         else:
             file.write(text)
 
     def _show(self, value, plain=False):
-        if value is not None:
+        if plain:
+            rare("values", "send", self, value)
+        elif value is not None:
             builtins._ = value
-            if not plain and hasattr(value, "_repr_html_"):
+            if hasattr(type(value), "_repr_html_"):
                 return ucore.display(value)
-            self._output.drain()
-            self.link.send(wire.EXECUTE_RESULT, self.cell, b"\n" + repr(value).encode(), None, self._session)
+            link = self.link
+            link.do(link.send, wire.EXECUTE_RESULT, self.cell, b"\n" + repr(value).encode(), None, self._session)
 
-    def _input(self, *args):
-        self._output.drain()
+    def ask(self, *args):
+        """As `input`; with a true second argument what is typed is not shown."""
         return rare("about", "ask", self.link, self.cell, self._session, *args)
 
-    def _getpass(self, prompt=""):
-        return self._input(prompt, True)
-
-    def _start(self, function, args, kwargs={}):
-        parent = self._parent()
-
-        def run():
-            self._note(parent)
-            try:
-                function(*args, **kwargs)
-            except SystemExit:
-                pass
-            except BaseException as error:
-                self._output.write(parent, rare("about", "crash", error))
-            finally:
-                self._note(None)
-
-        if MAIN_WRITES:
-            # Two cores without a lock on dicts: while one grows the cell's variables, the other may miss one. So they grow beforehand.
-            for spare in range(SPARE):
-                self.globals[spare] = 0
-            for spare in range(SPARE):
-                del self.globals[spare]
-        return _thread.start_new_thread(run, ())
-
-    def _note(self, parent):
-        """The calling thread begins, as one of the cell ``parent``, or ends."""
-        thread = _thread.get_ident()
-        link = self.link
-        if link.forget:
-            link.forget(thread)
-        with link.tx:
-            if parent is None:
-                self._parents.pop(thread, None)
-            else:
-                self._parents[thread] = parent
-
     def take(self, parent, source):
-        """Take on a cell; `step` runs it. ``source`` is UTF-8."""
+        """Take on a cell; `step` runs it. ``source`` is UTF-8, or an order to the agent (see `wire`)."""
         self._source = source
         self._session = self.link.session
         self._error = None
@@ -102,6 +66,7 @@ class Runner:
         elif not self._done:
             self._error = KeyboardInterrupt()
         self._done = True
+        self.link.busy = True
         allow_interrupt(False)
         self._reply()
 
@@ -111,39 +76,40 @@ class Runner:
             link.tick(1)
             source = self._source
             self._source = None
-            link.send(wire.STATUS, self.cell, b"", None, self._session)
+            link.send(wire.STATUS, self.cell, self.dropped, None, self._session)
+            self.dropped = b""
+            mend()
             if b"ipe" in source:
                 from ucore import pipes  # in the main thread: loading takes more stack than others have
 
                 pipes.start(link)
             allow_interrupt(True)
-            code = compile(source.decode(), FILE, "exec")
-            source = None
-            exec(code, self.globals)
+            link.busy = False
+            if source[:1] == b"\0":
+                rare("files" if source[1] else "values", "update", self, source)
+            else:
+                self.globals["__name__"] = "__main__"
+                code = compile(source.decode(), FILE % (97 + self.cell % wire.SLOTS), "exec")
+                source = None
+                exec(code, self.globals)
         except BaseException as error:
             self._error = error
         self._done = True
 
     def _reply(self):
-        content = None
         link = self.link
+        content = b'{"status":"ok"}'
+        if self._error is not None:
+            # In short where the memory does not suffice for more; the host knows what that means.
+            content = b'{"status":"error"}' if link.short else rare("about", "failure", self._error)
         # Whichever host is there by now: a new one has been told that this cell runs, and waits for its end.
         while not link.leave:
-            try:
-                if link.gone:  # what is lost until it is back must be told before the reply
-                    link.pump(1)
-                    continue
-                if content is None:
-                    content = b'{"status":"ok"}' if self._error is None else rare("about", "failure", self._error)
-                self._output.drain()
-                if link.send(wire.EXECUTE_REPLY, self.cell, content):
-                    break
-            except MemoryError:
-                if content is None:
-                    content = b'{"status":"error"}'  # the host knows what that means
-                else:  # not even a frame finds room: without the cells' variables one does
-                    self.globals.clear()
-                    self.globals.update({"__name__": "__main__", "ucore": ucore, "_ucore_show": self._show})
+            if link.gone:  # what is lost until it is back must be told before the reply
+                link.pump(1)
+                continue
+            link.catch_up()
+            if link.send(wire.EXECUTE_REPLY, self.cell, content):
+                break
         # A straight line to the end: an interrupt in it comes too late, or finds the reply to be sent once more.
         link.cell = 0
         self._error = None

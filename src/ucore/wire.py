@@ -7,7 +7,13 @@ Board to host a frame is ``stuff(ctl [number] payload crc32) MARK``; host to boa
 The CRC-32 is seeded with the session nonce (0 for a hello), so that a frame of another session is never taken for one of this.
 """
 
-from binascii import crc32
+import sys
+
+CPYTHON = sys.implementation.name == "cpython"
+if CPYTHON:
+    from binascii import crc32
+else:
+    from ubinascii import crc32  # see quirks
 
 PROTOCOL = 1
 BUILD = "0.1.0"
@@ -57,6 +63,35 @@ COMM_OPEN = ord("p")  # pipe id, generation (2), next number (4), name
 DROPS = 0x8000  # in the generation: the pipe's producer does not wait where there is no room
 COMM_CLOSE = ord("q")  # pipe id, frames written in all (4)
 
+# A request whose first byte is 0 is no source, but an order to the agent itself, which needs no name of the user's. The second byte:
+STORE = 0  # a dict of names and values, written as below
+SAVE = 1  # length of a path (2), the path, a file's content
+
+# The tags of values (docs/protocol.md, 1.9).
+NONE = ord("N")
+TRUE = ord("T")
+FALSE = ord("F")
+INT = ord("i")
+FLOAT = ord("f")
+COMPLEX = ord("c")
+STR = ord("s")
+BYTES = ord("b")
+BYTEARRAY = ord("B")
+ARRAY = ord("a")
+LIST = ord("l")
+TUPLE = ord("t")
+NAMEDTUPLE = ord("n")
+SET = ord("S")
+FROZENSET = ord("Z")
+DICT = ord("d")
+ORDERED = ord("O")
+DEQUE = ord("q")
+RANGE = ord("r")
+# Runs of equal items in lists and their like.
+INTS = ord("I")
+DOUBLES = ord("D")
+SINGLES = ord("E")
+
 # Sequence numbers have 8 bits; selective repeat needs the distance below half of that.
 MAX_OUTSTANDING = 120
 MAX_WRITE = 65535  # the published limit of Pipe.write
@@ -64,6 +99,7 @@ MAX_NAME = 64  # bytes of UTF-8
 MAX_MESSAGE = 65536 + 1024  # the largest message either end assembles: a 64 kB cell and its framing
 MAX_LINE = 300  # bytes of one host-to-board line, escapes and newline included
 LINE_PAYLOAD = 80  # bytes of payload in one host-to-board frame: two of them fit a 259-byte ring, escaped
+SLOTS = 26  # names for cells, "<cell a>" to "<cell z>", by the parent's remainder; each that is used costs a chip 16-24 bytes for good
 SAFE_RING = 200  # unacknowledged bytes towards a board that has advertised nothing
 
 

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import os
+import stat
 import time
 from collections import namedtuple
 from pathlib import Path
@@ -15,12 +16,39 @@ from pathlib import Path
 from . import settings
 from .errors import HubDeniedError
 
-__all__ = ["GREETING", "MAX_LINE", "Advert", "Claim", "check_folder", "hub_proof", "is_same", "peer_proof", "read", "sweep"]
+__all__ = [
+    "GREETING",
+    "MAX_LINE",
+    "Advert",
+    "Claim",
+    "check_folder",
+    "check_kind",
+    "find",
+    "hub_proof",
+    "is_held",
+    "is_same",
+    "peer_proof",
+    "read",
+    "sweep",
+]
 
 FORMAT = 1
 GREETING = "ucore 1 "  # the hub's first words on every connection; its nonce follows
 MAX_LINE = 4096  # bytes of a peer's first line: room for every option, not for a flood
 _CLAIM_TIMEOUT_S = 5.0  # a hub that leaves needs a moment to let its boards go
+RENEW_S = 1.0  # how often a hub looks whether its files are still there
+_POLL_S = 0.02
+_PLAIN = (
+    getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+)  # no link, and no wait for a FIFO
+_KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 class Advert(namedtuple("Advert", "pid host port token build")):  # a dataclass costs every client's start 8 ms
@@ -51,11 +79,13 @@ def _proof(token: str, *words: str) -> str:
 def read(path: "Path | None" = None) -> "Advert | None":
     """Return what the living hub says about itself, None if there is none (or its file is stale or garbled).
 
-    Raises HubDeniedError if the file is another user's, or could have been written by one.
+    Raises HubDeniedError if the file is another user's, or could have been written by one, or if there is something else in its
+    place: neither a link is followed nor a FIFO waited for.
     """
     path = path or settings.state_path()
+    check_kind(path)
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(os.open(path, os.O_RDONLY | _PLAIN), encoding="utf-8") as file:
             _check_owner(path, os.fstat(file.fileno()))
             content = json.loads(file.read(65536))
     except PermissionError:
@@ -75,7 +105,48 @@ def read(path: "Path | None" = None) -> "Advert | None":
         return None
     if len(advert.token) != 64 or not advert.token.isascii() or not 1 <= advert.port <= 65535:
         return None
-    return advert if _is_locked(_lock_path(path)) else None
+    try:
+        return advert if _is_locked(_lock_path(path)) else None
+    except FileNotFoundError:  # removed under a hub, which is about to make another one
+        return advert if _holds_removed(advert.pid, _lock_path(path)) else None
+
+
+def is_held(path: "Path | None" = None) -> bool:
+    """Whether a hub holds the lock, whatever became of its state file."""
+    try:
+        return _is_locked(_lock_path(path or settings.state_path()))
+    except FileNotFoundError:
+        return False
+
+
+def find() -> "Advert | None":
+    """Return what `read` does; where a hub lives whose state file is missing, wait until it has written that again."""
+    deadline = time.monotonic() + 2 * RENEW_S
+    while (here := read()) is None and is_held() and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+    return here
+
+
+def check_kind(path: Path) -> None:
+    """Refuse what is no file in the place of a file of ours. Raises HubDeniedError."""
+    try:
+        kind = stat.S_IFMT(os.lstat(path).st_mode)
+    except OSError:
+        return  # there is none
+    if kind != stat.S_IFREG:
+        raise HubDeniedError(
+            f"{path} is {_KINDS.get(kind, 'no file')}, where the board hub keeps a file. Remove it, or set UCORE_STATE_PATH to another path."
+        )
+
+
+def _holds_removed(pid: int, path: Path) -> bool:
+    """Whether a process still has this file open, which was removed. Known on Linux only."""
+    folder = f"/proc/{pid}/fd"
+    removed = f"{os.path.realpath(path.parent)}/{path.name} (deleted)"
+    try:
+        return any(os.readlink(f"{folder}/{fd}") == removed for fd in os.listdir(folder))
+    except OSError:
+        return False
 
 
 class Claim:
@@ -89,11 +160,14 @@ class Claim:
     def take(self) -> bool:
         """Take the lock; False if another hub holds it and is not just leaving.
 
-        Raises HubDeniedError if other users can write in the file's folder, or own it.
+        Raises HubDeniedError if other users can write in the file's folder, or own it, or if what is there is no file, and OSError.
         """
         if not self.path.parent.is_dir():
             self.path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
         check_folder(self.path)
+        check_kind(self.path)
+        if not _lock_path(self.path).exists() and self.path.exists() and read(self.path) is not None:
+            return False  # its lock file was removed
         # A reader that asks whether the lock is free holds it for microseconds, a hub that leaves for a little longer.
         deadline = time.monotonic() + _CLAIM_TIMEOUT_S
         while not self._try_lock():
@@ -107,8 +181,9 @@ class Claim:
     def _try_lock(self) -> bool:
         """Lock the file beside the state file, and see to it that it is still that file: a hub that leaves removes it."""
         path = _lock_path(self.path)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0), 0o600)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | _PLAIN, 0o600)
         try:
+            check_kind(path)
             if _lock(fd) and os.path.samestat(os.fstat(fd), os.stat(path)):
                 self._lock_fd, fd = fd, -1
                 return True
@@ -122,17 +197,51 @@ class Claim:
     def publish(self, advert: Advert) -> None:
         """Write the file in one step, readable by this user only. Raises OSError if it cannot be written."""
         self._written = json.dumps({"format": FORMAT, **advert._asdict()}).encode()
+        self._publish()
+
+    def _publish(self) -> None:
         draft = self.path.with_name(f"{self.path.name}.{os.getpid()}")
         draft.unlink(missing_ok=True)
         fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(fd, "wb") as file:
-            file.write(self._written)
-        os.replace(draft, self.path)
+        try:
+            with open(fd, "wb") as file:
+                file.write(self._written)
+            os.replace(draft, self.path)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
+
+    def renew(self) -> bool:
+        """Put back what was removed under the hub, lock or state file; False where another hub has the lock by now.
+
+        Raises OSError if that cannot be done, for the time being.
+        """
+        if not self._is_locked_here():
+            old = self._lock_fd
+            if not self._try_lock():
+                return False
+            os.close(old)
+        if not self._is_published():
+            self._publish()
+        return True
+
+    def _is_locked_here(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._lock_fd), os.lstat(_lock_path(self.path)))
+        except FileNotFoundError:
+            return False
+
+    def _is_published(self) -> bool:
+        try:
+            with open(os.open(self.path, os.O_RDONLY | _PLAIN), "rb") as file:
+                return file.read(65536) == self._written
+        except OSError:
+            return False
 
     def withdraw(self) -> None:
         """Remove the file if it is still the one this hub wrote. The lock stays until `release`."""
         try:
-            if self._written is not None and self.path.read_bytes() == self._written:
+            if self._written is not None and self._is_published():
                 self.path.unlink()
         except OSError:
             pass
@@ -140,7 +249,7 @@ class Claim:
     def release(self) -> None:
         """Let go of the lock, and remove its file. Who has opened that before gets a lock that is worth nothing, and notices."""
         if self._lock_fd >= 0:
-            if os.name != "nt":  # which removes no open file
+            if os.name != "nt" and self._is_locked_here():  # Windows removes no open file; another's is not ours to remove
                 _lock_path(self.path).unlink(missing_ok=True)
             os.close(self._lock_fd)
             self._lock_fd = -1
@@ -159,8 +268,11 @@ def _lock_path(path: Path) -> Path:
 
 
 def _is_locked(path: Path) -> bool:
+    """Whether a hub holds this lock file. Raises FileNotFoundError if there is none."""
     try:
-        fd = os.open(path, os.O_RDWR)
+        fd = os.open(path, os.O_RDWR | _PLAIN)
+    except FileNotFoundError:
+        raise
     except OSError:
         return False
     try:
@@ -187,7 +299,6 @@ if os.name == "nt":
 
 else:
     import fcntl
-    import stat
 
     def check_folder(path: Path) -> None:
         """Refuse to put a state file where another user could take it away and leave one of their own.

@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable
 
 from ukernel import ports, settings
-from ukernel.errors import BoardError, BoardGoneError, NoAnswerError, UcoreError
+from ukernel.errors import BoardBusyError, BoardError, BoardGoneError, NoAnswerError, UcoreError
 from ukernel.session import CONNECTING, READY, Console, Gone, Ready, Refused, Session
-from ukernel.stream import Stream, open_stream
+from ukernel.stream import Stream, open_stream, other_reader
 from ukernel.virtualline import RESET
 
 ANSWER_S = 10.0  # a board that has just been opened may boot first
@@ -252,14 +252,25 @@ class Board:
     def _unanswered(self, heard: str) -> bool:
         """Nobody has answered the hello in time. True where a board that we knew may still come back."""
         said = "\n".join(heard.strip().splitlines()[-SAID_LINES:])
-        what = self._first_contact() if not self.facts else self._hung()
-        error = NoAnswerError(what + (f" It printed:\n{said}" if said else ""))
+        said = f" It printed:\n{said}" if said else ""
+        thief = other_reader(self.port)
+        error: BoardError
+        if thief:
+            error = BoardBusyError(self._shared(thief))
+        else:
+            error = NoAnswerError((self._hung() if self.facts else self._first_contact()) + said)
         if not self.facts:
             self._refuse(error)
             return False
         self.state = "gone"
         self._deliver(self, Gone(error))
         return True
+
+    def _shared(self, thief: str) -> str:
+        return (
+            f"Nothing readable comes from the board on {self.port}, because another program reads the port too: {thief}. "
+            "Each of the two gets a part of the bytes. End it, then run the cell again."
+        )
 
     def _first_contact(self) -> str:
         return (

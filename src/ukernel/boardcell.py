@@ -5,10 +5,11 @@ it says about that is taken from it: its busy status and its execute_input are t
 not waited for, because the board is done first.
 """
 
+import base64
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import boardtrace, cells, source
+from . import boardtrace, cells, source, values, wrappers
 from .envelope import Message
 from .errors import UcoreError
 from .lane import LATE_S, Lane, now, reply_metadata, stops_queue
@@ -23,7 +24,11 @@ __all__ = ["BoardRun"]
 PATIENCE_S = 2.0
 # An interrupted cell that still waits for the Python side after this long waits for something that hangs: a widget's handler.
 PYTHON_S = 0.2
-_NO_INPUT = "input() was called, but this front end does not take input requests for this cell."
+_UNREAD = (
+    "The board ran the cell, but its syntax is not known to µcore, so its last expression's value cannot be told. "
+    "Give it a name there, and fetch it with `%ucore pull NAME`."
+)
+_NO_INPUT = "input() was called or sys.stdin read, but this front end does not take input requests for this cell."
 
 
 class BoardRun:
@@ -38,10 +43,14 @@ class BoardRun:
         self._silent = request.content.get("silent", False)
         self._attachment = switchboard.attachments.get(cell.options.get("--board"))
         self._asked = 0  # the hub's number for the request; 0: not sent
+        self._source: boardtrace.Source | None = None  # its text, for tracebacks; once it is sent
         self._count: int | None = None  # the execution count, once the sub-kernel has given it
         self._open = False  # busy and execute_input are out: output may follow
         self._outputs = Outputs(switchboard.loop, self._publish)
         self._capture = _Capture(cell.options["--out"]) if "--out" in cell.options else None
+        self._wrappers = wrappers.wrap(cell.above)
+        self._is_read = True  # the cell's syntax is known: a last expression is shown
+        self._is_result_out = self._was_queued = False
         self._result: dict | None = None  # the board's execute_reply
         self._help = ""  # the name that the cell's last line asks about
         self._payload: list[dict] = []  # what the reply asks of the front end: to page a text
@@ -72,6 +81,7 @@ class BoardRun:
     def take_input(self, message: Message) -> None:
         self._frontend.iopub.send_multipart(message.frames)
         self._count = self._lane.count = message.content["execution_count"]
+        self._tell_count()
         self._begin()
 
     def take_reply(self, message: Message) -> None:
@@ -120,10 +130,29 @@ class BoardRun:
             if self._help and not body.strip():
                 self._send_help()
             else:
-                code = source.board_source(replace(self._cell, body=body))
-                self._asked = self._attachment.send("execute_request", {"code": code}, self._receive)
+                self._asked = self._attachment.send("execute_request", self._make_request(body), self._receive)
         except UcoreError as lost:
             self._fail(lost)
+
+    def _make_request(self, body: str) -> dict:
+        path = self._cell.options.get("--save")
+        program = source.program(replace(self._cell, body=body)) if path is None else None
+        # What saves a file runs none of its lines.
+        key, self._source = self._switchboard.sources.add(self.request.content["code"] if program else "")
+        self._tell_count()
+        self._begin_wrappers()
+        if program is None:
+            return {"order": base64.b64encode(values.saving(path, body.lstrip("\n"))).decode(), "key": key}
+        self._is_read = program.is_read
+        return {"code": program.text, "key": key}
+
+    def _tell_count(self) -> None:
+        if self._source is not None:
+            self._source.count = self._count
+
+    def _begin_wrappers(self) -> None:
+        for wrapper in self._wrappers:
+            wrapper.begin()
 
     def _start_clock(self) -> None:
         """The board has begun: what the cell waited for it before is not its own time."""
@@ -142,14 +171,7 @@ class BoardRun:
     def _receive(self, msg_type: str, content: dict) -> None:
         """A message from the hub about this cell, which may come long after the cell has ended: its threads print."""
         if msg_type == "execute_reply":
-            if self._help and self._result is None and content.get("status") == "ok":
-                self._send_help()
-            elif self._capture is not None and self._capture.is_cut and content.get("status") == "ok":
-                self._end("ValueError", "The value is too large for --out. Take slices of it, or use a pipe.")
-            elif self._capture is not None and content.get("status") == "ok":
-                self._switchboard.run_hidden(self._capture.source, lambda: self._settle(content))
-            else:
-                self._settle(content)
+            self._end_board_part(content)
         elif msg_type == "inspect_reply":
             if content.get("found"):
                 self._payload = [{"source": "page", "data": content["data"], "start": 0}]
@@ -158,11 +180,54 @@ class BoardRun:
             self._settle({"status": "ok"})
         elif msg_type == "status":
             if content.get("execution_state") == "queued":
+                self._was_queued = True
                 self.tell(waiting_text(content))
             else:
+                if self._was_queued:
+                    self._begin_wrappers()
                 self._start_clock()
-        elif self._capture is None or not self._capture.take(msg_type, content):
+        else:
+            self._is_result_out = self._is_result_out or msg_type == "execute_result"
+            if self._capture is None or not self._capture.take(msg_type, content):
+                self._show(msg_type, content, self._wrappers)
+
+    def _show(self, msg_type: str, content: dict, around: list) -> None:
+        """Show an output, unless one of these keeps it."""
+        if not any(wrapper.take(msg_type, content) for wrapper in around):
             self._outputs.add(msg_type, content)
+
+    def _end_board_part(self, content: dict) -> None:
+        """The board has run the cell: what Python is to keep of that comes before the end."""
+        is_ok = content.get("status") == "ok"
+        around, self._wrappers = self._wrappers, []  # what threads print from now on is shown
+        for place, wrapper in enumerate(around):
+            said = wrapper.end()
+            if said:
+                self._show("stream", {"name": "stdout", "text": said}, around[place + 1 :])
+        statements = [wrapper.source for wrapper in around if wrapper.source]
+        error = None
+        if is_ok and self._capture is not None:
+            if self._capture.problem:
+                error = self._capture.problem
+            elif not self._is_read and not self._is_result_out:
+                error = f"{_UNREAD} --out has stored nothing."
+            else:
+                statements.append(self._capture.source)
+        elif is_ok and not self._is_read and not self._is_result_out:
+            self.tell(_UNREAD + "\n")
+        if error:
+            content = {"status": "error", "ename": "ValueError", "evalue": error, "traceback": []}
+
+        def go_on() -> None:
+            if self._help and self._result is None and content.get("status") == "ok":
+                self._send_help()
+            else:
+                self._settle(content)
+
+        if statements:
+            self._switchboard.run_hidden("\n".join(statements), go_on)
+        else:
+            go_on()
 
     def _publish(self, msg_type: str, content: dict) -> None:
         if msg_type == "input_request":
@@ -171,7 +236,10 @@ class BoardRun:
             if not self._silent:
                 content = {"metadata": {}, **content, "execution_count": self._count}
                 self._frontend.publish(msg_type, content, self._parent)
-        elif msg_type in ("stream", "display_data", "clear_output"):
+        elif msg_type == "stream":
+            content = {"name": content["name"], "text": boardtrace.format_stream(content, self._switchboard.sources)}
+            self._frontend.publish(msg_type, content, self._parent)
+        elif msg_type in ("display_data", "clear_output"):
             self._frontend.publish(msg_type, content, self._parent)
 
     def tell(self, text: str) -> None:
@@ -245,7 +313,7 @@ class BoardRun:
         self._outputs.flush()
         if self._switchboard.asker is self:
             self._switchboard.asker = None
-        self._switchboard.sources.add(self._count or 0, self.request.content["code"])
+        self._tell_count()
         reply = self._make_reply(self._result)
         if stops_queue(self.request, reply):
             self._lane.condemn()
@@ -278,7 +346,7 @@ class BoardRun:
             )
         elif self._input_refused and ename == "KeyboardInterrupt":
             ename, evalue = "StdinNotImplementedError", _NO_INPUT
-        traceback = boardtrace.format_error(ename, evalue, lines, self._switchboard.sources)
+        traceback = boardtrace.format_error(ename, evalue, lines, self._switchboard.sources, result.get("cells"))
         if self._cell.options.get("--no-raise"):
             # No error message: programs that run notebooks take one for a failure, whatever the reply says.
             self._frontend.publish("stream", {"name": "stderr", "text": "\n".join(traceback) + "\n"}, self._parent)
@@ -294,23 +362,29 @@ class _Capture:
     def __init__(self, name: str):
         self._name = name
         self._printed = ""
-        self._value: str | None = None
+        self._pieces = values.Pieces()
 
     def take(self, msg_type: str, content: dict) -> bool:
         """Look at an output; tell whether it is not to be shown."""
         if msg_type == "stream" and content["name"] == "stdout":
             self._printed += content["text"]
-        elif msg_type == "execute_result":
-            self._value = content["data"].get("text/plain", "")
-        return msg_type == "execute_result"
+        return msg_type == "execute_result" and self._pieces.take(content)
 
     @property
-    def is_cut(self) -> bool:
-        return self._value is not None and self._value.endswith(source.CUT)
+    def problem(self) -> str:
+        """Why nothing can be kept, if so."""
+        stuck = self._pieces.stuck
+        if self._pieces.is_too_large or (stuck and stuck[2].endswith(source.CUT)):
+            return "The value is too large for --out. Take slices of it, or use a pipe."
+        return f"The value is too much for --out: it is {stuck[1]}." if stuck and not stuck[2] else ""
 
     @property
     def source(self) -> str:
-        """The host's assignment."""
-        if self._value is None:
+        """The host's assignment. A last expression that is None, as a call of print, has no value."""
+        stuck, data = self._pieces.stuck, self._pieces.data
+        if stuck:
+            return f"{self._name} = {stuck[2]!r}"
+        if data in (b"", values.NONE):
             return f"{self._name} = {self._printed!r}"
-        return source.assignment(self._name, self._value)
+        text = base64.b64encode(data).decode()
+        return f"{self._name} = __import__('ukernel.values').values.decode_text({text!r})"

@@ -1,109 +1,152 @@
 """A board's traceback, made to look like IPython's: the cell's number, the source line, colours."""
 
-import ast
 import functools
+import itertools
 import re
-from collections import deque
+from collections import OrderedDict
 
-__all__ = ["Sources", "format_error"]
+from . import cells, syntax
+from .cellnames import FRAME
 
-MAX_CELLS = 200  # earlier cells kept to look up lines of functions that they defined
+__all__ = ["Source", "Sources", "format_error", "format_stream"]
+
+MAX_CELLS = 5000  # earlier cells whose text is kept, to look up lines of functions that they defined
+MAX_CHARACTERS = 20_000_000  # the same, in all
 CONTEXT = 2  # lines shown above and below the one that failed
-_FRAME = re.compile(r'^\s*File "<cell>", line (\d+)(?:, in (.*))?$')
+MAX_NAMED = 3  # cells that a frame may be of, all of them named
 # Our own part in running an await, and the event loop's: nobody's business where the cell's frames are there.
-_MACHINERY = re.compile(r'^\s*File "(?:.*[/\\])?(?:ucore[/\\]\w+|tasks|asyncio[/\\]\w+)\.py"')
-_NAMELESS = {
-    ast.Lambda: "<lambda>",
-    ast.GeneratorExp: "<genexpr>",
-    ast.ListComp: "<listcomp>",
-    ast.SetComp: "<setcomp>",
-    ast.DictComp: "<dictcomp>",
-}
+_MACHINERY = re.compile(r'^\s*File "(?:ucore/|(?:(?:.*[/\\])?[Ll]ib[/\\](?:python3\.\d+[/\\])?)?asyncio[/\\]\w+\.py")')
+_MODULE = ("", "<module>")
+_LINE = re.compile(r'\s*(?:File "|\.\.\. \d+ (?:equal frames|frames left out) )')
 _RED, _GREEN, _BOLD, _PLAIN = "\x1b[0;31m", "\x1b[0;32m", "\x1b[1m", "\x1b[0m"
 
 
-class _Source:
-    """One board cell's text."""
+class Source:
+    """One board cell's text. ``count``: its execution count, None until that is known."""
 
-    def __init__(self, count: int, code: str):
-        self.count = count
+    def __init__(self, code: str):
+        self.count: int | None = None
         self.code = code
-        self.lines = code.splitlines()
+        # As the board counts them: str.splitlines knows more ends of lines. Up to the magic's, only \\n is one.
+        end = (cells.find_magic(code) or (0, 0))[1]
+        self.lines = code[:end].split("\n")[:-1] + re.split(r"\r\n?|\n", code[code.rfind("\n", 0, end) + 1 :])
 
     @functools.cached_property
     def functions(self) -> list[tuple[str, int, int]]:
         """Name, first and last line of what the cell defined: looked up only when an error asks for it."""
-        return _find_functions(self.code)
+        return syntax.Syntax(cells.blank_magics(self.code)).find_functions()
+
+    def may_have(self, line: int, function: str) -> bool:
+        """Whether a frame with this line and function may be this cell's."""
+        if function in _MODULE:
+            return line <= len(self.lines)
+        plain = syntax.plain_name(function)
+        return any(name == plain and first <= line <= last for name, first, last in self.functions)
 
 
 class Sources:
-    """The texts of the board cells of a notebook. The board calls every one of them "<cell>"."""
+    """The texts of the board cells of a notebook, by a key each."""
 
     def __init__(self) -> None:
-        self._sources: deque[_Source] = deque(maxlen=MAX_CELLS)
+        self._sources: OrderedDict[int, Source] = OrderedDict()
+        self._characters = 0
+        self._key = 0
 
-    def add(self, count: int, code: str) -> None:
-        """Remember a cell's whole text, magic line and all, under its execution count."""
-        self._sources.append(_Source(count, code))
+    def add(self, code: str) -> tuple[int, Source]:
+        """Remember a cell's whole text, magic line and all; return the key by which the hub will speak of it, and what has its count."""
+        self._key += 1
+        source = self._sources[self._key] = Source(code)
+        self._characters += len(code)
+        while len(self._sources) > MAX_CELLS or (self._characters > MAX_CHARACTERS and len(self._sources) > 1):
+            self._characters -= len(self._sources.popitem(last=False)[1].code)
+        return self._key, source
 
-    def texts(self) -> list[str]:
-        return [source.code for source in self._sources]
+    def texts(self, count: int = 200) -> list[str]:
+        """Return the latest."""
+        return [source.code for source in itertools.islice(reversed(self._sources.values()), count)]
 
-    def find(self, line: int, function: str) -> "_Source | None":
-        """Return the cell whose line this is: the current one, or the last one that defined the function there."""
-        if function in ("<module>", ""):
-            return self._sources[-1] if self._sources else None
-        for source in reversed(self._sources):
-            if any(name == function and first <= line <= last for name, first, last in source.functions):
-                return source
-        return None
-
-
-def _find_functions(code: str) -> list[tuple[str, int, int]]:
-    try:
-        tree = ast.parse(_hide_magic(code))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return []
-    return [
-        (getattr(node, "name", _NAMELESS.get(type(node), "")), node.lineno, node.end_lineno or node.lineno)
-        for node in ast.walk(tree)
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, *_NAMELESS))
-    ]
-
-
-def _hide_magic(code: str) -> str:
-    return re.sub(r"^%%.*$", "", code, count=1, flags=re.MULTILINE)
+    def find(self, line: int, function: str, owners: list) -> "tuple[list[Source], list[str]]":
+        """Return the cells that a frame may be of, for what the hub says of it: those of this notebook, and words for others."""
+        sources: list[Source] = []
+        others: list[str] = []
+        for owner in owners:
+            source = self._sources.get(owner.get("key"))
+            if source is None:
+                label = owner.get("label")
+                others.append(f"a cell of {label}" if label else "an earlier cell")
+            elif len(owners) == 1 or source.may_have(line, function):
+                sources.append(source)
+        if len({source.code for source in sources}) == 1:
+            del sources[:-1]  # the same cell, run again
+        return sources, list(dict.fromkeys(others))
 
 
-def format_error(ename: str, evalue: str, traceback: list[str], sources: Sources) -> list[str]:
-    """Return the lines of an error message's traceback: the board's own lines, those of cells with their source."""
+def format_error(ename: str, evalue: str, traceback: list[str], sources: Sources, owners: "list | None" = None) -> list[str]:
+    """Return the lines of an error message's traceback: the board's own lines, those of cells with their source.
+
+    ``owners``: the hub's word on whose cell each frame of a cell is, in order.
+    """
     last = f"{_RED}{ename}{_PLAIN}: {evalue}" if evalue else f"{_RED}{ename}{_PLAIN}"
-    lines = [line for entry in traceback for line in entry.splitlines()]
-    frames = [line for line in lines if line.lstrip().startswith("File ")]
+    rest = traceback[1:] if traceback and not traceback[0].startswith(" ") else traceback
+    # The error's own text comes after them, whatever is in it.
+    frames = [line for line in itertools.takewhile(lambda line: line.startswith(" "), rest) if _LINE.match(line)]
     if not frames:
         return [last]
     head = "Traceback (most recent call last)"
     result = [_RED + "-" * 75 + _PLAIN, f"{_RED}{ename}{_PLAIN}{head:>{75 - len(ename)}}"]
-    for frame in [frame for frame in frames if not _MACHINERY.match(frame)] or frames:
-        match = _FRAME.match(frame)
-        source = sources.find(int(match[1]), match[2] or "") if match else None
-        if match and source:
-            result.append(_format_frame(source, int(match[1]), match[2] or ""))
-        else:
-            result.append(frame.strip())
-    return [*result, last]
+    words = iter(owners or ())
+    shown = []
+    for frame in frames:
+        match = FRAME.match(frame)
+        if match:
+            shown.append(_format_frame(match, next(words, [{}]), sources, True))
+        elif not _MACHINERY.match(frame):
+            shown.append(frame.strip())
+    return [*result, *(shown or [frame.strip() for frame in frames]), last]
 
 
-def _format_frame(source: _Source, line: int, function: str) -> str:
+def format_stream(content: dict, sources: Sources) -> str:
+    """Return the text that the hub says was printed, with the frames of cells in it as errors show them, in plain letters."""
+    text = content["text"]
+    words = iter(content.get("cells") or ())
+
+    def replace(match: re.Match) -> str:
+        whose = next(words, [{}])
+        before, after = text[: match.start()], text[match.end() :]
+        if before[-1:] in ("", "\n") and after[:1] in ("", "\r", "\n"):  # a line of its own
+            return _format_frame(match, whose, sources, False).rstrip("\n")
+        return match[0]
+
+    return FRAME.sub(replace, text) if content.get("cells") else text
+
+
+def _format_frame(match: re.Match, owners: list, sources: Sources, colours: bool) -> str:
+    line, function = int(match[2]), match[3] or ""
+    green, bold, plain = (_GREEN, _BOLD, _PLAIN) if colours else ("", "", "")
+    found, others = sources.find(line, function, owners)
     # "Cell In[3], line 4": the words that front ends turn into a link to the line.
-    where = f"Cell {_GREEN}In[{source.count}], line {line}{_PLAIN}"
-    if function not in ("", "<module>"):
+    names = [f"Cell {green}In[{source.count or '*'}]" for source in found]
+    if others or len(names) != 1:
+        names = [name + plain for name in names] + others
+        where = (
+            " or ".join(names) if 0 < len(names) <= MAX_NAMED else f"one of {len(names)} cells" if names else "an earlier cell"
+        )
+        where = f"{where[0].upper()}{where[1:]}, {green}line {line}{plain}"
+        if function not in _MODULE:
+            where += f", in {function}"
+        texts = {"".join(source.lines[line - 1 : line]) for source in found}
+        if others or len(texts) != 1:
+            return where
+        return f"{where}\n{green}----> {line}{plain} {bold}{texts.pop()}{plain}\n"  # in all of them it is the same
+    where = f"{names[0]}, line {line}{plain}"
+    if function not in _MODULE:
         where += f", in {function}"
     shown = [where]
-    for number in range(max(1, line - CONTEXT), min(len(source.lines), line + CONTEXT) + 1):
-        text = source.lines[number - 1]
+    lines = found[0].lines
+    for number in range(max(1, line - CONTEXT), min(len(lines), line + CONTEXT) + 1):
+        text = lines[number - 1]
         if number == line:
-            shown.append(f"{_GREEN}----> {number}{_PLAIN} {_BOLD}{text}{_PLAIN}")
+            shown.append(f"{green}----> {number}{plain} {bold}{text}{plain}")
         else:
             shown.append(f"{number:>7} {text}")
     return "\n".join(shown) + "\n"

@@ -3,6 +3,8 @@
 import base64
 import json
 
+from . import values
+
 __all__ = ["make_bundle"]
 
 # The board names a kind; what front ends call it is the host's business. Without a kind it is a repr.
@@ -13,6 +15,8 @@ _MIME = {
     b"png": "image/png",
     b"jpeg": "image/jpeg",
     b"json": "application/json",
+    b"value": values.MIME,
+    b"novalue": values.NO_MIME,
 }
 
 
@@ -28,7 +32,7 @@ def make_bundle(content: bytes) -> dict:
     mime = _MIME.get(kind)
     if mime is None:
         raise ValueError(f"a board shows a {kind!r}")
-    if mime in ("image/png", "image/jpeg"):
+    if mime in ("image/png", "image/jpeg", values.MIME, values.NO_MIME):
         value: object = base64.b64encode(data).decode("ascii")
     elif kind == b"json":
         try:

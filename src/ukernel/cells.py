@@ -1,19 +1,20 @@
 """A cell's text: whose it is, its options, whether it is complete. Pure: text in, values out."""
 
-import ast
-import codeop
 import keyword
 import re
 import shlex
-import warnings
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from . import syntax
 from .errors import UsageError
 
 __all__ = [
     "MAGIC",
     "OPTIONS",
+    "Above",
     "BoardCell",
+    "blank_magics",
     "completeness",
     "find_magic",
     "is_board_cell",
@@ -23,7 +24,17 @@ __all__ = [
 ]
 
 MAGIC = "%%ucore"
-_HELP = re.compile(r"\?{1,2}\s*([^\W\d][\w.]*)|([^\W\d][\w.]*)\s*\?{1,2}")
+_DOTTED = rf"{syntax.LETTER}(?:{syntax.WORD}|\.)*"
+_HELP = re.compile(rf"\?{{1,2}}\s*({_DOTTED})|({_DOTTED})\s*\?{{1,2}}")
+# A line with a magic: maybe as a comment, for editors that know no magics; maybe behind the mark that Windows editors put first.
+_MAGIC_LINE = re.compile(r"\ufeff?[ \t]*(?P<comment>\#[ \t]*)?(?P<word>%%[ \t]*[^\s%?]+)(?P<rest>(?:\s.*)?)")
+_ABOVE = ("%%time", "%%capture")  # the magics that may stand above ours
+_CAPTURE = {"--no-stdout": "stdout", "--no-stderr": "stderr", "--no-display": "display"}
+_INSTEAD = {
+    "%%writefile": f"`{MAGIC} --save FILE` writes a cell to a file on the board",
+    "%%file": f"`{MAGIC} --save FILE` writes a cell to a file on the board",
+    "%%timeit": "on the board, time.ticks_us() times what is short",
+}
 
 
 @dataclass(frozen=True)
@@ -47,13 +58,30 @@ class BoardCell:
 
     body: str  # the cell with an empty line for each line up to the magic, so that line numbers hold
     body_start: int  # where the text after the magic line begins in the cell, in characters
-    magic_start: int  # where the magic line begins
+    magic_start: int  # where the magic begins
     options: dict = field(default_factory=dict)  # by option name: its value, True for a switch
+    above: "tuple[Above, ...]" = ()  # the magics above it, the outermost first
+
+
+@dataclass(frozen=True)
+class Above:
+    """A magic that stands above `%%ucore`."""
+
+    magic: str  # "%%time" or "%%capture"
+    kinds: frozenset = frozenset()  # of what is captured: stdout, stderr, display
+    name: str = ""  # the host variable that it goes to
+
+
+class _Magic(NamedTuple):
+    start: int  # where the `%%` is
+    end: int  # of its line
+    word: str  # as it is written
+    above: "tuple[tuple[str, str], ...]"  # the magics above it, and what stands behind them
 
 
 def is_board_cell(code: str) -> bool:
-    """Tell whether the first line that is neither blank nor a comment is the magic."""
-    return find_magic(code) is not None
+    """Tell whether the first line that is neither blank nor a comment is the magic, maybe below other ones."""
+    return _find(code) is not None
 
 
 def parse(code: str) -> "BoardCell | None":
@@ -61,26 +89,84 @@ def parse(code: str) -> "BoardCell | None":
 
     Raises UsageError for a magic line that is not understood.
     """
-    found = find_magic(code)
+    found = _find(code)
     if found is None:
         return None
-    start, end = found
-    body_start = min(end + 1, len(code))
-    body = "\n" * code.count("\n", 0, body_start) + code[body_start:]
-    return BoardCell(body, body_start, start, _read_options(code[start + len(MAGIC) : end]))
+    if found.word != MAGIC:
+        raise UsageError(f"{found.word!r}: the magic is {MAGIC}, in small letters and without a space.")
+    above = tuple(_read_above(word, rest) for word, rest in found.above)
+    body_start = min(found.end + 1, len(code))
+    options = _read_options(code[found.start + len(MAGIC) : found.end])
+    return BoardCell(blank_magics(code), body_start, found.start, options, above)
 
 
 def find_magic(code: str) -> "tuple[int, int] | None":
-    """Return where the magic line starts and ends, None for a host cell."""
+    """Return where the magic starts and where its line ends, None for a host cell."""
+    found = _find(code)
+    return found and (found.start, found.end)
+
+
+def blank_magics(code: str) -> str:
+    """Return a board cell's body below an empty line for each line up to the magic, so that line numbers hold."""
+    found = _find(code)
+    start = min(found.end + 1, len(code)) if found else 0
+    return "\n" * code.count("\n", 0, start) + code[start:]
+
+
+def _find(code: str) -> "_Magic | None":
     start = 0
+    above: list[re.Match] = []
+    is_first = True  # no comment has come yet, since the last magic
     while start < len(code):
         end = code.find("\n", start)
         end = len(code) if end < 0 else end
-        line = code[start:end].rstrip()
-        if line and not line.lstrip().startswith("#"):
-            return (start, end) if line.split(None, 1)[0] == MAGIC and line[0] == "%" else None
+        line = code[start:end].strip("\ufeff \t\r\f\v")
+        if line:
+            found = _MAGIC_LINE.fullmatch(code[start:end])
+            commented = bool(found and found["comment"])
+            if found and not (commented and not is_first):
+                if _is_ours(found):
+                    # Those that are comments belong to one that is.
+                    kept = [(one["word"], one["rest"].strip()) for one in above if commented or not one["comment"]]
+                    return _Magic(start + found.start("word"), end, found["word"], tuple(kept))
+                if not commented or found["word"] in _ABOVE:
+                    above.append(found)
+                    is_first = found["word"] in _ABOVE
+                    start = end + 1
+                    continue
+            if not line.startswith("#") or (above and above[-1]["word"] not in _ABOVE):
+                return None  # of another magic, the next line is its own, whatever it looks like
+            is_first = False
         start = end + 1
     return None
+
+
+def _is_ours(line: re.Match) -> bool:
+    if line["comment"]:  # and no sentence about it
+        return line["word"] == MAGIC and (not line["rest"].strip() or line["rest"].lstrip()[0] in "-#")
+    return line["word"][2:].strip().lower() == MAGIC[2:]
+
+
+def _read_above(word: str, rest: str) -> Above:
+    """Read a magic that stands above ours. Raises UsageError for one that cannot, or that is not understood."""
+    if word not in _ABOVE:
+        hint = f" ({_INSTEAD[word]})" if word in _INSTEAD else ""
+        raise UsageError(
+            f"{word} cannot stand above {MAGIC}: only {' and '.join(_ABOVE)} can. Give it a cell of its own, without {MAGIC}{hint}."
+        )
+    words, kinds, name = rest.split(), set(_CAPTURE.values()), ""
+    if word == "%%time" and words:
+        raise UsageError(f"{word} {rest}: nothing can stand behind {word} above a board cell. The code comes below {MAGIC}.")
+    for one in words:
+        if one in _CAPTURE:
+            kinds.discard(_CAPTURE[one])
+        elif name or not one.isidentifier() or keyword.iskeyword(one):
+            raise UsageError(
+                f"{word} {rest}: behind {word} may stand {', '.join(_CAPTURE)}, and the name of a Python variable."
+            )
+        else:
+            name = one
+    return Above(word, frozenset(kinds), name)
 
 
 def _read_options(text: str) -> dict:
@@ -94,7 +180,8 @@ def _read_options(text: str) -> dict:
         name, equals, value = words.pop().partition("=")
         option = OPTIONS.get(name)
         if option is None:
-            raise UsageError(f"{MAGIC} does not know {name!r}. {usage()}")
+            code = "" if name.startswith("-") else " Code begins on the line below it."
+            raise UsageError(f"{MAGIC} does not know {name!r}.{code} {usage()}")
         if option.value is None:
             if equals:
                 raise UsageError(f"{name} takes no value. {usage()}")
@@ -130,21 +217,11 @@ def usage() -> str:
 
 def split_help(body: str) -> "tuple[str, str] | None":
     """Return what comes before a last line that is ``name?``, and the name; None where it is no such question."""
-    before, _, last = body.rstrip().rpartition("\n")
+    before, newline, last = body.rstrip().rpartition("\n")
     found = _HELP.fullmatch(last.strip())
-    if not found or _parses(body):  # it stands in a string
+    if not found or syntax.Syntax(body).lines[-1].row != (before + newline).count("\n"):  # it stands in a string
         return None
     return before, found[1] or found[2]
-
-
-def _parses(body: str) -> bool:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            ast.parse(body)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
 
 
 def completeness(body: str) -> dict:
@@ -152,20 +229,20 @@ def completeness(body: str) -> dict:
     if not body.strip():
         return {"status": "incomplete", "indent": ""}
     asked = split_help(body)
-    if asked and (not asked[0].strip() or _parses(asked[0])):
-        return {"status": "complete"}
-    compiler = codeop.CommandCompiler()
-    compiler.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    text = syntax.read(asked[0] if asked else body)
+    is_whole = True
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            done = compiler(body, "<cell>", "exec") is not None
-    except (SyntaxError, ValueError, OverflowError):
-        return {"status": "invalid"}
-    last = body.rstrip(" \t").rsplit("\n", 1)[-1]
+        text.tree()
+    except syntax.UnreadableError as error:
+        if not error.at_end:
+            return {"status": "invalid"}
+        is_whole = False
+    if asked and is_whole:
+        return {"status": "complete"}
+    last = text.text.rstrip(" \t").rsplit("\n", 1)[-1]
     indent = last[: len(last) - len(last.lstrip())]
     if last.rstrip().endswith(":"):
         return {"status": "incomplete", "indent": indent + "    "}
-    if not done or indent:  # an indented block goes on until a blank line
+    if not is_whole or indent:  # an indented block goes on until a blank line
         return {"status": "incomplete", "indent": indent}
     return {"status": "complete"}

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 
 from . import __version__, virtualboard
-from .errors import HubUnreachableError, UcoreError
+from .errors import HubUnreachableError, UcoreError, describe
 from .virtualline import HAS_TERMINALS
 
 __all__ = ["main"]
@@ -104,7 +104,7 @@ def _pipes(options: argparse.Namespace) -> None:
 def _token(options: argparse.Namespace) -> None:
     from . import advert, settings
 
-    here = advert.read()
+    here = advert.find()
     if here is None:
         raise HubUnreachableError(f"No board hub runs (looked at {settings.state_path()}).")
     print(here.token)
@@ -139,8 +139,10 @@ def main(arguments: "list[str] | None" = None) -> None:
     options = parser.parse_args(arguments)
     try:
         options.run(options)
-    except (UcoreError, OSError) as error:
+    except UcoreError as error:
         sys.exit(f"ucore: {error}")
+    except OSError as error:
+        sys.exit(f"ucore: That could not be done: {describe(error)}.")
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -17,7 +17,7 @@ from collections import deque
 from ucore.wire import BUILD
 
 from . import advert, settings
-from .errors import HubDeniedError, HubError, HubUnreachableError, NoAnswerError, by_name
+from .errors import HubDeniedError, HubError, HubUnreachableError, NoAnswerError, by_name, describe
 
 __all__ = ["HubClient", "connect", "connect_to_pipes", "open_reader"]
 
@@ -75,7 +75,7 @@ def _reach(request: dict, start: bool, timeout_s: float) -> socket.socket:
         )
     token = settings.pipe_token()
     if token is None:
-        here = advert.read()
+        here = advert.find()
         if here is None:
             raise HubDeniedError(
                 f"UCORE_PIPE_PORT is {port}, but no hub runs on this machine whose token could be used. If the port is "
@@ -102,10 +102,9 @@ def _find(open_, start: bool, timeout_s: float, any_build: bool):
     """
     deadline = time.monotonic() + timeout_s
     starter = _Starter()
-    why = "there is none"
     try:
         while True:
-            here = advert.read()
+            here = advert.read() if start else advert.find()
             if here is not None:
                 try:
                     if any_build or here.build == BUILD:
@@ -114,8 +113,12 @@ def _find(open_, start: bool, timeout_s: float, any_build: bool):
                     _retire(here)
                 except OSError as error:
                     why = f"it is not answering ({error})"
+            elif advert.is_held():
+                why = "one holds the lock beside its state file, but does not write that"
             elif not start:
                 raise HubUnreachableError(f"No board hub runs (looked at {settings.state_path()}).")
+            else:
+                why = "there is none"
             if time.monotonic() > deadline:
                 raise HubUnreachableError(
                     f"No board hub could be reached within {timeout_s:g} s: {why}. Its state file is {settings.state_path()}. "
@@ -138,8 +141,13 @@ class _Starter:
     def see_to_it(self) -> None:
         """Start a hub if none is starting. Raises HubUnreachableError if the last one could not."""
         if self._hub is None:
-            advert.check_folder(settings.state_path())
-            self._start()
+            path = settings.state_path()
+            advert.check_folder(path)
+            advert.check_kind(path.with_name(path.name + ".lock"))
+            try:
+                self._start()
+            except OSError as error:
+                raise HubUnreachableError(f"The board hub cannot be started: {describe(error)}.") from error
         elif self._hub.poll() is not None:
             if self._hub.returncode not in (0, 3):  # 3: it met another hub, which we are about to find
                 raise HubUnreachableError(
@@ -166,7 +174,10 @@ class _Starter:
             how = {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
         null = subprocess.DEVNULL
         try:
-            self._last_words = tempfile.TemporaryFile()  # noqa: SIM115
+            if hasattr(os, "memfd_create"):  # a full disk is one of the things that it may have to tell
+                self._last_words = open(os.memfd_create("hub"), "w+b")  # noqa: SIM115
+            else:
+                self._last_words = tempfile.TemporaryFile()  # noqa: SIM115
         except OSError:  # no room for it
             pass
         self._hub = subprocess.Popen(

@@ -22,14 +22,15 @@ __all__ = ["main"]
 
 TICKS_PERIOD = 1 << 30  # as on 32-bit boards, so that programs meet the wrap
 SCHEDULE_DEPTH = 8  # functions that can wait, as on a board
-HEAP_BYTES = 4 << 20  # what gc.mem_free() counts from: a board with SPIRAM
 RETRY_S = 0.002  # of an interrupt that came at the wrong place
+HEAP_BYTES = 4 << 20  # what gc.mem_free() counts from: a board with SPIRAM
 MIN_STACK = 256 << 10  # CPython needs more than a board's few kilobytes
 ALIASES = ("binascii", "errno", "json", "os", "random", "select", "struct", "sys", "time")
 
 # POSIX has a signal to spare, which wakes the main thread; on Windows a scheduled function waits until the thread wakes.
 WAKE = getattr(signal, "SIGUSR1", None) or signal.SIGBREAK  # type: ignore[attr-defined]
 _scheduled: "collections.deque[tuple]" = collections.deque()
+_running: list = []  # whether a scheduled function is
 _interruptible = True
 
 
@@ -44,6 +45,9 @@ def main() -> None:
             del sys.modules[name]
     sys.path.insert(1, str(Path(__file__).parent / "simulated"))
     _extend_modules()
+    slice_ms = os.environ.get("UCORE_VIRTUAL_SLICE_MS")
+    if slice_ms:
+        sys.setswitchinterval(float(slice_ms) / 1000)
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(WAKE, _run_scheduled)
     if hasattr(signal, "pthread_kill"):
@@ -54,15 +58,13 @@ def main() -> None:
         _read_ahead()
     import ucore.agent
 
+    sys.modules["__main__"] = types.ModuleType("__main__")  # the cells', not ours
     ucore.agent.serve()
 
 
 def _interrupt(number: int, frame: "types.FrameType | None") -> None:
-    """Raise KeyboardInterrupt; a moment later where it would strike a board's lock that is just taken or given back.
-
-    On MicroPython none strikes there, but CPython looks for signals at every call.
-    """
-    if frame is not None and frame.f_globals.get("__name__") == "ucore.callbacks":
+    """Raise KeyboardInterrupt; a moment later where a scheduled function is about to begin or has just ended: none strikes there."""
+    if frame is not None and frame.f_code is _run_scheduled.__code__:
         threading.Timer(RETRY_S, _signal_main_thread, (number,)).start()
     else:
         signal.default_int_handler(number, frame)
@@ -145,6 +147,7 @@ def _extend_modules() -> None:
     micropython.const = lambda value: value
     micropython.native = micropython.viper = lambda function: function
     micropython.schedule = _schedule
+    micropython.in_callback = lambda: bool(_running) and threading.current_thread() is threading.main_thread()
     micropython.kbd_intr = _kbd_intr
     micropython.mem_info = lambda *verbose: print("mem: CPython")
     micropython.opt_level = micropython.alloc_emergency_exception_buf = lambda *value: 0
@@ -242,10 +245,10 @@ def _schedule(function, argument) -> None:
     _signal_main_thread(WAKE)
 
 
-def _run_scheduled(*signal_and_frame, running=[]) -> None:  # noqa: B006 (one list for all calls, on purpose)
-    if running:  # a scheduled function is not interrupted by another one
+def _run_scheduled(*signal_and_frame) -> None:
+    if _running:  # a scheduled function is not interrupted by another one
         return
-    running.append(True)
+    _running.append(True)
     try:
         while _scheduled:
             function, argument = _scheduled.popleft()
@@ -254,7 +257,7 @@ def _run_scheduled(*signal_and_frame, running=[]) -> None:  # noqa: B006 (one li
             except Exception as error:
                 traceback.print_exception(error, file=sys.stdout)
     finally:
-        running.clear()
+        _running.clear()
 
 
 def _tick(function, run: int, period_us: int, once: bool, state: bytearray) -> None:

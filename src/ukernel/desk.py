@@ -14,6 +14,7 @@ from ucore import wire
 from . import session
 from .boardpipes import BoardPipes
 from .bundle import make_bundle
+from .cellnames import CellNames
 from .errors import BoardBusyError, BoardGoneError, BoardRestartedError, NoAnswerError, UcoreError, UsageError
 from .hubcell import Cell, failure
 from .inbox import Inbox
@@ -23,6 +24,7 @@ from .waitingline import WaitingLine
 
 __all__ = ["Desk"]
 
+MAX_SAID = 1000  # characters of console text: what a chip says while it boots is less
 MAX_CELLS = 256  # ended cells remembered, because board threads print after their cell has ended
 ATTACH_TIMEOUT_S = 90.0  # the first attach may have to copy µcore on to the board
 RESET_TIMEOUT_S = 30.0  # a chip boots in a second or two; then its agent may have to be started over the REPL
@@ -32,12 +34,7 @@ REVIVAL_S = 15.0
 BUTTON_S = 4.0
 REVIVED = "The virtual board did not answer any more and has been restarted: what it remembered is lost."
 
-# What a board means that has no memory left to say why a cell failed.
-_FULL = {
-    "ename": "MemoryError",
-    "evalue": "The board's memory is full, so it cannot say where this was. If variables of your cells are gone now, it had to drop them.",
-    "traceback": [],
-}
+_ADVICE = "Free some with `del`, or start the board afresh with `%ucore reset`."
 
 _log = logging.getLogger("ukernel.hub")
 _RELAYED = {wire.EXECUTE_RESULT: "execute_result", wire.DISPLAY_DATA: "display_data"}
@@ -58,9 +55,13 @@ class Desk:
         self._loop = asyncio.get_running_loop()
         self._cells: OrderedDict[int, Cell] = OrderedDict()
         self._last: Cell | None = None
+        self._names = CellNames()
+        self._greeted = False  # whether the board was asked for what it did before it was ours
         self._lost: Exception | None = None  # why it is gone
+        self._pressed = False  # whether its reset button was pressed to get it back
         self._revival: asyncio.TimerHandle | None = None
         self._untold: set = set()  # clients that do not know yet that the board was restarted for a cell
+        self._said = ""  # text outside of messages, since the last message
         self.inquiries = Inquiries(self._put_question, self._new_parent)
         self._attaching: set[asyncio.Future] = set()
         # Random, so that threads left by another hub's cells are not taken for children of ours.
@@ -84,11 +85,13 @@ class Desk:
         if self.pipes.receive(event):
             return
         if kind is session.Message:
+            self._said = ""
             self._message(event)
         elif kind is session.Console:
+            self._said = (self._said + event.text)[-MAX_SAID:]
             cell = self.running or self._last
             if cell is not None:
-                cell.send("stream", {"name": "stdout", "text": event.text})
+                cell.tell(event.text)
         elif kind is session.Ready:
             self._ready(event)
         elif kind is session.Gone:
@@ -100,7 +103,7 @@ class Desk:
 
     def _ready(self, event) -> None:
         _log.info("%s: ready, %s", self.name, event)
-        is_restarting = self.state == "resetting" or (self.state == "reviving" and self.board.is_virtual)
+        is_restarting = self.state == "resetting" or (self.state == "reviving" and self._pressed)
         if is_restarting and not event.restarted:
             return  # the line came back in the middle of it
         self._stop_revival()
@@ -108,26 +111,48 @@ class Desk:
         if event.restarted:
             if self.state in ("resetting", "reviving"):  # who lost a cell to it knows; what came since is for the fresh board
                 self.running = None
-                if self.state == "reviving" and self.board.is_virtual:
+                if self.state == "reviving" and self._pressed:
                     self._untold = set(self.clients)
             else:
-                self._drop_work(BoardRestartedError(f"The board {self.name} restarted: what it ran and remembered is lost."))
+                self._drop_work(self._restarted())
             self.pipes.end("board restarted")
             self._cells.clear()
+            self._names.clear(True)
         elif not event.resumed:
             self.pipes.doubt()
             if self.running is not None and self.running.parent != event.cell_parent:
                 self._drop_work(
                     BoardGoneError(f"The connection to the board {self.name} broke, and the cell's answer was lost.")
                 )
+        self._said = ""
         self.state = "ready"
         if event.cell_parent and (self.running is None or self.running.parent != event.cell_parent):
             # It outlived its session, or its hub: nobody waits for its answer, but the board is not free before it.
-            cell = self._cells.get(event.cell_parent) or Cell(None, 0, "", event.cell_parent)
+            cell = self._cells.get(event.cell_parent) or Cell(None, 0, b"", event.cell_parent)
             self.running = self._cells[event.cell_parent] = cell
+        if not self._greeted:
+            self._greeted = True
+            self.inquiries.ask_sessions(self._set_sessions)
         self._settle_attaching(None)
         self._next()
         self.hub.review()
+
+    def _set_sessions(self, sessions: "int | None") -> None:
+        """A board that no hub has had before us runs no cells but those that we know."""
+        if sessions == 1:
+            self._names.is_complete = True
+
+    def _restarted(self) -> BoardRestartedError:
+        """Return why the board is a new one, and tell the cell before where none runs that would be told."""
+        if "MemoryError" not in self._said:
+            return BoardRestartedError(f"The board {self.name} restarted: what it ran and remembered is lost.")
+        error = BoardRestartedError(
+            f"The board {self.name} restarted itself: its memory was full, and what filled it were not the variables of cells, which "
+            "it can drop, but a thread, a task or a module. What it ran and remembered is lost."
+        )
+        if self.running is None and self._last is not None:
+            self._last.send("stream", {"name": "stderr", "text": f"{error}\n"})
+        return error
 
     def _gone(self, event) -> None:
         _log.info("%s: gone, %s", self.name, event)
@@ -157,12 +182,13 @@ class Desk:
 
         Whoever asks for the board after others were told that it hangs wants it back: a virtual one is restarted.
         """
-        if self.state != "gone" or not isinstance(self._lost, NoAnswerError):
+        if self.state != "gone" or not isinstance(self._lost, (NoAnswerError, BoardBusyError)):
             return False
         self.state = "reviving"
-        if self.board.is_virtual:
+        self._pressed = self.board.is_virtual and isinstance(self._lost, NoAnswerError)
+        if self._pressed:
             self.board.press_reset()
-        self._revival = self._loop.call_later(REVIVAL_S if self.board.is_virtual else BUTTON_S, self._give_up)
+        self._revival = self._loop.call_later(REVIVAL_S if self._pressed else BUTTON_S, self._give_up)
         return True
 
     def press_if_silent(self) -> None:
@@ -177,7 +203,7 @@ class Desk:
 
     def _give_up(self) -> None:
         error = self._lost
-        if self.board.is_virtual:  # not even its line's process answers
+        if self._pressed:  # not even its line's process answers
             self._refused(
                 NoAnswerError(
                     f"The virtual board {self.name} on {self.port} hangs, and cannot be restarted. A notebook's own is replaced "
@@ -198,6 +224,8 @@ class Desk:
                 cell.print(content)
         elif type_ == wire.STATUS:
             if cell is not None and cell is self.running and not cell.replied:
+                if content:
+                    cell.send("stream", {"name": "stderr", "text": self._dropped()})
                 cell.send("status", {"execution_state": "busy"})
         elif type_ in _RELAYED:
             if cell is not None:
@@ -239,9 +267,30 @@ class Desk:
         self._last = cell
         self.running = None
         content.setdefault("status", "ok")
-        cell.reply({**_FULL, **content} if content["status"] == "error" else content)
+        if content["status"] == "error":
+            text = "\n".join(line for line in content.get("traceback") or () if isinstance(line, str))
+            content = self._explain({**content, "cells": self._names.find(text, cell.instance, cell.parent % wire.SLOTS)})
+        cell.reply(content)
         self._next()
         self.hub.review()
+
+    def _dropped(self) -> str:
+        return (
+            f"The memory of the board {self.name} was full, so that it could not even be talked to: it has dropped the variables of its "
+            "cells. Run the cells again that make what you need; `%ucore reset` starts the board afresh.\n"
+        )
+
+    def _explain(self, content: dict) -> dict:
+        """Return the error of a cell, with what can be done where the memory did not suffice to run it, or to say where it failed."""
+        ename, evalue = content.get("ename", "MemoryError"), content.get("evalue", "")
+        lines = content.get("traceback") or []
+        if ename != "MemoryError" or 'File "' in "".join(lines):
+            return content
+        if "ename" not in content:
+            evalue = f"The board {self.name}'s memory is full, so it cannot say where this was. {_ADVICE}"
+        else:
+            evalue += f". No cell fits into the free memory of the board {self.name}, or not this one. {_ADVICE}"
+        return {**content, "ename": ename, "evalue": evalue, "traceback": [*lines[:-1], f"{ename}: {evalue}"] if lines else []}
 
     def _drop_work(self, error: Exception) -> None:
         """Fail everything that waits for this board."""
@@ -347,13 +396,16 @@ class Desk:
             if not future.done():
                 future.set_result(None) if error is None else future.set_exception(error)
 
-    def execute(self, client, request: int, code: str) -> None:
-        """Put a cell in line; its client hears the rest in messages."""
-        cell = Cell(client, request, code)
+    def execute(self, client, request: int, code: bytes, key: object = None) -> None:
+        """Put a cell in line, its source or an order to the agent; its client hears the rest in messages.
+
+        ``key``: the client's word for it in tracebacks.
+        """
+        cell = Cell(client, request, code, key=key, names=self._names)
         try:
             if not self._revive():
                 self._check_ready()
-            size = len(code.encode("utf-8", "replace"))
+            size = len(code)
             if size > wire.MAX_MESSAGE - 16:
                 raise UsageError(f"The cell has {size:,} bytes; a board takes {wire.MAX_MESSAGE - 16:,} at most. Split it.")
             self.waiting.add(cell)
@@ -384,15 +436,15 @@ class Desk:
         if self.running is not None or self.state != "ready" or not self.waiting:
             return
         cell = self.waiting.next()
-        cell.parent = self._new_parent()
+        cell.parent = self._new_parent(self._names.assign(cell.instance, cell.label, cell.key, cell.text))
         self._cells[cell.parent] = self.running = cell
         notice = self.take_notice(cell.client)
         if notice:
             cell.send("stream", {"name": "stderr", "text": notice + "\n"})
         while len(self._cells) > MAX_CELLS:
             self._cells.popitem(last=False)
-        self.board.send(wire.EXECUTE_REQUEST, cell.parent, cell.code.encode("utf-8", "replace"))
-        cell.code = ""
+        self.board.send(wire.EXECUTE_REQUEST, cell.parent, cell.code)
+        cell.code = b""
 
     def take_notice(self, client) -> str:
         """Return what a client must be told, once."""
@@ -401,9 +453,12 @@ class Desk:
         self._untold.discard(client)
         return REVIVED
 
-    def _new_parent(self) -> int:
+    def _new_parent(self, name: "int | None" = None) -> int:
+        """Return a number for a request; that of a cell says by its remainder under which name it is compiled."""
         while True:
             self._parent = self._parent % 65535 + 1
+            if name is not None and self._parent % wire.SLOTS != name:
+                continue
             if self._parent not in self._cells and self._parent not in self.inquiries:
                 return self._parent
 

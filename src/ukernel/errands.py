@@ -4,8 +4,11 @@ A question comes on the sub-kernel's stdin channel, in the middle of a host cell
 sees neither.
 """
 
+import base64
 from typing import TYPE_CHECKING
 
+from . import values
+from .boardtrace import format_stream
 from .envelope import Message
 from .errors import UcoreError, UsageError
 from .outputs import waiting_text
@@ -53,7 +56,8 @@ class _Errand:
         self._on_end = on_end
         self._attachment = switchboard.attachments.own
         self._asked = 0  # the hub's number for a cell that runs for it
-        self._text: str | None = None
+        self._text = ""
+        self._pieces = values.Pieces()
         self._interrupted = self._over = False
 
     def start(self) -> None:
@@ -87,30 +91,35 @@ class _Errand:
         content = self._question.content
         try:
             if content["do"] == "run":
-                self._asked = self._attachment.send("execute_request", {"code": content["code"]}, self._receive)
+                self._asked = self._attachment.send("execute_request", self._cell(content), self._receive)
             else:
                 self._attachment.send(content["type"], content["content"], lambda _, answer: self._answer(answer))
         except UcoreError as lost:
             self._fail(lost)
 
+    @staticmethod
+    def _cell(content: dict) -> dict:
+        return {key: content[key] for key in ("code", "order") if key in content}
+
     def _receive(self, msg_type: str, content: dict) -> None:
         if msg_type == "execute_reply":
             self._end(content)
         elif msg_type == "execute_result":
-            self._text = content["data"].get("text/plain", "")
+            if not self._pieces.take(content):
+                self._text = content["data"].get("text/plain", "")
         elif msg_type == "input_request":
             self._attachment.send("interrupt_request", {"parent": self._asked})  # there is nobody to ask
         elif msg_type == "status":
             if content.get("execution_state") == "queued":
                 self._tell("stderr", waiting_text(content))
         elif msg_type == "stream":
-            self._tell(content["name"], content["text"])
+            self._tell(content["name"], format_stream(content, self._switchboard.sources))
         else:
             self._switchboard.frontend.publish(msg_type, content, self._parent)
 
     def _end(self, reply: dict) -> None:
         if reply.get("status", "ok") == "ok":
-            self._answer({"text": self._text or ""})
+            self._answer({"text": self._text, **self._value()})
         elif self._interrupted or reply["status"] == "aborted":
             self._answer(_INTERRUPTED)
         elif reply.get("traceback"):  # the board's own error, which is none of our classes
@@ -118,6 +127,16 @@ class _Errand:
             self._answer({"status": "error", "ename": "BoardError", "evalue": f"On the board: {evalue}"})
         else:
             self._answer(reply)
+
+    def _value(self) -> dict:
+        """What the answer says of the board's value, if it gave one."""
+        if self._pieces.is_empty:
+            return {}
+        if self._pieces.is_too_large:
+            return {"value": None}
+        if self._pieces.stuck:
+            return {"stuck": self._pieces.stuck}
+        return {"value": base64.b64encode(self._pieces.data).decode()}
 
     def interrupt(self) -> None:
         """Stop what runs on the board for it, or the wait for a board."""

@@ -114,6 +114,12 @@ class PipeDecodeWarning(PipeWarning):
 __all__ = [name for name, value in list(globals().items()) if isinstance(value, type)] + ["by_name"]
 
 
+def describe(error):
+    """Return in words what an OSError means, for the end of a sentence: "No space left on device (/tmp/x)"."""
+    where = f" ({error.filename})" if error.filename else ""
+    return f"{error.strerror or error}{where}"
+
+
 def by_name(ename, evalue):
     """Return the error that another process reported as ``ename`` with the sentence ``evalue``.
 

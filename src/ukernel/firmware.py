@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import settings
-from .errors import UcoreError
+from .errors import UcoreError, describe
 
 __all__ = ["FirmwareError", "build", "find", "version"]
 
@@ -69,7 +69,7 @@ def build(report: "Callable[[str], None] | None" = None, package: "Path | None" 
             if not program.exists():
                 _build(root, inputs, program, report)
     except OSError as error:
-        raise FirmwareError(f"MicroPython could not be built in {_root()}: {error}.") from error
+        raise FirmwareError(f"MicroPython could not be built in {_root()}: {describe(error)}.") from error
     return program
 
 

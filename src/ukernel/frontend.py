@@ -1,5 +1,8 @@
 """The sockets that Jupyter front ends talk to, bound as the connection file says, and what the kernel itself says on them."""
 
+import contextlib
+import os
+
 import zmq
 
 from .envelope import Message, Signer
@@ -19,6 +22,7 @@ class Frontend:
         self._signer = signer
         self._topic = f"kernel.{signer.session}.".encode()
         self._connection = connection
+        self._paths: list[str] = []  # of Unix sockets
         self.shell = self._bind(context, zmq.ROUTER, "shell")
         self.control = self._bind(context, zmq.ROUTER, "control")
         self.stdin = self._bind(context, zmq.ROUTER, "stdin")
@@ -40,7 +44,10 @@ class Frontend:
             sock.curve_publickey = info["curve_publickey"].encode()
             sock.curve_server = True
         separator = "-" if info.get("transport") == "ipc" else ":"
-        sock.bind(f"{info.get('transport', 'tcp')}://{info['ip']}{separator}{info[channel + '_port']}")
+        address = f"{info['ip']}{separator}{info[channel + '_port']}"
+        sock.bind(f"{info.get('transport', 'tcp')}://{address}")
+        if separator == "-":
+            self._paths.append(address)
         return sock
 
     def publish(self, msg_type: str, content: dict, parent: bytes = b"{}") -> None:
@@ -82,3 +89,6 @@ class Frontend:
     def close(self) -> None:
         for sock in (self.shell, self.control, self.stdin, self.heartbeat, self.iopub):
             sock.close()
+        for path in self._paths:  # ZeroMQ leaves a Unix socket's file there
+            with contextlib.suppress(OSError):
+                os.unlink(path)

@@ -15,7 +15,7 @@ from ucore import wire
 from . import advert, ports, settings
 from .backlog import Backlogs
 from .desk import Desk
-from .errors import BoardError, PipeNameError
+from .errors import BoardError, HubError, PipeNameError, UcoreError, describe
 from .listener import Listener
 from .notices import Notices
 from .opening import Opening, Reader
@@ -67,11 +67,26 @@ class Hub:
             _log.info("hub %d listens on port %d", os.getpid(), port)
             # Whoever started it is on the way, and must not find it gone again.
             self._leave_timer = self._loop.call_later(max(self.linger_s, FIRST_CLIENT_S), self.stop)
+            self._loop.call_later(advert.RENEW_S, self._renew, claim)
             await self._stop.wait()
         finally:
             claim.withdraw()
             await self._finish()
             _log.info("hub %d leaves", os.getpid())
+
+    def _renew(self, claim: advert.Claim, refused: int = 0) -> None:
+        """See to it that the hub can be found, and that it is the only one, whoever tidies up in its folder."""
+        if self._stop.is_set():
+            return None
+        try:
+            refused = 0 if claim.renew() else refused + 1  # once may be somebody who asks whether the lock is free
+        except OSError as error:
+            _log.warning("the state file cannot be written again: %s", error)
+        if refused > 1:
+            _log.warning("another hub has taken the place of this one, whose lock was removed")
+            return self.stop()
+        self._loop.call_later(advert.RENEW_S, self._renew, claim, refused)
+        return None
 
     def stop(self) -> None:
         """Leave soon: pipes end with "hub stopped", cells with an error. Only in the hub's own loop."""
@@ -298,6 +313,13 @@ def _on_signals(loop: asyncio.AbstractEventLoop, stop) -> None:
 
 def main(board_factory=None) -> int:
     """Run a hub until nobody needs it; returns the exit status, `ANOTHER_HUB` if there is one already."""
+    try:
+        return _main(board_factory)
+    except OSError as error:
+        raise HubError(f"it cannot keep its files: {describe(error)}") from error
+
+
+def _main(board_factory) -> int:
     log = settings.hub_log()
     if log is not None:
         logging.basicConfig(filename=log, level=logging.INFO, format="%(asctime)s %(process)d %(message)s")
@@ -318,4 +340,7 @@ def main(board_factory=None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except UcoreError as error:
+        sys.exit(str(error))

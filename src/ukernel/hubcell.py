@@ -1,24 +1,43 @@
 """One cell on its way through a board, as the hub sees it."""
 
 import codecs
+import re
 import time
+
+from .cellnames import CellNames
 
 __all__ = ["Cell", "failure"]
 
+# The end of a text in which a traceback's frame may have begun. A rest of a line that is none is not held back.
+_BEGUN = re.compile(
+    r' (?:F|Fi|Fil|File|File |File "|File "<|File "<c|File "<ce|File "<cel|File "<cell|File "<cell .{0,3}|File "<cell .>",[^\n]*)\Z'
+)
+
 
 class Cell:
-    """``client`` is None once nobody waits for it."""
+    """``client`` is None once nobody waits for it. ``key``: its client's word for it; ``names``: those of its board."""
 
-    def __init__(self, client, request: int, code: str, parent: int = 0):
+    def __init__(
+        self, client, request: int, code: bytes, parent: int = 0, key: object = None, names: "CellNames | None" = None
+    ):
         self.client = client
         self.request = request
         self.code = code
         self.parent = parent  # its number on the line; 0 while it waits
+        self.key = key
+        self.instance = (client.instance or str(id(client))) if client is not None else ""
         self.replied = False
         self.asking = False
         self.since = time.time()
         self.label = client.label if client is not None else "an earlier session"
+        self._names = names
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._begun = ""  # a frame's line that has not come whole
+
+    @property
+    def text(self) -> str:
+        """Its source; empty for an order to the agent (docs/protocol.md, 1.6), which runs none."""
+        return "" if self.code[:1] == b"\0" else self.code.decode("utf-8", "replace")
 
     def send(self, type: str, content: dict) -> None:
         if self.client is not None:
@@ -33,9 +52,19 @@ class Cell:
 
     def print(self, data: bytes, final: bool = False) -> None:
         """Send on printed bytes, which may end inside a character."""
-        text = self._decoder.decode(data, final)
+        self.tell(self._decoder.decode(data, final), final)
+
+    def tell(self, text: str, final: bool = False) -> None:
+        """Send on printed text, with word of whose cells the frames of tracebacks in it are."""
+        text = self._begun + text
+        begun = None if final else _BEGUN.search(text)
+        self._begun = begun[0] if begun else ""
+        text = text[: len(text) - len(self._begun)]
         if text:
-            self.send("stream", {"name": "stdout", "text": text})
+            content: dict = {"name": "stdout", "text": text}
+            if self._names is not None and '"<cell ' in text:
+                content["cells"] = self._names.find(text, self.instance)
+            self.send("stream", content)
 
 
 def failure(error: Exception) -> dict:

@@ -7,12 +7,14 @@ from collections.abc import Callable
 
 from ucore import wire
 
+from . import syntax
+
 __all__ = ["Inquiries"]
 
 ASK_TIMEOUT_S = 5.0  # a board between two cells answers in milliseconds
 MAX_QUESTION = 1000  # bytes; no name is longer
-_DOTTED = re.compile(r"[\w.]*\Z")  # the dotted name that ends at the cursor; perhaps empty
-_WORD = re.compile(r"\w*")
+_DOTTED = re.compile(rf"(?:{syntax.WORD}|\.)*\Z")  # the dotted name that ends at the cursor; perhaps empty
+_WORD = re.compile(f"{syntax.WORD}*")
 
 
 class Inquiries:
@@ -55,6 +57,10 @@ class Inquiries:
             client.send("inspect_reply", request, content)
 
         self._ask(wire.INSPECT_REQUEST, text, answer)
+
+    def ask_sessions(self, tell: "Callable[[int | None], None]") -> None:
+        """Ask how many sessions with hosts the board's agent has had, ours included; None where no answer comes."""
+        self._ask(wire.INSPECT_REQUEST, "", lambda found: tell(found.get("sessions") if isinstance(found, dict) else None))
 
     def _ask(self, type_: int, text: str, answer) -> None:
         """Put a question; ``answer(None)`` at once where nobody hears it, and where no answer comes in time."""

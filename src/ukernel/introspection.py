@@ -1,13 +1,11 @@
 """Questions about a board cell that is being written: completion, inspection, whether it is complete."""
 
-import io
 import keyword
 import re
-import tokenize
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from . import cells
+from . import cells, syntax
 from .envelope import Message
 from .errors import UcoreError, UsageError
 from .source import MODULES
@@ -26,13 +24,14 @@ API = (
     "is_pipe_open",
     "open_pipe",
 )  # of the board's `ucore`, some of it loaded when first asked for
-_NAME = re.compile(r"[\w.]*\Z")
-_WORD = re.compile(r"\w*")
-_NAMES = re.compile(r"[^\W\d]\w*(?:\.\w+)*")
-_LIST = r"\s+(?:\w[\w.]*(?:\s+as\s+\w+)?\s*,\s*)*(\w*)\Z"
+_W = syntax.WORD
+_NAME = re.compile(rf"(?:{_W}|\.)*\Z")
+_WORD = re.compile(f"{_W}*")
+_NAMES = re.compile(rf"{syntax.NAME}(?:\.{_W}+)*")
+_LIST = rf"\s+(?:{_W}(?:{_W}|\.)*(?:\s+as\s+{_W}+)?\s*,\s*)*({_W}*)\Z"
 _IMPORT = re.compile(r"\s*import" + _LIST)
-_FROM = re.compile(r"\s*from\s+(\w*)\Z")
-_FROM_IMPORT = re.compile(r"\s*from\s+(\w[\w.]*)\s+import\s*\(?" + _LIST.replace(r"\s+", r"\s*", 1))
+_FROM = re.compile(rf"\s*from\s+({_W}*)\Z")
+_FROM_IMPORT = re.compile(rf"\s*from\s+({_W}(?:{_W}|\.)*)\s+import\s*\(?" + _LIST.replace(r"\s+", r"\s*", 1))
 
 
 def complete(switchboard: "Switchboard", request: Message) -> None:
@@ -106,25 +105,11 @@ def _name_at(code: str, cursor: int) -> str:
 
 def _called(text: str) -> str:
     """Return the name of the innermost call whose parentheses are open where the text ends; empty where there is none."""
-    name = ""  # the dotted name that the last tokens make up; "?" for what has none
-    calls = []
-    try:
-        for token in tokenize.generate_tokens(io.StringIO(text).readline):
-            if token.type == tokenize.NAME and not keyword.iskeyword(token.string):
-                name = name + token.string if name.endswith(".") else token.string
-            elif token.string == ".":
-                name += "."
-            elif token.string in ("(", "[", "{"):
-                calls.append(name if token.string == "(" else "")
-                name = ""
-            elif token.string in (")", "]", "}"):
-                del calls[-1:]
-                name = "?"
-            else:
-                name = "?" * (token.type == tokenize.STRING)
-    except (tokenize.TokenError, SyntaxError):
-        pass  # the text may stop anywhere
-    return next((call for call in reversed(calls) if _NAMES.fullmatch(call)), "")
+    for place in reversed(syntax.Syntax(text).open):
+        name = _NAME.search(text[:place].rstrip(" \t"))[0] if text[place] == "(" else ""  # type: ignore[index]
+        if _NAMES.fullmatch(name) and not keyword.iskeyword(name):
+            return name
+    return ""
 
 
 def is_complete(switchboard: "Switchboard", request: Message) -> None:

@@ -29,14 +29,22 @@ def main(argv: "list[str] | None" = None) -> int:
     except (OSError, ValueError) as error:
         parser.error(f"cannot read the connection file: {error}")
 
+    from .errors import describe
     from .subkernel import Subkernel
 
     # Jupyter restarts a kernel with the same connection, and makes a new key for another one.
     identity = hashlib.sha256(f"{connection.get('key', '')} {options.connection_file}".encode()).hexdigest()[:32]
-    subkernel = Subkernel(connection, options.connection_file, identity)
+    try:
+        subkernel = Subkernel(connection, options.connection_file, identity)
+    except OSError as error:
+        print(f"ukernel: the Python process of the notebook cannot be started: {describe(error)}.", file=sys.stderr)
+        return 1
 
+    from . import syntax
     from .attachment import Attachments
     from .switchboard import Switchboard
+
+    syntax.prepare()
 
     attachments = Attachments(virtual=options.virtual, kernel=identity)
     return Switchboard(connection, options.connection_file, subkernel, attachments).run()

@@ -7,8 +7,9 @@ environment: its kernelspecs name the Python that µcore is installed in.
 import json
 import shutil
 import sys
-import tempfile
 from pathlib import Path
+
+from .tempfolder import TempFolder
 
 __all__ = ["NAMES", "PROVISIONER", "find_source", "install"]
 
@@ -33,7 +34,7 @@ def install(*, user: bool = False, prefix: "str | None" = None, provisioner: boo
     manager = KernelSpecManager()
     target = {"user": True} if user else {"prefix": prefix or sys.prefix}
     installed = []
-    with tempfile.TemporaryDirectory() as folder:
+    with TempFolder("files") as folder:
         for name in NAMES:
             staged = Path(folder) / name
             shutil.copytree(find_source(name), staged)

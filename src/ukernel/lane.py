@@ -67,7 +67,8 @@ class HostRun:
         self._switchboard = switchboard
         self._lane = lane
         self._replied = False
-        self._busy = False
+        self._busy_told = False
+        self._idle = False  # it is so again; the reply may overtake even the word that it is busy
         self._counted = False
         self.request = request
 
@@ -77,9 +78,10 @@ class HostRun:
     def take_status(self, message: Message) -> None:
         """The sub-kernel's status about this cell: busy or idle."""
         self._switchboard.frontend.iopub.send_multipart(message.frames)
-        self._busy = message.content["execution_state"] == "busy"
+        self._idle = message.content["execution_state"] == "idle"
+        self._busy_told = True
         self._finish_when_over()
-        if not self._busy and not self._replied:
+        if self._idle and not self._replied:
             self._switchboard.loop.call_later(LATE_S, self._give_up)
 
     def _give_up(self) -> None:
@@ -105,12 +107,13 @@ class HostRun:
         self._finish_when_over()
 
     def interrupt(self) -> None:
-        self._switchboard.interrupt_subkernel()
+        if not self._replied:  # else the signal would meet what is no cell any more
+            self._switchboard.interrupt_subkernel()
 
     def lose_subkernel(self, error: dict) -> None:
         """The sub-kernel died under the cell: report what ``error`` says, as the cell's own."""
         frontend, parent = self._switchboard.frontend, self.request.header_frame
-        if not self._busy:
+        if not self._busy_told:
             frontend.status("busy", self.request)
         if not self._replied:
             frontend.publish("error", error, parent)
@@ -129,7 +132,7 @@ class HostRun:
 
     def _finish_when_over(self) -> None:
         # Both, because what is sent to the sub-kernel between the two would meet its own queue being aborted.
-        if self._replied and not self._busy:
+        if self._replied and self._idle:
             self._lane.finish()
 
 

@@ -4,7 +4,9 @@ The board is the switchboard's, so that is asked, over the channel that carries 
 """
 
 import ast
+import base64
 import functools
+import keyword
 import sys
 import threading
 import time
@@ -13,7 +15,7 @@ from collections.abc import Callable
 
 from ucore import wire
 
-from . import source
+from . import source, syntax, values
 from .errors import BoardBusyError, UcoreError, UsageError, by_name
 
 __all__ = ["register"]
@@ -217,33 +219,27 @@ def _ask_alone(switchboard: _Switchboard, command: str, rest: str) -> dict:
 
 def _push(switchboard: _Switchboard, rest: str, names: dict) -> None:
     name, equals, expression = (part.strip() for part in rest.partition("="))
-    if equals and name.isidentifier() and not expression.startswith("="):
-        values = {name: _evaluate(expression, names)}
+    if equals and _is_name(name) and not expression.startswith("="):
+        given = {name: _evaluate(expression, names)}
     else:
-        values = {}
+        given = {}
         for name in rest.replace(",", " ").split():
-            if not name.isidentifier():
+            if not _is_name(name):
                 raise _MisuseError(f"%ucore push: {name!r} is no name.")
             if name not in names:
                 raise NameError(f"name {name!r} is not defined on the host")
-            values[name] = names[name]
-    if not values:
+            given[name] = names[name]
+    if not given:
         raise _MisuseError("%ucore push takes what to push.")
-    lines = []
-    for name, value in values.items():
-        try:
-            lines.append(f"{name} = {source.literal(value)}")
-        except TypeError as error:
-            raise TypeError(
-                f"{name} cannot be pushed: it holds a value of type {error}. What can is None, bool, int, float, str, bytes, "
-                "NumPy arrays, and lists, tuples, sets and dicts of them."
-            ) from None
-    code = "\n".join(lines)
-    size = len(code.encode("utf-8", "replace"))
-    if size > MAX_PUSH:
-        what = f"{', '.join(values)} {'has' if len(values) == 1 else 'have'}"
-        raise UsageError(f"{what} {size:,} bytes, written as source; {MAX_PUSH:,} can be pushed at once. Push parts.")
-    _run_on_board(switchboard, code)
+    order = values.storing(given)
+    if len(order) > MAX_PUSH:
+        what = f"{', '.join(given)} {'has' if len(given) == 1 else 'have'}"
+        raise UsageError(f"{what} {len(order):,} bytes; {MAX_PUSH:,} can be pushed at once. Push parts.")
+    switchboard.ask("run", order=base64.b64encode(order).decode())
+
+
+def _is_name(text: str) -> bool:
+    return text.isidentifier() and not keyword.iskeyword(text)
 
 
 def _evaluate(expression: str, names: dict):
@@ -255,31 +251,17 @@ def _evaluate(expression: str, names: dict):
 
 
 def _pull(switchboard: _Switchboard, rest: str, names: dict):
-    try:
-        ast.parse(rest, mode="eval")
-    except (SyntaxError, ValueError):
-        raise _MisuseError(
-            f"%ucore pull takes an expression for the board, not {rest!r}." if rest else "%ucore pull: what?"
-        ) from None
-    # The repr of the repr: so it is a result whatever the value is, None too, or something with a richer way to be shown.
-    text = _run_on_board(switchboard, f"\nrepr(({rest}))")
-    try:
-        shown = str(source.parse_value(text))
-    except ValueError:  # cut off
-        raise ValueError(f"{rest} is too large to be pulled at once. Pull slices of it, or use a pipe.") from None
-    try:
-        return source.parse_value(shown)
-    except ValueError:
-        raise TypeError(
-            f"{rest} cannot be pulled: on the board it is {shown[:200]}. What can is None, bool, int, float, str, bytes, arrays, and "
-            "lists, tuples, sets and dicts of them."
-        ) from None
-
-
-def _run_on_board(switchboard: _Switchboard, code: str) -> str:
-    """Run a small cell on the board and return its result's text. Raises BoardError with what the board said."""
-    answer = switchboard.ask("run", code=source.transform(code))
-    return answer.get("text", "")
+    if not syntax.is_expression(rest):
+        raise _MisuseError(f"%ucore pull takes an expression for the board, not {rest!r}." if rest else "%ucore pull: what?")
+    answer = switchboard.ask("run", code=source.transform(f"\n{rest}", plain=True))
+    if answer.get("stuck"):
+        where, what, shown = answer["stuck"]
+        place = f"its {where} is" if where else "it is"
+        shown = f", in {shown if len(shown) <= 200 else shown[:200] + '...'}" if shown else ""
+        raise TypeError(f"{rest} cannot be pulled: on the board {place} {what}{shown}. {values.WHAT_CAN}")
+    if answer["value"] is None:
+        raise ValueError(f"{rest} is too large to be pulled at once. Pull slices of it, or use a pipe.")
+    return values.decode_text(answer["value"])
 
 
 def _help(switchboard: _Switchboard, rest: str, names: dict) -> None:

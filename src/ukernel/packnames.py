@@ -10,15 +10,19 @@ import builtins
 import configparser
 from pathlib import Path
 
-__all__ = ["DEFINITIONS", "FOREIGN", "PUBLIC", "arguments", "bound", "shorten"]
+__all__ = ["DEFINITIONS", "FOREIGN", "PUBLIC", "arguments", "bound", "rename_texts", "shorten"]
 
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 _lists = configparser.ConfigParser()
+_lists.optionxform = str  # type: ignore[assignment]  # names are what they are
 _lists.read_string(Path(__file__).with_suffix(".ini").read_text(encoding="utf-8"))
-PUBLIC = {*_lists["public"]["names"].split(), *_lists["called"]["names"].split()}  # never renamed
+_TEXTS = dict(_lists["texts"])
+# Never renamed.
+PUBLIC = {*_lists["public"]["names"].split(), *_lists["called"]["names"].split(), *_TEXTS.values()}
 FOREIGN = set(_lists["foreign"]["names"].split())  # attributes that are not ours
 _KEYWORDS = set(_lists["keywords"]["names"].split())
+PINNED = dict(_lists["pinned"])
 _ROM = _lists["rom"]["names"].split() + _lists["math"]["names"].split()  # every firmware knows them: the best first
 
 
@@ -60,15 +64,21 @@ def shorten(trees: list[ast.Module], imported: list[str]) -> None:
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             ours.add(node.attr)
     ours = {name for name in ours - PUBLIC - FOREIGN - set(_ROM) if not name.startswith("__")}
-    free = [name for name in dict.fromkeys([*_ROM, *imported]) if name not in attributes]
-    always = {node.attr for tree in trees[:2] for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    # What is always in memory chooses first: the best names are a byte each.
-    renamed = dict(zip(sorted(ours, key=lambda name: (name not in always, -attributes.count(name), name)), free))
+    pinned = {name: short for name, short in PINNED.items() if name in ours}
+    ours -= pinned.keys()
+    free = [name for name in dict.fromkeys([*_ROM, *imported]) if name not in attributes and name not in pinned.values()]
+    always, often = (
+        {node.attr for tree in part for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        for part in (trees[:2], trees[2:3])
+    )
+    # What is always in memory chooses first, then the pipes: the best names are a byte each.
+    order = sorted(ours, key=lambda name: (name not in always, name not in often, -attributes.count(name), name))
+    renamed = dict(zip(order, free)) | pinned
     for tree in trees:
         used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         names = [node.name for node in tree.body if isinstance(node, DEFINITIONS)]
         names += [target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
-        free = [name for name in _ROM if name not in used]
+        free = [name for name in _ROM if name not in used and name not in names]
         short = dict(zip([name for name in dict.fromkeys(names) if name not in PUBLIC], free))
         methods = {part for node in tree.body if isinstance(node, ast.ClassDef) for part in node.body}
         for node in ast.walk(tree):
@@ -84,6 +94,17 @@ def shorten(trees: list[ast.Module], imported: list[str]) -> None:
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
                 _shorten_arguments(node, keywords)
+
+
+def rename_texts(tree: ast.Module) -> ast.Module:
+    """Rename the functions that are called by their names' text, and the texts; return the tree."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            node.name = _TEXTS.get(node.name, node.name)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            node.value = _TEXTS.get(node.value, node.value)
+    return tree
 
 
 def _shorten_arguments(function: ast.FunctionDef, keywords: set[str]) -> None:

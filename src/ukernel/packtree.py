@@ -206,6 +206,10 @@ class Fold(ast.NodeTransformer):
             return node.body if node.test.value else node.orelse
         return node
 
+    def visit_Try(self, node):
+        self.generic_visit(node)
+        return node if node.handlers or node.finalbody else node.body
+
     def visit(self, node):
         node = super().visit(node)
         if getattr(node, "body", None) == []:

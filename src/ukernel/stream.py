@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 from .errors import BoardBusyError, BoardError, BoardGoneError, BoardNotFoundError
 from .ports import NO_BOARD_HINT, SOCKET, PortInfo, describe
 
-__all__ = ["Stream", "open_stream"]
+__all__ = ["Stream", "open_stream", "other_reader"]
 
 _MAX_READ = 65536
 _TTY_PIECE = 4095  # the system hands out terminal data in pieces of this size at most
 _CONNECT_TIMEOUT_S = 5.0
 _WRITE_TIMEOUT_S = 5.0  # the link keeps less than a board's buffer in flight, so only a dead line blocks this long
+_HUNG_UP = select.POLLHUP | select.POLLERR | select.POLLNVAL if hasattr(select, "poll") else 0
 _SLICE_S = 0.25  # how long a stream without a file descriptor may miss a wake
 
 
@@ -67,7 +68,15 @@ def _opening_error(port: str, error: Exception) -> BoardError:
     return BoardError(f"The port {port} cannot be opened: {text}")
 
 
-def _holder(port: str) -> str:
+def other_reader(port: str) -> str:
+    """Return a name for another process that has ``port`` open, whose owner does not count; empty for none, or where that is not told.
+
+    A pseudo-terminal's owner has both of its ends.
+    """
+    return "" if "://" in port else _holder(port, but_owner=True)
+
+
+def _holder(port: str, but_owner: bool = False) -> str:
     """Return a name for the process that has ``port`` open; empty where the system does not tell. Linux only."""
     if sys.platform != "linux":
         return ""
@@ -76,10 +85,10 @@ def _holder(port: str) -> str:
         if int(pid) == os.getpid():
             continue
         try:
-            for fd in os.listdir(f"/proc/{pid}/fd"):
-                if os.readlink(f"/proc/{pid}/fd/{fd}") == path:
-                    with open(f"/proc/{pid}/comm") as file:
-                        return f"{file.read().strip()} (process {pid})"
+            open_files = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+            if path in open_files and not (but_owner and "/dev/ptmx" in open_files):
+                with open(f"/proc/{pid}/comm") as file:
+                    return f"{file.read().strip()} (process {pid})"
         except OSError:
             continue  # gone meanwhile, or another user's
     return ""
@@ -135,6 +144,7 @@ class _Waiter:
 
     def __init__(self, fd: int):
         self._fd = fd
+        self.is_open = False  # whether the last wait saw for certain that the other end has not hung up
         self._inner, self._outer = socket.socketpair()
         self._inner.setblocking(False)
         self._outer.setblocking(False)
@@ -150,6 +160,7 @@ class _Waiter:
             # Rounded up: a timer of less than a millisecond must not become a busy loop.
             ready = self._poll.poll(None if timeout_s is None else -(-timeout_s * 1000 // 1))
             readable = {fd for fd, _ in ready}
+            self.is_open = not any(fd == self._fd and events & _HUNG_UP for fd, events in ready)
         else:
             readable = set(select.select([self._fd, self._inner.fileno()], [], [], timeout_s)[0])
         if self._inner.fileno() in readable:
@@ -187,6 +198,8 @@ class _FdStream(Stream):
         if not self._waiter.wait(timeout_s):
             return b""
         data = self._read_some()
+        if data == b"" and self.kind != SOCKET and self._waiter.is_open:
+            return b""  # another program that reads the same terminal was quicker
         if data == b"":
             raise self._gone()  # ready and nothing there: the other end is gone
         if data is None or len(data) < _TTY_PIECE:

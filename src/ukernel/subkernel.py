@@ -1,25 +1,27 @@
 """The Python sub-kernel: an unmodified ipykernel as a child process. Starting, stopping, interrupting it.
 
 It listens on Unix sockets in a folder that only this user can enter; on Windows, which has none, on loopback TCP. The folder
-is removed as soon as everything is connected, so whatever is killed afterwards leaves no file behind.
+is removed as soon as everything is connected, so whatever is killed afterwards leaves no file behind; and see `tempfolder`.
 """
 
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
+
+from .tempfolder import TempFolder
 
 __all__ = ["CHANNELS", "Subkernel", "describe_exit"]
 
 CHANNELS = ("shell", "iopub", "stdin", "control")
-# A Unix socket's path ends at about 100 characters; ours adds 24 to the folder for temporary files.
+# A Unix socket's path ends at about 100 characters; ours adds 26 to the folder for temporary files.
 MAX_FOLDER = 70
 # Between two attempts to reach a socket that is not there yet: short beside the half second a Python kernel takes to start.
 _RECONNECT_MS = 10
@@ -30,14 +32,18 @@ class Subkernel:
     """One ipykernel process and the sockets to it. Everything but ``on_exit`` happens on the switchboard's thread."""
 
     def __init__(self, connection: dict, connection_file: str, identity: str = ""):
-        """``connection`` is what the front end's connection file says: the child signs with the same key.
+        """Start it. Raises OSError if that cannot be done.
+
+        ``connection`` is what the front end's connection file says: the child signs with the same key.
 
         ``connection_file`` is its path: what the child tells users who ask how to connect. ``identity`` is what the hub knows
         the kernel by: the child's readers of pipes say whose they are.
         """
         self.sockets: dict = {}  # by channel
         self.returncode: int | None = None
-        self._folder = _make_folder()
+        self._started = time.monotonic()
+        self._temporary = _make_folder()
+        self._folder = self._temporary.path
         self._leash = -1
         self._monitors: dict = {}  # by channel, until it is connected
         info = {name: connection[name] for name in ("key", "signature_scheme", "kernel_name") if name in connection}
@@ -46,9 +52,13 @@ class Subkernel:
         info |= {"transport": "tcp", "ip": "127.0.0.1"} if _WINDOWS else {"transport": "ipc", "ip": f"{self._folder}/s"}
         self._info = info
         path = os.path.join(self._folder, "connection.json")
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            json.dump(info, file)
-        self._process = self._launch(path, connection_file, identity)
+        try:
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+                json.dump(info, file)
+            self._process = self._launch(path, connection_file, identity)
+        except OSError:
+            self._remove_folder()
+            raise
 
     def _launch(self, path: str, connection_file: str, identity: str) -> subprocess.Popen:
         # The private function that `multiprocessing` uses too: -X and -W options of the kernelspec hold for the child.
@@ -138,6 +148,11 @@ class Subkernel:
                 os.killpg(self._process.pid, number)
 
     @property
+    def age_s(self) -> float:
+        """How long ago the process was started, in seconds."""
+        return time.monotonic() - self._started
+
+    @property
     def exit_status(self) -> "int | None":
         """The process's exit code, negative for a signal; None while it runs."""
         return self._process.poll()
@@ -156,7 +171,7 @@ class Subkernel:
         self._remove_folder()
 
     def _remove_folder(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._temporary.remove()
 
 
 def describe_exit(status: int) -> str:
@@ -169,11 +184,11 @@ def describe_exit(status: int) -> str:
         return f"by signal {-status}"
 
 
-def _make_folder() -> str:
+def _make_folder() -> TempFolder:
     parent = tempfile.gettempdir()
     if len(parent) > MAX_FOLDER and not _WINDOWS:
         parent = "/tmp"
-    return tempfile.mkdtemp(prefix="ucore-", dir=parent)  # mode 0700
+    return TempFolder("python", parent)
 
 
 def _free_ports(count: int) -> list[int]:

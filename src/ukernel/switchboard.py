@@ -18,7 +18,7 @@ from .boardcell import BoardRun
 from .boardtrace import Sources
 from .envelope import Message, Signer
 from .errands import REQUEST, Errands
-from .errors import UsageError
+from .errors import UsageError, describe
 from .frontend import Frontend
 from .lane import HostRun, Lane
 from .loop import Loop
@@ -28,8 +28,13 @@ __all__ = ["Switchboard"]
 
 # A sub-kernel that was asked to shut down is given this long to end, less than half of what a Jupyter server waits.
 SHUTDOWN_S = 2.0
+# A cell may go on for this long before the request goes in all the same: ipykernel then ends what the cell has started.
+LAST_CELL_S = 1.5
 # The sub-kernel normally speaks first. One that has not after this long is asked whether its iopub reaches us.
 PROBE_S = 1.0
+# So many sub-kernels in a row that ended so soon, and before any cell: Python cannot start here, and another attempt changes nothing.
+MAX_QUICK_ENDS = 3
+QUICK_S = 5.0
 
 
 class Switchboard:
@@ -48,14 +53,19 @@ class Switchboard:
         self._errands = Errands(self)
         self._lanes: dict[str | None, Lane] = {None: Lane(self, self._make_run)}
         self._subshells: set[str] = set()
-        self._pending: dict[str, Message] = {}  # requests that the sub-kernel has not answered yet
+        # Requests that the sub-kernel has not answered yet, with their channel.
+        self._pending: dict[str, tuple[str, Message]] = {}
+        self._open: set[str] = set()  # what the sub-kernel is at, or will be: it has not been idle after these messages yet
         self._ignored: dict[str, set[str]] = {}  # by request: what the sub-kernel says about it that nobody wants
         self._hidden: dict[str, Callable[[], None]] = {}  # by request of our own: what to do when it is answered
         self._held: list | None = []  # messages for a sub-kernel that is not ready; None: it is
+        self._served = False  # it has answered on its shell channel
         self._restarted = False
+        self._quick_ends = 0
+        self._began_cell = False  # whether this sub-kernel has
         self._obituary = ""  # of a sub-kernel that ended between two cells: the next one says so
         self._shutdown: Message | None = None
-        self._shutdown_answered = False
+        self._shutdown_passed = self._shutdown_answered = False
         self._exit_code: int | None = None
 
     def run(self) -> int:
@@ -164,7 +174,9 @@ class Switchboard:
         runs = [lane.running for lane in self._lanes.values() if lane.running is not None]
         for run in runs:
             run.interrupt()
-        if not runs:  # it may still be busy with a comm message; when it is idle, it ignores the signal
+        # Perhaps a comm message or a completion hangs; when it is idle, it ignores the signal, which is for the programs that cells
+        # have started, then. But if it is just putting a board cell away, it would log the signal as an error.
+        if not runs and not (self._open and all("idle" in self._ignored.get(message, ()) for message in self._open)):
             self.interrupt_subkernel()
 
     def interrupt_subkernel(self) -> None:
@@ -173,18 +185,31 @@ class Switchboard:
 
     def _shut_down(self, request: Message) -> None:
         self._shutdown = request
-        if self._held is None:
-            self.subkernel.send("control", request.frames)
-            self.loop.call_later(SHUTDOWN_S, self.subkernel.kill)
-        else:
+        if self._held is not None or not self._served:  # half made, it stumbles over a request; and it has nothing to lose
             self.subkernel.kill()
+            return
+        for lane in self._lanes.values():
+            lane.condemn()
+        self.loop.call_later(LAST_CELL_S, self._pass_shutdown)
+        self.loop.call_later(SHUTDOWN_S, self.subkernel.kill)
+        if not self._open:
+            self._pass_shutdown()
+
+    def _pass_shutdown(self) -> None:
+        """Ask the sub-kernel to end, once: between two cells, for in mid cell ipykernel closes the sockets that it replies on."""
+        if not self._shutdown_passed:
+            self._shutdown_passed = True
+            self.subkernel.send("control", self._shutdown.frames)
 
     # --- to and from the sub-kernel -----------------------------------------------------------------------
 
     def send_to_subkernel(self, channel: str, message: Message) -> None:
         """Pass a message on as it is; one that comes before the sub-kernel is ready waits."""
-        if message.type.endswith("_request") and message.type != "execute_request":
-            self._pending[message.id] = message
+        if message.type.endswith("_request"):
+            if channel == "shell":
+                self._open.add(message.id)
+            if message.type != "execute_request":
+                self._pending[message.id] = channel, message
         if self._held is None:
             self.subkernel.send(channel, message.frames)
         else:
@@ -239,6 +264,9 @@ class Switchboard:
 
     def _pass_status(self, message: Message) -> None:
         state = message.content.get("execution_state")
+        if state == "busy" and message.parent.get("msg_type") == "execute_request":
+            self._began_cell = True
+        self._note_status(message.parent.get("msg_id"), state)
         if state == "starting":
             self._hide_subkernel(self.subkernel)
             if self._restarted:
@@ -255,6 +283,14 @@ class Switchboard:
             running = self._lanes[None].running
             if isinstance(running, BoardRun):
                 self.frontend.status("busy", running.request)
+
+    def _note_status(self, request_id: "str | None", state: "str | None") -> None:
+        if state == "busy":
+            self._open.add(request_id)
+        elif state == "idle":
+            self._open.discard(request_id)
+            if self._shutdown is not None and not self._open:
+                self._pass_shutdown()
 
     def _hide_subkernel(self, subkernel: Subkernel) -> None:
         if subkernel is self.subkernel and not subkernel.hide():
@@ -284,6 +320,7 @@ class Switchboard:
         return True
 
     def _to_shell(self, message: Message) -> None:
+        self._served = True
         if message.type == "execute_reply":
             run = self._find_run(message)
             if message.parent.get("msg_id") in self._hidden:
@@ -297,7 +334,7 @@ class Switchboard:
         self.frontend.shell.send_multipart(self._with_banner(message))
 
     def _to_control(self, message: Message) -> None:
-        request = self._pending.pop(message.parent.get("msg_id"), None)
+        _, request = self._pending.pop(message.parent.get("msg_id"), ("", None))
         if message.parent.get("session") == self.signer.session:
             return  # the answer to our probe
         if message.type == "create_subshell_reply" and message.content.get("subshell_id"):
@@ -340,7 +377,7 @@ class Switchboard:
                 self.frontend.reply(self._shutdown, content, control=True)
             self._end(0)
             return
-        if self._held is not None:
+        if self._held is not None and not self._restarted:
             print(
                 f"ukernel: the Python process ended {describe_exit(status)} before it was ready.",
                 file=sys.stderr,
@@ -350,37 +387,76 @@ class Switchboard:
         for sock in ended.sockets.values():
             self.loop.remove(sock)
         ended.close()
-        self._replace_subkernel(status)
+        is_quick = not self._began_cell and ended.age_s < QUICK_S
+        self._quick_ends = self._quick_ends + 1 if is_quick else 0
+        if self._quick_ends == MAX_QUICK_ENDS:
+            how = f"ended {describe_exit(status)} as soon as it was started, {MAX_QUICK_ENDS} times in a row"
+            self._give_up(
+                f"The Python process of this notebook {how}. What it printed in the terminal, or in the server's log, says why."
+            )
+        else:
+            self._replace_subkernel(status, is_quick)
 
-    def _replace_subkernel(self, status: int) -> None:
-        self._held, self._restarted = [], True
+    def _give_up(self, text: str) -> None:
+        """There will be no other sub-kernel: say so in what waits for it, and end."""
+        print(f"ukernel: {text}", file=sys.stderr)
+        self._fail_what_waits(_python_exited(text))
+        self._end(1)
+
+    def _replace_subkernel(self, status: int, is_quick: bool) -> None:
+        held = self._held or []
+        self._held, self._served, self._restarted, self._began_cell = [], False, True, False
         self._errands.forget()
         self._subshells.clear()
         self._ignored.clear()
-        self.subkernel = Subkernel(self._connection, self._connection_file, self.attachments.identity["kernel"])
+        self._open.clear()
+        try:
+            self.subkernel = Subkernel(self._connection, self._connection_file, self.attachments.identity["kernel"])
+        except OSError as error:
+            how = f"ended {describe_exit(status)}, and no other one can be started: {describe(error)}"
+            self._give_up(f"The Python process of this notebook {how}.")
+            return
         self._connect_subkernel()
+        if is_quick:  # it has begun with nothing, so the next one is asked the same
+            runs = [lane.running for lane in self._lanes.values() if lane.running is not None]
+            asked = [("shell", run.request) for run in runs] + list(self._pending.values())
+            self._held = asked + [(channel, message) for channel, message in held if (channel, message) not in asked]
+            self._open.update(message.id for channel, message in self._held if channel == "shell")
+            self._fail_hidden()
+            return
+        for channel, request in self._pending.values():  # a reply without what it is about breaks clients
+            if request.type == "kernel_info_request":
+                self._held.append((channel, request))
         text = (
             f"The Python process of this notebook ended {describe_exit(status)}. "
             "A new one has been started: its variables are gone. The board was not touched."
         )
-        error = {
-            "ename": "PythonExited",
-            "evalue": text,
-            "traceback": [f"\x1b[0;31mPythonExited\x1b[0m: {text}"],
-        }
+        self._fail_what_waits(_python_exited(text))
+
+    def _fail_what_waits(self, error: dict) -> None:
         pending, self._pending = self._pending, {}
-        for request in pending.values():
-            self.frontend.reply(request, {"status": "error", **error})
+        for channel, request in pending.values():
+            if request.type == "kernel_info_request":
+                self._pending[request.id] = channel, request
+                continue
+            self.frontend.reply(request, {"status": "error", **error}, control=channel == "control")
             self.frontend.status("idle", request)
-        hidden, self._hidden = self._hidden, {}
-        for callback in hidden.values():
-            callback()
-        self._obituary = "" if any(lane.running for lane in self._lanes.values()) else text
+        self._fail_hidden()
+        self._obituary = "" if any(lane.running for lane in self._lanes.values()) else error["evalue"]
         for subshell, lane in list(self._lanes.items()):
             if lane.running is not None:
                 lane.running.lose_subkernel(error)
             if subshell is not None and lane.running is None:
                 del self._lanes[subshell]
+
+    def _fail_hidden(self) -> None:
+        hidden, self._hidden = self._hidden, {}
+        for callback in hidden.values():
+            callback()
+
+
+def _python_exited(text: str) -> dict:
+    return {"ename": "PythonExited", "evalue": text, "traceback": [f"\x1b[0;31mPythonExited\x1b[0m: {text}"]}
 
 
 def _code(request: Message) -> str:

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,14 +19,16 @@ import time
 from pathlib import Path
 
 from . import firmware
-from .errors import BoardGoneError, SettingError, UcoreError
+from .errors import BoardGoneError, SettingError, UcoreError, describe
+from .tempfolder import TempFolder
 from .virtualline import HAS_TERMINALS, Socket, Terminal
-from .virtualstorage import PREFIX, Storage
+from .virtualstorage import Storage
 
 __all__ = ["VirtualBoard", "main"]
 
 HEAP = "4m"  # as a board with SPIRAM has
 MIN_HEAP = 32 << 10  # with less, MicroPython for 64 bits has no room to start the agent
+MIN_SLICE_MS, MAX_SLICE_MS = 0.05, 10_000.0
 # How the board's process ends when its program asked for it (ukernel/simulated/machine.py has the same), and the
 # machine.reset_cause() that follows; any other end is a crash.
 CAUSES = {
@@ -50,8 +51,9 @@ class VirtualBoard:
     """A virtual board in a process of its own, which ends with this object or with this process, whatever comes first.
 
     ``python`` is "micropython" (BoardGoneError if it is not built, see `ukernel.firmware`), "cpython", or "auto": MicroPython
-    if it is built. It starts at once and never builds. ``env`` is added to the board's environment variables. Use it in a
-    ``with`` statement, or call `start` and `stop`.
+    if it is built. It starts at once and never builds. ``slice_ms`` is how long a thread that waits lets another one compute, in
+    milliseconds: a chip's operating system is coarser than the quarter that is the default. ``env`` is added to the board's
+    environment variables. Use it in a ``with`` statement, or call `start` and `stop`.
 
     Attributes, once started: ``port`` (what to give to UCORE_BOARD), ``python`` ("micropython" or "cpython"), ``version`` and
     ``banner`` (a line for people that says which one runs).
@@ -63,22 +65,31 @@ class VirtualBoard:
         *,
         heap: str = HEAP,
         socket: bool = False,
+        slice_ms: "float | None" = None,
         package: "Path | None" = None,
         env: "dict[str, str] | None" = None,
     ):
         self.python = python
         self.port = self.version = self.banner = ""
         self._options = ["--python", python, "--heap", heap, *(["--socket"] if socket else [])]
+        self._options += [f"--slice={slice_ms}"] if slice_ms is not None else []
         self._options += ["--package", str(package)] if package else []
         self._options += [f"--env={name}={value}" for name, value in (env or {}).items()]
         self._process: subprocess.Popen | None = None
-        self._folder = ""
+        self._folder: TempFolder | None = None
 
     def start(self) -> "VirtualBoard":
         """Start it and return it. Raises BoardGoneError with the reason if it cannot run."""
+        try:
+            return self._start()
+        except OSError as error:
+            self.stop()
+            raise BoardGoneError(f"The virtual board did not start: {describe(error)}.") from error
+
+    def _start(self) -> "VirtualBoard":
         # Made here and removed by both: whichever of the two is killed, the other one tidies up.
-        self._folder = tempfile.mkdtemp(prefix=PREFIX)
-        command = [sys.executable, "-m", "ukernel.virtualboard", "--stdin-leash", "--folder", self._folder, *self._options]
+        self._folder = TempFolder("virtual-board")
+        command = [sys.executable, "-m", "ukernel.virtualboard", "--stdin-leash", "--folder", self._folder.path, *self._options]
         with tempfile.TemporaryFile() as errors:
             # Its standard input is the leash: it ends when this process does, however that happens.
             self._process = subprocess.Popen(
@@ -123,7 +134,7 @@ class VirtualBoard:
                 self._process.wait()
             self._process = None
         if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.remove()
 
     __enter__ = start
 
@@ -136,18 +147,18 @@ class _Chip:
 
     def __init__(self, options):
         self.python, self.version, self.command, self.note = _choose(options)
-        self.storage = Storage(options.folder, options.name or None, options.erase)
         self.environment = _environment()
         # The second digit makes a random one a local address, which no real chip has.
         own = hashlib.sha256(options.name.encode()).hexdigest()[:10] if options.name else secrets.token_hex(5)
         identity = options.id or os.environ.get("UCORE_VIRTUAL_ID") or "02" + own
-        try:
-            identity = _identity(identity)
-        except argparse.ArgumentTypeError as error:
-            raise SettingError(f"UCORE_VIRTUAL_ID: {error}.") from None
-        self.environment.update(self.storage.environment)
+        identity = _setting("UCORE_VIRTUAL_ID", _identity, identity)
+        _setting("UCORE_VIRTUAL_SLICE_MS", _slice, os.environ.get("UCORE_VIRTUAL_SLICE_MS") or "1")
         self.environment.update(MICROPYPATH=".frozen:lib", UCORE_VIRTUAL_ID=identity, UCORE_VIRTUAL_RESET_CAUSE="1")
+        if options.slice is not None:
+            self.environment["UCORE_VIRTUAL_SLICE_MS"] = str(options.slice)
         self.environment.update(setting.split("=", 1) for setting in options.env)
+        self.storage = Storage(options.folder, options.name or None, options.erase)  # last: what fails above leaves nothing
+        self.environment.update(self.storage.environment)
         self.process = None
         self.boots = 0
         self.delay_s = 0.0
@@ -214,6 +225,14 @@ class _Chip:
         self.storage.close()
 
 
+def _setting(name: str, parse, text: str):
+    """Return what an environment variable says. Raises SettingError."""
+    try:
+        return parse(text)
+    except argparse.ArgumentTypeError as error:
+        raise SettingError(f"{name}: {error}.") from None
+
+
 def _environment() -> "dict[str, str]":
     """Return our environment, in which child processes find these packages from any working folder."""
     ours = str(Path(__file__).parents[1])
@@ -254,7 +273,10 @@ def run(options, announce) -> None:
 
     ``about`` is the dictionary of the JSON line. Raises UcoreError if the board cannot run.
     """
-    chip = _Chip(options)
+    try:
+        chip = _Chip(options)
+    except OSError as error:
+        raise UcoreError(f"The virtual board has no room for its file system: {describe(error)}.") from error
     try:
         line = Terminal(chip) if HAS_TERMINALS and not options.socket else Socket(chip)
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
@@ -281,6 +303,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_heap,
         default=HEAP,
         help="MicroPython's heap, such as 120k or 4m (default: %(default)s)",
+    )
+    add(
+        "--slice",
+        type=_slice,
+        metavar="MS",
+        help="milliseconds that a board thread computes while others wait, 1000 to be worse than any chip (default: "
+        "UCORE_VIRTUAL_SLICE_MS, else what suits the Python)",
     )
     add(
         "--id",
@@ -313,6 +342,16 @@ def _heap(text: str) -> str:
     return text
 
 
+def _slice(text: str) -> float:
+    try:
+        slice_ms = float(text)
+    except ValueError:
+        slice_ms = 0.0
+    if not MIN_SLICE_MS <= slice_ms <= MAX_SLICE_MS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds, {MIN_SLICE_MS:g} to {MAX_SLICE_MS:g}")
+    return slice_ms
+
+
 def _identity(text: str) -> str:
     digits = text.replace(":", "").lower()
     if not re.fullmatch("[0-9a-f]{12}", digits):
@@ -328,6 +367,8 @@ def main() -> None:
         run(parser.parse_args(), lambda about: print(json.dumps(about), flush=True))
     except UcoreError as error:
         sys.exit(str(error))
+    except OSError as error:  # no terminal left, for one
+        sys.exit(describe(error))
 
 
 if __name__ == "__main__":

@@ -5,16 +5,15 @@ A board with a name keeps its flash from one run to the next, as a board in a dr
 
 import re
 import shutil
-import tempfile
 from pathlib import Path
 
 from . import settings
 from .errors import BoardBusyError, SettingError
 from .simulated import _virtualworld as world
+from .tempfolder import TempFolder
 
-__all__ = ["PREFIX", "Storage"]
+__all__ = ["Storage"]
 
-PREFIX = "ucore-virtual-"  # of a folder without a name
 FLASH_BYTES = 2 << 20  # as the smallest ESP32 has for files
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 # What the board's own programs have written there, up to the memory that a deep sleep keeps; the rest is the world's.
@@ -33,7 +32,8 @@ class Storage:
                 f"{name!r} is no name for a virtual board: up to 32 letters, digits, dots, dashes and underscores."
             )
         self._lock = None
-        self.folder = Path(folder or tempfile.mkdtemp(prefix=PREFIX))
+        self._own = None if folder else TempFolder("virtual-board")
+        self.folder = Path(folder or self._own.path)
         flash = self.folder / "flash"
         if name is not None:
             kept = settings.data_dir() / "virtual"
@@ -58,7 +58,10 @@ class Storage:
 
     def close(self) -> None:
         """Throw away what has no name, and let go of what has."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._own:
+            self._own.remove()
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
         if self._lock is not None:
             self._lock.release()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import logging
 from typing import TYPE_CHECKING, ClassVar
@@ -173,10 +174,14 @@ class Visitor(asyncio.Protocol):
         self.send("attach_reply", request, {"status": "ok", "board": board, "notice": notice})
 
     def _execute(self, request, content):
-        code = content["code"]
-        if not isinstance(code, str):
+        if "order" in content:
+            code: bytes = base64.b64decode(content["order"])
+        elif isinstance(content["code"], str):
+            code = content["code"].encode("utf-8", "replace")
+        else:
             raise UsageError("code must be a str")
-        self._here().execute(self, request, code)
+        key = content.get("key")
+        self._here().execute(self, request, code, key if isinstance(key, (int, str)) else None)
         self.hub.review()
 
     def _reply_input(self, request, content):

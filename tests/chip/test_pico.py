@@ -6,7 +6,7 @@ import pytest
 from picos import Talker, mpremote
 
 from ucore import wire
-from ukernel import installer, session, source
+from ukernel import installer, session
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -64,9 +64,8 @@ def test_an_interrupt_ends_the_cell_and_nothing_else(talker, body):
     assert talker.cell("print(kept)") == "1\n"
 
 
-@pytest.mark.parametrize(("first", "count"), [("", 20_000), ("from machine import Timer", 5_000)], ids=["", "callbacks"])
-def test_a_producer_on_the_other_core_loses_nothing_beside_prints(talker, first, count):
-    talker.cell(source.transform("\n" + first))  # once there may be callbacks, locks are guarded
+def test_a_producer_on_the_other_core_loses_nothing_beside_prints(talker):
+    count = 20_000
     talker.frames.clear()
     talker.cell(
         "import _thread, struct\np = ucore.open_pipe('both')\ndone = []\n"
@@ -85,7 +84,7 @@ def test_a_producer_on_the_other_core_loses_nothing_beside_prints(talker, first,
 def test_a_timer_prints_and_writes_whatever_it_interrupts(talker):
     talker.frames.clear()
     talker.cell(
-        source.transform("""
+        """
 import _thread, machine, time
 pipe = ucore.open_pipe('timer')
 calls = [0]
@@ -99,7 +98,7 @@ def produce():
         pipe.write(b'core')
 timer = machine.Timer(period=20, callback=call)
 _thread.start_new_thread(produce, ())
-""")
+"""
     )
     text = talker.cell(
         """
@@ -209,3 +208,44 @@ def test_mpremote_gets_the_prompt_while_a_cell_runs(pico):
     assert mpremote(pico.port, "exec", "print(2 + 2)") == "4\n"
     with Talker(pico.port) as talker:
         assert talker.cell("print('here')") == "here\n"
+
+
+BEAT = """
+import machine
+beats = [0]
+def beat(timer):
+    beats[0] += 1
+    print('beat', beats[0])
+    p = ucore.open_pipe('beats')
+    p.write(b'beat')
+ucore.open_pipe('beats')
+heart = machine.Timer(period=1, callback=beat)
+"""
+
+
+def test_a_timer_of_a_millisecond_beside_prints_the_other_core_and_an_idle_agent(talker):
+    talker.frames.clear()
+    talker.closed.clear()
+    talker.cell(BEAT)  # exec as any program's: nothing on the host has seen that there is a timer
+    for _ in range(20):
+        talker.wait_for(session.Message, lambda event: event.type == wire.STREAM)  # while the agent is idle
+    talker.cell(
+        "import _thread\np = ucore.open_pipe('core')\ngoing = True\n"
+        "def produce():\n    while going:\n        p.write(b'core')\n_thread.start_new_thread(produce, ())"
+    )
+    text = talker.cell("for i in range(100):\n    print('main', i)\n    ucore.open_pipe('beats').write(b'main')")
+    assert [line for line in text.splitlines() if line.startswith("main")] == [f"main {i}" for i in range(100)]
+    text = talker.cell("going = False\nheart.deinit()\nucore.close_pipe('beats')\np.close()\nprint('end', beats[0])")
+    assert "end" in text
+    while len(talker.closed) < 2:
+        talker.next()
+    items = b"".join(data for _, size, data in talker.frames if size == 4)
+    assert items.count(b"main") == 100 and items.count(b"beat") > 50 and items.count(b"core") > 50
+
+
+def test_long_prints_of_both_cores_stay_whole(talker):
+    text = talker.cell(
+        "import _thread, time\ndone = []\ndef say():\n    for i in range(10):\n        print('c' * 500)\n    done.append(1)\n"
+        "_thread.start_new_thread(say, ())\nfor i in range(10):\n    print('m' * 300)\nwhile not done: time.sleep_ms(5)\n"
+    )
+    assert sorted(text.split()) == ["c" * 500] * 10 + ["m" * 300] * 10

@@ -192,9 +192,27 @@ def test_a_thread_that_prints_later_prints_below_its_own_cell(notebook):
 
 
 def test_a_cell_may_be_saved_on_the_board(notebook):
+    notebook.run("%%ucore\nopen = print = False")
     outcome = notebook.run("%%ucore --save saved_cell.py\nnumber = 11\n")
+    notebook.run("%%ucore\ndel open, print")
     assert "saved_cell.py" in outcome.text()
     assert notebook.run("%%ucore\nprint(open('saved_cell.py').read())").text() == "number = 11\n\n"
+
+
+def test_a_cell_as_large_as_cells_may_be_is_saved_byte_for_byte(notebook):
+    text = "# '\"\\\n" * 10_000 + "µ" * 2_000
+    assert len(text.encode()) == 64_000
+    outcome = notebook.run(f"%%ucore --save large.txt\n{text}")
+    assert "Saved to large.txt" in outcome.text()
+    notebook.run("%%ucore --out saved\nopen('large.txt').read()")
+    assert notebook.run("saved").result == repr(text)
+    notebook.run("%%ucore\nimport os\nos.remove('large.txt')")
+
+
+def test_a_file_that_cannot_be_saved_is_an_error_that_names_it(notebook):
+    outcome = notebook.run("%%ucore --save no/such/folder.py\nx")
+    assert outcome.error == "OSError"
+    assert "no/such/folder.py could not be saved" in outcome.traceback
 
 
 def test_a_cell_that_takes_too_long_is_interrupted(notebook):
@@ -218,6 +236,9 @@ def test_no_raise_shows_the_error_and_goes_on(notebook):
         ("print('noise')\n[1, 2.5, {'a': b'x'}]", "[1, 2.5, {'a': b'x'}]"),
         ("print('one')\nprint('two')", "'one\\ntwo\\n'"),
         ("object", "\"<class 'object'>\""),
+        ("[1, object]", "\"[1, <class 'object'>]\""),
+        ("print('nothing else')", "'nothing else\\n'"),
+        ("import array\n[array.array('h'), 0.1 + 0.2, bytearray(b'x')]", "[array('h'), 0.30000000000000004, bytearray(b'x')]"),
     ],
 )
 def test_a_value_may_go_into_a_host_variable(notebook, body, value):
@@ -229,7 +250,7 @@ def test_a_value_may_go_into_a_host_variable(notebook, body, value):
 def test_a_value_that_is_too_large_is_cut_visibly_and_captured_by_no_variable(notebook):
     assert notebook.run("%%ucore\n'x' * 150_000").result.endswith("[cut off: too large to be sent whole]")
     notebook.run("caught = 'as it was'")
-    outcome = notebook.run("%%ucore --out caught\n'x' * 150_000")
+    outcome = notebook.run("%%ucore --out caught\n['x' * 100_000] * 50")
     assert outcome.error == "ValueError"
     assert "too large" in outcome.traceback
     assert notebook.run("caught").result == "'as it was'"

@@ -213,3 +213,34 @@ def _family(notebook) -> list[psutil.Process]:
 def _leftovers(environment: Path, pattern: str = "ucore-*") -> list[Path]:
     """What kernels left in the folder for temporary files, apart from folders that an open notebook uses."""
     return [path for path in (environment / "tmp").glob(pattern) if not path.name.startswith("ucore-virtual-")]
+
+
+def test_sys_stdin_on_the_board_is_what_the_user_types(notebook):
+    assert _answer(notebook, "%%ucore\nimport sys\nsys.stdin.readline()", "", "typed").result == r"'typed\n'"
+
+
+def test_a_program_in_a_file_reads_what_the_user_types(notebook):
+    notebook.run(
+        "%%ucore\nwith open('asks.py', 'w') as file:\n    file.write('from sys import stdin\\nword = stdin.readline()')"
+    )
+    assert _answer(notebook, "%%ucore\nimport asks\nasks.word", "", "typed").result == r"'typed\n'"
+
+
+def test_a_board_cell_may_look_whether_the_user_has_typed_something(notebook):
+    code = "import select, sys\npoll = select.poll()\npoll.register(sys.stdin, select.POLLIN)\nwhile not poll.poll(10):\n    pass\n"
+    assert _answer(notebook, f"%%ucore\n{code}sys.stdin.read(2)", "", "ok").result == "'ok'"
+
+
+def test_a_stream_reader_on_the_board_awaits_what_the_user_types(notebook):
+    code = "import asyncio, sys\nreader = asyncio.StreamReader(sys.stdin)\nline = await reader.readline()\nline"
+    assert _answer(notebook, f"%%ucore\n{code}", "", "typed").result == r"b'typed\n'"
+
+
+def test_sys_stdin_without_a_front_end_that_takes_it_is_an_error(notebook):
+    assert notebook.run("%%ucore\nimport sys\nsys.stdin.readline()").error == "StdinNotImplementedError"
+    assert notebook.run("%%ucore\n1").result == "1"
+
+
+def test_the_rest_of_the_module_sys_is_the_boards(notebook):
+    code = "from sys import exit, path, platform\nimport sys\n(sys.modules['sys'] is sys, path is sys.path, '__name__' in dir(sys))"
+    assert notebook.run(f"%%ucore\n{code}").result == "(True, True, True)"

@@ -5,6 +5,7 @@ import time
 
 import pytest
 from frontend import PATIENCE_S, Notebook
+from workbench import Workbench
 
 from ukernel.virtualboard import VirtualBoard
 
@@ -33,6 +34,46 @@ def test_a_value_goes_to_the_board_and_comes_back(bench):
     assert bench.value("back") == value
 
 
+KINDS = """
+import array, collections, math
+Point = collections.namedtuple("Point", "x y")
+kinds = [
+    0.1 + 0.2, 1.797e308, 100 / 3, 5e-324, math.inf, 10**40, -(2**63), True, None, "µ'\\n", b"\\x00" * 14000, bytearray(b"ab"),
+    array.array("h"), array.array("h", [1, -2]), array.array("d", [0.1]), Point(1, (2.5, ())), frozenset((1, 2)), {1, "a"}, range(9, 0, -2),
+    collections.OrderedDict([("z", 1), ("a", 2)]), {"a": {1: [2]}}, list(range(3000)), "'" * 20000, 1j,
+]
+"""
+
+
+def test_every_kind_of_value_travels_exactly_both_ways(bench):
+    bench.host(KINDS)
+    bench.host("back = []\nfor one in kinds:\n    %ucore push one\n    got = %ucore pull one\n    back.append(got)")
+    assert bench.value("[a for a, b in zip(kinds, back) if (a, type(a).__name__) != (b, type(b).__name__)]") == []
+    assert bench.value("len(back) == len(kinds) and back[15].y == (2.5, ())") is True
+    bench.host("%ucore push low = -0.0\n%ucore push no = [math.nan]\nlow = %ucore pull low\nno = %ucore pull no")
+    assert bench.value("(repr(low), repr(no))") == ("-0.0", "[nan]")
+
+
+def test_a_board_gets_the_very_bits_of_a_float(bench):
+    bench.host("import struct\nthird = 100 / 3\n%ucore push third\nbits = %ucore pull __import__('struct').pack('<d', third)")
+    assert bench.value("bits == struct.pack('<d', third)") is True
+
+
+def test_a_numpy_array_arrives_packed(bench):
+    bench.host(
+        "import numpy\ntable = numpy.array([[1, 2], [3, 4]], 'u2')\nwave = numpy.linspace(0, 1, 5000)\n%ucore push table wave"
+    )
+    assert bench.value("%ucore pull (table[1][0], len(wave), wave[-1], sum(table[0]))") == (3, 5000, 1.0, 3)
+    bench.host("back = %ucore pull wave")
+    assert bench.value("bytes(back) == wave.tobytes()") is True
+
+
+def test_a_pull_leaves_the_boards_last_result_alone(bench):
+    bench.board("41 + 1")
+    bench.host("%ucore pull 5")
+    assert bench.board("_").result == "42"
+
+
 def test_push_and_pull_take_expressions_in_the_middle_of_code(bench):
     bench.host("def twice(n):\n    %ucore push n\n    m = %ucore pull n * 2\n    return m\n")
     assert bench.value("twice(21)") == 42
@@ -40,6 +81,7 @@ def test_push_and_pull_take_expressions_in_the_middle_of_code(bench):
     assert bench.board_value("pushed") == [3, 6]
     assert bench.value("%ucore pull (pushed[0], {'k': pushed})") == (3, {"k": [3, 6]})
     assert bench.host("%ucore pull None").result is None
+    assert bench.value("%ucore pull pushed[1], 9  # with a comment") == (6, 9)
 
 
 def test_what_a_pulled_expression_prints_is_printed(bench):
@@ -55,7 +97,10 @@ def test_what_a_pulled_expression_prints_is_printed(bench):
         ("%ucore push print", ["print", "not defined"]),
         ("%ucore push lost = object()", ["TypeError", "object", "cannot be pushed"]),
         ("%ucore push big = 'x' * 100_000", ["UsageError", "big has", "bytes", "Push parts"]),
-        ("%ucore pull 'x' * 200_000", ["ValueError", "too large", "slices"]),
+        ("%ucore pull ['x' * 100_000] * 50", ["ValueError", "too large", "slices"]),
+        ("%ucore pull (lambda r: (r.append(r), r))([])", ["TypeError", "holds itself"]),
+        ("%ucore pull [1, {'key': print}]", ["TypeError", "its [1]['key'] is of type", "cannot be pulled"]),
+        ("%ucore push lost = [1, {'key': object()}]", ["TypeError", "lost[1]['key'] is of type object"]),
     ],
 )
 def test_what_cannot_be_copied_is_an_error_with_the_users_line_only(bench, line, words):
@@ -164,6 +209,7 @@ def test_help_lists_what_there_is(notebook, line):
         ("%ucore use one two", "BOARD"),
         ("%ucore push", "EXPRESSION"),
         ("%ucore push 1a", "1a"),
+        ("%ucore push class = 1", "class"),
         ("%ucore push a = 1 +", "1 +"),
         ("%ucore pull", "EXPRESSION"),
         ("%ucore pull 1 +", "1 +"),
@@ -281,3 +327,67 @@ def _restart(notebook: Notebook) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while notebook.received():
         assert time.monotonic() < deadline
+
+
+# --- whatever the board's variables are called ---------------------------------------------------------------
+
+
+SHADOWS = "open = repr = float = set = str = bytes = list = dict = int = len = range = map = print = input = ucore = time = Exception = 5"
+
+
+@pytest.mark.parametrize(
+    "havoc",
+    [
+        SHADOWS,
+        "globals().clear()",
+        "for name in list(globals()):\n    if not name.startswith('_'):\n        del globals()[name]",
+        "import sys\nsys.modules.clear()",
+        "import sys\nsys.path.clear()",
+        "import sys\nsys.modules.clear()\nglobals().clear()",
+    ],
+)
+def test_no_havoc_among_the_boards_names_stops_a_service(micropython, tmp_path, havoc):
+    with Workbench("micropython", tmp_path) as bench:
+        bench.board(havoc)
+        bench.host("given = [0.1, {'a': b'x'}]\n%ucore push given\nback = %ucore pull given")
+        assert bench.value("back == given") is True
+        assert "Saved to kept.txt" in bench.notebook.run("%%ucore --save kept.txt\nkept").text()
+        assert bench.board("5").result == "5"
+        assert bench.notebook.run("%%ucore\n1/0").error == "ZeroDivisionError"
+        bench.board("del ucore" if havoc == SHADOWS else "pass")
+        assert bench.board("ucore.is_pipe_open('none')").result == "False"
+        assert bench.board("ucore.display(html='<b>')").contents("display_data")
+        bench.board("import sys\nsys.path.append('.frozen')")  # where asyncio is
+        assert bench.board("import asyncio\nawait asyncio.sleep_ms(1)\n'slept'").result == "'slept'"
+        assert bench.board("import _thread\n__name__").result == "'__main__'"
+        assert (
+            bench.board("import _thread, time\n_thread.start_new_thread(eval, ('1',));\ntime.sleep_ms(50);").reply["status"]
+            == "ok"
+        )
+        assert "open_pipe" in bench.notebook.complete("%%ucore\nucore.op|")["matches"]
+
+
+def test_files_with_the_names_of_modules_stop_no_service(micropython, tmp_path):
+    with Workbench("micropython", tmp_path) as bench:
+        for name in ("json", "struct", "select", "io", "os", "binascii", "time", "collections", "array", "errno"):
+            bench.notebook.run(
+                f"%%ucore --save {name}.py\nmine = True\ndef dumps(value):\n    return 'mine'\nloads = pack = poll = open = dumps"
+            )
+        bench.host("%ucore reset --force")
+        assert bench.board("import json, select\njson.mine and select.mine").result == "True"
+        assert bench.notebook.run("%%ucore\n1/0").error == "ZeroDivisionError"
+        assert bench.board("ucore.display(json={'a': 1})").contents("display_data")[0]["data"]["application/json"] == {"a": 1}
+        bench.host("given = [0.1, {'a': b'x'}]\n%ucore push given\nback = %ucore pull given")
+        assert bench.value("back == given") is True
+        assert "Saved to kept.txt" in bench.notebook.run("%%ucore --save kept.txt\nkept").text()
+        assert (
+            bench.board("with ucore.open_pipe('own') as pipe:\n    pipe.write(b'abcd')\nucore.is_pipe_open('own')").result
+            == "False"
+        )
+        assert "open_pipe" in bench.notebook.complete("%%ucore\nucore.op|")["matches"]
+
+
+def test_cells_run_in_the_module_main(bench):
+    assert bench.board("xyz = 5\nfrom __main__ import xyz as same\nsame").result == "5"
+    assert bench.board("import __main__, sys\n__main__.xyz = 6\n(xyz, sys.modules[__name__].xyz)").result == "(6, 6)"
+    bench.board("del xyz, same")

@@ -2,7 +2,7 @@
 
 from _thread import allocate_lock
 
-from ucore import link, pipes, startup, wire
+from ucore import about, link, pipes, startup, wire
 from ucore import output as output_module
 
 
@@ -22,6 +22,8 @@ class Port:
 
     def poll(self, ms=-1):
         return [self] if self.input else []
+
+    ipoll = poll
 
     def read(self, size):
         data, self.input = self.input[:size], self.input[size:]
@@ -99,9 +101,10 @@ class Host:
         return found
 
 
-def board():
-    """A link on a handmade port, with pipes and printed text: (port, link, output, host)."""
+def board(two_cores=False):
+    """A link on a handmade port, with pipes and printed text: (port, link, output, host). ``two_cores``: without a GIL, as an RP2."""
     port = Port()
+    link.MAIN_WRITES = pipes.MAIN_WRITES = about.MAIN_WRITES = startup.MAIN_WRITES = two_cores
     startup.streams = lambda: (port, port)
     startup.select = _Select(port)
     link.sleep_ms = port.sleep_ms

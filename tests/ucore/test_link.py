@@ -220,7 +220,7 @@ def test_at_most_120_numbers_are_outstanding_whatever_the_window_holds():
     host.hello(line="pty", window=60000, payload=470)
     while link.room(4):
         link.send(wire.DISPLAY_DATA, 1, b"!")
-    assert link.outstanding() == wire.MAX_OUTSTANDING == 120
+    assert (link.seq - link.base) & 255 == wire.MAX_OUTSTANDING == 120
 
 
 def test_a_frame_gets_a_mark_before_it_after_a_silence_and_where_it_is_resent():
@@ -284,3 +284,41 @@ def test_what_another_host_had_asked_for_is_dropped_and_its_answers_go_nowhere()
     assert link.take() is None
     assert link.send(wire.EXECUTE_REPLY, 1, b"{}", None, session) is False
     assert host.frames(99) == []
+
+
+class _FullInbox(list):
+    def append(self, message):
+        raise MemoryError
+
+
+def test_a_message_for_which_there_is_no_memory_is_not_acknowledged_and_comes_again():
+    port, link, output, host = board()
+    host.hello(**UART)
+    link.inbox = _FullInbox()
+    line = bytes((wire.MESSAGE, 0, wire.EXECUTE_REQUEST, 1, 0)) + b"1"
+    try:
+        host.say(line)
+    except MemoryError:
+        pass
+    link.inbox = []
+    assert link.expected == 0
+    host.say(line)
+    assert [message[0] for message in link.inbox] == [wire.EXECUTE_REQUEST]
+    assert link.expected == 1
+
+
+def test_a_running_cell_that_has_lost_the_acks_sends_again_until_it_hears_one():
+    port, link, output, host = board()
+    host.hello(**UART)
+    link.cell = 1
+    link.send(wire.DISPLAY_DATA, 1, b"kept")
+    for _ in range(9):
+        port.now += 1000
+        link.pump()
+    assert link.gone
+    port.written.clear()
+    port.now += 5000
+    link.pump()
+    assert [payload for kind, number, payload in host.frames()] == [b"d\x01\x00kept"]
+    host.ack(1)
+    assert not link.gone and not link.out

@@ -224,3 +224,73 @@ def test_a_proof_is_good_for_one_greeting_one_role_and_one_pipe():
 @pytest.mark.parametrize("odd", ["", "µ", "\ud800", "0" * 63])
 def test_odd_proofs_compare_as_wrong(odd):
     assert not advert.is_same(odd, "0" * 64)
+
+
+def _make(path, kind):
+    """Put something else in the place of a file of the hub's."""
+    path.parent.mkdir(exist_ok=True)
+    if kind == "FIFO":
+        os.mkfifo(path)
+    elif kind == "link":
+        (path.parent / "elsewhere").touch()
+        path.symlink_to(path.parent / "elsewhere")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/nowhere/at/all")
+
+
+@posix
+@pytest.mark.parametrize("kind", ["FIFO", "link", "folder", "link to nothing"])
+def test_what_is_no_file_is_refused_at_once_by_all_who_look(path, kind):
+    _make(path, kind)
+    for look in (advert.read, advert.find, advert.Claim().take):
+        with pytest.raises(HubDeniedError, match=f"is a .*{kind.split()[0]}, where the board hub keeps a file"):
+            look()
+
+
+@posix
+@pytest.mark.parametrize("kind", ["FIFO", "link", "folder"])
+def test_a_hub_does_not_use_what_is_no_file_as_its_lock(path, kind):
+    _make(path.with_name("hub.json.lock"), kind)
+    assert not advert.is_held()
+    with pytest.raises((OSError, HubDeniedError)):
+        advert.Claim().take()
+
+
+def test_a_state_file_that_is_removed_or_overwritten_is_written_again(claim, path):
+    claim.publish(HERE)
+    for damage in (path.unlink, lambda: path.write_text("nonsense")):
+        damage()
+        assert advert.read() is None
+        assert advert.is_held()
+        assert claim.renew()
+        assert advert.read() == HERE
+        assert not path.stat().st_mode & 0o077
+
+
+@posix
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_no_second_hub_comes_while_the_first_ones_lock_is_removed(claim, path):
+    claim.publish(HERE)
+    path.with_name("hub.json.lock").unlink()
+    assert advert.read() == HERE
+    assert not advert.Claim().take()
+    assert claim.renew()
+    assert not advert.Claim().take()
+    assert advert.read() == HERE
+
+
+@posix
+def test_a_hub_knows_that_another_one_took_its_place_and_leaves_its_files_alone(claim, path):
+    claim.publish(HERE)
+    path.unlink()
+    path.with_name("hub.json.lock").unlink()
+    second = advert.Claim()
+    assert second.take()
+    second.publish(HERE._replace(pid=1))
+    assert not claim.renew()
+    claim.withdraw()
+    claim.release()
+    assert advert.read() == HERE._replace(pid=1)
+    second.release()

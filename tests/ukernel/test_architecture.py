@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,10 +74,10 @@ def test_the_host_imports_the_protocol_of_the_board_and_nothing_else(name):
     assert all(f"{one}.".startswith("ucore.wire.") for one in found)
 
 
-@pytest.mark.parametrize("name", ["errors", "settings", "cells", "source"])
-def test_leaves_know_nobody_but_the_errors(name):
+@pytest.mark.parametrize("name", ["errors", "settings", "tempfolder", "syntax", "cells", "source"])
+def test_leaves_know_nobody_but_the_errors_and_the_syntax(name):
     found = {found for found in _imports(HOST[name]) if found.startswith("ukernel")}
-    assert all(one.startswith("ukernel.errors") for one in found)
+    assert all(one.startswith(("ukernel.errors", "ukernel.syntax")) for one in found)
 
 
 @pytest.mark.parametrize("name", ["kernel", "hub", "pykernel", "cpythonboard", "cli"])
@@ -94,3 +96,14 @@ def test_the_kernel_knows_boards_through_the_client_alone():
 def test_foreign_libraries_stay_where_they_belong():
     assert _importers("serial") == {"ports", "stream", "installer"}
     assert _importers("mpremote") == {"installer"}
+    assert _importers("parso") == {"syntax"}
+
+
+def test_who_only_reads_pipes_does_not_load_the_parser():
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import sys, ukernel.pipes; print('parso' in sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert loaded.stdout == "False\n"

@@ -1,9 +1,12 @@
 """One board cell between a hub, a sub-kernel and a front end, each of which may be early, late or gone."""
 
+import base64
+import re
+
 import pytest
 from jupyter_client.session import Session
 
-from ukernel import cells, source
+from ukernel import cells, source, values
 from ukernel.boardcell import BoardRun
 from ukernel.boardtrace import Sources
 from ukernel.envelope import Message, Signer
@@ -148,7 +151,7 @@ def bench():
 
 def test_the_board_gets_the_cell_and_the_sub_kernel_the_same_request(bench):
     bench.execute("%%ucore\nx\n1 + 1")
-    assert bench.attachment.sent == [("execute_request", {"code": "\nx\n_ucore_show((1 + 1))"})]
+    assert bench.attachment.sent == [("execute_request", {"code": "\nx\n_ucore_show((1 + 1))", "key": 1})]
     assert bench.to_subkernel[0].content["code"] == "%%ucore\nx\n1 + 1"
 
 
@@ -171,14 +174,113 @@ def test_a_question_mark_asks_the_board_and_pages_the_answer(bench):
     assert bench.frontend.last("reply")["payload"] == [{"source": "page", "data": {"text/plain": "a LED"}, "start": 0}]
 
 
-def test_an_await_that_cannot_be_replaced_is_an_error_of_the_cell(bench, monkeypatch):
+def test_what_does_not_belong_into_a_board_cell_is_an_error_of_the_cell(bench, monkeypatch):
     def refuse(cell):
         raise UsageError("Line 2: not there")
 
-    monkeypatch.setattr(source, "board_source", refuse)
+    monkeypatch.setattr(source, "program", refuse)
     bench.execute("%%ucore\n1")
     bench.subkernel_begins()
     assert bench.frontend.last("error")["ename"] == "UsageError"
+
+
+def run(bench, code, *outputs, **reply):
+    """Run a cell to its end: the host's variables that it made, and the texts that were shown."""
+    names = {}
+    bench.run_hidden = lambda code, callback: (exec(code, names), callback())
+    bench.execute(code)
+    bench.subkernel_begins()
+    for kind, content in outputs:
+        bench.board_says(kind, **content)
+    bench.board_says("execute_reply", **{"status": "ok", **reply})
+    names.pop("__builtins__", None)
+    return names, "".join(content["text"] for kind, content in bench.frontend.seen if kind == "stream")
+
+
+PRINTED = ("stream", {"name": "stdout", "text": "out\n"})
+WARNED = ("stream", {"name": "stderr", "text": "err\n"})
+RESULT = ("execute_result", {"data": {"text/plain": "42"}, "metadata": {}})
+PICTURE = ("display_data", {"data": {"text/html": "<b>"}, "metadata": {"a": 1}})
+
+
+def test_capture_keeps_the_outputs_of_the_board_cell_as_ipythons_does(bench):
+    names, shown = run(bench, "%%capture kept\n%%ucore\n1", PRINTED, WARNED, PICTURE, RESULT)
+    assert shown == "" and bench.frontend.types == ["busy", "execute_input", "reply", "idle"]
+    assert list(names) == ["kept"]
+    kept = names["kept"]
+    assert (type(kept).__name__, kept.stdout, kept.stderr) == ("CapturedIO", "out\n", "err\n")
+    assert [(one.data, one.metadata) for one in kept.outputs] == [({"text/html": "<b>"}, {"a": 1}), ({"text/plain": "42"}, {})]
+
+
+def test_capture_leaves_what_it_is_told_to_leave(bench):
+    names, shown = run(bench, "%%capture --no-stderr --no-display kept\n%%ucore\n1", PRINTED, WARNED, RESULT)
+    assert shown == "err\n" and bench.frontend.last("execute_result")["data"] == {"text/plain": "42"}
+    assert (names["kept"].stdout, names["kept"].outputs) == ("out\n", [])
+
+
+def test_capture_without_a_name_is_silence(bench):
+    assert run(bench, "%%capture\n%%ucore\n1", PRINTED, WARNED, RESULT) == ({}, "")
+    assert bench.frontend.types == ["busy", "execute_input", "reply", "idle"]
+
+
+def test_a_cell_that_fails_shows_its_error_and_keeps_what_it_printed(bench):
+    names, _ = run(bench, "%%capture kept\n%%ucore\n1/0", PRINTED, status="error", ename="ValueError", evalue="")
+    assert names["kept"].stdout == "out\n"
+    assert bench.frontend.last("error")["ename"] == "ValueError"
+
+
+def test_a_picture_that_was_cleared_is_not_kept(bench):
+    names, _ = run(bench, "%%capture kept\n%%ucore\n1", PICTURE, ("clear_output", {"wait": True}), RESULT)
+    assert [one.data for one in names["kept"].outputs] == [{"text/plain": "42"}]
+
+
+def test_time_says_how_long_the_board_took(bench):
+    _, shown = run(bench, "%%time\n%%ucore\n1", PRINTED)
+    assert re.fullmatch(r"out\nWall time: [\d.]+ (s|ms|µs)\n", shown)
+
+
+def test_time_does_not_count_the_wait_for_another_cell(bench, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("ukernel.wrappers.time.monotonic", lambda: clock[0])
+    bench.execute("%%time\n%%ucore\n1")
+    bench.subkernel_begins()
+    bench.board_says("status", execution_state="queued", holder="a script")
+    clock[0] += 50
+    bench.board_says("status", execution_state="busy")
+    clock[0] += 1.25
+    bench.board_says("execute_reply", status="ok")
+    assert bench.frontend.last("stream")["text"].endswith("Wall time: 1.25 s\n")
+
+
+def test_time_and_capture_nest(bench):
+    value = ("execute_result", {"data": {values.MIME: base64.b64encode(values.encode(42)).decode()}, "metadata": {}})
+    names, shown = run(bench, "%%time\n%%capture kept\n%%ucore --out value\n1", PRINTED, value)
+    assert shown.startswith("Wall time")
+    assert (names["kept"].stdout, names["value"]) == ("out\n", 42)
+    bench.frontend.seen.clear()
+    names, shown = run(bench, "%%capture kept\n%%time\n%%ucore\n1", PRINTED)
+    assert shown == "" and names["kept"].stdout.startswith("out\nWall time")
+
+
+def test_threads_print_after_the_end_of_a_captured_cell(bench):
+    run(bench, "%%capture\n%%ucore\n1", PRINTED)
+    bench.board_says("stream", name="stdout", text="later")
+    assert bench.frontend.last("stream")["text"] == "later"
+
+
+def test_a_value_that_could_not_be_found_is_not_replaced_by_what_was_printed(bench):
+    names, _ = run(bench, "%%ucore --out value\nf(1 2)", PRINTED)
+    assert names == {}
+    said = bench.frontend.last("error")["evalue"]
+    assert "syntax is not known" in said and "%ucore pull" in said and "nothing" in said
+
+
+def test_a_result_that_cannot_be_shown_is_said(bench):
+    _, shown = run(bench, "%%ucore\nf(1 2)", PRINTED)
+    assert "syntax is not known" in shown
+    bench.frontend.seen.clear()
+    _, shown = run(bench, "%%ucore\nf(1 2)", status="error", ename="SyntaxError", evalue="")
+    assert shown == "" and bench.frontend.last("error")["ename"] == "SyntaxError"
 
 
 def test_a_password_has_a_prompt(bench):

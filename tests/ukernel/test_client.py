@@ -395,3 +395,49 @@ def test_a_hub_that_cannot_start_says_why(monkeypatch, name, value, reason):
 def test_a_hub_that_is_up_has_let_go_of_the_file_for_its_first_words(path):
     with client.connect():
         assert os.readlink(f"/proc/{advert.read().pid}/fd/2") == os.devnull
+
+
+@pytest.mark.parametrize("lose", [[""], [".lock"], ["", ".lock"]], ids=["the state file", "the lock", "both"])
+def test_a_hub_in_use_is_found_by_all_whatever_is_removed_under_it(path, lose):
+    with client.connect() as first:
+        here = advert.read()
+        for ending in lose:
+            path.with_name(path.name + ending).unlink()
+        if len(lose) == 2:  # nothing is left that could keep another hub away before the first one has looked
+            wait_until(lambda: advert.read() is not None, "the hub to publish itself again")
+        with client.connect() as second, client.connect(start=False):
+            assert second.request("pipes_request")["status"] == "ok"
+        wait_until(lambda: advert.read() == here and advert.is_held(), "the hub to put its files back")
+        assert first.request("pipes_request")["status"] == "ok"
+
+
+def test_a_hub_that_holds_the_lock_and_says_nothing_is_not_called_none(path):
+    claim = advert.Claim()
+    assert claim.take()
+    try:
+        with pytest.raises(HubUnreachableError, match="one holds the lock"):
+            client.connect(timeout_s=0.5)
+        with pytest.raises(HubUnreachableError, match="one holds the lock"):
+            client.connect(start=False, timeout_s=0.5)
+    finally:
+        claim.release()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
+@pytest.mark.parametrize("ending", ["", ".lock"])
+def test_a_fifo_in_the_place_of_a_file_is_refused_at_once(path, ending):
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    fifo = path.with_name(path.name + ending)
+    os.mkfifo(fifo)
+    with pytest.raises(HubDeniedError, match="is a FIFO"):
+        client.connect()
+    fifo.unlink()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="uses /proc, in which nothing can be made")
+def test_a_hub_that_cannot_write_says_so_in_a_sentence(monkeypatch):
+    monkeypatch.setenv("UCORE_STATE_PATH", "/proc/hub.json")
+    with pytest.raises(
+        HubUnreachableError, match=r"as soon as it was started: it cannot keep its files: No such .* \(/proc/hub"
+    ):
+        client.connect()

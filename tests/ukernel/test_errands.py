@@ -3,6 +3,7 @@
 import pytest
 from jupyter_client.session import Session
 
+from ukernel.boardtrace import Sources
 from ukernel.envelope import Message
 from ukernel.errands import REQUEST, Errands
 from ukernel.errors import BoardNotFoundError, HubUnreachableError
@@ -13,6 +14,7 @@ class Bench:
 
     def __init__(self, error=None):
         self.frontend = self.attachments = self.own = self
+        self.sources = Sources()
         self.error = error
         self.board = {"name": "kitchen", "port": "p", "facts": {}}
         self.notice = ""

@@ -641,3 +641,132 @@ def test_replies_are_json_lines(hub):
         lines.write(b'{"type":"pipes_request","id":7,"content":{}}\n')
         lines.flush()
         assert json.loads(lines.readline()) == {"type": "pipes_reply", "parent": 7, "content": {"status": "ok", "pipes": []}}
+
+
+def trace(*names):
+    return "trace " + json.dumps(["Traceback:", *(f'  File "<cell {name}>", line 1, in read' for name in names), "ValueError"])
+
+
+def cells_of(notebook, code, key=None):
+    request = notebook.client.send("execute_request", {"code": code, "key": key})
+    return notebook.until("execute_reply", request)[-1][1].get("cells")
+
+
+def test_an_error_tells_whose_cells_its_frames_are(hub, notebook):
+    with Notebook(label="the notebook x") as other:
+        cells_of(other, "print def read(): pass", 7)
+        cells_of(notebook, "print def read(): 1", 7)
+        assert cells_of(notebook, trace("b", "c")) == [[{"label": "the notebook x"}], [{"key": 7}]]
+        board = hub.boards["kitchen"]
+        cells = [parent for type, parent, _ in board.sent if type == wire.EXECUTE_REQUEST]
+        assert [parent % wire.SLOTS for parent in cells] == [1, 2, 0]
+        board.boot()
+        assert cells_of(notebook, trace("b")) == [[]]
+
+
+def test_a_thread_that_prints_a_traceback_tells_whose_cells_its_frames_are(hub, notebook):
+    cells_of(notebook, "print def read(): 1", 7)
+    board = hub.boards["kitchen"]
+    request = notebook.send("hold")
+    notebook.until("status", request)
+    board.say(wire.STREAM, b'  File "<cell b>", li')
+    board.say(wire.STREAM, b"ne 1, in read\n")
+    board.finish()
+    streams = [content for type, content in notebook.until("execute_reply", request) if type == "stream"]
+    assert [content["cells"] for content in streams if "cells" in content] == [[[{"key": 7}]]]
+
+
+def test_on_a_board_that_another_hub_has_had_nothing_is_certain(hub, monkeypatch):
+    monkeypatch.setattr(ScriptedBoard, "sessions", 2, raising=False)
+    with Notebook(label="me") as notebook:
+        cells_of(notebook, "print def read(): 1", 7)
+        assert cells_of(notebook, trace("b")) == [[{"key": 7}, {}]]
+
+
+# A full memory
+
+
+def _failing(hub, notebook, reply):
+    request = notebook.send("hold")
+    board = hub.boards["kitchen"]
+    wait_until(lambda: board.running)
+    board.finish(reply)
+    return notebook.until("execute_reply", request)[-1][1]
+
+
+def test_a_board_without_the_memory_to_say_why_is_spoken_for(hub, notebook):
+    error = _failing(hub, notebook, {"status": "error"})
+    assert error["ename"] == "MemoryError"
+    assert "kitchen's memory is full" in error["evalue"] and "%ucore reset" in error["evalue"]
+
+
+def test_a_cell_for_which_there_was_no_memory_says_what_to_do(hub, notebook):
+    last = "MemoryError: memory allocation failed, allocating 1024 bytes"
+    reply = {
+        "status": "error",
+        "ename": "MemoryError",
+        "evalue": last[13:],
+        "traceback": ["Traceback (most recent call last):", last],
+    }
+    error = _failing(hub, notebook, reply)
+    assert error["evalue"].startswith(last[13:]) and "%ucore reset" in error["evalue"]
+    assert error["traceback"] == [reply["traceback"][0], f"MemoryError: {error['evalue']}"]
+
+
+def test_a_cell_that_ran_out_of_memory_in_a_line_of_its_own_is_passed_on_as_it_is(hub, notebook):
+    reply = {
+        "status": "error",
+        "ename": "MemoryError",
+        "evalue": "memory allocation failed",
+        "traceback": [
+            "Traceback (most recent call last):",
+            '  File "<cell>", line 1, in <module>',
+            "MemoryError: memory allocation failed",
+        ],
+    }
+    assert _failing(hub, notebook, reply) == {**reply, "cells": []}
+
+
+def test_the_cell_after_says_that_the_board_dropped_the_variables(hub, notebook):
+    request = notebook.send("hold")
+    board = hub.boards["kitchen"]
+    wait_until(lambda: board.running)
+    board.say(wire.STATUS, b"dropped")
+    board.finish()
+    said = [content for type, content in notebook.until("execute_reply", request) if type == "stream"]
+    assert [content["name"] for content in said] == ["stderr"]
+    assert "kitchen was full" in said[0]["text"] and "dropped the variables" in said[0]["text"]
+
+
+def test_a_board_that_began_afresh_because_its_memory_was_full_says_why(hub, notebook):
+    request = notebook.send("hold")
+    board = hub.boards["kitchen"]
+    wait_until(lambda: board.running)
+    for text in ("MemoryError: memory allocation failed, allocating 300 bytes\n", "a chip's boot text\n"):
+        board.tell(session.Console(text))
+    board.boot()
+    error = notebook.until("execute_reply", request)[-1][1]
+    assert error["ename"] == "BoardRestartedError" and "its memory was full" in error["evalue"]
+    assert notebook.run("print 1")[-1][1]["status"] == "ok"
+    notebook.until("stream", notebook.send("print 2"))
+
+
+def test_between_two_cells_the_one_before_says_why_the_board_began_afresh(hub, notebook):
+    request = notebook.send("print 1")
+    notebook.until("execute_reply", request)
+    board = hub.boards["kitchen"]
+    board.tell(session.Console("MemoryError: \n"))
+    board.boot()
+    assert "MemoryError" in notebook.until("stream", request)[-1][1]["text"]
+    said = notebook.until("stream", request)[-1][1]
+    assert said["name"] == "stderr" and "its memory was full" in said["text"]
+
+
+def test_a_memory_error_of_long_ago_is_not_why_a_board_restarts(hub, notebook):
+    board = hub.boards["kitchen"]
+    board.tell(session.Console("MemoryError: in a thread\n"))
+    notebook.run("print 1")
+    request = notebook.send("hold")
+    wait_until(lambda: board.running)
+    board.boot()
+    assert "memory" not in notebook.until("execute_reply", request)[-1][1]["evalue"].replace("remembered", "")

@@ -84,6 +84,17 @@ def test_keywords_and_the_boards_own_module_are_known_without_the_board():
     assert "import" not in Bench().complete("%%ucore\nx.im|")[1]
 
 
+@pytest.mark.parametrize(
+    ("code", "name"), [("T_°C|", "T_°C"), ("b'µ'; µ.°|", "µ.°"), ('f"{d["k"]}"; T_|', "T_"), ("x = T_°C.re|", "T_°C.re")]
+)
+def test_a_name_may_have_any_letter_that_micropython_takes(code, name):
+    bench = Bench(board("°", "T_°C", "read"))
+    bench.complete("%%ucore\n" + code)
+    assert bench.asked[0][1]["code"] == name
+    bench.ask("inspect_request", "%%ucore\n" + code)
+    assert bench.asked[1][1]["code"] == name
+
+
 @pytest.mark.parametrize("line", ["import mach|", "from mach|", "import os, mach|", "import os as o, mach|"])
 def test_modules_are_completed_without_asking(line):
     bench = Bench()
@@ -106,7 +117,7 @@ def test_a_users_module_is_not_imported_to_complete_its_name():
 
 @pytest.mark.parametrize("bench", [Bench(ready=False), Bench(), Bench({"status": "error"}), Bench(board())])
 def test_without_an_answer_the_names_of_the_notebooks_cells_serve(bench):
-    bench.sources.add(1, "%%ucore\nsensor_reading = adc.read_uv()\nadc.read_u16()")
+    bench.sources.add("%%ucore\nsensor_reading = adc.read_uv()\nadc.read_u16()")
     assert bench.complete("%%ucore\nprint(sensor_r|") == ("sensor_r", ["sensor_reading"])
     bench.replies.clear()
     assert bench.complete("%%ucore\nadc.re|") == ("re", ["read_u16", "read_uv"])
@@ -147,6 +158,13 @@ def test_inspection_asks_for_the_name_at_the_cursor():
         ("f().g(|)", ""),
         ("f(1) |", ""),
         ("if (|", ""),
+        ("T_°C.read (1, |", "T_°C.read"),
+        ("if x:\n\ty\n        f(|", "f"),
+        ('f"{d["k"]}"; f(|', "f"),
+        ("print(f'{foo(|", "foo"),
+        ("'print(|", ""),
+        ("# print(|", ""),
+        ("x = '''print(|", ""),
     ],
 )
 def test_inspection_between_the_parentheses_of_a_call_asks_for_what_is_called(code, called):
@@ -179,7 +197,13 @@ def test_the_board_that_the_cell_names_is_asked():
 
 @pytest.mark.parametrize(
     ("code", "status"),
-    [("%%ucore\nx = 1", "complete"), ("\n# é\n%%ucore --no-raise\nfor i in x:", "incomplete"), ("%%ucore\nled?", "complete")],
+    [
+        ('%%time\n# %%ucore\nf"{d["k"]}"', "complete"),
+        ("%%capture x\n%%ucore\nx = '''", "incomplete"),
+        ("%%ucore\nx = 1", "complete"),
+        ("\n# é\n%%ucore --no-raise\nfor i in x:", "incomplete"),
+        ("%%ucore\nled?", "complete"),
+    ],
 )
 def test_completeness_is_that_of_the_body(code, status):
     assert Bench().ask("is_complete_request", code)["status"] == status

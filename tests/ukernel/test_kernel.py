@@ -81,7 +81,7 @@ def test_options_meant_for_ipykernel_do_not_stop_it(start, client):
 def test_a_connection_over_unix_sockets_works(start, tmp_path, connection_file):
     info = json.loads(Path(connection_file).read_text())
     Path(connection_file).write_text(json.dumps(info | {"transport": "ipc", "ip": str(tmp_path / "socket")}))
-    start()
+    kernel = start()
     client = BlockingKernelClient(connection_file=connection_file)
     client.load_connection_file()
     client.start_channels()
@@ -89,6 +89,9 @@ def test_a_connection_over_unix_sockets_works(start, tmp_path, connection_file):
         client.wait_for_ready(timeout=PATIENCE_S)
     finally:
         client.stop_channels()
+    kernel.terminate()
+    kernel.wait(PATIENCE_S)
+    assert list(tmp_path.glob("socket-*")) == []
 
 
 def test_a_termination_signal_ends_it_cleanly(start, client, tmp_path):

@@ -1,11 +1,13 @@
 """The board's package, packed for copying: smaller, and the same."""
 
+import array
 import ast
+import base64
 import re
 
 import pytest
 
-from ukernel import firmware, pack
+from ukernel import firmware, pack, values
 from ukernel.client import connect
 from ukernel.pipes import subscribe
 from ukernel.virtualboard import VirtualBoard
@@ -30,7 +32,7 @@ def test_what_users_see_keeps_its_name(platform):
     }
     assert "serve" in names["agent"]
     assert {"open_pipe", "close_pipe", "is_pipe_open", "Pipe", "write", "close", "__enter__", "__exit__"} <= names["pipes"]
-    assert {"facts", "ask", "failure", "answer", "reset"} <= names["about"]
+    assert {"crash", "trace"} <= names["about"]
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
@@ -47,7 +49,7 @@ def test_what_users_may_name_in_a_call_keeps_its_name(platform):
 def test_every_name_that_is_called_from_another_file_by_its_text_is_there(platform):
     sources = pack.sources(platform)
     for text in sources.values():
-        for file, function in re.findall(r"\('(about|speed)', '(\w+)'", text):
+        for file, function in re.findall(r"\('(about|speed|values)', '(\w+)'", text):
             assert f"def {function}(" in sources[file]
 
 
@@ -60,7 +62,7 @@ def test_only_boards_whose_uart_can_change_its_rate_get_what_changes_it():
 def test_what_other_boards_need_is_left_out(platform):
     text = "\n".join(pack.sources(platform).values())
     assert "cpython" not in text
-    assert ("sleep_us" in text) == (platform == "esp32")
+    assert bool(re.search(r"import .*\bsleep_us\b", text)) == (platform == "esp32")
     assert "random" not in re.sub(r"urandom", "", text)
 
 
@@ -94,11 +96,16 @@ def test_the_packed_package_serves_cells_and_pipes(platform, tmp_path, monkeypat
     with VirtualBoard("micropython", package=package) as board, connect() as hub:
         hub.request("attach_request", {"board": board.port}, 30)
 
-        def run(code):
-            request = hub.send("execute_request", {"code": code})
+        given = {"x": [0.1, {"a": b"b"}, array.array("h", [1])], "y": 2**70}
+        pieces = values.Pieces()
+
+        def run(code="", **order):
+            request = hub.send("execute_request", {"code": code, **order})
             text = ""
             while message := hub.receive(20):
-                if message["parent"] == request and message["type"] == "stream":
+                if message["parent"] == request and message["type"] == "execute_result":
+                    pieces.take(message["content"])
+                elif message["parent"] == request and message["type"] == "stream":
                     text += message["content"]["text"]
                 elif message["parent"] == request and message["type"] == "execute_reply":
                     return text or message["content"]
@@ -109,4 +116,10 @@ def test_the_packed_package_serves_cells_and_pipes(platform, tmp_path, monkeypat
             run(PRODUCE)
             assert pipe.read_array(1000).tolist() == list(range(1000))
         assert run("print(ucore.is_pipe_open('p'))") == "False\n"
+        assert run(order=base64.b64encode(values.storing(given)).decode()) == {"status": "ok"}
+        assert run("_ucore_show({'x': x, 'y': y}, True)") == {"status": "ok"}
+        assert values.decode(pieces.data) == given
+        assert run(order=base64.b64encode(values.saving("kept.txt", "µ")).decode()) == "Saved to kept.txt on the board.\n"
+        assert run("import sys; sys.modules.clear(); print(open('kept.txt').read())") == "µ\n"
+        assert run("1/0")["ename"] == "ZeroDivisionError"
         hub.request("stop_request", {}, 10)

@@ -10,7 +10,7 @@ import pytest
 
 from scripted import PATIENCE_S
 from ukernel.errors import BoardBusyError, BoardGoneError, BoardNotFoundError
-from ukernel.stream import open_stream
+from ukernel.stream import open_stream, other_reader
 
 posix = pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals")
 
@@ -203,3 +203,42 @@ def test_lines_without_a_descriptor_work_too(plugged):
     stream.wake()
     assert stream.read(None) == b""
     stream.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only here it is told from a line that went")
+def test_bytes_that_another_program_took_are_not_a_line_that_went(plugged, monkeypatch):
+    master, slave = os.openpty()
+    try:
+        stream = open_stream(os.ttyname(slave))
+        thief = os.open(os.ttyname(slave), os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+        real_wait = stream._waiter.wait
+
+        def wait(timeout_s):
+            ready = real_wait(timeout_s)
+            os.read(thief, 100)
+            return ready
+
+        monkeypatch.setattr(stream._waiter, "wait", wait)
+        os.write(master, b"for both")
+        assert stream.read(5) == b""
+        monkeypatch.undo()
+        os.write(master, b"for us")
+        assert stream.read(5) == b"for us"
+        os.close(thief)
+        stream.close()
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_another_reader_of_a_port_is_named_and_the_owner_of_a_terminal_is_none(plugged):
+    owner = "import os, pty, sys\nmaster, slave = pty.openpty()\nprint(os.ttyname(slave), flush=True)\nsys.stdin.read()"
+    how = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", owner], **how) as process:
+        port = process.stdout.readline().strip()
+        assert other_reader(port) == ""
+        with open(port) as terminal, subprocess.Popen(["sleep", "60"], stdin=terminal) as reader:
+            assert other_reader(port) == f"sleep (process {reader.pid})"
+            reader.kill()
+        process.stdin.close()

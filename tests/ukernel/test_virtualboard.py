@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import socket
@@ -9,9 +10,10 @@ import psutil
 import pytest
 from lineboard import PACKAGE, PYTHONS, LineBoard
 
+from ukernel import virtualboard
 from ukernel.errors import BoardGoneError
 from ukernel.virtualboard import VirtualBoard
-from ukernel.virtualline import RING
+from ukernel.virtualline import RESET, RING
 
 ENDLESS = {
     "a busy loop": "while True: pass",
@@ -112,6 +114,41 @@ def test_a_board_that_ends_boots_again(board, end, cause, number):
     assert board.ask("print('forgotten' in globals(), machine.reset_cause())") == f"False {number}"
 
 
+@pytest.mark.parametrize("cut", [0, 5])
+def test_the_reset_button_on_the_line_restarts_a_board_that_hangs(board, cut):
+    board.ask("forgotten = 1")
+    process = psutil.Process(board.board._process.pid).children()[0]
+    process.suspend()
+    board.line.write(b"#" * 3000)  # more than its ring holds, and nothing of it is for the next boot
+    for part in (RESET[:cut], RESET[cut:]):
+        board.line.write(part)
+        board.line.flush()
+        time.sleep(0.1 if cut else 0)
+    assert "its reset button" in board.read_until("READY\r?\n")
+    assert board.ask("print('forgotten' in globals(), machine.reset_cause())") == "False 2"
+    assert not process.is_running()
+
+
+def test_the_slice_is_how_long_a_thread_waits_for_one_that_computes():
+    waits = {}
+    for slice_ms in (1, 500):
+        with LineBoard("micropython", slice_ms=slice_ms) as board:
+            board.ask("exec('def work():\\n while True: pass'); _thread.start_new_thread(work, ())")
+            waits[slice_ms] = int(
+                board.ask("t = time.ticks_ms(); time.sleep_ms(20); print(time.ticks_diff(time.ticks_ms(), t))")
+            )
+    assert waits[1] < 400 < waits[500]
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "20000", "much"])
+def test_a_slice_that_makes_no_sense_is_refused(text, monkeypatch):
+    with pytest.raises(BoardGoneError, match="number of milliseconds"):
+        VirtualBoard("cpython", slice_ms=text).start()
+    monkeypatch.setenv("UCORE_VIRTUAL_SLICE_MS", text)
+    with pytest.raises(BoardGoneError, match="UCORE_VIRTUAL_SLICE_MS"):
+        VirtualBoard("cpython").start()
+
+
 def test_a_board_keeps_its_identity_over_a_reset(board):
     identity = board.ask("print(machine.unique_id())")
     board.send("machine.reset()")
@@ -192,6 +229,40 @@ def test_it_ends_when_the_process_that_started_it_is_killed():
     assert not board.is_running()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks on folders there")
+def test_when_both_that_would_remove_its_files_are_killed_the_next_start_does(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    script = (
+        "from ukernel.virtualboard import VirtualBoard\n"
+        "board = VirtualBoard('cpython').start()\n"
+        "print(board._process.pid, flush=True)\n"
+        "input()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        board = psutil.Process(int(process.stdout.readline()))
+        processes = [board, *board.children(recursive=True)]
+        (left,) = tmp_path.glob("ucore-virtual-*")
+        board.kill()
+        process.kill()
+    assert not psutil.wait_procs(processes, timeout=20)[1]
+    assert left.exists()
+    with VirtualBoard("cpython"):
+        assert not left.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_board_that_cannot_start_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setenv("UCORE_VIRTUAL_ID", "none")
+    with pytest.raises(BoardGoneError, match="UCORE_VIRTUAL_ID"):
+        VirtualBoard("cpython").start()
+    command = [sys.executable, "-m", "ukernel.virtualboard", "--python", "cpython"]
+    assert b"UCORE_VIRTUAL_ID" in subprocess.run(command, stderr=subprocess.PIPE).stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_socket_that_is_taken_turns_others_away():
     with LineBoard("cpython", socket=True) as board:
         assert board.ask("print(1)") == "1"
@@ -228,3 +299,12 @@ def test_an_interrupt_in_every_moment_leaves_the_heap_usable():
             board.send(ENDLESS["an allocating loop"])
             board.interrupt()
         assert board.ask("gc.collect(); print(len(bytearray(100000)))") == "100000"
+
+
+def test_a_full_disk_is_an_error_in_a_sentence(monkeypatch):
+    def no_room(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/x")
+
+    monkeypatch.setattr(virtualboard.tempfile, "mkdtemp", no_room)
+    with pytest.raises(BoardGoneError, match=r"did not start: No space left on device \(/tmp/x\)\.$"):
+        VirtualBoard("cpython").start()

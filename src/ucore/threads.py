@@ -1,0 +1,54 @@
+"""Threads of a program, each one's output that of the cell which started it; and `getpass`. Loaded when a program first asks for one of them."""
+
+from _thread import get_ident
+
+from ucore.link import rare
+from ucore.quirks import MAIN_WRITES
+
+SPARE = 64  # variables that may come while a thread runs
+
+
+def start(runner, name):
+    """Give the runner what it has as the modules _thread and getpass; return the one that was asked for."""
+
+    def start_thread(function, args, kwargs={}):
+        parent = runner.parent()
+
+        def run(*args, **kwargs):
+            _note(runner, parent)
+            try:
+                function(*args, **kwargs)
+            except SystemExit:
+                pass
+            except BaseException as error:
+                runner.link.do(runner.link.output.write, parent, rare("about", "crash", error))
+            finally:
+                _note(runner, None)
+
+        if MAIN_WRITES:
+            # Two cores without a lock on dicts: while one grows the cell's variables, the other may miss one. So they grow beforehand.
+            for spare in range(SPARE):
+                runner.globals[spare] = 0
+            for spare in range(SPARE):
+                del runner.globals[spare]
+        return runner.was[2](run, args, kwargs)
+
+    def getpass(prompt=""):
+        return runner.ask(prompt, True)
+
+    runner.start_new_thread = start_thread  # that name would be imported from what this stands in for
+    runner.getpass = getpass
+    return getattr(runner, name)
+
+
+def _note(runner, parent):
+    """The calling thread begins, as one of the cell ``parent``, or ends."""
+    thread = get_ident()
+    link = runner.link
+    if link.forget:
+        link.forget(thread)
+    with link.tx:
+        if parent is None:
+            runner.parents.pop(thread, None)
+        else:
+            runner.parents[thread] = parent

@@ -1,0 +1,410 @@
+"""Values on their way between the host and a board, bit for bit (docs/protocol.md, 1.9). The board's end is `ucore.values`.
+
+What a board gives back has the type that it had there. What the host sends is the board's nearest: subclasses (enums, say) become
+what they derive from, NumPy's numbers become numbers, and its arrays, dimension by dimension, lists of `array.array`.
+"""
+
+import array
+import base64
+import collections
+import operator
+import sys
+
+from ucore import wire
+
+__all__ = ["MIME", "NONE", "NO_MIME", "WHAT_CAN", "Pieces", "decode", "decode_text", "encode", "saving", "storing"]
+
+MIME = "application/vnd.ucore.value"  # a piece of a value that a board gives: base64
+NO_MIME = "application/vnd.ucore.novalue"  # where and what cannot travel, a line each, and then the repr of all
+NONE = bytes((wire.NONE,))  # the value None
+MAX_BYTES = 4 << 20  # of one value from a board
+MAX_DEPTH = 50  # of a value's lists in lists; a board's stack holds no more
+WHAT_CAN = (
+    "What can is None, bool, int, float, complex, str, bytes, bytearray, array.array, range, and lists, tuples, sets, dicts and "
+    "deques of them."
+)
+_CONSTANTS = {None: wire.NONE, True: wire.TRUE, False: wire.FALSE}
+_BACK = {tag: value for value, tag in _CONSTANTS.items()}
+_CODES = "bBhHiIlLqQfd"
+_BY_SIZE = {1: "b", 2: "h", 4: "i", 8: "q"}
+
+
+def storing(values: dict) -> bytes:
+    """Return the order to a board to give these names these values. Raises TypeError: which, and what it is."""
+    parts = [bytes((0, wire.STORE, wire.DICT)), _number(len(values))]
+    for name, value in values.items():
+        parts.append(encode(name))
+        try:
+            parts.append(encode(value))
+        except _StuckError as stuck:
+            where = f"{name}{stuck.where} is" if stuck.where else "it is"
+            raise TypeError(f"{name} cannot be pushed: {where} {stuck.what}. {WHAT_CAN}") from None
+    return b"".join(parts)
+
+
+def saving(path: str, text: str) -> bytes:
+    """Return the order to a board to write a text to a file."""
+    name = path.encode("utf-8", "replace")
+    return bytes((0, wire.SAVE)) + len(name).to_bytes(2, "little") + name + text.encode("utf-8", "replace")
+
+
+class _StuckError(TypeError):
+    """What cannot travel: where in the value it is, and what."""
+
+    def __init__(self, what: str):
+        super().__init__(what)
+        self.what = what
+        self.where = ""
+        self.is_deep = False  # it goes on, and where has no end
+
+    def inside(self, place: str) -> "_StuckError":
+        self.where = "" if self.is_deep else place + self.where
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.where} {self.what}" if self.where else self.what
+
+
+def encode(value: object, depth: int = 0) -> bytes:
+    """Return a value as bytes. Raises TypeError for what cannot travel."""
+    if value is None or value is True or value is False:
+        return bytes((_CONSTANTS[value],))
+    if depth > MAX_DEPTH:
+        stuck = _StuckError(f"nested more than {MAX_DEPTH} deep, or holds itself")
+        stuck.is_deep = True
+        raise stuck
+    depth += 1
+    if isinstance(value, int):
+        return _sized(wire.INT, b"%x" % int(value))
+    if isinstance(value, float):
+        return bytes((wire.FLOAT,)) + _doubles((value,))
+    if isinstance(value, complex):
+        return bytes((wire.COMPLEX,)) + _doubles((value.real, value.imag))
+    if isinstance(value, str):
+        return _sized(wire.STR, str.encode(value, "utf-8", "surrogatepass"))
+    if isinstance(value, bytearray):
+        return _sized(wire.BYTEARRAY, value)
+    if isinstance(value, (bytes, memoryview)):
+        return _sized(wire.BYTES, bytes(value))
+    if isinstance(value, array.array):
+        return _array(value)
+    if isinstance(value, list):
+        return _many(wire.LIST, value, depth)
+    if isinstance(value, tuple):
+        fields = getattr(type(value), "_fields", None)
+        whole = _many(wire.TUPLE, value, depth)
+        if type(value) is tuple or not isinstance(fields, tuple) or len(fields) != len(value):
+            return whole
+        return bytes((wire.NAMEDTUPLE,)) + encode(type(value).__name__, depth) + encode(tuple(fields), depth) + whole
+    if isinstance(value, dict):
+        return _dict(wire.ORDERED if isinstance(value, collections.OrderedDict) else wire.DICT, value, depth)
+    if isinstance(value, (set, frozenset)):
+        return _many(wire.SET if isinstance(value, set) else wire.FROZENSET, list(value), depth)
+    if isinstance(value, collections.deque):
+        return bytes((wire.DEQUE,)) + _number(value.maxlen or 0) + _many(wire.LIST, list(value), depth)
+    if isinstance(value, range):
+        return bytes((wire.RANGE,)) + encode((value.start, value.stop, value.step), depth)
+    return _of_numpy(value, depth)
+
+
+def _of_numpy(value, depth: int) -> bytes:
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.ndarray) and value.ndim:
+        if numpy.ma.isMaskedArray(value) and numpy.ma.is_masked(value):
+            raise _StuckError("a masked array")
+        if value.ndim > 1:
+            return _many(wire.LIST, list(value), depth)
+        code = {
+            "b": "b",
+            "h": "h",
+            "i": "i",
+            "l": "q",
+            "q": "q",
+            "B": "B",
+            "H": "H",
+            "I": "I",
+            "L": "Q",
+            "Q": "Q",
+            "f": "f",
+            "d": "d",
+        }
+        found = (
+            code.get(value.dtype.char) if value.dtype.itemsize != 4 else {"i": "i", "u": "I", "f": "f"}.get(value.dtype.kind)
+        )
+        if found:
+            native = value.astype(value.dtype.newbyteorder("="), copy=False)
+            return _array(array.array(found, native.tobytes()))
+    if hasattr(type(value), "tolist") and hasattr(value, "dtype"):
+        plain = value.tolist()
+        if type(plain) is not type(value):
+            return encode(plain, depth)
+    raise _StuckError(f"of type {type(value).__name__}")
+
+
+def _number(number: int) -> bytes:
+    return number.to_bytes(4, "little")
+
+
+def _sized(tag: int, data) -> bytes:
+    return bytes((tag,)) + _number(len(data)) + bytes(data)
+
+
+def _doubles(values) -> bytes:
+    return _little(array.array("d", values)).tobytes()
+
+
+def _little(values: array.array) -> array.array:
+    """Return the array as a little-endian machine has it, or the other way round."""
+    if sys.byteorder == "big":
+        values = array.array(values.typecode, values)
+        values.byteswap()
+    return values
+
+
+def _array(value: array.array) -> bytes:
+    if value.typecode not in _CODES:
+        raise _StuckError(f"an array of type {value.typecode}")
+    return bytes((wire.ARRAY, ord(value.typecode), value.itemsize)) + _sized(0, _little(value).tobytes())[1:]
+
+
+def _many(tag: int, items, depth: int) -> bytes:
+    parts = [bytes((tag,)), _number(len(items))]
+    kinds = set(map(type, items))
+    at = 0
+    try:
+        if kinds == {float}:
+            parts.append(_sized(wire.DOUBLES, _doubles(items)))
+        elif kinds == {int} and max(items) < 1 << 60 and min(items) > -1 << 60:
+            parts.append(_sized(wire.INTS, ", ".join(map(str, items)).encode()))
+        else:
+            for item in items:
+                parts.append(encode(item, depth))
+                at += 1
+    except _StuckError as stuck:
+        raise stuck.inside("" if tag in (wire.SET, wire.FROZENSET) else f"[{at}]") from None
+    return b"".join(parts)
+
+
+def _dict(tag: int, value: dict, depth: int) -> bytes:
+    parts = [bytes((tag,)), _number(len(value))]
+    where = ""
+    try:
+        for key, item in value.items():
+            where = ""  # a key has no place
+            parts.append(encode(key, depth))
+            text = repr(key)
+            where = f"[{text if len(text) <= 50 else text[:50] + '...'}]"
+            parts.append(encode(item, depth))
+    except _StuckError as stuck:
+        raise stuck.inside(where) from None
+    return b"".join(parts)
+
+
+# --- from a board ------------------------------------------------------------------------------------------
+
+
+class Pieces:
+    """What a board gives as a cell's value, put together from its results."""
+
+    def __init__(self) -> None:
+        self._pieces: dict[str, list[bytes]] = {MIME: [], NO_MIME: []}
+        self._size = 0
+
+    def take(self, content: dict) -> bool:
+        """Take in an execute_result's content; False where it is none of a value's."""
+        found = [mime for mime in self._pieces if mime in content["data"]]
+        for mime in found:
+            piece = base64.b64decode(content["data"][mime])
+            self._size += len(piece)
+            if self._size <= MAX_BYTES:
+                self._pieces[mime].append(piece)
+        return bool(found)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._size
+
+    @property
+    def is_too_large(self) -> bool:
+        return self._size > MAX_BYTES
+
+    @property
+    def data(self) -> bytes:
+        """The value, as bytes; not to be used where there is a `stuck`."""
+        return b"".join(self._pieces[MIME])
+
+    @property
+    def stuck(self) -> "tuple[str, str, str] | None":
+        """Where and what cannot travel, and the repr of all; None where nothing is in the way."""
+        text = b"".join(self._pieces[NO_MIME]).decode("utf-8", "replace")
+        if not text:
+            return None
+        where, what, shown = text.split("\n", 2)
+        return where, what, shown
+
+
+def decode_text(text: str) -> object:
+    """Return the value that base64 stands for."""
+    return decode(base64.b64decode(text))
+
+
+def decode(data: bytes) -> object:
+    """Return the value that the bytes stand for. Raises ValueError where they stand for none."""
+    reader = _Reader(data)
+    try:
+        value = reader.read()
+    except (IndexError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"no value: {error!r}") from None
+    if reader.left:
+        raise ValueError("no value: bytes are left over")
+    return value
+
+
+class _Reader:
+    def __init__(self, data: bytes):
+        self._data = data
+        self._at = 0
+
+    @property
+    def left(self) -> int:
+        return len(self._data) - self._at
+
+    def _take(self, size: int) -> bytes:
+        if size > self.left:
+            raise ValueError("no value: its end is missing")
+        self._at += size
+        return self._data[self._at - size : self._at]
+
+    def _size(self) -> int:
+        return int.from_bytes(self._take(4), "little")
+
+    def _sized(self) -> bytes:
+        return self._take(self._size())
+
+    def read(self):
+        tag = self._take(1)[0]
+        if tag in _BACK:
+            return _BACK[tag]
+        read = _READ.get(tag)
+        if read is None:
+            raise ValueError(f"no value: the tag {tag} is unknown")
+        return read(self)
+
+    def _int(self):
+        return int(self._sized(), 16)
+
+    def _float(self):
+        return _little(array.array("d", self._take(8)))[0]
+
+    def _complex(self):
+        return complex(*_little(array.array("d", self._take(16))))
+
+    def _str(self):
+        return self._sized().decode("utf-8", "surrogatepass")
+
+    def _bytearray(self):
+        return bytearray(self._sized())
+
+    def _list(self):
+        size = self._size()
+        found: list = []
+        while len(found) < size:
+            tag = self._data[self._at]
+            if tag == wire.INTS:
+                self._at += 1
+                found.extend(map(int, self._sized().decode().split(", ")))
+            elif tag in (wire.DOUBLES, wire.SINGLES):
+                self._at += 1
+                found.extend(_little(array.array("d" if tag == wire.DOUBLES else "f", self._sized())))
+            else:
+                found.append(self.read())
+        return found
+
+    def _tuple(self):
+        return tuple(self._list())
+
+    def _set(self):
+        return set(self._list())
+
+    def _frozenset(self):
+        return frozenset(self._list())
+
+    def _dict(self, found=None):
+        found = {} if found is None else found
+        for _ in range(self._size()):
+            key = self.read()
+            found[key] = self.read()
+        return found
+
+    def _ordered(self):
+        return self._dict(collections.OrderedDict())
+
+    def _deque(self):
+        room = self._size()
+        return collections.deque(self.read(), room or None)
+
+    def _range(self):
+        return range(*self.read())
+
+    def _namedtuple(self):
+        name = self.read()
+        return tuple.__new__(_named(name, self.read()), self.read())
+
+    def _array(self):
+        code, size = chr(self._take(1)[0]), self._take(1)[0]
+        data = self._sized()
+        if code not in _CODES:
+            raise ValueError(f"no value: an array of type {code!r}")
+        if array.array(code).itemsize == size:
+            return _little(array.array(code, data))
+        # Its letter stands for another size here: the numbers count, and then the letter.
+        by_size = _BY_SIZE[size] if code.islower() else _BY_SIZE[size].upper()
+        found = _little(array.array(by_size, data))
+        try:
+            return array.array(code, found)
+        except OverflowError:
+            return found
+
+
+_READ = {
+    wire.INT: _Reader._int,
+    wire.FLOAT: _Reader._float,
+    wire.COMPLEX: _Reader._complex,
+    wire.STR: _Reader._str,
+    wire.BYTES: _Reader._sized,
+    wire.BYTEARRAY: _Reader._bytearray,
+    wire.ARRAY: _Reader._array,
+    wire.LIST: _Reader._list,
+    wire.TUPLE: _Reader._tuple,
+    wire.NAMEDTUPLE: _Reader._namedtuple,
+    wire.SET: _Reader._set,
+    wire.FROZENSET: _Reader._frozenset,
+    wire.DICT: _Reader._dict,
+    wire.ORDERED: _Reader._ordered,
+    wire.DEQUE: _Reader._deque,
+    wire.RANGE: _Reader._range,
+}
+
+_named_types: dict = {}
+
+
+def _named_repr(value) -> str:
+    return f"{type(value).__name__}({', '.join(f'{field}={item!r}' for field, item in zip(value._fields, value))})"
+
+
+def _named(name: str, fields: tuple) -> type:
+    """Return the named tuple's type, the same for the same names; a field that Python would not take, `_machine` say, is one too."""
+    found = _named_types.get((name, fields))
+    if found is None:
+        if len(_named_types) > 1000:
+            _named_types.clear()
+        last = name.rpartition(".")[2]
+        found = collections.namedtuple(last if last.isidentifier() else "tuple", fields, rename=True)
+        if found._fields != fields:
+            for at, field in enumerate(fields):
+                if not hasattr(found, field):
+                    setattr(found, field, property(operator.itemgetter(at)))
+            found._fields = fields
+            found.__repr__ = _named_repr  # type: ignore[method-assign,assignment]
+        _named_types[name, fields] = found
+    return found
