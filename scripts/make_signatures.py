@@ -20,9 +20,11 @@ STUBS = (
 )
 TARGET = Path(__file__).parents[1] / "src" / "ukernel" / "signatures.json"
 # Of several boards' modules of one name, what comes later adds to what came before.
-MODULES = """_thread array asyncio binascii bluetooth cryptolib deflate dht ds18x20 errno esp esp32 espnow framebuf gc hashlib heapq io json
+MODULES = frozenset(
+    """_thread array asyncio binascii bluetooth cryptolib deflate dht ds18x20 errno esp esp32 espnow framebuf gc hashlib heapq io json
     lwip machine math cmath micropython neopixel network ntptime onewire os platform random re rp2 select socket ssl struct sys time
-    uctypes vfs websocket""".split()
+    uctypes vfs websocket""".split()  # noqa: SIM905
+)
 MAX_DOC = 160
 
 
