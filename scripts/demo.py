@@ -147,8 +147,17 @@ def summary(board: dict, pipes: list, executed: Path, plot: Path) -> str:
             f"  streamed   {frames:,} samples through pipe {names}, {lost:,} lost",
             f"  notebook   {shown(executed)}",
             f"  plot       {shown(plot)}",
+            "",
+            "Next: run it yourself, in JupyterLab.",
+            f"  {next_step()}",
         ]
     )
+
+
+def next_step() -> str:
+    """Return the command that opens JupyterLab on the quickstart, whose kernel is in this Python's environment."""
+    jupyter = Path(sys.executable).with_name("jupyter")
+    return f"{shown(jupyter)} lab {shown(ROOT / 'examples' / 'quickstart.ipynb')}"
 
 
 def title(cells: list, index: int) -> str:

@@ -92,13 +92,7 @@ def _stop(options: argparse.Namespace) -> None:
 def _pipes(options: argparse.Namespace) -> None:
     from .pipelist import pipes
 
-    found = pipes()
-    for pipe in found:
-        state = f"{pipe.frames_per_s:,.0f} frames/s, {pipe.bytes_per_s:,.0f} bytes/s" if pipe.open else "ended"
-        lost = ", ".join(f"{count:,} lost ({cause})" for cause, count in pipe.losses.items()) or "none lost"
-        print(f"{pipe.name:20} {pipe.board:20} {pipe.frames:>12,} frames, {lost}, {pipe.readers} readers, {state}")
-    if not found:
-        print("No pipe is open.")
+    print(pipes())
 
 
 def _token(options: argparse.Namespace) -> None:

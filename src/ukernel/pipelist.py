@@ -1,10 +1,11 @@
 """What the hub knows of its pipes."""
 
+import html
 from typing import NamedTuple
 
 from .errors import HubUnreachableError, UcoreError
 
-__all__ = ["PipeState", "boards_with", "pipes", "resembling"]
+__all__ = ["PipeState", "PipeStates", "boards_with", "pipes", "resembling"]
 
 ANSWER_S = 2.0
 
@@ -31,8 +32,41 @@ class PipeState(NamedTuple):
     ended: str
 
 
-def pipes() -> "list[PipeState]":
-    """Return the pipes that are open, and those that have ended lately; none where no hub runs.
+class PipeStates(list):
+    """A list of `PipeState`, which a notebook shows as a table."""
+
+    COLUMNS = ("pipe", "board", "state", "frames", "per second", "lost", "readers")
+
+    def rows(self) -> "list[tuple[str, ...]]":
+        """Return the table's rows as text, in the order of `COLUMNS`."""
+        found = []
+        for pipe in self:
+            lost = ", ".join(f"{count:,} ({cause})" for cause, count in pipe.losses.items()) or "none"
+            rate = f"{pipe.frames_per_s:,.0f} frames, {pipe.bytes_per_s:,.0f} bytes" if pipe.open else ""
+            state = "open" if pipe.open else f"ended: {pipe.ended}"
+            found.append((pipe.name, pipe.board, state, f"{pipe.frames:,}", rate, lost, str(pipe.readers)))
+        return found
+
+    def __str__(self) -> str:
+        if not self:
+            return "No pipe is open."
+        rows = [self.COLUMNS, *self.rows()]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+    def _repr_pretty_(self, printer, cycle) -> None:
+        printer.text("[]" if cycle else str(self))
+
+    def _repr_html_(self) -> str:
+        if not self:
+            return html.escape(str(self))
+        head = "".join(f"<th>{name}</th>" for name in self.COLUMNS)
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in row) + "</tr>" for row in self.rows())
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def pipes() -> "PipeStates":
+    """Return the pipes that are open, and those that have ended lately, as a list of `PipeState`; none where no hub runs.
 
     Raises HubUnreachableError where UCORE_PIPE_PORT names a port on which nobody answers, HubDeniedError, or NoAnswerError if
     the hub does not answer.
@@ -44,10 +78,10 @@ def pipes() -> "list[PipeState]":
     except HubUnreachableError:
         if settings.pipe_port() is not None:
             raise
-        return []
+        return PipeStates()
     with hub:
         reply = hub.request("pipes_request", {}, timeout_s=ANSWER_S)
-    return [
+    return PipeStates(
         PipeState(
             pipe["name"],
             pipe["board"],
@@ -62,7 +96,7 @@ def pipes() -> "list[PipeState]":
             pipe["ended"],
         )
         for pipe in reply["pipes"]
-    ]
+    )
 
 
 def boards_with(name: str) -> "list[str]":

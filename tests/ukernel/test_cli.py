@@ -117,10 +117,10 @@ def test_pipes_are_listed_with_their_rate_and_loss(private_hub, monkeypatch, cap
         board.write(b"aaaabbbb", 4, 1000)
         cli.main(["pipes"])
         out = capsys.readouterr().out
-        assert re.search(r"^adc +kitchen +1,002 frames, 1,000 lost \(board\), 0 readers, \d+ frames/s, \d+ bytes/s$", out, re.M)
+        assert re.search(r"^adc +kitchen +open +1,002 +\d+ frames, \d+ bytes +1,000 \(board\) +0$", out, re.M)
         board.close_pipe(1002)
         cli.main(["pipes"])
-        assert capsys.readouterr().out.endswith("ended\n")
+        assert "ended: closed" in capsys.readouterr().out
 
 
 def test_the_token_is_that_of_the_living_hub(private_hub, capsys):
