@@ -4,7 +4,6 @@ What the board does, and what the sliders say, are in a memory that board and ho
 module reads and writes. The page's half is `boardview.js`.
 """
 
-import importlib.util
 import math
 import mmap
 import struct
@@ -13,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from .errors import BoardGoneError, UsageError
+from .simulated import _virtualworld as layout
 
 __all__ = ["BoardView", "World"]
 
@@ -32,21 +32,12 @@ RANGES = {
 }
 
 
-@cache
-def _layout():
-    """The module that says where in the memory things are; the board has the same, under its own name."""
-    spec = importlib.util.spec_from_file_location("_virtualworld", Path(__file__).parent / "simulated" / "_virtualworld.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 class World:
     """The memory that a virtual board shares with the host: a file of `SIZE` bytes. Raises BoardGoneError where it is not there."""
 
     def __init__(self, path: "str | Path"):
         self._path = Path(path)
-        self._at = _layout()
+        self._at = layout
         try:
             with open(self._path, "r+b") as file:
                 self._memory = mmap.mmap(file.fileno(), self._at.SIZE)

@@ -33,17 +33,24 @@ def _boards(options: argparse.Namespace) -> None:
 
 
 def _known_boards() -> "list[dict]":
-    """Return the boards that are plugged in, and what the hub, where one runs, knows of them."""
-    from . import client, ports
+    """Return the boards that are plugged in, virtual ones that run, the one in UCORE_BOARD; and what the hub, where one runs, knows of them."""
+    from . import client, ports, settings
 
     try:
         with client.connect(start=False) as hub:
-            return hub.request("boards_request")["boards"]
+            found = hub.request("boards_request")["boards"]
     except HubUnreachableError:
-        return [
+        found = [
             {"name": info.name, "port": info.port, "description": info.description, "state": "free"}
-            for info in ports.find_boards()
+            for info in ports.find_boards() + ports.find_virtual_boards()
         ]
+    chosen = settings.board()
+    if chosen and not any(chosen in (board["name"], board["port"]) for board in found):
+        info = ports.describe(chosen)
+        found.append(
+            {"name": info.name, "port": chosen, "description": f"{info.description}, in UCORE_BOARD", "state": "not in use"}
+        )
+    return found
 
 
 def _add_port(parser: argparse.ArgumentParser) -> None:

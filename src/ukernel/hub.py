@@ -250,8 +250,8 @@ class Hub:
     # --- what clients see -------------------------------------------------------------------------------
 
     async def boards(self) -> "list[dict]":
-        """Return the boards in use and the ones that are plugged in."""
-        found = await self._loop.run_in_executor(None, ports.find_boards)
+        """Return the boards in use, the ones that are plugged in, and the virtual ones that run."""
+        found = await self._loop.run_in_executor(None, lambda: ports.find_boards() + ports.find_virtual_boards())
         boards = [desk.as_dict() for desk in self.desks.values()]
         held = {desk.board.port for desk in self.desks.values()} | set(self.desks)
         for info in found:

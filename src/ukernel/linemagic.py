@@ -190,6 +190,30 @@ def _boards(switchboard: _Switchboard, rest: str, names: dict) -> None:
         print("No board is connected. `%ucore use virtual` brings one that needs no hardware.")
 
 
+_views: dict = {}  # by port: the live picture of a virtual board, of which there is one
+
+
+def _board(switchboard: _Switchboard, rest: str, names: dict) -> None:
+    _take_nothing("board", rest)
+    from IPython.display import display
+
+    from . import boardview, virtualregistry
+
+    own = switchboard.ask("own")
+    if own.get("error"):
+        raise UcoreError(own["error"])
+    about = next((about for about in virtualregistry.running() if about["port"] == own["port"]), None)
+    if about is None:
+        raise UcoreError(
+            f"The board {own['name']} is a real one: look at it. `%ucore use virtual` brings one whose pins can be seen here."
+        )
+    before = _views.pop(own["port"], None)
+    if before is not None:
+        before.close()
+    view = _views[own["port"]] = boardview.BoardView(about["world"], f"{own['name']}: {about['banner']}")
+    display(view.widget)
+
+
 def _use(switchboard: _Switchboard, rest: str, names: dict) -> None:
     if not rest or len(rest.split()) > 1:
         raise _MisuseError("%ucore use takes the board to use.")
@@ -280,6 +304,7 @@ class _Command:
 
 _COMMANDS = {
     "status": _Command("", "what this notebook's board is and does", _status),
+    "board": _Command("", "the virtual board as one sees it: pins, pixels, display, sliders for its inputs", _board),
     "boards": _Command("", "the boards that are connected", _boards),
     "use": _Command("BOARD", "run this notebook's board cells there: a port, a URL, a board's name, or virtual", _use),
     "push": _Command("NAME ... | NAME = EXPRESSION", "copy values of the host to the board", _push),

@@ -5,9 +5,22 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from . import virtualregistry
 from .errors import BoardNotFoundError
 
-__all__ = ["NO_BOARD_HINT", "PTY", "SOCKET", "UART", "USB_CDC", "USB_JTAG", "PortInfo", "describe", "find_boards", "resolve"]
+__all__ = [
+    "NO_BOARD_HINT",
+    "PTY",
+    "SOCKET",
+    "UART",
+    "USB_CDC",
+    "USB_JTAG",
+    "PortInfo",
+    "describe",
+    "find_boards",
+    "find_virtual_boards",
+    "resolve",
+]
 
 # Kinds of stream: what the link may assume about speed, resets and buffers.
 UART = "uart"
@@ -63,6 +76,14 @@ def find_boards() -> "list[PortInfo]":
     return found
 
 
+def find_virtual_boards() -> "list[PortInfo]":
+    """Return the virtual boards that run on this computer, sorted by port."""
+    return [
+        PortInfo(about["port"], about["name"] or describe(about["port"]).name, "virtual", PTY, about["banner"])
+        for about in virtualregistry.running()
+    ]
+
+
 def describe(port: str) -> "PortInfo":
     """Return what is known about a port, whether or not it is among `find_boards`."""
     for board in find_boards() if "://" not in port else ():
@@ -73,7 +94,9 @@ def describe(port: str) -> "PortInfo":
         kind = SOCKET if parts.scheme == "socket" else UART
         return PortInfo(port, _word(f"{parts.scheme}-{parts.netloc or 'board'}"), "remote", kind, f"a board at {port}")
     if re.match(r"/dev/(pts/\d+|ttys\d+)$", port):
-        return PortInfo(port, _word(f"virtual-{port.rpartition('/')[2]}"), "virtual", PTY, "a pseudo-terminal")
+        named = [about["name"] for about in virtualregistry.running() if about["port"] == port]
+        name = "".join(named) or _word(f"virtual-{port.rpartition('/')[2]}")
+        return PortInfo(port, name, "virtual", PTY, "a pseudo-terminal")
     return PortInfo(port, _word(os.path.basename(port)), "serial", UART, "a serial port")
 
 
@@ -89,6 +112,8 @@ def resolve(ref: "str | None") -> str:
     if ref and "://" in ref:
         return ref
     boards = find_boards()
+    if ref is not None:
+        boards += find_virtual_boards()  # which are never meant unless they are named
     if ref is None:
         if len(boards) == 1:
             return boards[0].port

@@ -4,13 +4,14 @@ An owner holds a lock on its folder itself (so that nothing of ours lies in it) 
 the next one that is made removes it. systemd's cleaning of old temporary files respects that lock, too.
 """
 
+import contextlib
 import os
 import re
 import shutil
 import tempfile
 import weakref
 
-__all__ = ["TempFolder"]
+__all__ = ["TempFolder", "living"]
 
 # Orphans that one start removes: a start must not take long, and there will be others.
 MAX_SWEPT = 20
@@ -67,6 +68,33 @@ class TempFolder:
 
     def __exit__(self, *exc_info) -> None:
         self.remove()
+
+
+def living(kind: str) -> "list[str]":
+    """Return this user's folders of a kind whose owners live. On Windows, where that cannot be told, all that are there."""
+    found = []
+    with contextlib.suppress(OSError), os.scandir(tempfile.gettempdir()) as entries:
+        for entry in entries:
+            if entry.name.startswith(f"ucore-{kind}-") and _NAME.fullmatch(entry.name) and _is_held(entry.path):
+                found.append(entry.path)
+    return found
+
+
+def _is_held(path: str) -> bool:
+    if fcntl is None:
+        return True
+    try:
+        fd = _open(path)
+    except OSError:
+        return False
+    try:
+        if os.fstat(fd).st_uid == os.geteuid():
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
 
 
 def _remove(path: str, lock_fd: int, owner: int) -> None:

@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import firmware
+from . import firmware, virtualregistry
 from .errors import BoardGoneError, SettingError, UcoreError, describe
 from .tempfolder import TempFolder
 from .virtualline import HAS_TERMINALS, Socket, Terminal
@@ -282,7 +282,9 @@ def run(options, announce) -> None:
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), _stop)
-        announce({"port": line.port, "python": chip.python, "version": chip.version, "banner": chip.banner})
+        about = {"port": line.port, "name": options.name or "", "banner": chip.banner, "world": chip.storage.world}
+        virtualregistry.announce(chip.storage.folder, about)
+        announce({**about, "python": chip.python, "version": chip.version})
         line.run(sys.stdin.fileno() if options.stdin_leash else None)
     finally:
         chip.stop()
