@@ -43,12 +43,13 @@ class PinRow {
         this.element = make("div", { class: "pin", "data-pin": pin }, this.lamp, this.name, this.how, this.button);
     }
 
-    show({ out, level, duty, hz, driven }) {
+    show({ out, analog, level, duty, hz, driven }) {
         const bright = hz ? duty : level;
         this.driven = driven;
         this.lamp.style.background = bright ? `color-mix(in srgb, #ff4d3d ${Math.round(25 + 75 * bright)}%, transparent)` : "transparent";
-        this.how.textContent = hz ? `${Math.round(100 * duty)} % at ${hz} Hz` : level ? "high" : "low";
-        this.button.hidden = out;
+        this.how.textContent = analog ? "analog" : hz ? `${Math.round(100 * duty)} % at ${hz} Hz` : level ? "high" : "low";
+        this.lamp.hidden = analog;
+        this.button.hidden = out || analog;
         this.button.textContent = driven === null ? "drive" : driven ? "held high" : "held low";
         this.button.setAttribute("aria-pressed", String(driven !== null));
         this.element.setAttribute("aria-label", `${this.name.textContent}, ${out ? "output" : "input"}, ${this.how.textContent}`);
@@ -70,7 +71,7 @@ class Slider {
     }
 
     show(value) {
-        this.free.hidden = value === null;
+        this.free.style.visibility = value === null ? "hidden" : "visible"; // it keeps its place in the grid
         this.value.textContent = value === null ? "own signal" : `${Number(value.toPrecision(5))} ${this.unit}`;
         if (value !== null && document.activeElement !== this.range) this.range.value = value;
     }
@@ -131,7 +132,7 @@ function render({ model, el }) {
                 pins.insertBefore(row.element, after === undefined ? null : rows.get(after).element);
             }
             rows.get(pin.pin).show(pin);
-            if (!pin.out && !volts.has(pin.pin)) {
+            if (pin.analog && !volts.has(pin.pin)) {
                 volts.set(pin.pin, new Slider(voltages, `pin ${pin.pin}`, "V", [0, MAX_VOLTS, 1.65], (value) => say({ volts: [pin.pin, value] })));
             }
             volts.get(pin.pin)?.show(pin.volts);

@@ -69,8 +69,9 @@ class World:
             pins.append(
                 {
                     "pin": number,
-                    "out": mode != 1,
-                    "level": int(driven if driven != at.UNUSED and mode != 3 else level == 1),
+                    "out": mode not in (1, at.ANALOG),
+                    "analog": mode == at.ANALOG,
+                    "level": driven if driven != at.UNUSED and mode != 3 else int(level in (1, at.PULLED_UP)),
                     "duty": round(duty / 65535, 3) if frequency else None,
                     "hz": frequency or None,
                     "driven": None if driven == at.UNUSED else driven,

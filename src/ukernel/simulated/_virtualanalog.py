@@ -24,6 +24,7 @@ class ADC:
 
     def __init__(self, pin, *, atten=0, **options):
         self._number = pin._number if isinstance(pin, Pin) else Pin(pin)._number
+        memory[world.MODES + self._number] = world.ANALOG
         self._hz = 1 + self._number / 10
 
     def init(self, **options):

@@ -51,6 +51,9 @@ class Pin:
             memory[world.MODES + self._number] = mode
         if pull != -1:
             self._pull = pull
+            at = world.LEVELS + self._number
+            if memory[at] in (world.PULLED_UP, world.UNUSED):
+                memory[at] = world.PULLED_UP if pull == self.PULL_UP else world.UNUSED
         if value is not None:
             self.value(value)
 
@@ -62,7 +65,7 @@ class Pin:
             if driven != world.UNUSED and memory[world.MODES + self._number] != self.OUT:
                 return driven
             known = memory[at]
-            return int(self._pull == self.PULL_UP) if known == world.UNUSED else known
+            return 0 if known == world.UNUSED else known & 1
         before = self.value()
         memory[at] = 1 if level else 0
         self._note_edge(before)

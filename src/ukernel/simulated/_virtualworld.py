@@ -6,11 +6,13 @@ The board writes what it does, `%ucore board` on the host shows it, and writes w
 
 SIZE = 8192
 PINS = 64
+PULLED_UP = 3
+ANALOG = 9
 UNUSED = 255  # a pin that no program has touched; an input that the world leaves alone
 
 # Where things are
-LEVELS = 64  # a byte a pin: 0, 1, or UNUSED where nothing was written yet
-MODES = LEVELS + PINS  # a byte a pin: machine.Pin.IN, OUT, OPEN_DRAIN, or UNUSED
+LEVELS = 64  # a byte a pin: 0, 1, PULLED_UP or UNUSED where nothing was written yet
+MODES = LEVELS + PINS  # a byte a pin: machine.Pin.IN, OUT, OPEN_DRAIN, ANALOG for a converter's, or UNUSED
 DRIVEN = MODES + PINS  # a byte a pin: the level that the world gives an input, or UNUSED
 DUTIES = DRIVEN + PINS  # 2 bytes a pin: PWM's share of 65535
 FREQUENCIES = DUTIES + 2 * PINS  # 4 bytes a pin: PWM's Hz, 0 for none
