@@ -155,7 +155,7 @@ class _Opening:
         self.skipped += 1
 
     def _count(self):
-        while self.skipped:
+        while True:
             with _link.tx:
                 if self._flush(ticks_ms(), self.drop):
                     self.number += self.skipped
