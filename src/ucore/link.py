@@ -50,7 +50,7 @@ MAX_DEAF = 5  # the same for damaged lines in a row
 MAX_ASIDE = 50
 QUIET_MS = 3  # after so long without a frame a stray print may stand before the next: it gets a mark of its own
 _NOTHING = (b"", 0, None, True)
-_asked = set()  # 0 while `_answer` is scheduled, 1 while a thread asks and no callback has come by
+_asked = set()  # holds something while `_answer` is scheduled
 _answer = _asked.discard
 
 
@@ -298,21 +298,20 @@ class Link:
         """
         if CPYTHON:
             return micropython is not None and micropython.in_callback()
-        asked = 0 in _asked
-        _asked.add(1)
-        tries = 10  # a jump runs one callback, and 8 may wait before ours
-        while tries > 0:
-            if (asked and 0 not in _asked) or 1 not in _asked:
-                return False
-            tries -= 1
-            if not asked:
+        if MAIN_WRITES and self.busy:
+            return True  # the main thread itself asks for nothing then
+        asked = len(_asked)
+        for _ in b"0123456789":  # a jump runs one callback, and 8 may wait before ours
+            if not _asked:
+                if asked:
+                    return False
                 try:
                     micropython.schedule(_answer, 0)
                     _asked.add(0)  # no jump before it, so it has not been answered yet
                     asked = True
-                except RuntimeError:  # as many wait as can, which in a callback will not change
-                    tries -= 3
-        _asked.discard(1)
+                except RuntimeError:  # as many wait as can
+                    if MAIN_WRITES:
+                        return False  # who is not busy may wait
         return True
 
     def do(self, call, *args):
