@@ -40,7 +40,7 @@ from ucore.wire import MARK
 
 GONE_MS = 3000  # no ack progress for so long: the host is gone, output is dropped and counted
 MIN_RTO_MS = 100  # below this, a busy host's scheduling looks like loss
-TICK_MS = 5  # and so many calls of callbacks are done in a tick: as many as a timer of a millisecond makes
+TICK_MS = 5
 TRIES = 3  # of the main thread to write what another core has committed; if it has the lock itself, more would only hold it up
 FIRST_RTO_MS = 250
 MAX_RTO_MS = 4000
@@ -333,13 +333,17 @@ class Link:
         finally:
             self.busy = False
 
-    def catch_up(self, most=MAX_ASIDE):
+    def catch_up(self, most_ms=GONE_MS):
         """Do what has been put aside; on a busy thread, or in the ticker."""
+        if MAIN_WRITES:
+            began = ticks_ms()
         if not MAIN_WRITES:
             self._catching += 1
         try:  # no jump before it
             # One thread at a time, or they would come out of order. What a fast timer adds meanwhile is for the next.
-            for _ in range(min(len(self.calls), most) if MAIN_WRITES else len(self.calls) * (self._catching == 1)):
+            for _ in range(len(self.calls) if MAIN_WRITES else len(self.calls) * (self._catching == 1)):
+                if MAIN_WRITES and ticks_diff(ticks_ms(), began) >= most_ms:
+                    break
                 call, args = self.calls[0]
                 try:
                     call(*args)
@@ -380,7 +384,7 @@ class Link:
             raise
         # A ticker that is a callback itself neither waits for the line nor takes all of the main thread's time.
         if self.calls and not (MAIN_WRITES and (self.busy or (self.nonce and not self.room(self.payload, self.window // 2)))):
-            self.catch_up(TICK_MS)
+            self.catch_up(1)
 
     def _timers(self, now):
         self.flush(now)
