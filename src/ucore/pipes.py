@@ -22,7 +22,7 @@ _DATA = 12  # where items begin in a frame buffer, after kind, number, pipe id, 
 
 _link = None
 _open = {}  # name -> _Opening
-_threads = {}  # (thread, name) -> _Opening: which opening a producer thread has seen
+_threads = {}  # (thread, name) -> _Opening: which opening a producer thread has seen; each touches its own keys only, the main one none
 _main = 0
 _generation = 0
 _names = allocate_lock()
@@ -120,11 +120,12 @@ class _Opening:
         if size > wire.MAX_WRITE:
             raise ValueError("pipe.write takes at most 65535 bytes, not %d" % size)
         called = ticks_us()
-        who = [get_ident()]
+        thread = get_ident()
+        who = [thread]
         done = _link.do(self._write_for, data, called, who)
         if done:
-            if who[0] != _main:
-                _note(self, who[0])
+            if thread != _main:
+                _threads.setdefault((thread, self.name), self)
                 if MAIN_WRITES and ticks_diff(ticks_ms(), _link.pumped) > 0:
                     _link.pump()  # where `do` has not
         elif done is None:
@@ -149,7 +150,7 @@ class _Opening:
         self.skipped += 1
 
     def _count(self):
-        while self.skipped:
+        while True:
             with _link.tx:
                 if self._flush(ticks_ms(), self.drop):
                     self.number += self.skipped
@@ -418,13 +419,8 @@ def is_pipe_open(name):
         if seen:
             return seen.open
         if opening and not _link.inside():
-            _note(opening, thread)
+            _threads[thread, name] = opening
     return opening is not None and opening.open
-
-
-def _note(opening, thread):
-    """Remember which opening of the name a thread works on; for that thread, not the main one. No other one touches its keys."""
-    _threads.setdefault((thread, opening.name), opening)
 
 
 def forget(thread):
