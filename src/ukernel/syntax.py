@@ -345,12 +345,13 @@ def read(text: str) -> Syntax:
 
 
 def is_expression(text: str) -> bool:
-    """Tell whether a text is an expression, and nothing else."""
+    """Tell whether a text is an expression, and nothing else but a comment."""
     text = text.strip()
     try:
-        return Syntax(text).find_result() == (0, len(text))
+        found = Syntax(text).find_result()
     except UnreadableError:
         return False
+    return found is not None and found[0] == 0 and text[found[1] :].lstrip(" \t")[:1] in ("", "#")
 
 
 @functools.cache
