@@ -89,6 +89,7 @@ class Runner:
                 rare("files" if source[1] else "values", "update", self, source)
             else:
                 self.globals["__name__"] = "__main__"
+                self.globals.setdefault("ucore", ucore)
                 code = compile(source.decode(), FILE % (97 + self.cell % wire.SLOTS), "exec")
                 source = None
                 exec(code, self.globals)

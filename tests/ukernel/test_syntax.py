@@ -68,9 +68,10 @@ def test_the_expression_that_ends_a_text_is_found(before, expression):
 
 
 def test_an_expression_is_told_from_anything_else():
-    assert [text for text in ('f"{d["k"]}"', " b'µ' ", "T_°C", "x, 1", "await f(\n)") if not syntax.is_expression(text)] == []
+    expressions = ('f"{d["k"]}"', " b'µ' ", "T_°C", "x, 1", "await f(\n)", "x  # y")
+    assert [text for text in expressions if not syntax.is_expression(text)] == []
     assert [
-        text for text in ("", "x;", "x; y", "x = 1", "x\ny", "if x: y", "(x", "x))((y", "x # y") if syntax.is_expression(text)
+        text for text in ("", "x;", "x; y", "x = 1", "x\ny", "if x: y", "(x", "x))((y", "# y") if syntax.is_expression(text)
     ] == []
 
 
