@@ -36,8 +36,18 @@ class Source:
         """Name, first and last line of what the cell defined: looked up only when an error asks for it."""
         return syntax.Syntax(cells.blank_magics(self.code)).find_functions()
 
+    @functools.cached_property
+    def catching(self) -> list[tuple[int, int]]:
+        """First and last line of what the cell does with errors caught."""
+        try:
+            return syntax.Syntax(cells.blank_magics(self.code)).find_catching()
+        except syntax.UnreadableError:
+            return [(1, len(self.lines))]
+
     def may_have(self, line: int, function: str) -> bool:
-        """Whether a frame with this line and function may be this cell's."""
+        """Whether a frame with this line and function may be this cell's; not of the error that has ended it."""
+        if function == "<module>":
+            return any(first <= line <= last for first, last in self.catching)
         if function in _MODULE:
             return line <= len(self.lines)
         plain = syntax.plain_name(function)
@@ -78,7 +88,20 @@ class Sources:
                 sources.append(source)
         if len({source.code for source in sources}) == 1:
             del sources[:-1]  # the same cell, run again
+        if owners == [{}]:
+            others = ["an earlier cell" + self._guess(line, function)]
         return sources, list(dict.fromkeys(others))
+
+    def _guess(self, line: int, function: str) -> str:
+        """Which cells of this notebook look like one of which the hub knows nothing, in words: it was started anew since."""
+        found: dict[str, Source] = {}  # by text: the same cell, run again, is one
+        for source in reversed(self._sources.values()):
+            # Not the unnamed ones: any cell may have some.
+            if function.isidentifier() and function in source.code and source.may_have(line, function):
+                found.setdefault(source.code, source)
+                if len(found) > MAX_NAMED:
+                    return ""
+        return f" (perhaps {' or '.join(f'In[{source.count}]' for source in reversed(found.values()))})" * bool(found)
 
 
 def format_error(ename: str, evalue: str, traceback: list[str], sources: Sources, owners: "list | None" = None) -> list[str]:

@@ -300,6 +300,22 @@ class Syntax:
             nodes += getattr(node, "children", ())
         return sorted(found, key=lambda function: function[1:])
 
+    def find_catching(self) -> list[tuple[int, int]]:
+        """Return the first and the last line, from 1, of all that is between ``try`` and ``except``, and of all ``with`` statements.
+
+        Raises UnreadableError.
+        """
+        found, nodes = [], [self.tree()]
+        while nodes:
+            node = nodes.pop()
+            parts = getattr(node, "children", ())
+            if node.type in ("try_stmt", "with_stmt"):
+                whole = parts[2] if node.type == "try_stmt" else node
+                first = whole.children[1] if whole.type == "suite" else whole  # its first child is the end of the line before
+                found.append((first.start_pos[0], whole.end_pos[0] - (whole.end_pos[1] == 0)))
+            nodes += parts
+        return sorted(found)
+
 
 def plain_name(name: str) -> str:
     """Return a name as parso is given it: what is not ASCII may be no letter to it."""

@@ -150,6 +150,22 @@ def test_a_text_is_read_as_people_paste_it(pasted, read):
     assert syntax.read(pasted).text == read
 
 
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("x\ntry:\n    y\n    z\nexcept E:\n    w\nfinally:\n    v", [(3, 4)]),
+        ("try: x\nexcept: y", [(1, 1)]),
+        ("try:\n\n    x\nexcept:\n    try: y\n    except: z", [(3, 3), (5, 5)]),
+        ("x\nwith a as b, c:\n    y\nz", [(2, 3)]),
+        ("for i in x:\n    with a:\n        y\n", [(2, 3)]),
+        ("async with a:\n    y", [(1, 2)]),
+        ("x = 1", []),
+    ],
+)
+def test_the_lines_are_found_whose_errors_the_text_catches(text, lines):
+    assert Syntax(text).find_catching() == lines
+
+
 SNIPPETS = st.sampled_from(
     ["x", "await ", "def f():", "if x: ", "\n", "\n", "\n    ", "\n\t", "\n        ", "'", '"', "'''", '"""', "f'", 'f"', "b'", "{", "}", "(", ")",
      "[", "]", ":", "=", "!r", "µ", "\\", "\\\n", "\f", "\0", "# c", "\u2028", "08", ";", ",", ">>> ", "\r", "{{", "%", "lambda: ", "async for i in y:"]
