@@ -14,6 +14,7 @@ MAX_CELLS = 5000  # earlier cells whose text is kept, to look up lines of functi
 MAX_CHARACTERS = 20_000_000  # the same, in all
 CONTEXT = 2  # lines shown above and below the one that failed
 MAX_NAMED = 3  # cells that a frame may be of, all of them named
+MAX_READ = 50  # cells that are read to find one: a twentieth of a second
 # Our own part in running an await, and the event loop's: nobody's business where the cell's frames are there.
 _MACHINERY = re.compile(r'^\s*File "(?:ucore/|(?:(?:.*[/\\])?[Ll]ib[/\\](?:python3\.\d+[/\\])?)?asyncio[/\\]\w+\.py")')
 _MODULE = ("", "<module>")
@@ -94,13 +95,16 @@ class Sources:
 
     def _guess(self, line: int, function: str) -> str:
         """Which cells of this notebook look like one of which the hub knows nothing, in words: it was started anew since."""
+        if function.startswith("<"):  # any cell may have some of these
+            return ""
+        defines = re.compile(rf"(?:def|class)[ \t]+{re.escape(function)}[ \t]*[(:]")
+        defining = (source for source in reversed(self._sources.values()) if defines.search(source.code))
         found: dict[str, Source] = {}  # by text: the same cell, run again, is one
-        for source in reversed(self._sources.values()):
-            # Not the unnamed ones: any cell may have some.
-            if function.isidentifier() and function in source.code and source.may_have(line, function):
+        for source in itertools.islice(defining, MAX_READ):
+            if source.may_have(line, function):
                 found.setdefault(source.code, source)
-                if len(found) > MAX_NAMED:
-                    return ""
+        if len(found) > MAX_NAMED:
+            return ""
         return f" (perhaps {' or '.join(f'In[{source.count}]' for source in reversed(found.values()))})" * bool(found)
 
 

@@ -59,7 +59,16 @@ def result(text):
 )
 @pytest.mark.parametrize(
     "before",
-    ["", "if x:\n\ty\n        z\n", "s = '''\n  µ'''; ", "# µ\n\n\x0c\n", 'x = f"{y["a"]}"\n', "match x:\n  case 1: y\n"],
+    [
+        "",
+        "if x:\n\ty\n        z\n",
+        "s = '''\n  µ'''; ",
+        "import x; ",
+        "del x['a;b']; assert y; ",
+        "# µ\n\n\x0c\n",
+        'x = f"{y["a"]}"\n',
+        "match x:\n  case 1: y\n",
+    ],
 )
 def test_the_expression_that_ends_a_text_is_found(before, expression):
     assert result(before + expression) == expression
