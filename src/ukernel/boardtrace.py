@@ -27,6 +27,7 @@ class Source:
 
     def __init__(self, code: str):
         self.count: int | None = None
+        self.failed_at: int | None = None  # the line whose error has ended it
         self.code = code
         # As the board counts them: str.splitlines knows more ends of lines. Up to the magic's, only \\n is one.
         end = (cells.find_magic(code) or (0, 0))[1]
@@ -45,10 +46,15 @@ class Source:
         except syntax.UnreadableError:
             return [(1, len(self.lines))]
 
+    def fail(self, traceback: list[str]) -> None:
+        """Take in the error that has ended the cell."""
+        first = next(filter(None, map(FRAME.match, traceback)), None)
+        self.failed_at = int(first[2]) if first and (first[3] or "") in _MODULE else None
+
     def may_have(self, line: int, function: str) -> bool:
-        """Whether a frame with this line and function may be this cell's; not of the error that has ended it."""
-        if function == "<module>":
-            return any(first <= line <= last for first, last in self.catching)
+        """Whether a frame with this line and function may be this cell's."""
+        if function == "<module>":  # of an error that it has caught, or of the one that has ended it, which a program has kept
+            return line == self.failed_at or any(first <= line <= last for first, last in self.catching)
         if function in _MODULE:
             return line <= len(self.lines)
         plain = syntax.plain_name(function)

@@ -22,7 +22,7 @@ _CATCHES = re.compile(r"\b(?:except|with)\b")
 _NAMELESS = {"lambda": ("<lambda>",), "for": ("<genexpr>", "<listcomp>", "<setcomp>", "<dictcomp>")}
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Owner:
     """A cell that was compiled under a name."""
 
@@ -32,7 +32,7 @@ class _Owner:
     text: int  # a hash of its source
     lines: int
     functions: frozenset[str]  # all that it defines, and perhaps more
-    catches: bool  # an error of its own lines, perhaps
+    catches: bool  # an error of its own lines, perhaps, or has ended by one: a program may have kept it
 
     def may_have(self, line: int, function: "str | None") -> bool:
         if function == "<module>" and not self.catches:
@@ -99,6 +99,7 @@ class CellNames:
             number = ord(letter) - ord("a")
             owners = self._owners[number]
             if not found and running == number and function in ("", *MODULE) and owners:
+                owners[-1].catches = True
                 found.append([_said(owners[-1], instance)])
                 continue
             possible = [_said(owner, instance) for owner in owners if owner.may_have(int(line), function or None)]

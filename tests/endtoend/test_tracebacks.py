@@ -99,6 +99,13 @@ def test_a_traceback_that_a_program_prints_shows_its_line(notebook):
     assert "----> 6     f()\n" in text  # although other cells have run that define nothing
 
 
+def test_an_error_that_was_kept_and_raised_again_shows_both_its_lines(notebook):
+    notebook.run("%%ucore\n" + "\n" * 9 + "try:\n    1 // 0\nexcept Exception as e:\n    kept = e")
+    notebook.run("%%ucore\n" + "\n" * 14 + "raise kept")
+    text = notebook.run("%%ucore\nimport sys\nsys.print_exception(kept)").text()
+    assert "---> 12     1 // 0\n" in text and "---> 16 raise kept\n" in text
+
+
 @pytest.mark.parametrize("name", ["tasks", "link", "runner", "agent"])
 def test_a_module_of_the_users_is_named_whatever_it_is_called(own_notebook, name):
     module = f"%%ucore --save {name}.py\nimport asyncio\nasync def wait():\n    await asyncio.sleep(0)\n    1 // 0\ndef run():\n    1 // 0"

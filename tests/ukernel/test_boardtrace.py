@@ -134,6 +134,10 @@ def test_a_printed_line_outside_of_functions_is_of_a_cell_that_catches_its_error
     assert "Cell In[2], line 4\n" in format_stream(content, notebook) and "----> 4     z" in format_stream(content, notebook)
     content["text"] = content["text"].replace("4", "3")
     assert "Cell In[1], line 3\n" in format_stream(content, notebook)
+    failed = notebook.cell(4, "%%ucore\nerror = kept\nraise error")
+    notebook._sources[failed["key"]].fail(["Traceback:", '  File "<cell a>", line 3, in <module>'])
+    content["cells"] = [[two, failed]]
+    assert "Cell In[4], line 3\n" in format_stream(content, notebook)
     odd = notebook.cell(3, "%%ucore\n? = 1\n\n")  # as far as this Python can read it, any line may be caught
     content = {"text": '  File "<cell a>", line 3, in <module>\n', "cells": [[one, odd]]}
     assert "Cell In[1] or Cell In[3], line 3" in format_stream(content, notebook)

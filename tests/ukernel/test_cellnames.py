@@ -73,6 +73,15 @@ def test_lines_outside_of_functions_are_of_a_cell_that_catches_its_errors():
     assert names.find(frame(0, 2, "<module>"), "me") == [[{"key": 1}]]
 
 
+def test_a_cell_that_has_failed_may_be_in_a_traceback_that_was_kept():
+    names = fresh()
+    for key in range(2):
+        names.assign("me", "", key, f"raise kept[{key}]")
+        names.find(frame(0, 1, "<module>"), "me", 0)
+    names.assign("me", "", 2, "a = 1")
+    assert names.find(frame(0, 1, "<module>"), "me") == [[{"key": 0}, {"key": 1}]]
+
+
 def test_nothing_is_certain_on_a_board_that_others_have_used_before():
     names = CellNames()
     number = names.assign("me", "", 1, READ)
