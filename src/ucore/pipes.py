@@ -50,7 +50,7 @@ class _Opening:
         self.take = _link.tx.acquire if MAIN_WRITES else _link.tx.locked
         if MAIN_WRITES:
             self.give = _link.tx.release
-            self.gives = bool, self.give  # by whether the lock has been taken
+            self.gives = _link.gives
         self.buffer = bytearray(_DATA + _link.payload + _TAIL)
         self.view = memoryview(self.buffer)
         self.room = self.view
@@ -241,12 +241,13 @@ class _Opening:
         quiet = ticks_diff(now, self.flushed)
         # A straight line from here to the write inside `enter`: an interrupt finds all of it done, or nothing.
         self.number = self.wire_number = self.number + items
-        self.wire_size = size
+        self.wire_size = -1  # where there is no memory for the frame, or it comes to an interrupt, the next one says its number
         self.end = _DATA
         self.timed = 0
         self.flushed = now
         link.last = self
         link.enter(body, meta)
+        self.wire_size = size
         self.hold = LONG_MS if items > quiet else HOLD_MS
         self._expect(items, quiet)
         self.flushed = ticks_ms()  # a slow line is no slow producer

@@ -2,6 +2,7 @@
 
 from _thread import get_ident
 
+import ucore
 from ucore.link import rare
 from ucore.quirks import MAIN_WRITES
 
@@ -9,7 +10,7 @@ SPARE = 64  # variables that may come while a thread runs
 
 
 def start(runner, name):
-    """Give the runner what it has as the modules _thread and getpass; return the one that was asked for."""
+    """Give `ucore` what it has as the modules _thread and getpass; return the one that was asked for."""
 
     def start_thread(function, args, kwargs={}):
         parent = runner.parent()
@@ -36,9 +37,9 @@ def start(runner, name):
     def getpass(prompt=""):
         return runner.ask(prompt, True)
 
-    runner.start_new_thread = start_thread  # that name would be imported from what this stands in for
-    runner.getpass = getpass
-    return getattr(runner, name)
+    ucore.start_new_thread = start_thread
+    ucore.getpass = getpass
+    return getattr(ucore, name)
 
 
 def _note(runner, parent):

@@ -1,0 +1,1 @@
+"""Holds for a moment what a program is to find, see `ucore.about.star`."""
