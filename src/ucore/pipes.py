@@ -310,8 +310,14 @@ def _begin(opening):
     body = _opened(opening, 0)
     meta = (opening, 0, _OPEN)
     # A straight line, as in _flush.
+    seq = _link.seq
     _open[opening.name] = opening
-    _link.commit(body, meta)
+    try:
+        _link.commit(body, meta)
+    except:
+        if _link.seq == seq:  # no memory for the frame: the host has not been told
+            del _open[opening.name]
+        raise
 
 
 def _end(opening):
@@ -319,9 +325,14 @@ def _end(opening):
     body = _message(opening, wire.COMM_CLOSE, struct.pack("<I", opening.number))
     meta = (opening, opening.number, _CLOSE)
     opening._make_room(0)  # whoever waits for the lock must not find any
+    seq = _link.seq
     # A straight line, as in _flush.
     opening.open = False
-    _link.commit(body, meta)
+    try:
+        _link.commit(body, meta)
+    except:
+        opening.open = _link.seq == seq  # as in _begin
+        raise
 
 
 def _opened(opening, number):
@@ -398,8 +409,12 @@ def _open_now(name, drop):
                 id = (id + 1) % 255
             opening = _Opening(name, id, generation | (wire.DROPS if drop else 0), drop)
             _link.tick(1)  # held items must leave in time even where the main thread computes
-            _tell(opening, _begin)
-            _open[name] = opening
+            try:
+                _tell(opening, _begin)
+                _open[name] = opening
+            finally:
+                if name not in _open:
+                    _link.tick(-1)
     return opening
 
 
