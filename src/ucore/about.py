@@ -220,6 +220,8 @@ def spread():
         if sys.modules[name] is ucore:
             __import__("ucore.names")
             found = sys.modules.pop("ucore.names")
+            found.__dict__.clear()
+            found.__name__ = name
             for each in dir(real):
                 if each[0] != "_":
                     setattr(found, each, getattr(ucore, each))

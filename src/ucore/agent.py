@@ -45,7 +45,7 @@ def serve():
             try:
                 [error] * ENOUGH
                 link.full = False
-                rare("startup", "restore", runner)
+                rare("names", "restore")
             except Exception:
                 pass
             if link.cell or any(link.idle(WAIT_MS)):  # or nobody needs it

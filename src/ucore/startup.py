@@ -136,17 +136,6 @@ def give_back(runner):
     allow_interrupt(True)
 
 
-def restore(runner):
-    """Put back all that the agent may need and a program has overwritten."""
-    if not CPYTHON:  # there, each has its own place in a table; here, one comes to light again when what hides it is deleted
-        for name in builtins.__dict__:
-            try:
-                delattr(builtins, name)
-            except (AttributeError, KeyError):
-                pass
-    take_over(runner)
-
-
 def take_over(runner):
     """Take over print, input and the starting of threads; put back what a program has cleared out of sys.modules."""
     # Where cells find what they have not defined: so what they delete, or define, is theirs alone.

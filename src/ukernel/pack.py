@@ -38,7 +38,7 @@ _GROUPS = {
     "values": ("wire", "quirks", "values"),
     "files": ("quirks", "files"),
     "typed": ("wire", "quirks", "typed"),
-    "names": ("names",),
+    "names": ("quirks", "names"),
     "tasks": ("quirks", "tasks"),
 }
 FILE = "ucore/"  # what a traceback calls all of them: each name would cost memory, and no frame of ours is shown
