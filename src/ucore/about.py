@@ -205,9 +205,13 @@ def _resolve(names, path):
 
 def get(link, name):
     """A program asks for this of `ucore` for the first time: load the module that has it, which makes it an attribute like any other."""
-    module = getattr(ucore, "rich" if name == "display" else "typed" if name == "stdin" else "pipes")
-    module.start(link)
-    return getattr(module, name)
+    if name in ("start_new_thread", "getpass"):
+        __import__("ucore.threads")
+        sys.modules.pop("ucore.threads").start(link.runner)
+        ucore.threads = None  # needed once
+    else:
+        getattr(ucore, "rich" if name == "display" else "typed" if name == "stdin" else "pipes").start(link)
+    return getattr(ucore, name)
 
 
 def spread():

@@ -84,8 +84,6 @@ class Link:
 
     def get(self, name):
         """What `ucore` does not have yet."""
-        if name in ("start_new_thread", "getpass"):
-            return rare("threads", "start", self.runner, name)
         return rare("about", "get", self, name)
 
     def begin(self, hello):
@@ -357,7 +355,7 @@ class Link:
                 self.flush(now)
             finally:
                 self.gives[taken]()
-        except:  # of any kind: see agent.serve
+        except:  # noqa: E722 - of any kind: see agent.serve
             if taken:
                 raise
             if MAIN_WRITES and self._late and self._tries:

@@ -9,8 +9,8 @@ from ucore.quirks import MAIN_WRITES
 SPARE = 64  # variables that may come while a thread runs
 
 
-def start(runner, name):
-    """Give `ucore` what it has as the modules _thread and getpass; return the one that was asked for."""
+def start(runner):
+    """Give `ucore` what it has as the modules _thread and getpass."""
 
     def start_thread(function, args, kwargs={}):
         parent = runner.parent()
@@ -39,7 +39,6 @@ def start(runner, name):
 
     ucore.start_new_thread = start_thread
     ucore.getpass = getpass
-    return getattr(ucore, name)
 
 
 def _note(runner, parent):

@@ -128,7 +128,7 @@ def test_the_ticker_gives_the_lock_back_whatever_kind_of_error_it_meets():
         for kind in (MemoryError, ZeroDivisionError, KeyboardInterrupt):
             port, link, output, host = scene(two_cores)
 
-            def flush(now):
+            def flush(now, kind=kind):
                 raise kind
 
             link.flush = flush
