@@ -57,8 +57,8 @@ def rare(module, function, *args):
     mend()
     __import__("ucore." + module)
     found = sys.modules.pop("ucore." + module)
-    setattr(ucore, module, None)
-    return getattr(found, function)(*args)
+    ucore.__dict__[module] = None
+    return found.__dict__[function](*args)
 
 
 def mend():
@@ -354,21 +354,21 @@ class Link:
         # It may have interrupted who has the lock: never wait for it here.
         taken = False
         try:
-            taken = self.tx.acquire(False)
-            1 // taken  # not taken, it divides by zero; a jump here, and an interrupt would lose the lock
-            now = ticks_ms()
-            if MAIN_WRITES and self._late:
-                self._write_late(now)
-            self.flush(now)
-            self.tx.release()
-        except ZeroDivisionError:
+            try:
+                taken = self.tx.acquire(False)
+                1 // taken  # not taken, it divides by zero; a jump here, and an interrupt would lose the lock
+                now = ticks_ms()
+                if MAIN_WRITES and self._late:
+                    self._write_late(now)
+                self.flush(now)
+            finally:
+                self.gives[taken]()
+        except:  # noqa: E722 - of any kind: see agent.serve
+            if taken:
+                raise
             if MAIN_WRITES and self._late and self._tries:
                 self._tries -= 1
                 hurry(self._tick)
-        except:
-            if taken:
-                self.tx.release()
-            raise
         # A ticker that is a callback itself neither waits for the line nor takes all of the main thread's time.
         if self.calls and not (MAIN_WRITES and (self.busy or (self.nonce and not self.room(self.payload, self.window // 2)))):
             self.catch_up(1)

@@ -50,7 +50,7 @@ class _Opening:
         self.take = _link.tx.acquire if MAIN_WRITES else _link.tx.locked
         if MAIN_WRITES:
             self.give = _link.tx.release
-            self.gives = bool, self.give  # by whether the lock has been taken
+            self.gives = _link.gives
         self.buffer = bytearray(_DATA + _link.payload + _TAIL)
         self.view = memoryview(self.buffer)
         self.room = self.view
@@ -242,12 +242,13 @@ class _Opening:
         quiet = ticks_diff(now, self.flushed)
         # A straight line from here to the write inside `enter`: an interrupt finds all of it done, or nothing.
         self.number = self.wire_number = self.number + items
-        self.wire_size = size
+        self.wire_size = -1  # where there is no memory for the frame, or it comes to an interrupt, the next one says its number
         self.end = _DATA
         self.timed = 0
         self.flushed = now
         link.last = self
         link.enter(body, meta)
+        self.wire_size = size
         self.hold = LONG_MS if items > quiet else HOLD_MS
         self._expect(items, quiet)
         self.flushed = ticks_ms()  # a slow line is no slow producer
@@ -310,8 +311,14 @@ def _begin(opening):
     body = _opened(opening, 0)
     meta = (opening, 0, _OPEN)
     # A straight line, as in _flush.
+    seq = _link.seq
     _open[opening.name] = opening
-    _link.commit(body, meta)
+    try:
+        _link.commit(body, meta)
+    except:
+        if _link.seq == seq:  # no memory for the frame: the host has not been told
+            del _open[opening.name]
+        raise
 
 
 def _end(opening):
@@ -319,9 +326,14 @@ def _end(opening):
     body = _message(opening, wire.COMM_CLOSE, struct.pack("<I", opening.number))
     meta = (opening, opening.number, _CLOSE)
     opening._make_room(0)  # whoever waits for the lock must not find any
+    seq = _link.seq
     # A straight line, as in _flush.
     opening.open = False
-    _link.commit(body, meta)
+    try:
+        _link.commit(body, meta)
+    except:
+        opening.open = _link.seq == seq  # as in _begin
+        raise
 
 
 def _opened(opening, number):
@@ -398,8 +410,12 @@ def _open_now(name, drop):
                 id = (id + 1) % 255
             opening = _Opening(name, id, generation | (wire.DROPS if drop else 0), drop)
             _link.tick(1)  # held items must leave in time even where the main thread computes
-            _tell(opening, _begin)
-            _open[name] = opening
+            try:
+                _tell(opening, _begin)
+                _open[name] = opening
+            finally:
+                if name not in _open:
+                    _link.tick(-1)
     return opening
 
 
