@@ -41,22 +41,22 @@ def facts():
     """What every hello of this start of the agent says: the inside of a JSON object."""
     python = sys.implementation
     # One text, which goes with this module: each name of its own would stay in memory for good.
-    found = '"v":%d,"build":"%s","boot":%d,"ring":%d,"platform":"%s","python":"%s","version":"%s","machine":%s' % (
-        wire.PROTOCOL,
-        wire.BUILD,
-        random32(),
-        RING,
-        sys.platform,
-        python.name,
-        ".".join(map(str, python.version[:3])),
-        json.dumps(getattr(python, "_machine", sys.platform)),
+    found = (
+        '"v":%d,"build":"'
+        + wire.BUILD
+        + '","boot":%d,"ring":%d,"platform":"%s","python":"%s","version":"%d.%d.%d","machine":%s'
+    )
+    found %= (
+        (wire.PROTOCOL, random32(), RING, sys.platform, python.name)
+        + tuple(python.version[:3])
+        + (json.dumps(getattr(python, "_machine", sys.platform)),)
     )
     if SPEEDS:
         found += ',"max_baud":%d' % MAX_BAUD
     try:
         import machine
 
-        found += ',"id":"%s"' % hexlify(machine.unique_id()).decode()
+        found += ', "id":"%s"' % hexlify(machine.unique_id()).decode()
     except (ImportError, AttributeError):
         pass
     return found
