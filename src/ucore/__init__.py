@@ -6,19 +6,23 @@ elsewhere, as in a plain notebook cell, every call says where it belongs.
 
 try:  # a program has cleared sys.modules, and loads this again: it is the agent's all the same, which is found among the builtins
     _link = ucore._link
-    _sys = ucore._sys
+    _real = ucore._real
 except NameError:
     _link = None  # the agent's
-    _sys = None  # the module sys, for which this one stands in while the agent serves: its stdin is the host's line
+    # The modules for which this one stands in while the agent serves: _thread, for a thread belongs to a cell; sys, whose stdin is
+    # the host's line.
+    _real = ()
 
 
 def __getattr__(name):
-    if name in ("open_pipe", "close_pipe", "is_pipe_open", "Pipe", "display", "stdin"):
+    # One text takes less memory than its words as names, of which most boards need few.
+    if " %s " % name in " open_pipe close_pipe is_pipe_open Pipe display stdin start_new_thread getpass ":
         if _link is None:
             raise RuntimeError("ucore is the board's: put %%ucore on the first line")
         return _link.get(name)
-    if hasattr(_sys, name):
-        return getattr(_sys, name)
+    for module in _real:
+        if hasattr(module, name):
+            return getattr(module, name)
     try:  # MicroPython's `from ucore import wire` comes by here, too
         __import__("ucore." + name)
         return globals()[name]

@@ -169,7 +169,7 @@ def complete(known, text):
         found = ()
     names = set()
     for name in found:
-        if not isinstance(name, str) or (path == "ucore" and hasattr(ucore._sys, name)):
+        if not isinstance(name, str) or (path == "ucore" and any([hasattr(module, name) for module in ucore._real])):
             continue  # a name of sys, for which ucore stands in
         if name.startswith(start) and not name.startswith("_ucore"):
             names.add(name)
@@ -196,8 +196,8 @@ def _resolve(names, path):
         found = __import__(parts[0][1:])
     else:
         found = getattr(builtins, parts[0])
-    if found is ucore and parts[0] != "ucore":  # it stands in for the module sys
-        found = ucore._sys or found
+    if found is ucore and parts[0] != "ucore":  # it stands in for _thread, or for sys
+        found = ucore._real[-1 if parts[0] == "_thread" else 0]
     for part in parts[1:]:
         found = _attribute(found, part)
     return found
@@ -205,9 +205,31 @@ def _resolve(names, path):
 
 def get(link, name):
     """A program asks for this of `ucore` for the first time: load the module that has it, which makes it an attribute like any other."""
-    module = getattr(ucore, "rich" if name == "display" else "typed" if name == "stdin" else "pipes")
-    module.start(link)
-    return getattr(module, name)
+    if name in ("start_new_thread", "getpass"):
+        __import__("ucore.threads")
+        sys.modules.pop("ucore.threads").start(link.runner)
+        ucore.threads = None  # needed once
+    else:
+        getattr(ucore, "rich" if name == "display" else "typed" if name == "stdin" else "pipes").start(link)
+    return getattr(ucore, name)
+
+
+def spread():
+    """A cell is to have all names of a module: MicroPython takes what a star means from the module's own dictionary.
+
+    So where `ucore` stands in for sys and _thread, modules do that have them all.
+    """
+    for real in ucore._real:
+        name = real.__name__
+        if sys.modules[name] is ucore:
+            __import__("ucore.names")
+            found = sys.modules.pop("ucore.names")
+            found.__dict__.clear()
+            found.__name__ = name
+            for each in dir(real):
+                if each[0] != "_":
+                    setattr(found, each, getattr(ucore, each))
+            sys.modules[name] = found
 
 
 def _members(found):

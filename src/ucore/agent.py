@@ -1,18 +1,18 @@
 """Serves the host over the board's own stdin and stdout, until somebody wants the REPL back."""
 
 import builtins
-import sys
 
 from ucore import wire
 from ucore.link import Link, rare
 from ucore.output import Output
-from ucore.quirks import CPYTHON, SOON_MS, SPEEDS, allow_interrupt, sleep_ms
+from ucore.quirks import CPYTHON, SOON_MS, allow_interrupt, micropython, sleep_ms
 from ucore.runner import Runner
 
 WAIT_MS = 20
 SHORT_MS = 50
 RESET = 2  # to leave, and to start the board's Python afresh
-MAX_SHORT = 40  # steps in a row without memory
+MAX_SHORT = 40  # steps in a row that fail
+ENOUGH = 512  # words of memory in one piece, with which the agent gets along
 
 _runner = None  # it stays when the REPL is given back: variables, pipes and threads go on with the next `serve`
 
@@ -34,22 +34,30 @@ def serve():
             _step(link, runner)
         except KeyboardInterrupt:
             pass  # it came when its cell had ended, or it struck a step that is taken again
-        except Exception:
-            # No memory: where there is none, the exceptions of all threads are one object, which may be of any kind by now. Or a
-            # question that is too much, which has no answer.
+        except Exception as error:
+            # No memory? Where there is none, the exceptions of all threads are one object, which may be of any kind by now: so it is
+            # tried. Or a program has locked the heap, or overwritten what the agent needs. Or a question is too much, and has no answer.
+            link.full = True
+            if not CPYTHON:
+                micropython.heap_lock()
+                while micropython.heap_unlock():  # it counts
+                    pass
+            try:
+                [error] * ENOUGH
+                link.full = False
+                rare("names", "restore")
+            except Exception:
+                pass
             if link.cell or any(link.idle(WAIT_MS)):  # or nobody needs it
                 link.short += 1
                 if link.short > MAX_SHORT:
-                    runner.was[0]("MemoryError")  # where a restart follows, the host knows what it means
+                    runner.was[0](repr(error))  # where a restart follows, the host knows what a MemoryError means
                     link.leave = RESET
     link.busy = False
     try:
-        if SPEEDS:
-            link.slow_down()
-        builtins.print, builtins.input = runner.was[:2]
-        for name in ("_thread", "getpass") if CPYTHON else ("_thread", "getpass", "sys"):
-            sys.modules.pop(name, None)
-        allow_interrupt(True)
+        rare("startup", "give_back", runner)
+    except Exception:  # no memory, nor would a REPL have any
+        link.leave = RESET
     finally:
         if link.leave == RESET:
             import machine  # not by `about`: there may be no memory for it
@@ -61,7 +69,7 @@ def _step(link, runner):
     link.busy = True
     if link.short:
         sleep_ms(SHORT_MS)  # somebody may give some memory back
-        if link.short > 1:  # or the agent goes on without the cells' variables
+        if link.full and link.short > 1:  # or the agent goes on without the cells' variables
             runner.globals.clear()
             runner.dropped = b"1"
             builtins._ = None

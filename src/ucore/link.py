@@ -38,7 +38,7 @@ from ucore.wire import MARK, crc32
 
 GONE_MS = 3000  # no ack progress for so long: the host is gone, output is dropped and counted
 MIN_RTO_MS = 100  # below this, a busy host's scheduling looks like loss
-TICK_MS = 5  # and so many calls of callbacks are done in a tick: as many as a timer of a millisecond makes
+TICK_MS = 5
 TRIES = 3  # of the main thread to write what another core has committed; if it has the lock itself, more would only hold it up
 FIRST_RTO_MS = 250
 MAX_RTO_MS = 4000
@@ -57,8 +57,8 @@ def rare(module, function, *args):
     mend()
     __import__("ucore." + module)
     found = sys.modules.pop("ucore." + module)
-    setattr(ucore, module, None)
-    return getattr(found, function)(*args)
+    ucore.__dict__[module] = None
+    return found.__dict__[function](*args)
 
 
 def mend():
@@ -284,17 +284,20 @@ class Link:
         """
         if CPYTHON:
             return micropython is not None and micropython.in_callback()
+        if MAIN_WRITES and self.busy:
+            return True  # the main thread itself asks for nothing then
         asked = len(_asked)
-        for _ in range(10):  # a jump runs one callback, and 8 may wait before ours
-            if asked and not _asked:
-                return False
-            if not asked:
+        for _ in b"0123456789":  # a jump runs one callback, and 8 may wait before ours
+            if not _asked:
+                if asked:
+                    return False
                 try:
                     micropython.schedule(_answer, 0)
                     _asked.add(0)  # no jump before it, so it has not been answered yet
                     asked = True
-                except RuntimeError:
-                    pass  # as many wait as can
+                except RuntimeError:  # as many wait as can
+                    if MAIN_WRITES:
+                        return False  # who is not busy may wait
         return True
 
     def do(self, call, *args):
@@ -311,18 +314,23 @@ class Link:
         try:  # no jump before it
             if ticks_diff(ticks_ms(), self.pumped) > 0:
                 self.pump()
-            self.catch_up()
+            if self.calls:
+                self.catch_up()
             return call(*args)
         finally:
             self.busy = False
 
-    def catch_up(self, most=MAX_ASIDE):
+    def catch_up(self, most_ms=GONE_MS):
         """Do what has been put aside; on a busy thread, or in the ticker."""
+        if MAIN_WRITES:
+            began = ticks_ms()
         if not MAIN_WRITES:
             self._catching += 1
         try:  # no jump before it
             # One thread at a time, or they would come out of order. What a fast timer adds meanwhile is for the next.
-            for _ in range(min(len(self.calls), most) if MAIN_WRITES else len(self.calls) * (self._catching == 1)):
+            for _ in range(len(self.calls) if MAIN_WRITES else len(self.calls) * (self._catching == 1)):
+                if MAIN_WRITES and ticks_diff(ticks_ms(), began) >= most_ms:
+                    break
                 call, args = self.calls[0]
                 try:
                     call(*args)
@@ -346,24 +354,24 @@ class Link:
         # It may have interrupted who has the lock: never wait for it here.
         taken = False
         try:
-            taken = self.tx.acquire(False)
-            1 // taken  # not taken, it divides by zero; a jump here, and an interrupt would lose the lock
-            now = ticks_ms()
-            if MAIN_WRITES and self._late:
-                self._write_late(now)
-            self.flush(now)
-            self.tx.release()
-        except ZeroDivisionError:
+            try:
+                taken = self.tx.acquire(False)
+                1 // taken  # not taken, it divides by zero; a jump here, and an interrupt would lose the lock
+                now = ticks_ms()
+                if MAIN_WRITES and self._late:
+                    self._write_late(now)
+                self.flush(now)
+            finally:
+                self.gives[taken]()
+        except:  # noqa: E722 - of any kind: see agent.serve
+            if taken:
+                raise
             if MAIN_WRITES and self._late and self._tries:
                 self._tries -= 1
                 hurry(self._tick)
-        except:
-            if taken:
-                self.tx.release()
-            raise
         # A ticker that is a callback itself neither waits for the line nor takes all of the main thread's time.
         if self.calls and not (MAIN_WRITES and (self.busy or (self.nonce and not self.room(self.payload, self.window // 2)))):
-            self.catch_up(TICK_MS)
+            self.catch_up(1)
 
     def _timers(self, now):
         self.flush(now)

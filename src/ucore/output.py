@@ -64,9 +64,12 @@ class Output:
             held = b"[%d bytes of output lost]\n" % self.lost + held
             self.lost = 0
         body = bytearray((wire.MESSAGE, 0, wire.STREAM, self._parent & 255, self._parent >> 8)) + held
-        self._held = b""
+        seq = link.seq
+        try:
+            link.commit(body, None)
+        finally:  # no jump here: an interrupt of the write finds it sent, too little memory for the frame finds it held
+            self._held = (b"", held)[link.seq == seq]
         self._flushed = now
-        link.commit(body, None)
         return True
 
     def drain(self):

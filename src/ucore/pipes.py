@@ -22,7 +22,7 @@ _DATA = 12  # where items begin in a frame buffer, after kind, number, pipe id, 
 
 _link = None
 _open = {}  # name -> _Opening
-_threads = {}  # (thread, name) -> _Opening: which opening a producer thread has seen
+_threads = {}  # (thread, name) -> _Opening: which opening a producer thread has seen; each touches its own keys only, the main one none
 _main = 0
 _generation = 0
 _names = allocate_lock()
@@ -50,7 +50,7 @@ class _Opening:
         self.take = _link.tx.acquire if MAIN_WRITES else _link.tx.locked
         if MAIN_WRITES:
             self.give = _link.tx.release
-            self.gives = bool, self.give  # by whether the lock has been taken
+            self.gives = _link.gives
         self.buffer = bytearray(_DATA + _link.payload + _TAIL)
         self.view = memoryview(self.buffer)
         self.room = self.view
@@ -120,11 +120,12 @@ class _Opening:
         if size > wire.MAX_WRITE:
             raise ValueError("pipe.write takes at most 65535 bytes, not %d" % size)
         called = ticks_us()
-        who = [get_ident()]
+        thread = get_ident()
+        who = [thread]
         done = _link.do(self._write_for, data, called, who)
         if done:
-            if who[0] != _main:
-                _note(self, who[0])
+            if thread != _main:
+                _threads.setdefault((thread, self.name), self)
                 if MAIN_WRITES and ticks_diff(ticks_ms(), _link.pumped) > 0:
                     _link.pump()  # where `do` has not
         elif done is None:
@@ -149,7 +150,7 @@ class _Opening:
         self.skipped += 1
 
     def _count(self):
-        while self.skipped:
+        while True:
             with _link.tx:
                 if self._flush(ticks_ms(), self.drop):
                     self.number += self.skipped
@@ -241,12 +242,13 @@ class _Opening:
         quiet = ticks_diff(now, self.flushed)
         # A straight line from here to the write inside `enter`: an interrupt finds all of it done, or nothing.
         self.number = self.wire_number = self.number + items
-        self.wire_size = size
+        self.wire_size = -1  # where there is no memory for the frame, or it comes to an interrupt, the next one says its number
         self.end = _DATA
         self.timed = 0
         self.flushed = now
         link.last = self
         link.enter(body, meta)
+        self.wire_size = size
         self.hold = LONG_MS if items > quiet else HOLD_MS
         self._expect(items, quiet)
         self.flushed = ticks_ms()  # a slow line is no slow producer
@@ -309,8 +311,14 @@ def _begin(opening):
     body = _opened(opening, 0)
     meta = (opening, 0, _OPEN)
     # A straight line, as in _flush.
+    seq = _link.seq
     _open[opening.name] = opening
-    _link.commit(body, meta)
+    try:
+        _link.commit(body, meta)
+    except:
+        if _link.seq == seq:  # no memory for the frame: the host has not been told
+            del _open[opening.name]
+        raise
 
 
 def _end(opening):
@@ -318,9 +326,14 @@ def _end(opening):
     body = _message(opening, wire.COMM_CLOSE, struct.pack("<I", opening.number))
     meta = (opening, opening.number, _CLOSE)
     opening._make_room(0)  # whoever waits for the lock must not find any
+    seq = _link.seq
     # A straight line, as in _flush.
     opening.open = False
-    _link.commit(body, meta)
+    try:
+        _link.commit(body, meta)
+    except:
+        opening.open = _link.seq == seq  # as in _begin
+        raise
 
 
 def _opened(opening, number):
@@ -397,8 +410,12 @@ def _open_now(name, drop):
                 id = (id + 1) % 255
             opening = _Opening(name, id, generation | (wire.DROPS if drop else 0), drop)
             _link.tick(1)  # held items must leave in time even where the main thread computes
-            _tell(opening, _begin)
-            _open[name] = opening
+            try:
+                _tell(opening, _begin)
+                _open[name] = opening
+            finally:
+                if name not in _open:
+                    _link.tick(-1)
     return opening
 
 
@@ -418,13 +435,8 @@ def is_pipe_open(name):
         if seen:
             return seen.open
         if opening and not _link.inside():
-            _note(opening, thread)
+            _threads[thread, name] = opening
     return opening is not None and opening.open
-
-
-def _note(opening, thread):
-    """Remember which opening of the name a thread works on; for that thread, not the main one. No other one touches its keys."""
-    _threads.setdefault((thread, opening.name), opening)
 
 
 def forget(thread):

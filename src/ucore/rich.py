@@ -1,6 +1,5 @@
 """Rich output: what a front end can show beside text. Loaded when a program first asks for it."""
 
-import _thread as runner  # while the agent serves, the runner stands in for this module: it knows whose cell a thread is
 import sys
 
 import ucore
@@ -56,8 +55,8 @@ def _send(type, kind, data):
     data = memoryview(data)
     if len(data) > MAX_BYTES:
         raise ValueError("display() takes at most %d bytes, not %d" % (MAX_BYTES, len(data)))
-    link = runner.link
-    if link.do(_send_now, link, runner.parent(), type, kind, data) is False:
+    link = ucore._link
+    if link.do(_send_now, link, link.runner.parent(), type, kind, data) is False:
         link.output.lost += len(data)
 
 

@@ -1,8 +1,8 @@
 """Runs cells in the main thread: output, result, input, interrupt."""
 
-import _thread
 import builtins
 import sys
+from _thread import get_ident
 
 import ucore
 from ucore import wire
@@ -18,14 +18,9 @@ class Runner:
     What it begins with is in `ucore.startup`.
     """
 
-    def __getattr__(self, name):  # as the modules _thread and getpass
-        if name in ("start_new_thread", "getpass"):
-            return rare("threads", "start", self, name)
-        return getattr(_thread, name)
-
     def parent(self):
         """The cell that the calling thread belongs to."""
-        thread = _thread.get_ident()
+        thread = get_ident()
         return self.cell if thread == self.link.main else self.parents.get(thread, self.cell)
 
     def _print(self, *values, sep=" ", end="\n", file=None):
@@ -79,6 +74,8 @@ class Runner:
             link.send(wire.STATUS, self.cell, self.dropped, None, self._session)
             self.dropped = b""
             mend()
+            if b"import *" in source:
+                rare("about", "spread")
             if b"ipe" in source:
                 from ucore import pipes  # in the main thread: loading takes more stack than others have
 
@@ -89,6 +86,7 @@ class Runner:
                 rare("files" if source[1] else "values", "update", self, source)
             else:
                 self.globals["__name__"] = "__main__"
+                self.globals.setdefault("ucore", ucore)
                 code = compile(source.decode(), FILE % (97 + self.cell % wire.SLOTS), "exec")
                 source = None
                 exec(code, self.globals)
@@ -101,7 +99,7 @@ class Runner:
         content = b'{"status":"ok"}'
         if self._error is not None:
             # In short where the memory does not suffice for more; the host knows what that means.
-            content = b'{"status":"error"}' if link.short else rare("about", "failure", self._error)
+            content = b'{"status":"error"}' if link.full and link.short else rare("about", "failure", self._error)
         # Whichever host is there by now: a new one has been told that this cell runs, and waits for its end.
         while not link.leave:
             if link.gone:  # what is lost until it is back must be told before the reply

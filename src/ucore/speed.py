@@ -43,7 +43,7 @@ def _hears(link):
     began = ticks_ms()
     line = b""
     while ticks_diff(ticks_ms(), began) < TRIAL_MS:
-        if link.ready.poll(10):
+        if any(link.ready(10)):
             line += link.reader.read(1)
             if line[-1] == 10:
                 if wire.unchecked(wire.unescape(line[:-1]), link.nonce):

@@ -1,8 +1,9 @@
 """How the agent's objects begin, and what it takes over while it serves. Done once, so it is loaded for that and dropped again."""
 
+import _thread
 import builtins
 import sys
-from _thread import allocate_lock, get_ident, start_new_thread
+from _thread import allocate_lock, get_ident, stack_size
 
 import ucore
 from ucore import wire
@@ -14,6 +15,7 @@ from ucore.quirks import (
     RING,
     SPEEDS,
     UNIX,
+    allow_interrupt,
     hexlify,
     json,
     random32,
@@ -22,10 +24,13 @@ from ucore.quirks import (
     ticks_ms,
 )
 
+STANDS_IN = ("_thread", "getpass") if CPYTHON else ("_thread", "getpass", "sys")
+
 
 def begin(link, output, runner):
     """Fill the agent's three objects, which are new; return the runner."""
     ucore._link = link
+    ucore._real = (_thread,) if CPYTHON else (sys, _thread)
     fill_link(link, facts())
     fill_output(output, link)
     fill_runner(runner, link)
@@ -36,22 +41,22 @@ def facts():
     """What every hello of this start of the agent says: the inside of a JSON object."""
     python = sys.implementation
     # One text, which goes with this module: each name of its own would stay in memory for good.
-    found = '"v":%d,"build":"%s","boot":%d,"ring":%d,"platform":"%s","python":"%s","version":"%s","machine":%s' % (
-        wire.PROTOCOL,
-        wire.BUILD,
-        random32(),
-        RING,
-        sys.platform,
-        python.name,
-        ".".join(map(str, python.version[:3])),
-        json.dumps(getattr(python, "_machine", sys.platform)),
+    found = (
+        '"v":%d,"build":"'
+        + wire.BUILD
+        + '","boot":%d,"ring":%d,"platform":"%s","python":"%s","version":"%d.%d.%d","machine":%s'
+    )
+    found %= (
+        (wire.PROTOCOL, random32(), RING, sys.platform, python.name)
+        + tuple(python.version[:3])
+        + (json.dumps(getattr(python, "_machine", sys.platform)),)
     )
     if SPEEDS:
         found += ',"max_baud":%d' % MAX_BAUD
     try:
         import machine
 
-        found += ',"id":"%s"' % hexlify(machine.unique_id()).decode()
+        found += ', "id":"%s"' % hexlify(machine.unique_id()).decode()
     except (ImportError, AttributeError):
         pass
     return found
@@ -67,6 +72,7 @@ def fill_link(link, facts):
     poll.register(link.reader, select.POLLIN)
     link.idle = poll.poll if CPYTHON else poll.ipoll  # for the main thread to wait
     link.tx = allocate_lock()
+    link.gives = bool, link.tx.release  # by whether it has been taken
     link.rx = allocate_lock()
     link.big = allocate_lock()
     link.main = get_ident()
@@ -74,7 +80,8 @@ def fill_link(link, facts):
     link.inbox = []
     link.leave = link.stamps = False
     link.cell = 0  # parent id of the running cell
-    link.short = 0  # how often the agent has found no memory since it read a line
+    link.short = 0  # how often a step of the agent has failed since it read a line
+    link.full = False  # whether memory was short then
     link.flush = link.keep = link.renew = link.forget = None
     link.busy = False
     link.calls = []
@@ -112,11 +119,21 @@ def fill_runner(runner, link):
     runner._session = 0
     runner._error = None
     runner._done = False
-    runner.was = builtins.print, builtins.input, start_new_thread
+    runner.was = builtins.print, builtins.input, _thread.start_new_thread
     runner.cell = 0  # parent id of the cell that runs, or ran last
     runner.dropped = b""  # b"1" where the agent had to drop the variables, until the next cell has said so
     link.runner = runner
     runner.globals = __import__("__main__").__dict__
+
+
+def give_back(runner):
+    """Give back what `take_over` has taken."""
+    if SPEEDS:
+        runner.link.slow_down()
+    builtins.print, builtins.input = runner.was[:2]
+    for name in STANDS_IN:
+        sys.modules.pop(name, None)
+    allow_interrupt(True)
 
 
 def take_over(runner):
@@ -127,14 +144,13 @@ def take_over(runner):
     builtins.print = runner._print
     builtins.input = runner.ask
     sys.modules["__main__"] = __import__("__main__")
-    sys.modules["_thread"] = sys.modules["getpass"] = runner
+    # A module, for `from _thread import *` would crash MicroPython with anything else.
+    for name in STANDS_IN:
+        sys.modules[name] = ucore
     if CPYTHON:
         sys.stdin = ucore.stdin
-    else:
-        ucore._sys = ucore._sys or sys
-        sys.modules["sys"] = ucore  # a module, or `from sys import *` would crash
     if not UNIX:
-        runner.stack_size(8192)  # a thread that writes to a pipe serves the line too: the 4 kB it would get are too few
+        stack_size(8192)  # a thread that writes to a pipe serves the line too: the 4 kB it would get are too few
     for name, value in ucore.__dict__.items():
         if type(value) is type(sys):
             sys.modules["ucore." + name] = value

@@ -2,14 +2,15 @@
 
 from _thread import get_ident
 
+import ucore
 from ucore.link import rare
 from ucore.quirks import MAIN_WRITES
 
 SPARE = 64  # variables that may come while a thread runs
 
 
-def start(runner, name):
-    """Give the runner what it has as the modules _thread and getpass; return the one that was asked for."""
+def start(runner):
+    """Give `ucore` what it has as the modules _thread and getpass."""
 
     def start_thread(function, args, kwargs={}):
         parent = runner.parent()
@@ -36,9 +37,8 @@ def start(runner, name):
     def getpass(prompt=""):
         return runner.ask(prompt, True)
 
-    runner.start_new_thread = start_thread  # that name would be imported from what this stands in for
-    runner.getpass = getpass
-    return getattr(runner, name)
+    ucore.start_new_thread = start_thread
+    ucore.getpass = getpass
 
 
 def _note(runner, parent):

@@ -106,11 +106,11 @@ class Writer:
         if isinstance(value, int):
             self._sized(wire.INT, ("%x" % value).encode())
         elif isinstance(value, float):
-            self._put(bytes((wire.FLOAT,)) + bytes(array("d", [value])))
+            self._put(bytes((wire.FLOAT,)) + bytes(array("d", [value if kind is float else _plain(value * 1.0, float, kind)])))
         elif isinstance(value, str):
             self._sized(wire.STR, value.encode(*TEXT))
         elif isinstance(value, bytes):
-            self._sized(wire.BYTES, value)
+            self._sized(wire.BYTES, value if kind is bytes else bytes(value))
         elif isinstance(value, bytearray):
             self._sized(wire.BYTEARRAY, value)
         elif isinstance(value, memoryview):
@@ -176,16 +176,26 @@ class Writer:
                     raise error.inside("" if tag in (wire.SET, wire.FROZENSET) else "[%d]" % at)
 
     def _dict(self, tag, value, depth):
+        pairs = value.items()
+        if type(value) not in (dict, OrderedDict):  # its own idea of a length must not count
+            value = pairs = list(pairs)
         self._head(tag, len(value))
-        key = where = None
+        where = ""
         try:
-            for key in value:
+            for key, item in pairs:
                 where = ""  # a key has no place
                 self.write(key, depth)
                 where = "[%s]" % _short(key)
-                self.write(value[key], depth)
+                self.write(item, depth)
         except Stuck as error:
             raise error.inside(where)
+
+
+def _plain(value, wanted, kind):
+    """The value, if what its class made of it is of the type that the class derives from."""
+    if type(value) is not wanted:
+        raise Stuck("of type " + kind.__name__)
+    return value
 
 
 def _short(key):

@@ -286,7 +286,7 @@ class Board:
         kind = "virtual board" if self.is_virtual else "board"
         return (
             f"The {kind} {self.name} on {self.port} does not answer any more: its program does something that nothing can "
-            "interrupt, such as an endless loop in a @micropython.native function. "
+            "interrupt, such as an endless loop in a @micropython.native function, or waiting for a lock. "
         ) + (
             "The next board cell restarts it, and so does `%ucore reset --force`; what it remembers is lost."
             if self.is_virtual

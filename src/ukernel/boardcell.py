@@ -346,6 +346,8 @@ class BoardRun:
             )
         elif self._input_refused and ename == "KeyboardInterrupt":
             ename, evalue = "StdinNotImplementedError", _NO_INPUT
+        if self._source is not None:
+            self._source.fail(lines)
         traceback = boardtrace.format_error(ename, evalue, lines, self._switchboard.sources, result.get("cells"))
         if self._cell.options.get("--no-raise"):
             # No error message: programs that run notebooks take one for a failure, whatever the reply says.

@@ -14,6 +14,7 @@ MAX_CELLS = 5000  # earlier cells whose text is kept, to look up lines of functi
 MAX_CHARACTERS = 20_000_000  # the same, in all
 CONTEXT = 2  # lines shown above and below the one that failed
 MAX_NAMED = 3  # cells that a frame may be of, all of them named
+MAX_READ = 50  # cells that are read to find one: a twentieth of a second
 # Our own part in running an await, and the event loop's: nobody's business where the cell's frames are there.
 _MACHINERY = re.compile(r'^\s*File "(?:ucore/|(?:(?:.*[/\\])?[Ll]ib[/\\](?:python3\.\d+[/\\])?)?asyncio[/\\]\w+\.py")')
 _MODULE = ("", "<module>")
@@ -26,6 +27,7 @@ class Source:
 
     def __init__(self, code: str):
         self.count: int | None = None
+        self.failed_at: int | None = None  # the line whose error has ended it
         self.code = code
         # As the board counts them: str.splitlines knows more ends of lines. Up to the magic's, only \\n is one.
         end = (cells.find_magic(code) or (0, 0))[1]
@@ -36,8 +38,23 @@ class Source:
         """Name, first and last line of what the cell defined: looked up only when an error asks for it."""
         return syntax.Syntax(cells.blank_magics(self.code)).find_functions()
 
+    @functools.cached_property
+    def catching(self) -> list[tuple[int, int]]:
+        """First and last line of what the cell does with errors caught."""
+        try:
+            return syntax.Syntax(cells.blank_magics(self.code)).find_catching()
+        except syntax.UnreadableError:
+            return [(1, len(self.lines))]
+
+    def fail(self, traceback: list[str]) -> None:
+        """Take in the error that has ended the cell."""
+        first = next(filter(None, map(FRAME.match, traceback)), None)
+        self.failed_at = int(first[2]) if first and (first[3] or "") in _MODULE else None
+
     def may_have(self, line: int, function: str) -> bool:
         """Whether a frame with this line and function may be this cell's."""
+        if function == "<module>":  # of an error that it has caught, or of the one that has ended it, which a program has kept
+            return line == self.failed_at or any(first <= line <= last for first, last in self.catching)
         if function in _MODULE:
             return line <= len(self.lines)
         plain = syntax.plain_name(function)
@@ -78,7 +95,23 @@ class Sources:
                 sources.append(source)
         if len({source.code for source in sources}) == 1:
             del sources[:-1]  # the same cell, run again
+        if owners == [{}]:
+            others = ["an earlier cell" + self._guess(line, function)]
         return sources, list(dict.fromkeys(others))
+
+    def _guess(self, line: int, function: str) -> str:
+        """Which cells of this notebook look like one of which the hub knows nothing, in words: it was started anew since."""
+        if function.startswith("<"):  # any cell may have some of these
+            return ""
+        defines = re.compile(rf"(?:def|class)[ \t]+{re.escape(function)}[ \t]*[(:]")
+        defining = (source for source in reversed(self._sources.values()) if defines.search(source.code))
+        found: dict[str, Source] = {}  # by text: the same cell, run again, is one
+        for source in itertools.islice(defining, MAX_READ):
+            if source.may_have(line, function):
+                found.setdefault(source.code, source)
+        if len(found) > MAX_NAMED:
+            return ""
+        return f" (perhaps {' or '.join(f'In[{source.count}]' for source in reversed(found.values()))})" * bool(found)
 
 
 def format_error(ename: str, evalue: str, traceback: list[str], sources: Sources, owners: "list | None" = None) -> list[str]:

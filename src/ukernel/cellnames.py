@@ -17,10 +17,12 @@ MAX_OWNERS = 400  # cells remembered for each name; a frame of an earlier one is
 FRAME = re.compile(r' *File "<cell ([a-z])>", line (\d+)(?:, in (\S+))?')
 MODULE = ("<module>", None)  # what frames outside of any function say
 _DEFINED = re.compile(r"\b(?:def|class)(?:\s|\\)+((?:\w|[^\x00-\x7f])+)|\b(lambda|for)\b")
+# Of what a cell does outside of any function a traceback can be had only where the cell catches it, or as the cell's own end.
+_CATCHES = re.compile(r"\b(?:except|with)\b")
 _NAMELESS = {"lambda": ("<lambda>",), "for": ("<genexpr>", "<listcomp>", "<setcomp>", "<dictcomp>")}
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Owner:
     """A cell that was compiled under a name."""
 
@@ -30,8 +32,11 @@ class _Owner:
     text: int  # a hash of its source
     lines: int
     functions: frozenset[str]  # all that it defines, and perhaps more
+    catches: bool  # an error of its own lines, perhaps, or has ended by one: a program may have kept it
 
     def may_have(self, line: int, function: "str | None") -> bool:
+        if function == "<module>" and not self.catches:
+            return False
         return line <= self.lines and (function in MODULE or function in self.functions)
 
 
@@ -54,7 +59,8 @@ class CellNames:
         Cells that define nothing leave nothing behind, and share the first one. One that runs again unchanged keeps its own.
         """
         functions = _functions(code)
-        owner = _Owner(instance, label, key, hash(code), code.count("\n") + 1, functions)
+        catches = bool(_CATCHES.search(code))
+        owner = _Owner(instance, label, key, hash(code), code.count("\n") + 1, functions, catches)
         number = self._last(owner) if functions else 0
         if number is None:
             self._turn = number = self._choose(functions)
@@ -93,6 +99,7 @@ class CellNames:
             number = ord(letter) - ord("a")
             owners = self._owners[number]
             if not found and running == number and function in ("", *MODULE) and owners:
+                owners[-1].catches = True
                 found.append([_said(owners[-1], instance)])
                 continue
             possible = [_said(owner, instance) for owner in owners if owner.may_have(int(line), function or None)]

@@ -87,6 +87,9 @@ def inspect(switchboard: "Switchboard", request: Message) -> None:
         switchboard.frontend.reply(request, {"status": "ok", **content})
         switchboard.frontend.status("idle", request)
 
+    if not name:
+        switchboard.frontend.answer(request, {"status": "ok", "found": False, "data": {}, "metadata": {}})
+        return
     question = {"code": name, "cursor_pos": len(name), "detail_level": request.content.get("detail_level", 0)}
     _ask_board(switchboard, request, "inspect_request", question, reply)
 

@@ -35,7 +35,7 @@ def register(ip) -> None:
     def ucore(line, local_ns=None):
         try:
             return _run(switchboard, line, {**ip.user_ns, **(local_ns or {})})
-        except (UcoreError, TypeError, ValueError, NameError) as error:
+        except (UcoreError, TypeError, ValueError, NameError, KeyboardInterrupt) as error:
             error._render_traceback_ = functools.partial(_render, ip, error)  # type: ignore[union-attr]
             raise
 
@@ -44,13 +44,13 @@ def register(ip) -> None:
     ip.set_hook("complete_command", lambda _, event: _complete(event.line), str_key="%ucore")
 
 
-def _render(ip, error: Exception) -> list[str]:
+def _render(ip, error: BaseException) -> list[str]:
     """Return the traceback as IPython shows it, of the user's own lines only."""
     frames = []
     entry = error.__traceback__
     while entry is not None:
         module = entry.tb_frame.f_globals.get("__name__", "")
-        if module != __name__ and module.split(".")[0] != "IPython":
+        if module.split(".")[0] not in ("ukernel", "IPython"):
             frames.append(entry)
         entry = entry.tb_next
     kept = None
@@ -84,6 +84,8 @@ class _Switchboard:
         try:
             self._wait_for(lambda: answers[number] is not None)
             content = answers[number]["content"]
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt from None  # without the lines of what it struck
         finally:
             del answers[number]  # what comes later, nobody waits for
         if content.get("ename") == "KeyboardInterrupt":

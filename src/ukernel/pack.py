@@ -38,11 +38,12 @@ _GROUPS = {
     "values": ("wire", "quirks", "values"),
     "files": ("quirks", "files"),
     "typed": ("wire", "quirks", "typed"),
+    "names": ("quirks", "names"),
     "tasks": ("quirks", "tasks"),
 }
 FILE = "ucore/"  # what a traceback calls all of them: each name would cost memory, and no frame of ours is shown
 # What plain cells and pipes do not load, or for a moment: it costs room on the flash, not memory.
-RARE = ("files", "rich", "speed", "startup", "tasks", "threads", "typed", "values")
+RARE = ("files", "names", "rich", "speed", "startup", "tasks", "threads", "typed", "values")
 
 
 def files(platform: str, *, compiled: bool) -> dict[str, bytes]:

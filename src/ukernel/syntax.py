@@ -35,10 +35,10 @@ _NOT_ASCII = re.compile("[^\x00-\x7f]")
 # Of MicroPython's REPL, of its paste mode, and of IPython.
 _FIRST_PROMPT = re.compile(r"\s*(?:>>>|===|In \[\d+\]:)(?: |$)", re.MULTILINE)
 _PROMPT = re.compile(r"^[ \t]*(?:>>>|\.\.\.+:?|===|In \[\d+\]:)(?: |$)", re.MULTILINE)
-# What begins with one of these is no expression.
+# What begins with one of these is no expression; behind a block's, none can follow in the same line either.
 _STATEMENT = re.compile(
-    r"@|(?:assert|async|break|class|continue|def|del|elif|else|except|finally|for|from|global|if|import|nonlocal|pass|raise|return|try"
-    rf"|while|with|yield)(?!{WORD})"
+    rf"(?P<block>@|(?:async|class|def|elif|else|except|finally|for|if|try|while|with)(?!{WORD}))"
+    rf"|(?:assert|break|continue|del|from|global|import|nonlocal|pass|raise|return|yield)(?!{WORD})"
 )
 _NO_EXPRESSIONS = ("import_name", "import_from", "yield_expr")  # nor is what parso calls a ..._stmt
 _LOOPS = ("comp_for", "sync_comp_for")  # of a comprehension
@@ -274,7 +274,10 @@ class Syntax:
         Raises UnreadableError.
         """
         last = self.lines[-1] if self.lines else None
-        if last is None or last.depth or _STATEMENT.match(self.text, last.start):
+        if last is None or last.depth:
+            return None
+        begins = _STATEMENT.match(self.text, last.start)
+        if begins and (begins["block"] or ";" not in self.text[last.start : last.end]):
             return None
         # The line is enough: a syntax that is not known in those before it does no harm.
         statement = self.tree(last.row).children[0]
@@ -299,6 +302,22 @@ class Syntax:
                 found.append((name, whole.start_pos[0], whole.end_pos[0] - (whole.end_pos[1] == 0)))
             nodes += getattr(node, "children", ())
         return sorted(found, key=lambda function: function[1:])
+
+    def find_catching(self) -> list[tuple[int, int]]:
+        """Return the first and the last line, from 1, of all that is between ``try`` and ``except``, and of all ``with`` statements.
+
+        Raises UnreadableError.
+        """
+        found, nodes = [], [self.tree()]
+        while nodes:
+            node = nodes.pop()
+            parts = getattr(node, "children", ())
+            if node.type in ("try_stmt", "with_stmt"):
+                whole = parts[2] if node.type == "try_stmt" else node
+                first = whole.children[1] if whole.type == "suite" else whole  # its first child is the end of the line before
+                found.append((first.start_pos[0], whole.end_pos[0] - (whole.end_pos[1] == 0)))
+            nodes += parts
+        return sorted(found)
 
 
 def plain_name(name: str) -> str:
@@ -345,12 +364,13 @@ def read(text: str) -> Syntax:
 
 
 def is_expression(text: str) -> bool:
-    """Tell whether a text is an expression, and nothing else."""
+    """Tell whether a text is an expression, and nothing else but a comment."""
     text = text.strip()
     try:
-        return Syntax(text).find_result() == (0, len(text))
+        found = Syntax(text).find_result()
     except UnreadableError:
         return False
+    return found is not None and found[0] == 0 and text[found[1] :].lstrip(" \t")[:1] in ("", "#")
 
 
 @functools.cache

@@ -75,7 +75,7 @@ def encode(value: object, depth: int = 0) -> bytes:
         raise stuck
     depth += 1
     if isinstance(value, int):
-        return _sized(wire.INT, b"%x" % int(value))
+        return _sized(wire.INT, b"%x" % int.__index__(value))
     if isinstance(value, float):
         return bytes((wire.FLOAT,)) + _doubles((value,))
     if isinstance(value, complex):
@@ -89,11 +89,12 @@ def encode(value: object, depth: int = 0) -> bytes:
     if isinstance(value, array.array):
         return _array(value)
     if isinstance(value, list):
-        return _many(wire.LIST, value, depth)
+        return _many(wire.LIST, list(value), depth)
     if isinstance(value, tuple):
         fields = getattr(type(value), "_fields", None)
-        whole = _many(wire.TUPLE, value, depth)
-        if type(value) is tuple or not isinstance(fields, tuple) or len(fields) != len(value):
+        items = list(value)  # of a class with its own idea of a length, this is what counts
+        whole = _many(wire.TUPLE, items, depth)
+        if type(value) is tuple or not isinstance(fields, tuple) or len(fields) != len(items):
             return whole
         return bytes((wire.NAMEDTUPLE,)) + encode(type(value).__name__, depth) + encode(tuple(fields), depth) + whole
     if isinstance(value, dict):
@@ -109,9 +110,9 @@ def encode(value: object, depth: int = 0) -> bytes:
 
 def _of_numpy(value, depth: int) -> bytes:
     numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.ma.MaskedArray) and numpy.ma.is_masked(value):
+        raise _StuckError("a masked array")
     if numpy is not None and isinstance(value, numpy.ndarray) and value.ndim:
-        if numpy.ma.isMaskedArray(value) and numpy.ma.is_masked(value):
-            raise _StuckError("a masked array")
         if value.ndim > 1:
             return _many(wire.LIST, list(value), depth)
         code = {
@@ -186,10 +187,11 @@ def _many(tag: int, items, depth: int) -> bytes:
 
 
 def _dict(tag: int, value: dict, depth: int) -> bytes:
-    parts = [bytes((tag,)), _number(len(value))]
+    pairs = list(value.items())
+    parts = [bytes((tag,)), _number(len(pairs))]
     where = ""
     try:
-        for key, item in value.items():
+        for key, item in pairs:
             where = ""  # a key has no place
             parts.append(encode(key, depth))
             text = repr(key)

@@ -216,9 +216,8 @@ beats = [0]
 def beat(timer):
     beats[0] += 1
     print('beat', beats[0])
-    p = ucore.open_pipe('beats')
-    p.write(b'beat')
-ucore.open_pipe('beats')
+    beaten.write(b'beat')
+beaten = ucore.open_pipe('beats')
 heart = machine.Timer(period=1, callback=beat)
 """
 
@@ -233,7 +232,7 @@ def test_a_timer_of_a_millisecond_beside_prints_the_other_core_and_an_idle_agent
         "import _thread\np = ucore.open_pipe('core')\ngoing = True\n"
         "def produce():\n    while going:\n        p.write(b'core')\n_thread.start_new_thread(produce, ())"
     )
-    text = talker.cell("for i in range(100):\n    print('main', i)\n    ucore.open_pipe('beats').write(b'main')")
+    text = talker.cell("for i in range(100):\n    print('main', i)\n    beaten.write(b'main')")
     assert [line for line in text.splitlines() if line.startswith("main")] == [f"main {i}" for i in range(100)]
     text = talker.cell("going = False\nheart.deinit()\nucore.close_pipe('beats')\np.close()\nprint('end', beats[0])")
     assert "end" in text

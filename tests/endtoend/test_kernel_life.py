@@ -241,6 +241,17 @@ def test_sys_stdin_without_a_front_end_that_takes_it_is_an_error(notebook):
     assert notebook.run("%%ucore\n1").result == "1"
 
 
+def test_a_star_import_of_sys_and_thread_brings_their_names_and_no_others(notebook):
+    code = "output = link = 1\nfrom _thread import *\nfrom sys import *\nstart_new_thread(lambda: None, ())\nfirst = stdin.read(1)\n"
+    code += "(first, get_ident() == allocate_lock, len(path) > 0, output, link, 'open_pipe' in globals())"
+    assert _answer(notebook, f"%%ucore\n{code}", "", "typed").result == "('t', False, True, 1, 1, False)"
+
+
+def test_a_star_import_in_a_file_does_not_crash_the_board(notebook):
+    code = "with open('stars.py', 'w') as file:\n    file.write('from _thread import *\\nfrom getpass import *\\nfrom sys import *')\nimport stars"
+    assert notebook.run(f"%%ucore\n{code}").reply["status"] == "ok"
+
+
 def test_the_rest_of_the_module_sys_is_the_boards(notebook):
     code = "from sys import exit, path, platform\nimport sys\n(sys.modules['sys'] is sys, path is sys.path, '__name__' in dir(sys))"
     assert notebook.run(f"%%ucore\n{code}").result == "(True, True, True)"

@@ -109,7 +109,7 @@ def test_what_cannot_be_copied_is_an_error_with_the_users_line_only(bench, line,
     text = re.sub(r"\x1b\[[0-9;]*m", "", outcome.traceback)
     for word in words:
         assert word in text
-    assert "line 2" in text and "linemagic" not in text
+    assert "line 2" in text and "ukernel/" not in text
 
 
 def test_a_board_error_can_be_caught(bench):
@@ -124,7 +124,9 @@ def test_an_interrupt_stops_a_pull_on_both_sides(bench):
     request = bench.notebook.send("%ucore pull forever()")
     bench.notebook.wait_for_text(request, "started")
     bench.notebook.interrupt()
-    assert bench.notebook.finish(request)[0].error == "KeyboardInterrupt"
+    outcome = bench.notebook.finish(request)[0]
+    assert outcome.error == "KeyboardInterrupt"
+    assert "line 1" in outcome.traceback and "ukernel/" not in outcome.traceback and "zmq" not in outcome.traceback
     assert bench.board_value("1 + 1") == 2
 
 

@@ -74,6 +74,7 @@ def test_after_the_hub_was_killed_no_wrong_line_is_shown(shared_board):
         hub = advert.read()
         os.kill(hub.pid, signal.SIGKILL)
         wait_until(lambda: not psutil.pid_exists(hub.pid) or psutil.Process(hub.pid).status() == "zombie", "the hub's end")
+        assert "An earlier cell (perhaps In[1]), line 4, in read" in plain(notebook.run("%%ucore\nold.read()"))
         notebook.run(GYRO)
         shown = plain(notebook.run("%%ucore\nold.read()"))
         assert "return 17" not in shown and "line 4, in read" in shown
@@ -95,6 +96,14 @@ def test_a_traceback_that_a_program_prints_shows_its_line(notebook):
         "%%ucore\nimport sys\ndef f():\n    1 // 0\ntry:\n    f()\nexcept Exception as e:\n    sys.print_exception(e)"
     ).text()
     assert ", line 4, in f\n" in text and "----> 4     1 // 0\n" in text
+    assert "----> 6     f()\n" in text  # although other cells have run that define nothing
+
+
+def test_an_error_that_was_kept_and_raised_again_shows_both_its_lines(notebook):
+    notebook.run("%%ucore\n" + "\n" * 9 + "try:\n    1 // 0\nexcept Exception as e:\n    kept = e")
+    notebook.run("%%ucore\n" + "\n" * 14 + "raise kept")
+    text = notebook.run("%%ucore\nimport sys\nsys.print_exception(kept)").text()
+    assert "---> 12     1 // 0\n" in text and "---> 16 raise kept\n" in text
 
 
 @pytest.mark.parametrize("name", ["tasks", "link", "runner", "agent"])

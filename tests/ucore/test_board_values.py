@@ -100,6 +100,32 @@ def test_what_is_derived_from_a_value_travels_as_that():
     assert back(table) == {"a": 1}
 
 
+def test_what_a_derived_class_says_of_itself_does_not_spoil_what_comes_after_it():
+    class Volts(float):
+        pass
+
+    class Key(bytes):
+        pass
+
+    class Table(dict):
+        def __len__(self):
+            return 7
+
+        def __iter__(self):
+            return iter(())
+
+    assert back([Volts(-0.0), Volts(1.5), Key(b"ab"), Table([(1, 2)]), "after"]) == [0.0, 1.5, b"ab", {1: 2}, "after"]
+    assert repr(back(Volts(-0.0))) == "-0.0" and type(back(Key(b"ab"))) is bytes and type(back(Volts(2.5))) is float
+
+
+def test_a_number_that_only_its_class_can_read_is_named():
+    class Scaled(float):
+        def __mul__(self, other):
+            return Scaled(3)
+
+    assert stuck([Scaled(1)]) == ("[0]", "of type Scaled")
+
+
 def test_an_ordered_dict_keeps_its_order_and_its_type():
     found = back(OrderedDict([("z", 1), ("a", 2)]))
     assert isinstance(found, OrderedDict) and list(found.items()) == [("z", 1), ("a", 2)]

@@ -97,7 +97,7 @@ def test_the_same_cell_run_again_is_one(notebook):
 def test_a_cell_of_another_notebook_or_an_unknown_one_is_said_to_be_that(notebook, divide):
     frame = ['  File "<cell b>", line 3, in divide']
     assert "A cell of the notebook x, line 3, in divide" in shown(notebook, frame, [{"label": "the notebook x"}])
-    for owners in ([], [{}], [{"key": 999}]):
+    for owners in ([], [{"key": 999}]):
         text = shown(notebook, frame, owners)
         assert "An earlier cell, line 3, in divide" in text and "---->" not in text
     assert "An earlier cell" in plain(format_error("ValueError", "", frame, notebook))
@@ -111,6 +111,36 @@ def test_nameless_functions_are_found_too(notebook, name):
     assert f"Cell In[1], line {line}, in {name}\n" in shown(
         notebook, [f'  File "<cell b>", line {line}, in {name}'], [cell, other]
     )
+
+
+def test_cells_that_look_like_one_of_which_the_hub_knows_nothing_are_named(notebook, divide):
+    frame = ['  File "<cell b>", line 3, in divide']
+    text = shown(notebook, frame, [{}])
+    assert "An earlier cell (perhaps In[4]), line 3, in divide" in text and "---->" not in text
+    notebook.cell(6, "%%ucore\n\ndef divide(n): return 1")
+    notebook.cell(7, "%%ucore\n\ndef divide(n): return 1")
+    assert "An earlier cell (perhaps In[4] or In[7]), line 3, in divide" in shown(notebook, frame, [{}])
+    for name in ("other", "<lambda>", "<module>"):
+        assert "An earlier cell, line 3" in shown(notebook, [f'  File "<cell b>", line 3, in {name}'], [{}])
+    for count in (8, 9):
+        notebook.cell(count, f"%%ucore\n\ndef divide(n): return {count}")
+    assert "An earlier cell, line 3, in divide" in shown(notebook, frame, [{}])
+
+
+def test_a_printed_line_outside_of_functions_is_of_a_cell_that_catches_its_error_there(notebook):
+    one = notebook.cell(1, "%%ucore\ntry:\n    x\nexcept NameError as error:\n    print(error)")
+    two = notebook.cell(2, "%%ucore\ny = 2\ntry:\n    z\nexcept NameError as error:\n    sys.print_exception(error)")
+    content = {"text": '  File "<cell a>", line 4, in <module>\n', "cells": [[one, two]]}
+    assert "Cell In[2], line 4\n" in format_stream(content, notebook) and "----> 4     z" in format_stream(content, notebook)
+    content["text"] = content["text"].replace("4", "3")
+    assert "Cell In[1], line 3\n" in format_stream(content, notebook)
+    failed = notebook.cell(4, "%%ucore\nerror = kept\nraise error")
+    notebook._sources[failed["key"]].fail(["Traceback:", '  File "<cell a>", line 3, in <module>'])
+    content["cells"] = [[two, failed]]
+    assert "Cell In[4], line 3\n" in format_stream(content, notebook)
+    odd = notebook.cell(3, "%%ucore\n? = 1\n\n")  # as far as this Python can read it, any line may be caught
+    content = {"text": '  File "<cell a>", line 3, in <module>\n', "cells": [[one, odd]]}
+    assert "Cell In[1] or Cell In[3], line 3" in format_stream(content, notebook)
 
 
 def test_an_error_without_a_traceback_is_one_line(notebook):

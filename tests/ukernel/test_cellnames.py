@@ -56,11 +56,30 @@ def test_a_cell_run_again_unchanged_keeps_its_name():
 
 def test_the_first_frame_of_the_cell_that_runs_is_its_own_and_no_other():
     names = fresh()
-    names.assign("me", "", 1, "1 / 0")
-    running = names.assign("me", "", 2, "raise error")
+    caught = "with suppressed: 1 / 0"
+    names.assign("me", "", 1, caught)
+    running = names.assign("me", "", 2, caught + "\nraise error")
     text = frame(0, 1, "<module>")
     assert names.find(text + text, "me", running) == [[{"key": 2}], [{"key": 1}, {"key": 2}]]
     assert names.find('  File "<cell a>", line 1\n', "me", running) == [[{"key": 2}]]
+
+
+def test_lines_outside_of_functions_are_of_a_cell_that_catches_its_errors():
+    names = fresh()
+    for key, code in enumerate(
+        ["a = 1\nb = 2", "try:\n    1 / 0\nexcept ZeroDivisionError as error:\n    print(error)", "c = 3\nd = 4"]
+    ):
+        names.assign("me", "", key, code)
+    assert names.find(frame(0, 2, "<module>"), "me") == [[{"key": 1}]]
+
+
+def test_a_cell_that_has_failed_may_be_in_a_traceback_that_was_kept():
+    names = fresh()
+    for key in range(2):
+        names.assign("me", "", key, f"raise kept[{key}]")
+        names.find(frame(0, 1, "<module>"), "me", 0)
+    names.assign("me", "", 2, "a = 1")
+    assert names.find(frame(0, 1, "<module>"), "me") == [[{"key": 0}, {"key": 1}]]
 
 
 def test_nothing_is_certain_on_a_board_that_others_have_used_before():

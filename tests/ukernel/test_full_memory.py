@@ -46,6 +46,7 @@ class FullBoard:
         self._virtual = VirtualBoard("micropython", heap=heap)
         self._parent = 0
         self.text = ""
+        self.named = None  # what kind of error the last cell had
         self.dropped = False
 
     def __enter__(self):
@@ -87,7 +88,9 @@ class FullBoard:
             elif event.type == wire.STATUS:
                 self.dropped = bool(event.content)
             elif event.type == wire.EXECUTE_REPLY and event.parent == self._parent:
-                return json.loads(event.content)["status"]
+                reply = json.loads(event.content)
+                self.named = reply.get("ename")
+                return reply["status"]
 
     def reset(self):
         self.board.send(wire.SHUTDOWN_REQUEST, 0, b"")
@@ -148,3 +151,19 @@ def test_a_cell_is_interrupted_at_once_while_a_thread_fills_the_memory_over_and_
         assert isinstance(event, session.Ready) or event.type == wire.EXECUTE_REPLY
         board.run("1")
         board.reset()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import micropython\nfor _ in range(3): micropython.heap_lock()",
+        *(f"import builtins\nbuiltins.{name} = 5" for name in ("len", "any", "bytes", "bytearray")),
+        "import builtins\nbuiltins.type = builtins.getattr = 5\nkept = 1 / 0",
+    ],
+)
+def test_what_stops_the_agent_and_is_no_lack_of_memory_costs_no_variable_and_is_not_called_one(code):
+    with FullBoard("1m") as board:
+        board.run("kept = 1")
+        answer = board.run(code)
+        assert (answer, board.named) in (("ok", None), ("error", "ZeroDivisionError"))
+        assert (board.run("print(kept)"), board.text, board.dropped) == ("ok", "1\n", False)

@@ -170,7 +170,15 @@ def test_inspection_asks_for_the_name_at_the_cursor():
 def test_inspection_between_the_parentheses_of_a_call_asks_for_what_is_called(code, called):
     bench = Bench()
     bench.ask("inspect_request", "%%ucore\n" + code)
-    assert bench.asked[0][1]["code"] == called
+    assert [question["code"] for _, question in bench.asked] == [called] * bool(called)
+
+
+@pytest.mark.parametrize("code", ["|", "x = 1\n|", "'abc'|", "5|", "f(1)\n\n|"])
+def test_where_no_name_is_nothing_is_known_and_no_board_asked(code):
+    bench = Bench({"status": "ok", "found": True, "data": {"text/plain": "Name:"}, "metadata": {}})
+    found = bench.ask("inspect_request", "%%ucore\n" + code)
+    assert (found["status"], found["found"], found["data"]) == ("ok", False, {})
+    assert not bench.asked
 
 
 def test_an_odd_place_for_the_cursor_is_the_end_or_the_beginning():

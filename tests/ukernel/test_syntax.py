@@ -59,7 +59,16 @@ def result(text):
 )
 @pytest.mark.parametrize(
     "before",
-    ["", "if x:\n\ty\n        z\n", "s = '''\n  µ'''; ", "# µ\n\n\x0c\n", 'x = f"{y["a"]}"\n', "match x:\n  case 1: y\n"],
+    [
+        "",
+        "if x:\n\ty\n        z\n",
+        "s = '''\n  µ'''; ",
+        "import x; ",
+        "del x['a;b']; assert y; ",
+        "# µ\n\n\x0c\n",
+        'x = f"{y["a"]}"\n',
+        "match x:\n  case 1: y\n",
+    ],
 )
 def test_the_expression_that_ends_a_text_is_found(before, expression):
     assert result(before + expression) == expression
@@ -68,9 +77,10 @@ def test_the_expression_that_ends_a_text_is_found(before, expression):
 
 
 def test_an_expression_is_told_from_anything_else():
-    assert [text for text in ('f"{d["k"]}"', " b'µ' ", "T_°C", "x, 1", "await f(\n)") if not syntax.is_expression(text)] == []
+    expressions = ('f"{d["k"]}"', " b'µ' ", "T_°C", "x, 1", "await f(\n)", "x  # y")
+    assert [text for text in expressions if not syntax.is_expression(text)] == []
     assert [
-        text for text in ("", "x;", "x; y", "x = 1", "x\ny", "if x: y", "(x", "x))((y", "x # y") if syntax.is_expression(text)
+        text for text in ("", "x;", "x; y", "x = 1", "x\ny", "if x: y", "(x", "x))((y", "# y") if syntax.is_expression(text)
     ] == []
 
 
@@ -148,6 +158,22 @@ def test_functions_are_found_in_what_python_cannot_read():
 )
 def test_a_text_is_read_as_people_paste_it(pasted, read):
     assert syntax.read(pasted).text == read
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("x\ntry:\n    y\n    z\nexcept E:\n    w\nfinally:\n    v", [(3, 4)]),
+        ("try: x\nexcept: y", [(1, 1)]),
+        ("try:\n\n    x\nexcept:\n    try: y\n    except: z", [(3, 3), (5, 5)]),
+        ("x\nwith a as b, c:\n    y\nz", [(2, 3)]),
+        ("for i in x:\n    with a:\n        y\n", [(2, 3)]),
+        ("async with a:\n    y", [(1, 2)]),
+        ("x = 1", []),
+    ],
+)
+def test_the_lines_are_found_whose_errors_the_text_catches(text, lines):
+    assert Syntax(text).find_catching() == lines
 
 
 SNIPPETS = st.sampled_from(

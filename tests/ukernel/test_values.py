@@ -144,7 +144,7 @@ def test_any_value_survives_a_board(through_a_board, given):
         assert same(value, found), (value, found)
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.binary(max_size=60) | VALUES.map(values.encode).flatmap(lambda data: st.integers(0, len(data)).map(lambda n: data[:n]))
 )
@@ -199,6 +199,27 @@ def test_numpys_numbers_become_numbers_and_its_arrays_arrays():
         values.encode(numpy.array(["2026-01-01"], "M8[s]"))
     with pytest.raises(TypeError, match="masked"):
         values.encode(numpy.ma.array([1, 2], mask=[True, False]))
+    with pytest.raises(TypeError, match="masked"):
+        values.encode([numpy.ma.masked])
+
+
+def test_what_a_derived_class_says_of_itself_does_not_spoil_what_comes_after_it(through_a_board):
+    class Odd:
+        def __len__(self):
+            return 0
+
+    class Words(Odd, list): ...
+
+    class Pair(Odd, tuple): ...
+
+    class Table(Odd, dict): ...
+
+    class Count(int):
+        def __int__(self):
+            return 9
+
+    given = [Words([1, 2]), Pair((0.5, "a")), Table({1: 2}), Count(4), "after"]
+    assert through_a_board([given]) == [[[1, 2], (0.5, "a"), {1: 2}, 4, "after"]]
 
 
 @pytest.mark.parametrize(

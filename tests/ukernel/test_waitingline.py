@@ -9,12 +9,13 @@ from ukernel.hubcell import Cell
 
 class Client:
     label = "a client"
+    instance = "a process"
 
 
 def line_of(*pairs):
     line = waitingline.WaitingLine()
     for client, request in pairs:
-        line.add(Cell(client, request, ""))
+        line.add(Cell(client, request, b""))
     return line
 
 
