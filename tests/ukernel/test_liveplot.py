@@ -524,7 +524,9 @@ def test_without_anywidget_the_chart_is_a_picture_from_the_start(page, listener)
     + [{"ylim": y} for y in ((1, 0), (1, 1), (0, math.inf), (math.nan, 1), (1,), (1, 2, 3), 5, "ab", "12", (-1e308, 1e308))]
     + [{"interval": i} for i in (0, -1, math.nan, "40", None)]
     + [{"duration": d} for d in (0, -1, math.inf, "1")]
-    + [{"decoder": 5}, {"title": 5}, {"units": None}, {"labels": 5}, {"labels": [5]}, {"x": "time"}, {"backend": "svg"}],
+    + [{"decoder": 5}, {"title": 5}, {"units": None}, {"labels": 5}, {"labels": [5]}, {"x": "hours"}, {"backend": "svg"}, {"chart": 5}]
+    + [{"window": w} for w in ("30", "30 m", "s", "-5 s", "1e3 s", "0 s", "1 ms", "400 d", "nan s", "2 hours")]
+    + [{"height": h} for h in (0, 159, 2001, 300.0, "300", True, None)],
     ids=str,
 )
 def test_bad_arguments_are_refused(arguments):

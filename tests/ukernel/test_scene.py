@@ -85,4 +85,4 @@ def test_the_axis_of_values_has_the_limits_given_or_those_of_the_samples():
 def test_a_scene_says_what_it_shows():
     scene = Scene([trace_of([[1, math.nan], [3, math.nan]], "imu")], Look("IMU", 200, units="g"), 100)
     scene.update()
-    assert scene.describe() == "Line chart of IMU, 200 samples wide. imu[0]: from 1 to 3 g, last 3 g. imu[1]: no samples."
+    assert scene.describe() == "Line chart of IMU, 200 samples wide. imu[0]: from 1.000 to 3.000 g, last 3.000 g. imu[1]: no samples."

@@ -1,0 +1,199 @@
+"""A window at the resolution of a screen.
+
+An envelope follows a `Window` with the lowest and the highest value of each bin of samples: what it costs depends on how many
+samples are new, not on how many are shown, and a spike one sample wide is always in it.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from .window import BINS, Gap, Rows, Window, merge, without_infinities
+
+__all__ = ["Break", "Envelope", "TimeEnvelope", "make_envelope"]
+
+
+class Break(NamedTuple):
+    """Where the line is interrupted: between two bins, before the one with the number `row`.
+
+    before, after: the numbers of the samples around what is missing. began_at, ended_at: when they were taken. lost, why: as
+        of a `Gap`; of several that lie in one bin, all together.
+    """
+
+    row: int
+    before: int
+    after: int
+    began_at: float
+    ended_at: float
+    lost: int
+    why: str
+
+
+def make_envelope(window: Window, columns: int) -> "Envelope | TimeEnvelope":
+    """Return what follows this window for so many columns of pixels."""
+    return Envelope(window, columns) if window.span_s is None else TimeEnvelope(window, columns)
+
+
+class _Bins:
+    """What all envelopes have.
+
+    step: samples a bin; 0 where a bin is a span of time. seen: samples taken in. newest_at, newest: when the newest one was
+        taken, and its values. breaks: of the bins in the table.
+    """
+
+    step = 0
+
+    def __init__(self, window: Window):
+        self.window = window
+        self.seen = 0
+        self.newest_at = -math.inf
+        self.newest: list[float] = []
+        self.breaks: list[Break] = []
+        self._bins: Rows | None = None
+        self._gap_number = 0  # of the last gap taken in
+
+    @property
+    def first(self) -> int:
+        """The number of the first bin that has a sample in the window."""
+        raise NotImplementedError
+
+    def table(self, first: int = 0):
+        """The bins of the window from this number on, one a row: its time, and its values, or for bins of several samples its
+        lowest values and then its highest. A view, valid until the next `update`."""
+        return self._bins.since(max(first, self.first)) if self._bins else np.empty((0, 1))
+
+    def ranges(self):
+        """The lowest and the highest value of each channel in the window: an array of shape (2, channels); NaN where there is none."""
+        table = self.table()[:, 1:]
+        channels = self.window.channels
+        if not len(table):
+            return np.full((2, channels), np.nan)
+        return np.stack((np.fmin.reduce(table[:, :channels]), np.fmax.reduce(table[:, -channels:])))
+
+    def limits(self) -> "tuple[float, float]":
+        """The lowest and the highest value in the window; inf and -inf where there is none."""
+        low, high = self.ranges()
+        low, high = low[~np.isnan(low)], high[~np.isnan(high)]
+        return (float(low.min()), float(high.max())) if len(low) else (math.inf, -math.inf)
+
+    def _row_of(self, gap: Gap) -> int:
+        raise NotImplementedError
+
+    def _update_breaks(self) -> None:
+        for gap in self.window.gaps(self._gap_number):
+            if gap.number >= self.seen:
+                break  # it came after what was just taken in
+            self._gap_number = gap.number
+            found = Break(self._row_of(gap), gap.number - 1, gap.number, gap.began_at, gap.ended_at, gap.lost, gap.why)
+            if self.breaks and self.breaks[-1].row >= found.row:
+                before = self.breaks.pop()
+                why = before.why if found.why in before.why else f"{before.why}; {found.why}"
+                found = found._replace(
+                    row=before.row, before=before.before, began_at=before.began_at, lost=before.lost + found.lost, why=why
+                )
+            self.breaks.append(found)
+        if self.breaks and self.breaks[0].row <= self.first:
+            self.breaks = [one for one in self.breaks if one.row > self.first]
+
+
+class Envelope(_Bins):
+    """A window in bins of `step` samples, for `columns` columns of pixels: every sample, where there are at most two a
+    column, else the lowest and the highest value of each bin.
+
+    A bin begins at a multiple of `step`, counted from the first sample ever, so that it keeps its samples as it moves:
+    otherwise the line would flicker.
+    """
+
+    def __init__(self, window: Window, columns: int):
+        super().__init__(window)
+        self.step = 1 if window.size <= 2 * columns else -(-window.size // columns)
+
+    @property
+    def oldest(self) -> int:
+        """The number of the first sample in the window."""
+        return max(0, self.seen - self.window.size, min(self.window.cleared, self.seen))
+
+    @property
+    def first(self) -> int:
+        """The number of the first bin that has a sample in the window."""
+        oldest = self.oldest
+        return oldest // self.step if oldest < self.seen else self.stop
+
+    @property
+    def stop(self) -> int:
+        return -(-self.seen // self.step)
+
+    def update(self) -> int:
+        """Take in what is new; returns the number of the first bin that has changed."""
+        changed = self.seen // self.step
+        first, rows = self.window.since(changed * self.step)
+        if not len(rows):
+            return self.stop
+        changed = first // self.step  # a later one, if there were more new samples than the window holds
+        self.seen = first + len(rows)
+        self.newest_at, self.newest = rows[-1, 0], rows[-1, 1:].tolist()
+        rows[:, 1:] = values = without_infinities(rows[:, 1:])
+        if self.step == 1:
+            table = rows
+        else:
+            starts = np.arange(changed * self.step - first, len(rows), self.step).clip(0)
+            middles = (starts + self.step // 2).clip(max=len(rows) - 1)
+            table = np.hstack((rows[middles, :1], np.fmin.reduceat(values, starts), np.fmax.reduceat(values, starts)))
+        if self._bins is None:
+            self._bins = Rows(self.window.size // self.step + 2, table.shape[1])
+        self._bins.cut(changed)
+        self._bins.append(table)
+        self._update_breaks()
+        return changed
+
+    def _row_of(self, gap: Gap) -> int:
+        return (gap.number + self.step // 2) // self.step  # the edge of a bin that is closest
+
+
+class TimeEnvelope(_Bins):
+    """A window in time, in bins of the same length, about as many as there are columns of pixels. It has a row for each bin with
+    samples in it, with the middle of their times: of a single sample that is its own."""
+
+    def __init__(self, window: Window, columns: int):
+        super().__init__(window)
+        # Bins of the history in one of these; the history's never lie in two.
+        self._merged = 1 << max(0, int(math.log2(BINS / min(columns, BINS))))
+        self._from = 0  # the number of the history's first bin in our last one
+
+    oldest = 0  # the first sample's number is of no account on an axis of time
+
+    @property
+    def first(self) -> int:
+        """The number of the first bin that has a sample in the window."""
+        if self._bins is None:
+            return 0
+        since = max(self.newest_at - self.window.span_s, np.nextafter(self.window.cleared_at, math.inf))
+        return self._bins.first + int(np.searchsorted(self._bins.since(0)[:, 0], since))
+
+    @property
+    def stop(self) -> int:
+        return self._bins.stop if self._bins else 0
+
+    def update(self) -> int:
+        """Take in what is new; returns the number of the first bin that has changed."""
+        first, rows, seen, newest = self.window.history_since(self._from)
+        if seen == self.seen or not len(rows):
+            return self.stop
+        channels = self.window.channels
+        starts = np.flatnonzero(np.diff(rows[:, 0] // self._merged, prepend=-np.inf))
+        merged = merge(rows, starts, channels)
+        table = np.hstack((merged[:, 1:3].mean(axis=1, keepdims=True), merged[:, 3 : 3 + 2 * channels]))
+        if self._bins is None:
+            self._bins = Rows(BINS // self._merged + 3, table.shape[1])
+        # Where the history has lost what we began with, or was cleared, nothing goes on.
+        changed = max(self.stop - 1, 0) if first == self._from else self.stop + 1
+        self._bins.cut(changed)
+        self._bins.append(table)
+        self._from = first + int(starts[-1])
+        self.seen, self.newest_at, self.newest = seen, rows[-1, 2], newest[-1].tolist()
+        self._update_breaks()
+        return changed
+
+    def _row_of(self, gap: Gap) -> int:
+        return self._bins.first + int(np.searchsorted(self._bins.since(0)[:, 0], gap.ended_at))
