@@ -223,10 +223,10 @@ class Window:
         else:
             while gaps and gaps[0].ended_at <= self._newest_at - self.span_s:
                 gaps.popleft()
-        if len(gaps) > MAX_GAPS:  # more than any screen shows: of two neighbours the later one tells of both
-            pairs = zip(list(gaps)[::2], list(gaps)[1::2])
-            odd = [gaps[-1]] if len(gaps) % 2 else []
-            self._gaps = deque([late._replace(lost=early.lost + late.lost) for early, late in pairs] + odd)
+        while len(self._gaps) > MAX_GAPS:  # more than any screen shows: of two neighbours the later one tells of both
+            known = list(self._gaps)
+            pairs = [late._replace(lost=early.lost + late.lost) for early, late in zip(known[::2], known[1::2])]  # noqa: B905
+            self._gaps = deque(pairs + known[len(pairs) * 2 :])
 
 
 class History:
