@@ -154,9 +154,7 @@ class LivePlot:
     Attributes: `names` of the pipes; `chart`, its own name; `lost`, the frames missing so far; `data`, the samples in the window.
     """
 
-    def __init__(
-        self, traces: "list[Trace]", look: Look, canvas, interval_s: float, ends_at: float, chart: str = ""
-    ):
+    def __init__(self, traces: "list[Trace]", look: Look, canvas, interval_s: float, ends_at: float, chart: str = ""):
         self.names = tuple(trace.name for trace in traces)
         self.chart = chart
         self.canvas = canvas

@@ -311,7 +311,9 @@ def _window(window) -> "tuple[int, float | None]":
             f"not {window!r}."
         )
     if not LEAST_SPAN_S <= span_s <= MAX_SPAN_S:
-        raise ValueError(f'window must be a time from "{LEAST_SPAN_S * 1000:g} ms" to "{MAX_SPAN_S / 86_400:g} d", not {window!r}.')
+        raise ValueError(
+            f'window must be a time from "{LEAST_SPAN_S * 1000:g} ms" to "{MAX_SPAN_S / 86_400:g} d", not {window!r}.'
+        )
     return MAX_WINDOW, span_s
 
 

@@ -206,7 +206,9 @@ class Scene:
             highs = curve.high[curve.high == curve.high]
             if len(highs):
                 low = curve.low[curve.low == curve.low].min()
-                parts.append(f"{curve.name}: from {scale.number(low)} to {scale.text(highs.max())}, last {scale.text(curve.newest)}.")
+                parts.append(
+                    f"{curve.name}: from {scale.number(low)} to {scale.text(highs.max())}, last {scale.text(curve.newest)}."
+                )
             else:
                 parts.append(f"{curve.name}: no samples.")
         bands = self.bands()

@@ -43,9 +43,7 @@ class Trace:
         it goes on.
     """
 
-    def __init__(
-        self, pipe: Pipe, decoder: "FormatDecoder | CallableDecoder", size: int, span_s: "float | None" = None
-    ):
+    def __init__(self, pipe: Pipe, decoder: "FormatDecoder | CallableDecoder", size: int, span_s: "float | None" = None):
         self.name = pipe.name
         self.pipe = pipe
         self.window = Window(size, span_s)

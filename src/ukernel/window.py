@@ -225,7 +225,7 @@ class Window:
                 gaps.popleft()
         while len(self._gaps) > MAX_GAPS:  # more than any screen shows: of two neighbours the later one tells of both
             known = list(self._gaps)
-            pairs = [late._replace(lost=early.lost + late.lost) for early, late in zip(known[::2], known[1::2])]  # noqa: B905
+            pairs = [late._replace(lost=early.lost + late.lost) for early, late in zip(known[::2], known[1::2])]
             self._gaps = deque(pairs + known[len(pairs) * 2 :])
 
 

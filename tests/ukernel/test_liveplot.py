@@ -303,7 +303,9 @@ def test_what_was_lost_is_a_gap_in_what_is_shown(page, listener):
     why = "the board had no room for them"
     for kind, found in (("1", [2, 1, 2, 7, why]), ("2", [2, 1000.1, 1001.0, 7, why]), ("", [2, 1000.1, 1001.0, 7, why])):
         title = f"adc ({kind})" if kind else "adc"
-        content = page.whole(lambda content, title=title: content["look"]["title"] == title and content["traces"][0]["seen"] == 4)
+        content = page.whole(
+            lambda content, title=title: content["look"]["title"] == title and content["traces"][0]["seen"] == 4
+        )
         assert content["traces"][0]["breaks"] == [found]
     page.run("stop_live()")
     page.messages.clear()  # the warnings were wanted
@@ -590,7 +592,16 @@ def test_without_anywidget_the_chart_is_a_picture_from_the_start(page, listener)
     + [{"ylim": y} for y in ((1, 0), (1, 1), (0, math.inf), (math.nan, 1), (1,), (1, 2, 3), 5, "ab", "12", (-1e308, 1e308))]
     + [{"interval": i} for i in (0, -1, math.nan, "40", None)]
     + [{"duration": d} for d in (0, -1, math.inf, "1")]
-    + [{"decoder": 5}, {"title": 5}, {"units": None}, {"labels": 5}, {"labels": [5]}, {"x": "hours"}, {"backend": "svg"}, {"chart": 5}]
+    + [
+        {"decoder": 5},
+        {"title": 5},
+        {"units": None},
+        {"labels": 5},
+        {"labels": [5]},
+        {"x": "hours"},
+        {"backend": "svg"},
+        {"chart": 5},
+    ]
     + [{"window": w} for w in ("30", "30 m", "s", "-5 s", "1e3 s", "0 s", "1 ms", "400 d", "nan s", "2 hours")]
     + [{"height": h} for h in (0, 159, 2001, 300.0, "300", True, None)],
     ids=str,

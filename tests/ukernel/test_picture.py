@@ -113,7 +113,7 @@ def test_what_is_missing_is_shaded_and_no_line_runs_through_it(painters):
     columns = np.flatnonzero(found.any(axis=0))
     first, last = columns[0], columns[-1]
     middle = slice(first + (last - first) * 10 // 29, first + (last - first) * 19 // 29)
-    assert not found[:, middle].any() and found[:, :first + 20].any() and found[:, last - 20 :].any()
+    assert not found[:, middle].any() and found[:, : first + 20].any() and found[:, last - 20 :].any()
     shade = np.median(image[len(image) // 3 : len(image) // 2, middle].reshape(-1, 3), axis=0)
     assert shade[0] > shade[2] + 15  # not grey
 
