@@ -259,7 +259,10 @@ class Canvas:
     def finish(self) -> None:
         """Show the last picture, and put it into the notebook."""
         with self._lock:
-            self._last = self._detail()
+            content, buffer = self._detail()
+            if self._widget is not None:
+                content["chart"] = self._widget.chart  # what somebody has chosen there is kept
+            self._last = content, buffer
             if self._widget is not None:
                 self._tell(*self._last)
             self._clear_twin()  # first: the chart, which hides it, goes

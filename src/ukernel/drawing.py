@@ -3,13 +3,19 @@
 import time
 
 from .axis import Scale
-from .scene import Scene
+from .scene import HEIGHT, Look, Scene
 
-__all__ = ["Drawing"]
+__all__ = ["Drawing", "size_inches"]
 
-SIZE_INCHES = (7.0, 3.5)
+SIZE_INCHES = (7.0, 3.5)  # of a chart of the usual height
 BAND = {"facecolor": "#d97706", "alpha": 0.16, "linewidth": 0}  # where something is missing; as in canvas/src/theme.js
 LABELS = {"samples": "samples", "seconds": "seconds ago", "time": "time"}
+
+
+def size_inches(look: Look) -> "tuple[float, float]":
+    """The size of a chart's figure."""
+    width, height = SIZE_INCHES
+    return width, height * look.height / HEIGHT
 
 
 class Drawing:

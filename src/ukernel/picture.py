@@ -52,11 +52,11 @@ class Painter:
             from matplotlib.backends.backend_agg import FigureCanvasAgg
             from matplotlib.figure import Figure
 
-            from .drawing import SIZE_INCHES, Drawing
+            from .drawing import Drawing, size_inches
         except ImportError:
             self._canvas = None
         else:
-            figure = Figure(figsize=SIZE_INCHES, dpi=100 * scale)
+            figure = Figure(figsize=size_inches(scene.look), dpi=100 * scale)
             self._canvas = FigureCanvasAgg(figure)
             self._drawing = Drawing(figure, scene, COLOURS)
 
