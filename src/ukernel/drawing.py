@@ -9,6 +9,7 @@ __all__ = ["Drawing", "size_inches"]
 
 SIZE_INCHES = (7.0, 3.5)  # of a chart of the usual height
 BAND = {"facecolor": "#d97706", "alpha": 0.16, "linewidth": 0}  # where something is missing; as in canvas/src/theme.js
+LEAST_BAND = 3  # pixels
 LABELS = {"samples": "samples", "seconds": "seconds ago", "time": "time"}
 
 
@@ -32,7 +33,7 @@ class Drawing:
         # Dollar signs are dollar signs.
         axes.set_title(look.title, parse_math=False, loc="left", fontsize="medium", fontweight="bold")
         axes.set_xlabel(LABELS[look.x])
-        self._units = axes.text(-0.01, 1.02, "", transform=axes.transAxes, ha="right", va="bottom", fontsize="small")
+        self._units = axes.text(-0.015, 1.025, "", transform=axes.transAxes, ha="right", va="bottom", fontsize="small")
         self._units.set_parse_math(False)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
@@ -42,9 +43,13 @@ class Drawing:
         self._lines: list = []
         self._bands = _bands(axes)
         self._off = [
-            axes.text(0.012, y, "", transform=axes.transAxes, va=va, fontsize="small", animated=True, parse_math=False)
-            for y, va in ((0.02, "bottom"), (0.98, "top"))
+            axes.text(
+                0.988, y, "", transform=axes.transAxes, ha="right", va=va, fontsize="small", animated=True, parse_math=False
+            )
+            for y, va in ((0.03, "bottom"), (0.97, "top"))
         ]
+        for text in self._off:
+            text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2})
         self._text = axes.text(0.012, 0.97, "", transform=axes.transAxes, va="top", fontsize="small", wrap=True, animated=True)
         self._text.set_parse_math(False)
         self._text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 2})
@@ -77,8 +82,10 @@ class Drawing:
                 legend.set_animated(True)
                 for text in legend.get_texts():
                     text.set_parse_math(False)
-        bands = self._scene.bands()
-        self._bands.set_verts([[(a, 0), (a, 1), (b, 1), (b, 0)] for _, a, b, _, _ in bands])
+        x_low, x_high = self._scene.x
+        least = LEAST_BAND * (x_high - x_low) / self.columns / 2
+        bands = [(min(a, (a + b) / 2 - least), max(b, (a + b) / 2 + least)) for _, a, b, _, _ in self._scene.bands()]
+        self._bands.set_verts([[(a, 0), (a, 1), (b, 1), (b, 0)] for a, b in bands])
         low, high = self._scene.off_scale()
         scale = self._scene.scale
         self._off[0].set_text("" if low is None else f"▼ values down to {scale.text(low)}: ylim=None follows them")
