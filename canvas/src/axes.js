@@ -4,6 +4,7 @@ import { decimalsOf, formatClock, formatDay, writeNumber } from "./numbers.js";
 
 const FONT = "12px system-ui, sans-serif";
 const AIR = 0.05; // above and below values that an axis follows
+const LEAST_AIR = 0.02; // that is left of it before the limits move
 const SHRINK_AFTER_MS = 2000; // see Limits in src/ukernel/axis.py
 const DECADES = [1, 2, 5];
 // Steps of a time axis, in seconds: a watch has other round numbers.
@@ -87,7 +88,8 @@ export class Follower {
         const [bottom, top] = this.limits ?? [Infinity, -Infinity];
         const small = high - low < (top - bottom) / 3;
         this.smallSince = small ? Math.min(this.smallSince, now) : Infinity;
-        if (!(bottom <= low && high <= top) || now - this.smallSince >= SHRINK_AFTER_MS) {
+        const least = LEAST_AIR * (high - low);
+        if (!(bottom <= low - least && high + least <= top) || now - this.smallSince >= SHRINK_AFTER_MS) {
             const largest = Math.max(Math.abs(low), Math.abs(high));
             const room = (high - low > 1e-9 * largest ? AIR * (high - low) : 0.1 * largest) || 1;
             this.limits = [low - room, high + room];

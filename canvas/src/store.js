@@ -37,6 +37,11 @@ export class Store {
         return true;
     }
 
+    // The lowest and the highest value and the mean, by trace and channel; null where there is no value.
+    figures() {
+        return this.traces.map((trace, i) => Array.from({ length: trace.channels }, (_, channel) => trace.figures(channel, this.stats[i]?.[channel]?.[2])));
+    }
+
     // Whether the horizontal axis is one of time.
     get timed() {
         return this.look.x !== "samples";
@@ -132,6 +137,25 @@ class Trace {
         this.values.set(values, end * this.width);
         if (times) this.times.set(times, end);
         this.count += count;
+    }
+
+    // The lowest and the highest value of a channel, and the mean: that of `mean` where the samples themselves are not here.
+    figures(channel, mean) {
+        let low = Infinity;
+        let high = -Infinity;
+        let sum = 0;
+        let count = 0;
+        for (let i = 0; i < this.count; i++) {
+            const value = this.low(i, channel);
+            if (value !== value) continue;
+            if (value < low) low = value;
+            const top = this.high(i, channel);
+            if (top > high) high = top;
+            sum += value;
+            count += 1;
+        }
+        if (!count) return null;
+        return [low, high, this.step === 1 ? sum / count : Math.min(Math.max(mean ?? NaN, low), high)];
     }
 
     // Where bin i of those kept is on the x axis: a position in the window, or seconds before `newest`.

@@ -18,7 +18,7 @@ export class Toolbar {
         this.png = button("PNG", "Save the picture", () => this.#savePicture());
         this.csv = button("CSV", "Save what is shown as a table", () => this.#saveTable());
         this.all.hidden = true;
-        this.root = make("div", "tools", { role: "toolbar", "aria-label": "chart" }, this.all, this.pause, this.autoscale, this.clear, this.png, this.csv);
+        this.root = make("div", "tools", { role: "toolbar", "aria-label": "chart" }, this.all, this.pause, this.clear, this.autoscale, this.png, this.csv);
     }
 
     show() {

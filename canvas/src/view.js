@@ -13,6 +13,7 @@ import { readTheme, watchTheme } from "./theme.js";
 import { Toolbar } from "./toolbar.js";
 
 const LEAST_SPAN = 1e-12; // of an axis, in its values: where numbers are hardly apart uPlot looks for ticks for ever
+const FIGURES_MS = 250; // between two of the figures in the legend: nobody reads faster
 const CLICK_PX = 4; // a mouse that moved further has dragged
 
 // What `View` needs from whoever owns the store: told of the width in pixels that is worth sending, of a pause, and that what is
@@ -85,6 +86,11 @@ export class View {
             plot.setScale("x", { min: x[0], max: x[1] });
             plot.setScale("y", { min: y[0], max: y[1] });
         });
+        const now = performance.now();
+        if (!(now - this.figuredAt < FIGURES_MS) || store.state === "stopped") {
+            this.figuredAt = now;
+            this.figures = store.figures();
+        }
         this.frame.say(this);
         this.readOut();
         this.toolbar.show();
@@ -182,7 +188,7 @@ export class View {
             const { count, latest } = store.traces[trace];
             return count ? scale.text(latest[channel] ?? NaN) : "";
         });
-        const stats = lines.map(({ trace, channel }) => store.stats[trace]?.[channel]);
+        const stats = lines.map(({ trace, channel }) => this.figures[trace]?.[channel]);
         const rates = lines.map(({ trace }) => (store.state === "stopped" ? null : store.rates[trace] ?? null));
         this.legend.show(values, stats, rates, scale, readings.length ? crosshair.where : "newest");
     }

@@ -2,20 +2,13 @@
 
 import { formatRate, writeNumber } from "./numbers.js";
 
-export function describe(store, scale) {
+export function describe(store, scale, figures) {
     const { look } = store;
     const lines = look.names.flatMap((names, i) => names.map((name, channel) => {
-        const trace = store.traces[i];
-        let low = Infinity;
-        let high = -Infinity;
-        for (let bin = 0; bin < trace.count; bin++) {
-            if (trace.low(bin, channel) < low) low = trace.low(bin, channel);
-            if (trace.high(bin, channel) > high) high = trace.high(bin, channel);
-        }
-        if (low > high) return `${name}: no samples.`;
-        const mean = store.stats[i]?.[channel]?.[2];
-        const average = mean === undefined ? "" : `, mean ${scale.number(mean)}`;
-        return `${name}: from ${scale.number(low)} to ${scale.number(high)}${average}, last ${scale.text(trace.latest[channel] ?? NaN)}.`;
+        const found = figures[i]?.[channel];
+        if (!found) return `${name}: no samples.`;
+        const [low, high, mean] = found.map((value) => scale.number(value));
+        return `${name}: from ${low} to ${high}, mean ${mean}, last ${scale.text(store.traces[i].latest[channel] ?? NaN)}.`;
     }));
     const span = store.timed ? `the last ${writeNumber(store.x[1] - store.x[0], 1)} seconds` : `the last ${writeNumber(look.window)} samples`;
     const breaks = store.traces.flatMap((trace) => trace.breaks);

@@ -8,6 +8,7 @@ __all__ = ["SHRINK_AFTER_S", "Limits", "Scale", "format_seconds"]
 TINY = 1e-30  # less room than this is none: what an axis divides by must not vanish
 SHRINK_AFTER_S = 2.0  # limits shrink once values have needed less room for this long: one that comes and goes must not pump
 AIR = 0.05  # of the values' span, above and below them
+LEAST_AIR = 0.02  # that is left of it before the limits move
 PIXELS = 300  # of a usual axis: what is smaller than one of them it does not resolve
 MAX_DIGITS = 15  # that a float has
 LONG = 1e12  # larger ones are written with a power of ten
@@ -29,7 +30,8 @@ class Limits:
 
     def fit(self, low: float, high: float, now: float) -> "tuple[float, float]":
         """Return limits for values from `low` to `high` at this time (monotonic seconds)."""
-        fits = self.low <= low and high <= self.high
+        least = LEAST_AIR * (high - low)
+        fits = self.low <= low - least and high + least <= self.high
         small = high - low < (self.high - self.low) / 3
         self._small_since = min(self._small_since, now) if small else math.inf
         if not fits or now - self._small_since >= SHRINK_AFTER_S:

@@ -80,8 +80,8 @@ class _Bins:
     def _row_of(self, gap: Gap) -> int:
         raise NotImplementedError
 
-    def _update_breaks(self) -> None:
-        for gap in self.window.gaps(self._gap_number):
+    def _update_breaks(self, gaps: "list[Gap]") -> None:
+        for gap in gaps:
             if gap.number >= self.seen:
                 break  # it came after what was just taken in
             self._gap_number = gap.number
@@ -93,6 +93,8 @@ class _Bins:
                     row=before.row, before=before.before, began_at=before.began_at, lost=before.lost + found.lost, why=why
                 )
             self.breaks.append(found)
+
+    def _forget_breaks(self) -> None:
         if self.breaks and self.breaks[0].row <= self.first:
             self.breaks = [one for one in self.breaks if one.row > self.first]
 
@@ -127,28 +129,42 @@ class Envelope(_Bins):
     def update(self) -> int:
         """Take in what is new; returns the number of the first bin that has changed."""
         changed = self.seen // self.step
-        first, rows = self.window.since(changed * self.step)
-        if not len(rows):
+        gaps = self.window.gaps(self._gap_number)
+        if gaps:  # the bin before the one where something is missing gets what came before that
+            changed = max(min(changed, gaps[0].number // self.step - 1), 0)
+        first, rows = self.window.since(self._start_of(changed))
+        if first + len(rows) <= self.seen:
             return self.stop
-        changed = first // self.step  # a later one, if there were more new samples than the window holds
+        changed = max(changed, first // self.step)  # a later one, if there were more new samples than the window holds
         self.seen = first + len(rows)
         self.newest_at, self.newest = rows[-1, 0], rows[-1, 1:].tolist()
+        self._update_breaks(gaps)
         rows[:, 1:] = values = without_infinities(rows[:, 1:])
         if self.step == 1:
             table = rows
         else:
-            starts = np.arange(changed * self.step - first, len(rows), self.step).clip(0)
-            middles = (starts + self.step // 2).clip(max=len(rows) - 1)
+            starts = np.arange(changed * self.step, self.seen, self.step) - first
+            for one in reversed(self.breaks):  # bins end where something is missing: no line runs through it
+                if one.row <= changed:
+                    break
+                starts[one.row - changed] = one.after - first
+            starts[0] = 0
+            middles = (starts + np.append(starts[1:], len(rows))) // 2
             table = np.hstack((rows[middles, :1], np.fmin.reduceat(values, starts), np.fmax.reduceat(values, starts)))
         if self._bins is None:
             self._bins = Rows(self.window.size // self.step + 2, table.shape[1])
         self._bins.cut(changed)
         self._bins.append(table)
-        self._update_breaks()
+        self._forget_breaks()
         return changed
 
+    def _start_of(self, row: int) -> int:
+        """The number of the first sample of a bin."""
+        moved = next((one.after for one in reversed(self.breaks) if one.row == row), 0)
+        return moved or row * self.step
+
     def _row_of(self, gap: Gap) -> int:
-        return (gap.number + self.step // 2) // self.step  # the edge of a bin that is closest
+        return gap.number // self.step
 
 
 class TimeEnvelope(_Bins):
@@ -157,9 +173,9 @@ class TimeEnvelope(_Bins):
 
     def __init__(self, window: Window, columns: int):
         super().__init__(window)
-        # Bins of the history in one of these; the history's never lie in two.
-        self._merged = 1 << max(0, int(math.log2(BINS / min(columns, BINS))))
-        self._from = 0  # the number of the history's first bin in our last one
+        self._columns = min(columns, BINS)
+        self._joined = 1  # bins of the history in one of ours; the history's never lie in two
+        self._starts = [0]  # the numbers of the history's bins with which our last two begin
 
     oldest = 0  # the first sample's number is of no account on an axis of time
 
@@ -177,23 +193,53 @@ class TimeEnvelope(_Bins):
 
     def update(self) -> int:
         """Take in what is new; returns the number of the first bin that has changed."""
-        first, rows, seen, newest = self.window.history_since(self._from)
+        gaps = self.window.gaps(self._gap_number)
+        first, rows, seen, newest, oldest_at = self.window.history_since(self._starts[0])
         if seen == self.seen or not len(rows):
             return self.stop
+        joined = self._fit(rows[-1, 2] - oldest_at)
+        if joined != self._joined or self._bins is None:
+            # As the window fills, bins grow with what is shown: all of it anew.
+            self._joined, self._starts, self._bins, self.breaks, self._gap_number = joined, [0], None, [], 0
+            gaps = self.window.gaps()
+            first, rows, seen, newest, _ = self.window.history_since(0)
         channels = self.window.channels
-        starts = np.flatnonzero(np.diff(rows[:, 0] // self._merged, prepend=-np.inf))
+        goes_on = first == self._starts[0]
+        starts = self._find_starts(first, rows, gaps, self._starts if goes_on else [])
         merged = merge(rows, starts, channels)
         table = np.hstack((merged[:, 1:3].mean(axis=1, keepdims=True), merged[:, 3 : 3 + 2 * channels]))
         if self._bins is None:
-            self._bins = Rows(BINS // self._merged + 3, table.shape[1])
+            self._bins = Rows(2 * BINS // self._joined + 3, table.shape[1])
         # Where the history has lost what we began with, or was cleared, nothing goes on.
-        changed = max(self.stop - 1, 0) if first == self._from else self.stop + 1
+        changed = max(self.stop - len(self._starts), 0) if goes_on else self.stop + 1
         self._bins.cut(changed)
         self._bins.append(table)
-        self._from = first + int(starts[-1])
+        self._starts = [first + int(start) for start in starts[-2:]]
         self.seen, self.newest_at, self.newest = seen, rows[-1, 2], newest[-1].tolist()
-        self._update_breaks()
+        self._update_breaks(gaps)
+        self._forget_breaks()
         return changed
+
+    def _fit(self, known_s: float) -> int:
+        """How many bins of the history to join, for so long a part of the window that is known by now."""
+        shown = min(known_s / self.window.span_s, 1.0)
+        fitting = 1 << max(0, int(math.log2(max(BINS * shown / self._columns, 1.0))))
+        # Not back and forth: what falls out of the window at its end changes nothing.
+        return fitting if fitting > self._joined or 4 * fitting <= self._joined else self._joined
+
+    def _find_starts(self, first: int, rows, gaps: "list[Gap]", known: "list[int]"):
+        """Where our bins begin, in the rows from number `first` on; `known` for those that there were before."""
+        bins = rows[:, 0] // self._joined
+        starts = np.flatnonzero(np.diff(bins, prepend=-np.inf))
+        if known:
+            last = known[-1] - first
+            starts = np.append(np.array(known) - first, starts[(starts > last) & (bins[starts] > bins[last])])
+        # Bins end where something is missing: no line runs through it.
+        for row in np.searchsorted(rows[:, 2], [gap.ended_at for gap in gaps]):
+            place = int(np.searchsorted(starts, row, "right")) - 1
+            if place > 0 and row < len(rows):
+                starts[place] = max(row, starts[place])
+        return starts
 
     def _row_of(self, gap: Gap) -> int:
         return self._bins.first + int(np.searchsorted(self._bins.since(0)[:, 0], gap.ended_at))

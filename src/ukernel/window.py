@@ -177,12 +177,13 @@ class Window:
 
     def history_since(self, number: int):
         """Return the number of the first bin of the history kept from `number` on, from there its table, how many samples have
-        been seen by then, and the newest of them: its values."""
+        been seen by then, the newest of them (its values), and when the oldest one that the history knows was taken."""
         with self._lock:
             if self.history is None or self._rows is None:
-                return 0, np.empty((0, 3)), 0, np.empty((0, 0))
+                return 0, np.empty((0, 3)), 0, np.empty((0, 0)), math.inf
             rows, newest = self.history.rows, self._rows.since(self._rows.stop - 1)[:, 1:].copy()
-            return max(number, rows.first), rows.since(number).copy(), self._rows.stop, newest
+            oldest_at = rows.since(0)[0, 1] if rows.first < rows.stop else math.inf
+            return max(number, rows.first), rows.since(number).copy(), self._rows.stop, newest, oldest_at
 
     def gaps(self, after: int = 0) -> "list[Gap]":
         """What is missing before samples with numbers above this one, as far as it is still in the window."""

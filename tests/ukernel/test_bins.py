@@ -112,6 +112,32 @@ def test_gaps_at_the_edge_of_a_bin_are_one_with_all_that_is_missing():
     ]
 
 
+@pytest.mark.parametrize("together", [True, False], ids=["in one picture", "picture by picture"])
+@pytest.mark.parametrize("span_s", [None, 10.0])
+def test_no_bin_has_samples_from_both_sides_of_a_gap(span_s, together):
+    """A level before it, another one after it: no bin spans the two."""
+    rng = random.Random(3)
+    window = Window(5000, span_s)
+    envelope = make_envelope(window, 200)
+    level, now = 0.0, 0.0
+    for _ in range(150):
+        count = rng.randint(1, 300)
+        place = rng.randrange(count)
+        levels = np.where(np.arange(count) < place, level, level + 1)
+        level += 1
+        times = now + np.cumsum(np.where(np.arange(count) == place, 0.3, 0.0007))
+        window.add(levels, times, [(place, 9, NO_ROOM)])
+        now = times[-1]
+        if not together:
+            envelope.update()
+    envelope.update()
+    table = envelope.table()
+    assert len(table) > 50
+    spans = table[1:, 2] - table[1:, 1]  # the oldest may begin before the window
+    crowded = {one.row - envelope.first - 1 for one in envelope.breaks if one.lost > 9}  # two gaps in one bin are one
+    assert [row for row in np.flatnonzero(spans).tolist() if row + 1 not in crowded and row not in crowded] == []
+
+
 def test_a_gap_in_a_window_in_time_is_before_the_bin_after_it():
     window = timed(np.zeros(100), np.linspace(0, 1, 100))
     window.add(np.ones(100), np.linspace(5, 6, 100), [(0, 900, NO_ROOM)])
