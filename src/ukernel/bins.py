@@ -133,7 +133,7 @@ class Envelope(_Bins):
         if gaps:  # the bin before the one where something is missing gets what came before that
             changed = max(min(changed, gaps[0].number // self.step - 1), 0)
         first, rows = self.window.since(self._start_of(changed))
-        if first + len(rows) <= self.seen:
+        if not len(rows) or first + len(rows) <= self.seen:
             return self.stop
         changed = max(changed, first // self.step)  # a later one, if there were more new samples than the window holds
         self.seen = first + len(rows)

@@ -181,6 +181,8 @@ def test_what_is_cleared_is_gone_and_what_comes_is_shown(span_s):
     window.clear()
     assert len(window.copy()) == 0 and window.gaps() == [] and len(envelope.table()) == 0
     assert envelope.update() == envelope.stop
+    late = make_envelope(window, 10)  # one that has seen nothing of it
+    assert late.update() == 0 and len(late.table()) == 0
     window.add(np.full(20, 7.0), 31 + np.arange(20) / 100)
     envelope.update()
     assert envelope.limits() == (7, 7) and window.copy().tolist() == [[7.0]] * 20
