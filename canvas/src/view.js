@@ -77,14 +77,12 @@ export class View {
         if (!store.look || !this.root.isConnected) return; // once it is on the page, its size changes, and that calls
         this.theme ??= readTheme(this.root);
         this.#name();
-        const y = this.limits("y");
+        const [x, y] = [this.limits("x"), this.limits("y")];
         this.scale = new Scale(...y, store.look.units);
         if (!this.plot) this.#makePlot();
-        const { plot } = this;
-        const x = this.limits("x");
-        plot.batch(() => {
-            plot.setScale("x", { min: x[0], max: x[1] });
-            plot.setScale("y", { min: y[0], max: y[1] });
+        this.plot.batch(() => {
+            this.plot.setScale("x", { min: x[0], max: x[1] });
+            this.plot.setScale("y", { min: y[0], max: y[1] });
         });
         const now = performance.now();
         if (!(now - this.figuredAt < FIGURES_MS) || store.state === "stopped") {

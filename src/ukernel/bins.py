@@ -95,8 +95,17 @@ class _Bins:
             self.breaks.append(found)
 
     def _forget_breaks(self) -> None:
-        if self.breaks and self.breaks[0].row <= self.first:
-            self.breaks = [one for one in self.breaks if one.row > self.first]
+        first, gone = self.first, 0
+        while gone < len(self.breaks) and self.breaks[gone].row <= first:
+            gone += 1
+        del self.breaks[:gone]
+
+    def breaks_from(self, row: int) -> "list[Break]":
+        """Those at the bin with this number, and after it."""
+        start = len(self.breaks)
+        while start and self.breaks[start - 1].row >= row:
+            start -= 1
+        return self.breaks[start:]
 
 
 class Envelope(_Bins):
@@ -144,9 +153,7 @@ class Envelope(_Bins):
             table = rows
         else:
             starts = np.arange(changed * self.step, self.seen, self.step) - first
-            for one in reversed(self.breaks):  # bins end where something is missing: no line runs through it
-                if one.row <= changed:
-                    break
+            for one in self.breaks_from(changed + 1):  # bins end where something is missing: no line runs through it
                 starts[one.row - changed] = one.after - first
             starts[0] = 0
             middles = (starts + np.append(starts[1:], len(rows))) // 2
@@ -160,8 +167,8 @@ class Envelope(_Bins):
 
     def _start_of(self, row: int) -> int:
         """The number of the first sample of a bin."""
-        moved = next((one.after for one in reversed(self.breaks) if one.row == row), 0)
-        return moved or row * self.step
+        found = self.breaks_from(row)
+        return found[0].after if found and found[0].row == row else row * self.step
 
     def _row_of(self, gap: Gap) -> int:
         return gap.number // self.step

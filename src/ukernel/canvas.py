@@ -110,8 +110,7 @@ def _breaks(scene: Scene, envelope, first: int) -> list:
     timed = scene.look.is_timed
     return [
         [one.row, *((one.began_at, one.ended_at) if timed else (one.before, one.after)), one.lost, one.why]
-        for one in envelope.breaks
-        if one.row >= first
+        for one in envelope.breaks_from(first)
     ]
 
 

@@ -125,7 +125,7 @@ def test_no_bin_has_samples_from_both_sides_of_a_gap(span_s, together):
         place = rng.randrange(count)
         levels = np.where(np.arange(count) < place, level, level + 1)
         level += 1
-        times = now + np.cumsum(np.where(np.arange(count) == place, 0.3, 0.0007))
+        times = now + np.cumsum(np.where(np.arange(count) == place, 0.002, 0.0007))
         window.add(levels, times, [(place, 9, NO_ROOM)])
         now = times[-1]
         if not together:
