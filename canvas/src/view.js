@@ -29,9 +29,9 @@ export class View {
         this.hidden = state.hidden ?? []; // lines, by trace and channel
         this.follower = state.follows ? new Follower() : null; // of the y axis, where the page and not the kernel sets its limits
         this.extent = [Infinity, -Infinity]; // lowest and highest value that was drawn
+        this.figures = []; // lowest, highest and mean value, by trace and channel
         this.lines = []; // { trace, channel, name, colour, hidden }
-        Object.assign(this, { onColumns, onPause, onClear });
-        this.measure = new Measure();
+        Object.assign(this, { onColumns, onPause, onClear, measure: new Measure() });
         this.legend = new Legend(make);
         this.crosshair = new Crosshair(make);
         this.toolbar = new Toolbar(make, this);

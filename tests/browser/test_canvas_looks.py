@@ -247,7 +247,7 @@ def test_rates_are_said_by_line_and_figures_stand_in_columns(notebook, listener)
     listener.script = script
     notebook.run(1, "chart = live_plot(['slow', 'fast'], ylim=None, window='20 s')")
     notebook.wait("ucore.state()?.rates.every((rate) => rate > 3) && ucore.state().rates[1] > 60")
-    notebook.wait("document.querySelectorAll('.ucore-legend .ucore-stat')[3].innerText < '9'")
+    notebook.wait("document.querySelectorAll('.ucore-legend .ucore-stat')[3].innerText.length > 0")
     slow, fast = (float(notebook.page.locator(".ucore-legend .ucore-stat").nth(i).inner_text()) for i in (3, 7))
     assert 3 < slow < 7 and 60 < fast < 110
     lefts = notebook.get(
