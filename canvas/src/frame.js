@@ -58,7 +58,8 @@ export class Frame {
     }
 
     // Says what the store has to say.
-    say({ store, scale, theme, isOne, figures }) {
+    say(view) {
+        const { store, scale, theme, isOne, figures } = view;
         const { parts, root } = this;
         root.dataset.theme = theme.dark ? "dark" : "light";
         root.dataset.state = store.paused && store.state !== "stopped" ? "paused" : store.state;
@@ -69,8 +70,8 @@ export class Frame {
             this.noted = noted;
             parts.notes.replaceChildren(...notes.map((note) => make("div", "note", { "data-kind": note.kind }, note.text)));
         }
-        const stats = figures[0]?.[0];
-        setText(parts.stats, isOne && stats ? `min ${scale.number(stats[0])}  max ${scale.number(stats[1])}  mean ${scale.number(stats[2])}` : "");
+        const stats = isOne && store.traces.length ? view.figuresOf(0, 0) : null;
+        setText(parts.stats, stats ? `min ${scale.number(stats[0])}  max ${scale.number(stats[1])}  mean ${scale.number(stats[2])}` : "");
         const [trace] = store.traces;
         setText(parts.newest, isOne && trace?.count ? scale.text(trace.latest[0] ?? NaN) : "");
         const now = performance.now();

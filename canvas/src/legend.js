@@ -11,13 +11,14 @@ export class Legend {
         this.rows = []; // by line: its cells
     }
 
-    // `lines`: { name, colour, hidden, toggle }.
-    name(lines) {
+    // `lines`: { name, colour, hidden }. `toggle` hides one or shows it, and says whether it is hidden by then.
+    name(lines, toggle) {
         const { make } = this;
-        this.rows = lines.map(({ name, colour, hidden, toggle }) => {
+        this.rows = lines.map((line) => {
+            const { name, colour, hidden } = line;
             const swatch = make("span", "swatch", { style: `background:${colour}` });
             const button = make("button", "", { type: "button", "aria-pressed": !hidden, title: "Show or hide this line" }, swatch, make("span", "name", {}, name));
-            button.addEventListener("click", () => button.setAttribute("aria-pressed", !toggle()));
+            button.addEventListener("click", () => button.setAttribute("aria-pressed", !toggle(line)));
             const cells = HEADS.slice(1).map((head, i) => make("span", i === 0 ? "value" : "stat", i === 0 ? { style: `color:${colour}` } : {}));
             return { button, cells };
         });

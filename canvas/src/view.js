@@ -131,12 +131,11 @@ export class View {
         this.isOne = this.lines.length <= 1;
         this.legend.root.hidden = this.isOne;
         this.frame.name(look.title, this.isOne ? this.lines[0]?.colour ?? "" : null);
-        this.legend.name(this.lines.map((line) => ({ ...line, toggle: () => this.#toggle(line) })));
+        this.legend.name(this.lines, (line) => this.#toggle(line));
     }
 
     #toggle(line) {
         line.hidden = this.hidden[line.trace][line.channel] = !line.hidden;
-        this.lines.find(({ trace, channel }) => trace === line.trace && channel === line.channel).hidden = line.hidden;
         this.state.hidden = this.hidden;
         this.update();
         return line.hidden;
@@ -186,9 +185,17 @@ export class View {
             const { count, latest } = store.traces[trace];
             return count ? scale.text(latest[channel] ?? NaN) : "";
         });
-        const stats = lines.map(({ trace, channel }) => this.figures[trace]?.[channel]);
+        const stats = lines.map(({ trace, channel }) => this.figuresOf(trace, channel));
         const rates = lines.map(({ trace }) => (store.state === "stopped" ? null : store.rates[trace] ?? null));
         this.legend.show(values, stats, rates, scale, readings.length ? crosshair.where : "newest");
+    }
+
+    // The lowest, the highest and the mean value of a line; the newest one may be newer.
+    figuresOf(trace, channel) {
+        const found = this.figures[trace]?.[channel];
+        const newest = this.store.traces[trace].latest[channel] ?? NaN;
+        if (!found || newest !== newest) return found;
+        return [Math.min(found[0], newest), Math.max(found[1], newest), found[2]];
     }
 
     // Sets a mark for a measurement; `top` null: on the first line.

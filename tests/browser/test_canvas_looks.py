@@ -57,9 +57,9 @@ def test_there_is_a_dash_where_a_pipe_has_no_value(notebook, listener):
     wait_for_samples(notebook, 101)
     hover(notebook, 0.5)
     notebook.wait("ucore.view().crosshair.where !== ''")
-    assert [reading["text"] for reading in notebook.get("ucore.view().crosshair.readings")] == ["21.50 °C", "–"]
+    assert [reading["text"] for reading in notebook.get("ucore.view().crosshair.readings")] == ["21.500 °C", "–"]
     cells = notebook.page.locator(".ucore-value").all_inner_texts()
-    assert cells == ["21.50 °C", "–"]
+    assert cells == ["21.500 °C", "–"]
     assert notebook.page.locator(".ucore-dot:visible").count() == 1
     hover(notebook, 0.99)
     notebook.wait("ucore.view().crosshair.readings.every(({ text }) => text !== '–')")
