@@ -58,8 +58,7 @@ export class Frame {
     }
 
     // Says what the store has to say.
-    say(view) {
-        const { store, scale, theme, isOne, figures } = view;
+    say({ store, scale, theme, isOne, figures }) {
         const { parts, root } = this;
         root.dataset.theme = theme.dark ? "dark" : "light";
         root.dataset.state = store.paused && store.state !== "stopped" ? "paused" : store.state;
@@ -70,14 +69,14 @@ export class Frame {
             this.noted = noted;
             parts.notes.replaceChildren(...notes.map((note) => make("div", "note", { "data-kind": note.kind }, note.text)));
         }
-        const stats = isOne && store.traces.length ? view.figuresOf(0, 0) : null;
+        const stats = isOne ? figures.of(store, 0, 0) : null;
         setText(parts.stats, stats ? `min ${scale.number(stats[0])}  max ${scale.number(stats[1])}  mean ${scale.number(stats[2])}` : "");
         const [trace] = store.traces;
         setText(parts.newest, isOne && trace?.count ? scale.text(trace.latest[0] ?? NaN) : "");
         const now = performance.now();
         if (!(now - this.worded < WORDS_MS) || store.state === "stopped") {
             this.worded = now;
-            setText(parts.words, [describe(store, scale, figures), parts.above.textContent, parts.below.textContent].filter(Boolean).join(" "));
+            setText(parts.words, [describe(store, scale, figures.found), parts.above.textContent, parts.below.textContent].filter(Boolean).join(" "));
         }
     }
 

@@ -3,6 +3,7 @@
 import uPlot from "uplot";
 import { drawUnits, Follower, plotOptions, XAxis } from "./axes.js";
 import { Crosshair } from "./crosshair.js";
+import { Figures } from "./figures.js";
 import { Frame, make } from "./frame.js";
 import { Keys } from "./keys.js";
 import { Legend, setText } from "./legend.js";
@@ -13,7 +14,6 @@ import { readTheme, watchTheme } from "./theme.js";
 import { Toolbar } from "./toolbar.js";
 
 const LEAST_SPAN = 1e-12; // of an axis, in its values: where numbers are hardly apart uPlot looks for ticks for ever
-const FIGURES_MS = 250; // between two of the figures in the legend: nobody reads faster
 const CLICK_PX = 4; // a mouse that moved further has dragged
 
 // What `View` needs from whoever owns the store: told of the width in pixels that is worth sending, of a pause, and that what is
@@ -29,7 +29,7 @@ export class View {
         this.hidden = state.hidden ?? []; // lines, by trace and channel
         this.follower = state.follows ? new Follower() : null; // of the y axis, where the page and not the kernel sets its limits
         this.extent = [Infinity, -Infinity]; // lowest and highest value that was drawn
-        this.figures = []; // lowest, highest and mean value, by trace and channel
+        this.figures = new Figures();
         this.lines = []; // { trace, channel, name, colour, hidden }
         Object.assign(this, { onColumns, onPause, onClear, measure: new Measure() });
         this.legend = new Legend(make);
@@ -84,11 +84,7 @@ export class View {
             this.plot.setScale("x", { min: x[0], max: x[1] });
             this.plot.setScale("y", { min: y[0], max: y[1] });
         });
-        const now = performance.now();
-        if (!(now - this.figuredAt < FIGURES_MS) || store.state === "stopped") {
-            this.figuredAt = now;
-            this.figures = store.figures();
-        }
+        this.figures.update(store, performance.now());
         this.frame.say(this);
         this.readOut();
         this.toolbar.show();
@@ -185,17 +181,9 @@ export class View {
             const { count, latest } = store.traces[trace];
             return count ? scale.text(latest[channel] ?? NaN) : "";
         });
-        const stats = lines.map(({ trace, channel }) => this.figuresOf(trace, channel));
+        const stats = lines.map(({ trace, channel }) => this.figures.of(store, trace, channel));
         const rates = lines.map(({ trace }) => (store.state === "stopped" ? null : store.rates[trace] ?? null));
         this.legend.show(values, stats, rates, scale, readings.length ? crosshair.where : "newest");
-    }
-
-    // The lowest, the highest and the mean value of a line; the newest one may be newer.
-    figuresOf(trace, channel) {
-        const found = this.figures[trace]?.[channel];
-        const newest = this.store.traces[trace].latest[channel] ?? NaN;
-        if (!found || newest !== newest) return found;
-        return [Math.min(found[0], newest), Math.max(found[1], newest), found[2]];
     }
 
     // Sets a mark for a measurement; `top` null: on the first line.
