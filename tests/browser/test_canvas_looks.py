@@ -53,13 +53,13 @@ def test_there_is_a_dash_where_a_pipe_has_no_value(notebook, listener):
         timed(feed, first, 1020.0, *[21.5 if feed.request["pipe"] == "slow" else 23.0] * 101)
 
     listener.script = script
-    notebook.run(1, "chart = live_plot(['slow', 'fast'], ylim=None, units='°C', x='seconds')")
+    notebook.run(1, "chart = live_plot(['slow', 'fast'], ylim=(20, 24), units='°C', x='seconds')")
     wait_for_samples(notebook, 101)
     hover(notebook, 0.5)
     notebook.wait("ucore.view().crosshair.where !== ''")
-    assert [reading["text"] for reading in notebook.get("ucore.view().crosshair.readings")] == ["21.500 °C", "–"]
+    assert [reading["text"] for reading in notebook.get("ucore.view().crosshair.readings")] == ["21.50 °C", "–"]
     cells = notebook.page.locator(".ucore-value").all_inner_texts()
-    assert cells == ["21.500 °C", "–"]
+    assert cells == ["21.50 °C", "–"]
     assert notebook.page.locator(".ucore-dot:visible").count() == 1
     hover(notebook, 0.99)
     notebook.wait("ucore.view().crosshair.readings.every(({ text }) => text !== '–')")
