@@ -97,8 +97,8 @@ def resolve(ref: "str | None") -> str:
                 f"Several boards are plugged in: {_listing(boards)}. Say which one: set UCORE_BOARD to a name or a port."
             )
         raise BoardNotFoundError(
-            "No board found. No serial port has the USB identity of an ESP32, an RP2 or a CP210x, CH34x or FTDI bridge. "
-            f"Plug a board in, or set UCORE_BOARD to its port. {NO_BOARD_HINT}"
+            "No board found: plug one in, or set UCORE_BOARD to its port. "
+            f"{NO_BOARD_HINT} (No serial port has the USB identity of an ESP32, an RP2 or a CP210x, CH34x or FTDI bridge.)"
         )
     named = [board for board in boards if ref in (board.name, board.port)]
     if len(named) == 1:
