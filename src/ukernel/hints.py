@@ -108,7 +108,7 @@ def _is_global(name) -> bool:
     """Whether a name of parso's is bound at the place where it stands, and is a global one there."""
     if name.parent.type == "global_stmt":
         return True
-    if not name.is_definition():
+    if not name.is_definition() or name.parent.type == "trailer":  # an attribute
         return False
     node = name.parent if name.parent.type in ("funcdef", "classdef") and name.parent.name is name else name
     while (node := node.parent) is not None:

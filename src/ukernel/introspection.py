@@ -17,6 +17,13 @@ __all__ = ["ANSWERS", "explain"]
 
 # A board between two cells answers in milliseconds, also over a slow line; the user is typing.
 ANSWER_S = 1.5
+API = (
+    "Pipe",
+    "close_pipe",
+    "display",
+    "is_pipe_open",
+    "open_pipe",
+)  # of the board's `ucore`, some of it loaded when first asked for
 _FUNCTIONS = ("function", "builtin_function_or_method")  # they do not tell whose they are; the cells do
 _W = syntax.WORD
 _NAME = re.compile(rf"(?:{_W}|\.)*\Z")
@@ -61,7 +68,7 @@ def complete(switchboard: "Switchboard", request: Message) -> None:
             texts = [code, *switchboard.sources.texts()]
             names = _names_in_cells(texts, owner) - {word}
             names |= signatures.names(signatures.Names(texts).full(owner) if owner else "") - {""}
-        names.update(signatures.API if owner == "ucore" else () if owner else keyword.kwlist)
+        names.update(API if owner == "ucore" else () if owner else keyword.kwlist)
         switchboard.frontend.reply(request, _matches(names, word, cursor))
         switchboard.frontend.status("idle", request)
 

@@ -32,7 +32,8 @@ _KNOWN = {
 }
 
 NO_BOARD_HINT = (
-    "Without hardware, use the kernel 'ucore-virtual', or run `ucore virtual` and set UCORE_BOARD to the port it prints."
+    "Without hardware, say `%ucore use virtual` in a notebook, use the kernel 'ucore-virtual', or run `ucore virtual` and set "
+    "UCORE_BOARD to the port it prints."
 )
 
 
@@ -111,7 +112,9 @@ def resolve(ref: "str | None") -> str:
     elif os.path.exists(ref):
         return os.path.realpath(ref)
     found = f"Found: {_listing(boards)}." if boards else "No board was found at all."
-    raise BoardNotFoundError(f"There is no port and no board called {ref!r}. {found} {NO_BOARD_HINT}")
+    raise BoardNotFoundError(
+        f"There is no port and no board called {ref!r}: plug it in, or name another one. {found} {NO_BOARD_HINT}"
+    )
 
 
 def _listing(boards: "list[PortInfo]") -> str:

@@ -14,16 +14,8 @@ from ucore import wire
 from . import syntax
 from .source import MODULES
 
-__all__ = ["API", "Entry", "Names", "class_of", "find", "module_of", "names"]
+__all__ = ["Entry", "Names", "class_of", "find", "module_of", "names"]
 
-# Of the board's `ucore`, some of it loaded when first asked for.
-API = (
-    "Pipe",
-    "close_pipe",
-    "display",
-    "is_pipe_open",
-    "open_pipe",
-)
 _BOARD = Path(wire.__file__).parent
 _OPENING = "_Opening.write"  # what `Pipe.write` is
 # Where the stubs hold all that CPython has: what MicroPython has too is what its documentation says a word about.
@@ -144,6 +136,8 @@ def _classes() -> dict:
 
 def _own() -> dict:
     """µcore's own board functions, read from their source as it is: a chip does not keep what they say."""
+    from .introspection import API  # which imports this module
+
     found, defined = {}, {}
     for path in sorted(_BOARD.glob("*.py")):
         text = path.read_text(encoding="utf-8")
