@@ -25,6 +25,7 @@ API = (
     "open_pipe",
 )  # of the board's `ucore`, some of it loaded when first asked for
 _FUNCTIONS = ("function", "builtin_function_or_method")  # they do not tell whose they are; the cells do
+_CALLED = (*_FUNCTIONS, "bound_method", "method", "builtin_method", "closure", "generator", "type")
 _W = syntax.WORD
 _NAME = re.compile(rf"(?:{_W}|\.)*\Z")
 _WORD = re.compile(f"{_W}*")
@@ -117,8 +118,8 @@ def _lookup(name: str, answer: dict, texts: "list[str]") -> "tuple[signatures.En
     if answer.get("found"):
         kind = signatures.class_of(answer.get("of") or "") if dot else ""
         found = signatures.find(f"{kind}.{last}") if kind else None
-        if found:
-            return found, name
+        if found:  # the stubs have some properties and constants as functions
+            return (found if answer.get("type") in _CALLED else found._replace(signature="")), name
         kind = signatures.class_of(answer.get("is") or "")
         found = signatures.find(kind) if kind else None
         if found:  # an object is not called as its class is

@@ -19,8 +19,6 @@ from ucore import wire
 
 from . import source, syntax, values
 from .errors import BoardBusyError, UcoreError, UsageError, by_name
-from .pipelist import pipes
-from .subscription import describe_losses
 
 __all__ = ["register"]
 
@@ -207,6 +205,8 @@ def _describe(own: dict):
 
 
 def _describe_pipe(pipe: dict) -> str:
+    from .subscription import describe_losses
+
     rate = f"{pipe['frames_per_s']:,.0f} frames and {pipe['bytes_per_s']:,.0f} bytes per second"
     lost = {cause: count for cause, count in pipe["lost"].items() if count}
     return f"{pipe['name']} ({pipe['frames']:,} frames, {rate}, {describe_losses(lost) if lost else 'none lost'})"
@@ -215,6 +215,8 @@ def _describe_pipe(pipe: dict) -> str:
 def _pipes(switchboard: _Switchboard, rest: str, names: dict) -> None:
     _take_nothing("pipes", rest)
     from IPython.display import display
+
+    from .pipelist import pipes
 
     display(pipes())
 

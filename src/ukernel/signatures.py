@@ -2,7 +2,6 @@
 scripts/make_signatures.py), and µcore's own board functions, from their source. Read when first asked for.
 """
 
-import ast
 import functools
 import json
 import re
@@ -136,6 +135,8 @@ def _classes() -> dict:
 
 def _own() -> dict:
     """µcore's own board functions, read from their source as it is: a chip does not keep what they say."""
+    import ast
+
     from .introspection import API  # which imports this module
 
     found, defined = {}, {}
@@ -159,6 +160,8 @@ def _own() -> dict:
 
 
 def _described(node) -> "list[str]":
+    import ast
+
     signature = ""  # a class that only a function of ours makes
     if isinstance(node, ast.FunctionDef):
         signature = f"({re.sub(r'^self(, )?', '', ast.unparse(node.args))})"
