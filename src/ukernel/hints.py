@@ -71,6 +71,9 @@ def _about_name(name: str, board_cells: "list[str]") -> str:
     if bound:
         copies = f" Or copy its value: `{name} = %ucore pull {name}`." if bound == "value" else ""
         return f"`{name}` is on the board: {_TO_RUN}{copies}"
+    full = signatures.Names(board_cells).full(name)
+    if "." in full and signatures.find(full):  # by a `from machine import *`
+        return f"`{name}` is on the board, from `{full}`: {_TO_RUN}"
     known = signatures.module_of(name)
     if known and known not in sys.stdlib_module_names:
         return f"`{name}` is a module of MicroPython: {_TO_RUN}"

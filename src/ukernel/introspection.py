@@ -2,6 +2,7 @@
 
 import keyword
 import re
+import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ API = (
     "is_pipe_open",
     "open_pipe",
 )  # of the board's `ucore`, some of it loaded when first asked for
+HELP_WIDTH = 90  # characters: a front end's tooltip is no wider than a cell
 _FUNCTIONS = ("function", "builtin_function_or_method")  # they do not tell whose they are; the cells do
 _CALLED = (*_FUNCTIONS, "bound_method", "method", "builtin_method", "closure", "generator", "type")
 _W = syntax.WORD
@@ -106,7 +108,7 @@ def explain(name: str, answer: dict, texts: "list[str]") -> dict:
     data = dict(answer.get("data") or {})
     head = [f"Call:  {called}{found.signature}"] if found and found.signature else []
     if found and found.help:
-        head.append(f"Help:  {found.help}")
+        head.append(textwrap.fill(f"Help:  {found.help}", HELP_WIDTH, subsequent_indent=" " * 7))
     if head:
         data["text/plain"] = "\n".join([*head, *([data["text/plain"]] if "text/plain" in data else [])])
     return {"status": "ok", "found": bool(data), "data": data, "metadata": answer.get("metadata") or {}}

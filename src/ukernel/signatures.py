@@ -85,6 +85,8 @@ class Names:
         if module is None:
             return  # a module of the program's own
         for part in _COMMENT.sub("", what).strip("( \t").split(","):
+            if part.strip() == "*" and module:
+                self._imported = {name: f"{module}.{name}" for name in names(module)} | self._imported
             match = _AS.match(part)
             if match and (module or module_of(match[1])):
                 known = f"{module}.{match[1]}" if module else module_of(match[1])

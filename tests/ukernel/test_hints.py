@@ -92,3 +92,8 @@ def test_a_library_that_fails_over_a_name_of_the_boards_says_nothing_of_the_boar
 
 def test_a_cell_that_no_grammar_reads_tells_what_it_can():
     assert "is on the board" in failing("ok", ["%%ucore\nok = 1\ndef (:\n"])
+
+
+def test_what_a_star_brings_is_on_the_board_too():
+    assert "from `machine.Pin`" in failing("Pin(2)", ["%%ucore\nfrom machine import *"])
+    assert failing("Pin(2)", ["%%ucore\nfrom mylib import *"]) == ""

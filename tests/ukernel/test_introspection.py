@@ -201,6 +201,7 @@ def test_a_programs_own_objects_are_not_taken_for_the_firmwares(name, kinds):
         ("", "utime.sleep_us(|", "utime.sleep_us(us, /)"),
         ("from time import sleep_ms as nap, ticks_ms", "nap(|", "nap(ms, /)"),
         ("from machine import (\n    ADC,  # volts\n    Pin as P,\n)", "P(|", "P(id, /, mode=-1"),
+        ("from machine import *\nbus = SoftI2C(1, 2)", "bus.readfrom_mem(|", "bus.readfrom_mem(addr, memaddr, nbytes"),
         ("import os, machine as m", "m.ADC(|", "m.ADC(id, *"),
         ("import machine\nled = machine.Pin(2)", "led.irq(|", "led.irq(handler=None"),
         ("from machine import I2C\nbus = I2C(0)", "bus.scan(|", "bus.scan()"),
