@@ -233,13 +233,13 @@ def get(link, name):
 def _unpacked(data):
     """Why a pipe does not take ``data``, and what it takes."""
     if isinstance(data, str):
-        how = "text.encode() makes them of a text"
+        how = "encode the text, text.encode()"
     elif isinstance(data, (tuple, list)) and data:
-        how = 'struct.pack("<%df", *values) makes them of so many numbers' % len(data)
+        how = 'pack the numbers, struct.pack("<%df", *values)' % len(data)
     elif isinstance(data, (int, float)):
-        how = 'struct.pack("<f", x) makes them of a number'
+        how = 'pack the number, struct.pack("<f", x)'
     else:
-        how = "struct.pack makes them of numbers, text.encode() of a text"
+        how = "pack numbers with struct.pack, encode texts with encode()"
     return "pipe.write takes bytes, not %s: %s" % (type(data).__name__, how)
 
 
