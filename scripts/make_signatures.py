@@ -26,6 +26,9 @@ MODULES = frozenset(
     uctypes vfs websocket""".split()  # noqa: SIM905
 )
 MAX_DOC = 160
+MIN_DOC = 8  # shorter ones are headings: "Note", "Returns"
+_TELLS_NOTHING = re.compile(r"\(\*arg[sv], \*\*kwargs\)")  # a function whose arguments the stubs do not know
+_TARGET = re.compile(r" <[^<>\s]+>_?")  # of a link
 
 
 def main() -> None:
@@ -51,6 +54,7 @@ def main() -> None:
                 for module in MODULES:
                     for tree in _trees(wheel, module):
                         _add(found, module, tree.body)
+    _share_with_software(found)
     lines = [f"{json.dumps(name)}: {json.dumps(found[name], ensure_ascii=False)}" for name in sorted(found)]
     TARGET.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
     print(f"{len(found)} names, {TARGET.stat().st_size:,} bytes")
@@ -81,9 +85,19 @@ def _add(found: dict, owner: str, body: list) -> None:
             _keep(found, f"{owner}.{node.target.id}", "", _sentence(said))
 
 
+def _share_with_software(found: dict) -> None:
+    """SoftI2C and SoftSPI have the methods of I2C and SPI, which alone are documented."""
+    for name, (signature, doc) in found.items():
+        other = found.get(name.replace("machine.Soft", "machine."), ["", ""])
+        if name.startswith("machine.Soft") and name.count(".") == 2:
+            found[name] = [signature or other[0], doc or other[1]]
+
+
 def _keep(found: dict, name: str, signature: str, doc: str) -> None:
     # Of overloads the longest says most; the first that has a sentence gives it.
     before = found.get(name, ["", ""])
+    if _TELLS_NOTHING.fullmatch(signature):
+        signature = ""
     found[name] = [max(before[0], signature, key=len), before[1] or doc]
 
 
@@ -97,6 +111,8 @@ def _is_text(node) -> bool:
 
 def _signature(node) -> str:
     """Return the arguments without annotations and without self."""
+    if any(isinstance(one, ast.Name) and one.id == "property" for one in node.decorator_list):
+        return ""
     arguments = node.args
     for argument in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]:
         if argument is not None:
@@ -111,8 +127,10 @@ def _signature(node) -> str:
 def _sentence(text: "str | None") -> str:
     """Return the first sentence of a documentation text as plain words."""
     plain = re.sub(r":\w+:`~?([^`]+)`", r"\1", (text or "").strip().split("\n\n")[0])
-    plain = re.sub(r"[`*]+", "", " ".join(plain.split()))
-    first = re.split(r"(?<=[.:])\s", plain)[0].rstrip(":\\ ")
+    plain = _TARGET.sub("", re.sub(r"[`*]+", "", " ".join(plain.split())))
+    first = re.split(r"(?<!i\.e\.)(?<!e\.g\.)(?<=[.:])\s", plain)[0].rstrip(":\\ ")
+    if len(first) < MIN_DOC or first.startswith("|"):
+        return ""
     return first if len(first) <= MAX_DOC else first[: MAX_DOC - 1].rsplit(" ", 1)[0] + "…"
 
 

@@ -177,13 +177,28 @@ def complete(known, text):
 
 
 def inspect(names, text):
-    """What is known of the object that the dotted ``text`` names: type, value, attributes; None where there is none."""
+    """What is known of the object that the dotted ``text`` names: type, value, attributes, and the kinds of itself ("self") and of
+    what has it ("super"); None where there is none.
+    """
     try:
         found = _resolve(names, text)
         shown = repr(found)[:1000]
-        return {"type": type(found).__name__, "repr": shown, "names": sorted(_attributes(found))[:100]}
+        said = {"type": type(found).__name__, "repr": shown, "names": sorted(_attributes(found))[:100]}
+        said["self"] = _kind(found)
+        path = text.rpartition(".")[0]
+        if path:
+            said["super"] = _kind(_resolve(names, path))
+        return said
     except Exception:
         return None
+
+
+def _kind(found):
+    """The name of a module; of all else its class's, behind the module's in which that was written, or nothing where it is the firmware's."""
+    if isinstance(found, type(sys)):
+        return found.__name__
+    found = found if isinstance(found, type) else type(found)
+    return getattr(found, "__module__", "") + "." + found.__name__
 
 
 def _resolve(names, path):
@@ -204,7 +219,12 @@ def _resolve(names, path):
 
 
 def get(link, name):
-    """A program asks for this of `ucore` for the first time: load the module that has it, which makes it an attribute like any other."""
+    """A program asks for this of `ucore` for the first time: load the module that has it, which makes it an attribute like any other.
+
+    "write" is what says why `pipe.write` does not take something.
+    """
+    if name == "write":
+        return _unpacked
     if name in ("start_new_thread", "getpass"):
         __import__("ucore.threads")
         sys.modules.pop("ucore.threads").start(link.runner)
@@ -230,6 +250,19 @@ def spread():
                 if each[0] != "_":
                     setattr(found, each, getattr(ucore, each))
             sys.modules[name] = found
+
+
+def _unpacked(data):
+    """Why a pipe does not take ``data``, and what it takes."""
+    if isinstance(data, str):
+        how = "encode the text, text.encode()"
+    elif isinstance(data, (tuple, list)) and data:
+        how = 'pack the numbers, struct.pack("<%df", *values)' % len(data)
+    elif isinstance(data, (int, float)):
+        how = 'pack the number, struct.pack("<f", x)'
+    else:
+        how = "pack numbers with struct.pack, encode texts with encode()"
+    return "pipe.write takes bytes, not %s: %s" % (type(data).__name__, how)
 
 
 def _members(found):

@@ -112,10 +112,11 @@ class _Opening:
         self._write(data)
 
     def _write(self, data):
-        if isinstance(data, str):
-            raise TypeError("pipe.write takes bytes: encode the text")
         if not isinstance(data, bytes):
-            data = bytes(memoryview(data))
+            try:  # MicroPython's memoryview would take a str
+                data = bytes(memoryview(None if isinstance(data, str) else data))
+            except TypeError:
+                raise TypeError(_link.get("write")(data))
         size = len(data)
         if size > wire.MAX_WRITE:
             raise ValueError("pipe.write takes at most 65535 bytes, not %d" % size)

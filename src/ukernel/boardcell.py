@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from . import boardtrace, cells, source, values, wrappers
 from .envelope import Message
 from .errors import UcoreError
+from .introspection import explain
 from .lane import LATE_S, Lane, now, reply_metadata, stops_queue
 from .outputs import Outputs, waiting_text
 
@@ -173,7 +174,8 @@ class BoardRun:
         if msg_type == "execute_reply":
             self._end_board_part(content)
         elif msg_type == "inspect_reply":
-            if content.get("found"):
+            content = explain(self._help, content, self._switchboard.sources.texts())
+            if content["found"]:
                 self._payload = [{"source": "page", "data": content["data"], "start": 0}]
             else:
                 self.tell(f"Nothing is known of {self._help}: there is no such name, or the board is busy.\n")

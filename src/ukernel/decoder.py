@@ -95,7 +95,9 @@ class FormatDecoder(_Decoder):
         data = frames.take(limit)
         self.left_out = set()
         if size != self._struct.size:
-            self._refuse(range(count), f"a frame of {size} bytes, where {self.format!r} takes {self._struct.size}")
+            meant = _format_for(size, self.format)
+            meant = f" (did you mean {meant!r}?)" if meant else ""
+            self._refuse(range(count), f"a frame of {size} bytes, where {self.format!r} takes {self._struct.size}{meant}")
             data = data[:0]
         np = _numpy()
         if np is None:
@@ -112,6 +114,26 @@ class FormatDecoder(_Decoder):
         for column, name in enumerate(self._dtype.names):
             table[:, column] = records[name]
         return table
+
+
+def _format_for(size: int, format: str) -> "str | None":
+    """Return a struct format like this one that takes frames of ``size`` bytes, None where none comes to mind."""
+    order = format[0] if format[:1] in tuple("@=<>!") else ""
+    plain = order if order in tuple("<>!") else "<"
+    codes = "".join(code * int(count or 1) for count, code in re.findall(r"(\d*)([a-zA-Z?])", format) if len(count) < 4)
+    codes = codes.replace("n", "q").replace("N", "Q")  # these have no size of their own
+    guesses = [plain + codes]  # a frame without the gaps that "@" makes
+    if size % struct.calcsize(plain + (codes[:1] or "x")) == 0 and len(set(codes)) == 1:
+        guesses.append(order + _repeated(codes[0], size // struct.calcsize(plain + codes[0])))
+    guesses += [order + codes[:end] for end in range(len(codes) - 1, 0, -1)]  # less of it
+    if size % 4 == 0:
+        guesses.append(plain + _repeated("f", size // 4))
+    guesses += [plain + code for code in "hb"]
+    return next((guess for guess in guesses if size and struct.calcsize(guess) == size), None)
+
+
+def _repeated(code: str, count: int) -> str:
+    return code * count if count <= 8 else f"{count}{code}"
 
 
 def _fields(format: str) -> list[tuple[int, str]]:

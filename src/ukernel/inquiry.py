@@ -54,6 +54,8 @@ class Inquiries:
         def answer(found) -> None:
             data = {"text/plain": _description(text, found)} if isinstance(found, dict) else {}
             content = {"status": "ok", "found": bool(data), "data": data, "metadata": {}}
+            if data:  # what it is, and what its owner is, for who knows more about such objects
+                content |= {"type": found.get("type"), "is": str(found.get("self") or ""), "of": str(found.get("super") or "")}
             client.send("inspect_reply", request, content)
 
         self._ask(wire.INSPECT_REQUEST, text, answer)

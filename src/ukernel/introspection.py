@@ -2,10 +2,11 @@
 
 import keyword
 import re
+import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from . import cells, syntax
+from . import cells, signatures, syntax
 from .envelope import Message
 from .errors import UcoreError, UsageError
 from .source import MODULES
@@ -13,7 +14,7 @@ from .source import MODULES
 if TYPE_CHECKING:
     from .switchboard import Switchboard
 
-__all__ = ["ANSWERS"]
+__all__ = ["ANSWERS", "explain"]
 
 # A board between two cells answers in milliseconds, also over a slow line; the user is typing.
 ANSWER_S = 1.5
@@ -24,6 +25,9 @@ API = (
     "is_pipe_open",
     "open_pipe",
 )  # of the board's `ucore`, some of it loaded when first asked for
+HELP_WIDTH = 90  # characters: a front end's tooltip is no wider than a cell
+_FUNCTIONS = ("function", "builtin_function_or_method")  # they do not tell whose they are; the cells do
+_CALLED = (*_FUNCTIONS, "bound_method", "method", "builtin_method", "closure", "generator", "type")
 _W = syntax.WORD
 _NAME = re.compile(rf"(?:{_W}|\.)*\Z")
 _WORD = re.compile(f"{_W}*")
@@ -62,8 +66,11 @@ def complete(switchboard: "Switchboard", request: Message) -> None:
     def reply(content: "dict | None") -> None:
         names = set((content or {}).get("matches", ()))
         if not names:
-            # The board is busy, or is not there: names that this notebook's board cells have used.
-            names = _names_in_cells([*switchboard.sources.texts(), code], owner) - {word}
+            # The board is busy, or is not there, or has not run the cell yet: what MicroPython defines, and names that this
+            # notebook's board cells have used.
+            texts = [code, *switchboard.sources.texts()]
+            names = _names_in_cells(texts, owner) - {word}
+            names |= signatures.names(signatures.Names(texts).full(owner) if owner else "") - {""}
         names.update(API if owner == "ucore" else () if owner else keyword.kwlist)
         switchboard.frontend.reply(request, _matches(names, word, cursor))
         switchboard.frontend.status("idle", request)
@@ -83,8 +90,8 @@ def inspect(switchboard: "Switchboard", request: Message) -> None:
     name = _name_at(code, cursor) or _called(code[cells.find_magic(code)[1] : cursor])  # type: ignore[index]
 
     def reply(content: "dict | None") -> None:
-        content = content or {"found": False, "data": {}, "metadata": {}}
-        switchboard.frontend.reply(request, {"status": "ok", **content})
+        content = explain(name, content or {}, [code, *switchboard.sources.texts()])
+        switchboard.frontend.reply(request, content)
         switchboard.frontend.status("idle", request)
 
     if not name:
@@ -92,6 +99,41 @@ def inspect(switchboard: "Switchboard", request: Message) -> None:
         return
     question = {"code": name, "cursor_pos": len(name), "detail_level": request.content.get("detail_level", 0)}
     _ask_board(switchboard, request, "inspect_request", question, reply)
+
+
+def explain(name: str, answer: dict, texts: "list[str]") -> dict:
+    """Return the content of an inspect_reply about a dotted name on a board: what the board says of it, below how it is called and a
+    sentence of help where it is MicroPython's or µcore's.
+
+    ``answer``: the board's, empty where none came. ``texts``: of the notebook's board cells, the latest first.
+    """
+    found, called = _lookup(name, answer, texts)
+    data = dict(answer.get("data") or {})
+    head = [f"Call:  {called}{found.signature}"] if found and found.signature else []
+    if found and found.help:
+        head.append(textwrap.fill(f"Help:  {found.help}", HELP_WIDTH, subsequent_indent=" " * 7))
+    if head:
+        data["text/plain"] = "\n".join([*head, *([data["text/plain"]] if "text/plain" in data else [])])
+    return {"status": "ok", "found": bool(data), "data": data, "metadata": answer.get("metadata") or {}}
+
+
+def _lookup(name: str, answer: dict, texts: "list[str]") -> "tuple[signatures.Entry | None, str]":
+    """Return what is known of a name, and how to say it."""
+    owner, dot, last = name.rpartition(".")
+    if answer.get("found"):
+        kind = signatures.class_of(answer.get("of") or "") if dot else ""
+        found = signatures.find(f"{kind}.{last}") if kind else None
+        if found:  # the stubs have some properties and constants as functions
+            return (found if answer.get("type") in _CALLED else found._replace(signature="")), name
+        kind = signatures.class_of(answer.get("is") or "")
+        found = signatures.find(kind) if kind else None
+        if found:  # an object is not called as its class is
+            is_class = answer.get("type") == "type"
+            return (found if is_class else found._replace(signature="")), name
+        if dot or answer.get("type") not in _FUNCTIONS:  # what the board says it is, it is
+            return None, name
+    full = signatures.Names(texts).full(name) if name else ""
+    return signatures.find(full) if full else None, name
 
 
 def _cursor(request: Message) -> int:
@@ -167,6 +209,7 @@ def _names_in_cells(texts: list[str], owner: str) -> set[str]:
 
 def _matches(names: Iterable[str], word: str, cursor: int) -> dict:
     """Return the content of a complete_reply: the names that begin as the word before the cursor does."""
-    matches = sorted(name for name in names if name.startswith(word))
+    is_asked = word.startswith("_")  # only then for names that are nobody else's business
+    matches = sorted(name for name in names if name.startswith(word) and (is_asked or not name.startswith("_")))
     start = cursor - len(word)
     return {"status": "ok", "matches": matches, "cursor_start": start, "cursor_end": cursor, "metadata": {}}

@@ -5,8 +5,10 @@ The board is the switchboard's, so that is asked, over the channel that carries 
 
 import ast
 import base64
+import difflib
 import functools
 import keyword
+import re
 import sys
 import threading
 import time
@@ -41,7 +43,24 @@ def register(ip) -> None:
 
     ucore.__doc__ = _usage()
     ip.register_magic_function(ucore, "line", "ucore")
-    ip.set_hook("complete_command", lambda _, event: _complete(event.line), str_key="%ucore")
+    _offer_completions(ip)
+
+
+def _offer_completions(ip) -> None:
+    """Have the line completed by its commands alone, also where its value is assigned."""
+    try:
+        from IPython.core.completer import SimpleCompletion, context_matcher
+    except ImportError:  # IPython before 8.6, which offers Python's keywords as well
+        ip.set_hook("complete_command", lambda _, event: _complete(event.line)[0], re_key=r".*%ucore\s")
+        return
+
+    @context_matcher(priority=200)
+    def ucore_matcher(context):
+        found, word = _complete(context.text_until_cursor.rpartition("\n")[2])
+        matches = [SimpleCompletion(one, type="magic") for one in found if one.startswith(word)]
+        return {"completions": matches, "matched_fragment": word, "suppress": bool(matches), "ordered": True}
+
+    ip.Completer.custom_matchers.append(ucore_matcher)
 
 
 def _render(ip, error: BaseException) -> list[str]:
@@ -139,11 +158,19 @@ def _run(switchboard: _Switchboard, line: str, names: dict):
 
     command, _, rest = line.strip().partition(" ")
     if command not in _COMMANDS and command:
-        raise UsageError(f"%ucore has no {command!r}. {_usage()}")
+        raise UsageError(f"%ucore has no {command!r}.{_nearest(command)} {_usage()}")
     try:
         return _COMMANDS[command or "help"].run(switchboard, rest.strip(), names)
     except _MisuseError as error:
         raise UsageError(f"{error} {_usage(command)}") from None
+
+
+def _nearest(command: str) -> str:
+    """Ask whether another command was meant; empty where none is near."""
+    word = command.lower().lstrip("-")
+    begun = [name for name in _COMMANDS if word and name.startswith(word)]
+    near = begun or difflib.get_close_matches(word, _COMMANDS, 1)
+    return f" Did you mean `%ucore {near[0]}`?" if near else ""
 
 
 class _MisuseError(Exception):
@@ -164,7 +191,8 @@ def _describe(own: dict):
 
     with client.connect() as hub:
         found = [board for board in hub.request("boards_request")["boards"] if board["name"] == own["name"]]
-        pipes = [pipe for pipe in hub.request("pipes_request")["pipes"] if pipe["board"] == own["name"] and pipe["open"]]
+        known = hub.request("pipes_request")["pipes"]
+    open_pipes = [pipe for pipe in known if pipe["board"] == own["name"] and pipe["open"]]
     state = found[0] if found else {}
     facts = own["facts"]
     yield "Board", f"{own['name']} on {own['port']}, {state.get('state', 'gone')}"
@@ -175,7 +203,24 @@ def _describe(own: dict):
     if state.get("waiting"):
         yield "Waiting", ", ".join(state["waiting"])
     yield "Used by", ", ".join(state.get("clients") or ["nobody"])
-    yield "Pipes", ", ".join(f"{pipe['name']} ({pipe['frames']:,} frames)" for pipe in pipes) or "none open"
+    yield "Pipes", f"\n{'':9}".join(map(_describe_pipe, open_pipes)) or "none open"
+
+
+def _describe_pipe(pipe: dict) -> str:
+    from .subscription import describe_losses
+
+    rate = f"{pipe['frames_per_s']:,.0f} frames and {pipe['bytes_per_s']:,.0f} bytes per second"
+    lost = {cause: count for cause, count in pipe["lost"].items() if count}
+    return f"{pipe['name']} ({pipe['frames']:,} frames, {rate}, {describe_losses(lost) if lost else 'none lost'})"
+
+
+def _pipes(switchboard: _Switchboard, rest: str, names: dict) -> None:
+    _take_nothing("pipes", rest)
+    from IPython.display import display
+
+    from .pipelist import pipes
+
+    display(pipes())
 
 
 def _boards(switchboard: _Switchboard, rest: str, names: dict) -> None:
@@ -308,6 +353,7 @@ _COMMANDS = {
     "status": _Command("", "what this notebook's board is and does", _status),
     "board": _Command("", "the virtual board as one sees it: pins, pixels, display, sliders for its inputs", _board),
     "boards": _Command("", "the boards that are connected", _boards),
+    "pipes": _Command("", "the pipes of all boards: their state, rates, losses and readers", _pipes),
     "use": _Command("BOARD", "run this notebook's board cells there: a port, a URL, a board's name, or virtual", _use),
     "push": _Command("NAME ... | NAME = EXPRESSION", "copy values of the host to the board", _push),
     "pull": _Command("EXPRESSION", "return a value of the board: x = %ucore pull readings[-1]", _pull),
@@ -323,8 +369,17 @@ def _usage(command: str = "") -> str:
     return "\n".join(["Usage:", *lines])
 
 
-def _complete(line: str) -> list[str]:
-    words = line.split()
-    if len(words) == 1 or (len(words) == 2 and not line.endswith(" ")):
-        return list(_COMMANDS)
-    return [FORCE] if words[1] in ("reset", "interrupt") else []
+# The magic on its line, and what was typed after it.
+_LINE = re.compile(r"(?:^|=)\s*%ucore\s+(.*)$")
+
+
+def _complete(line: str) -> "tuple[list[str], str]":
+    """Return what may stand at the end of a line, and the word there that it is to go on with."""
+    match = _LINE.search(line)
+    if not match:
+        return [], ""
+    before, _, word = match[1].rpartition(" ")
+    words = before.split()
+    if not words:
+        return list(_COMMANDS), word
+    return ([FORCE] if words in (["reset"], ["interrupt"]) else []), word

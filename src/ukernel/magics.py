@@ -3,7 +3,7 @@
 The switchboard sends every board cell to the sub-kernel as well, so that one counter and one history serve both.
 """
 
-from . import cells, linemagic
+from . import cells, hints, linemagic
 
 __all__ = ["load_ipython_extension"]
 
@@ -22,6 +22,7 @@ def load_ipython_extension(ip) -> None:
     # IPython takes a cell magic that is not at the cell's start for a line magic of that name.
     ip.register_magic_function(_misplaced, "line", cells.MAGIC[1:])
     linemagic.register(ip)
+    hints.register(ip)
 
 
 def _bring_magic_up(lines: list[str]) -> list[str]:

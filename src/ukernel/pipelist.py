@@ -1,11 +1,12 @@
 """What the hub knows of its pipes."""
 
 import html
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from .errors import HubUnreachableError, UcoreError
 
-__all__ = ["PipeState", "PipeStates", "boards_with", "pipes", "resembling"]
+__all__ = ["PipeState", "PipeStates", "open_pipes", "pipes", "resembling"]
 
 ANSWER_S = 2.0
 
@@ -99,22 +100,18 @@ def pipes() -> "PipeStates":
     )
 
 
-def boards_with(name: str) -> "list[str]":
-    """Return the boards on which a pipe of that name is open."""
+def open_pipes() -> "list[PipeState] | None":
+    """Return the pipes that are open; None where the hub cannot tell, for there is something more important to say."""
     try:
-        return sorted(pipe.board for pipe in pipes() if pipe.open and pipe.name == name)
+        return [pipe for pipe in pipes() if pipe.open]
     except (UcoreError, OSError):
-        return []  # there is something more important to say
+        return None
 
 
-def resembling(name: str) -> "str | None":
-    """Return the name of an open pipe that is nearly this one, None where there is none."""
+def resembling(name: str, names: "Iterable[str]") -> "str | None":
+    """Return the one of these names that is nearly this one, None where there is none."""
     import difflib
 
-    try:
-        names = {pipe.name for pipe in pipes() if pipe.open} - {name}
-    except (UcoreError, OSError):
-        return None  # there is something more important to say
-    found = {other.casefold(): other for other in sorted(names)}
+    found = {other.casefold(): other for other in sorted(names) if other != name}
     alike = difflib.get_close_matches(name.casefold(), found, 1)
     return found[alike[0]] if alike else None

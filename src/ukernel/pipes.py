@@ -258,7 +258,8 @@ def _why_nothing(pipe: Pipe, samples: Samples, seconds: "float | None") -> str:
     if pipe.end_reason:
         return f"{start}: it ended before anything was written to it: {pipe.why_ended()}."
     if pipe.lost:
-        return f"{start} in {seconds:g} s: {pipe.why_lost()}."
+        helps = pipe.what_helps()
+        return f"{start} in {seconds:g} s: {pipe.why_lost()}.{f' {helps}.' * bool(helps)}"
     if pipe.opening is not None:
         why = "it is open, but nothing was written to it. Is the producer's loop still running?"
     else:
@@ -281,10 +282,7 @@ def _why_not_open(name: str) -> str:
         replay = f"; replay=True gives the {held:,} that the hub holds" if held else ""
         why = END_SENTENCES.get(closed[-1].ended, END_SENTENCES["board gone"])  # one that may come back has not ended yet
         return f"it ended before this call, after {frames:,} frames: {why}. Call collect while the producer runs{replay}."
-    meant = did_you_mean(name)
-    names = sorted({pipe.name for pipe in known if pipe.open})
-    open_now = f" (open now: {', '.join(map(repr, names[:10]))})" if names else ""
-    return f"the board has not opened it{meant or open_now}. Run the cell that opens and fills it."
+    return f"the board has not opened it{did_you_mean(name)}. Run the cell that opens and fills it."
 
 
 # Arguments

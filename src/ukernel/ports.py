@@ -45,7 +45,8 @@ _KNOWN = {
 }
 
 NO_BOARD_HINT = (
-    "Without hardware, use the kernel 'ucore-virtual', or run `ucore virtual` and set UCORE_BOARD to the port it prints."
+    "Without hardware, say `%ucore use virtual` in a notebook, use the kernel 'ucore-virtual', or run `ucore virtual` and set "
+    "UCORE_BOARD to the port it prints."
 )
 
 
@@ -122,8 +123,8 @@ def resolve(ref: "str | None") -> str:
                 f"Several boards are plugged in: {_listing(boards)}. Say which one: set UCORE_BOARD to a name or a port."
             )
         raise BoardNotFoundError(
-            "No board found. No serial port has the USB identity of an ESP32, an RP2 or a CP210x, CH34x or FTDI bridge. "
-            f"Plug a board in, or set UCORE_BOARD to its port. {NO_BOARD_HINT}"
+            "No board found: plug one in, or set UCORE_BOARD to its port. "
+            f"{NO_BOARD_HINT} (No serial port has the USB identity of an ESP32, an RP2 or a CP210x, CH34x or FTDI bridge.)"
         )
     named = [board for board in boards if ref in (board.name, board.port)]
     if len(named) == 1:
@@ -136,7 +137,9 @@ def resolve(ref: "str | None") -> str:
     elif os.path.exists(ref):
         return os.path.realpath(ref)
     found = f"Found: {_listing(boards)}." if boards else "No board was found at all."
-    raise BoardNotFoundError(f"There is no port and no board called {ref!r}. {found} {NO_BOARD_HINT}")
+    raise BoardNotFoundError(
+        f"There is no port and no board called {ref!r}: plug it in, or name another one. {found} {NO_BOARD_HINT}"
+    )
 
 
 def _listing(boards: "list[PortInfo]") -> str:

@@ -55,7 +55,7 @@ def _opening_error(port: str, error: Exception) -> BoardError:
         by = f"used by {holder}" if holder else "used by another program"
         return BoardBusyError(f"The port {port} is {by}. Close it there, or wait until it is done, and try again.")
     if number in (errno.ENOENT, errno.ENXIO, errno.ENODEV) or "FileNotFoundError" in text:
-        return BoardNotFoundError(f"There is no port {port}. Is the board plugged in? {NO_BOARD_HINT}")
+        return BoardNotFoundError(f"There is no port {port}: plug the board in, or name another port. {NO_BOARD_HINT}")
     if number == errno.EACCES:
         if sys.platform == "linux":
             return BoardError(

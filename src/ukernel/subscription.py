@@ -20,12 +20,13 @@ from .errors import (
 )
 from .reader import FrameReader, Frames, Stamp
 
-__all__ = ["Pipe", "as_count", "did_you_mean", "find_caller", "warn"]
+__all__ = ["Pipe", "as_count", "describe_losses", "did_you_mean", "find_caller", "warn"]
 
 RECEIVE_BYTES = (1 << 18,)  # what one system call may bring: larger ones bring no more speed
 HINT_AFTER_S = 5.0  # how long a reader waits for a pipe before it says that another one of nearly the same name is open
 ASK_S = 2.0  # between two questions to the hub about pipes of nearly the same name
 POLL_S = 0.01  # between two looks, where an event loop cannot wait for a socket
+MAX_NAMED = 10  # pipes that a sentence names
 MAX_WAIT_S = 0.1  # in one system call: where Ctrl-C does not end the call (Windows), it is late by this much
 
 CLOSED = "closed"  # the one good end
@@ -44,6 +45,16 @@ LOSS_SENTENCES = {
     "no_listener": "no host was listening",
     "reader": "this reader was too slow",
     "replay": "they were written before, and the board hub holds them no more",
+}
+
+# Which side was too slow, and what helps.
+LOSS_ADVICE = {
+    "board": "The producer is faster than the line to this computer, and does not wait: write less often, put several values into one "
+    "frame, or open the pipe without drop=True",
+    "no_listener": "Nothing was connected to the board while it wrote: start the producer after a notebook or a reader has the board",
+    "reader": "This side reads slower than the board writes: collect and read_array take many frames at once, with a struct format as "
+    "decoder, and long work between two reads belongs into another thread",
+    "replay": "The board hub holds the latest 16 MiB of a pipe: subscribe before the producer starts, or sooner after",
 }
 
 # Python shows a warning once per line of code; a cell that is run again must hear again what is missing.
@@ -346,8 +357,12 @@ class Pipe:
 
     def why_lost(self) -> str:
         """How many frames are missing and why, as part of a sentence."""
-        causes = ", ".join(f"{count:,}: {LOSS_SENTENCES.get(cause, cause)}" for cause, count in self.losses.items())
-        return f"{self.lost:,} frames are missing ({causes})"
+        return describe_losses(self.losses)
+
+    def what_helps(self) -> str:
+        """What to do against the losses, those of most frames: a sentence without its full stop, empty where there is nothing to say."""
+        losses = self.losses
+        return LOSS_ADVICE.get(max(losses, key=losses.__getitem__), "") if losses else ""
 
     def tell_decoding(self, samples: Samples) -> None:
         """Warn if frames could not be decoded."""
@@ -357,7 +372,8 @@ class Pipe:
     def _tell_lost(self) -> None:
         if self._warns and self.lost != self._told_lost:
             self._told_lost = self.lost
-            warn(PipeDataLostWarning, f"Pipe {self.name!r}: {self.why_lost()}.")
+            helps = self.what_helps()
+            warn(PipeDataLostWarning, f"Pipe {self.name!r}: {self.why_lost()}.{f' {helps}.' * bool(helps)}")
 
     def _tell_end(self) -> None:
         self._tell_lost()
@@ -386,9 +402,8 @@ class Pipe:
     def _hint(self) -> None:
         """Say once that another pipe may be meant."""
         self._hint_at = math.inf
-        meant = "" if self.opening is not None else self._meant()
-        if meant:
-            print(f"Pipe {self.name!r} is not open yet{meant}", file=sys.stderr, flush=True)
+        if self.opening is None:
+            print(f"Pipe {self.name!r} is not open yet{self._meant()}", file=sys.stderr, flush=True)
 
 
 def as_count(value, what: str, least: int) -> int:
@@ -401,15 +416,31 @@ def as_count(value, what: str, least: int) -> int:
     return count
 
 
-def did_you_mean(name: str) -> str:
-    """The open pipe that has this name on another board, or nearly this one, as the end of a sentence; empty where there is none."""
-    from .pipelist import boards_with, resembling
+def describe_losses(losses: "dict[str, int]") -> str:
+    """How many frames are missing and why, as part of a sentence, from the frames lost per cause."""
+    causes = ", ".join(f"{count:,}: {LOSS_SENTENCES.get(cause, cause)}" for cause, count in losses.items())
+    count = sum(losses.values())
+    return f"{count:,} {'frame is' if count == 1 else 'frames are'} missing ({causes})"
 
-    boards = boards_with(name)
+
+def did_you_mean(name: str) -> str:
+    """What is open instead of this pipe, as the end of a sentence: one that has its name on another board, or nearly its name, or what
+    there is; empty where nobody can tell.
+    """
+    from .pipelist import open_pipes, resembling
+
+    known = open_pipes()
+    if known is None:
+        return ""
+    boards = sorted(pipe.board for pipe in known if pipe.name == name)
     if boards:
         return f" (it is open on {' and '.join(boards)}: to read that, say board={boards[0]!r})"
-    found = resembling(name)
-    return f" ({found!r} is open: did you mean that?)" if found else ""
+    names = sorted({pipe.name for pipe in known})
+    found = resembling(name, names)
+    if found:
+        return f" ({found!r} is open: did you mean that?)"
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return f" (open now: {', '.join(map(repr, names[:MAX_NAMED]))}{more})" if names else " (no pipe is open)"
 
 
 def _with_stamp(block: Frames) -> "tuple[bytes, Stamp]":

@@ -191,3 +191,19 @@ def _notebook(**variables: str) -> Notebook:
 
 def _plain(text: str) -> str:
     return re.sub(r"\x1b\[[\d;]*m", "", text)
+
+
+@pytest.mark.parametrize(
+    ("cell", "error", "words"),
+    [
+        ("from machine import Pin", "ModuleNotFoundError", "`machine` is a module of MicroPython"),
+        ("import time\ntime.ticks_us()", "AttributeError", "`time.ticks_us` is MicroPython's"),
+        ("only_there + 1", "NameError", "`only_there = %ucore pull only_there`"),
+    ],
+)
+def test_a_host_cell_that_is_the_boards_says_so_below_the_traceback(notebook, cell, error, words):
+    notebook.run("%%ucore\nonly_there = 41")
+    outcome = notebook.run(cell)
+    assert outcome.error == error and "Cell" in outcome.traceback  # IPython's own
+    assert words in outcome.text("stderr") and "begin it with `%%ucore`" in outcome.text("stderr")
+    assert notebook.run("1/0").text("stderr") == ""

@@ -282,6 +282,24 @@ def test_inspection_asks_the_board(notebook):
     assert notebook.inspect("%%ucore\nno_such_name|")["found"] is False
 
 
+def test_functions_of_the_firmware_and_of_ucore_are_shown_with_arguments_and_a_sentence(notebook):
+    notebook.run("%%ucore\nimport machine as m\nfrom time import sleep_ms\npin = m.Pin(2)\npipe = ucore.open_pipe('told')")
+    for code, call in (
+        ("pin.irq(|", "pin.irq(handler=None"),
+        ("m.Pin(|", "m.Pin(id, /"),
+        ("sleep_ms(|", "sleep_ms(ms, /)"),
+        ("ucore.open_pipe(|", "ucore.open_pipe(name, drop=False)"),
+        ("pipe.write(|", "pipe.write(data)"),
+    ):
+        lines = notebook.inspect("%%ucore\n" + code)["data"]["text/plain"].splitlines()
+        assert lines[0].startswith("Call:  " + call) and lines[1].startswith("Help:  ") and "Value: " in "\n".join(lines), code
+    (page,) = notebook.run("%%ucore\npin.irq?").reply["payload"]
+    assert page["data"]["text/plain"].startswith("Call:  pin.irq(")
+    (page,) = notebook.run("%%ucore\nimport_me_later = 1\nneopixel.NeoPixel?").reply["payload"]  # the board has not loaded it
+    assert page["data"]["text/plain"].startswith("Call:  neopixel.NeoPixel(pin, n")
+    notebook.run("%%ucore\nucore.close_pipe('told')")
+
+
 def test_a_question_mark_shows_what_the_board_knows_in_the_pager(notebook):
     notebook.run("%%ucore\ninspected = [1, 2, 3]")
     for cell in ("%%ucore\ninspected?", "%%ucore\n\n?inspected", "%%ucore\nprint(1)\ninspected?"):

@@ -180,7 +180,8 @@ def test_status_tells_what_the_board_is_and_does(bench):
     assert {"micropython": "MicroPython", "cpython": "CPython"}[bench.python] in text
     assert text.count("a notebook") == 2  # both that use it
     bench.board("produce('told')")
-    assert "told (" in bench.host("%ucore status").text()
+    text = bench.host("%ucore status").text()
+    assert "told (" in text and "frames and" in text and "per second, none lost)" in text
 
 
 def test_status_says_why_there_is_no_board(private_environment, monkeypatch):
@@ -196,6 +197,14 @@ def test_boards_marks_the_notebooks_own(bench):
     assert line.startswith("* ")
 
 
+def test_pipes_are_shown_as_a_table_that_front_ends_can_draw(bench):
+    bench.board("produce('shown')")
+    outcome = bench.host("%ucore pipes\n1")
+    data = outcome.contents("display_data")[0]["data"]
+    assert "<td>shown</td>" in data["text/html"] and "shown" in data["text/plain"]
+    assert bench.notebook.run("%ucore pipes please").reply["ename"] == "UsageError"
+
+
 @pytest.mark.parametrize("line", ["%ucore", "%ucore help"])
 def test_help_lists_what_there_is(notebook, line):
     text = notebook.run(line).text()
@@ -207,6 +216,10 @@ def test_help_lists_what_there_is(notebook, line):
     ("line", "word"),
     [
         ("%ucore dance", "%ucore boards"),
+        ("%ucore stauts", "Did you mean `%ucore status`?"),
+        ("%ucore Reset", "Did you mean `%ucore reset`?"),
+        ("%ucore --help", "Did you mean `%ucore help`?"),
+        ("%ucore inter", "Did you mean `%ucore interrupt`?"),
         ("%ucore use", "BOARD"),
         ("%ucore use one two", "BOARD"),
         ("%ucore push", "EXPRESSION"),
@@ -228,6 +241,10 @@ def test_a_line_that_is_not_understood_is_a_usage_error(notebook, line, word):
 def test_the_line_is_completed_and_explained(notebook):
     assert {"push", "pull"} <= set(notebook.complete("%ucore pu|")["matches"])
     assert "--force" in notebook.complete("%ucore reset |")["matches"]
+    commands = notebook.complete("%ucore |")["matches"]
+    assert {"status", "boards", "pipes", "push", "pull", "help"} <= set(commands) and "and" not in commands
+    assert notebook.complete("a = 1\nx = %ucore re|")["matches"] == ["reset"]
+    assert "reset" not in notebook.complete("%ucore push re|")["matches"]
     page = notebook.run("%ucore?").reply["payload"][0]["data"]["text/plain"]
     assert "%ucore pull EXPRESSION" in page
 

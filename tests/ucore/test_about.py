@@ -167,3 +167,12 @@ def test_questions_about_modules_classes_and_what_the_firmware_made():
     assert "keys" in about.complete(names, "config.k")
     assert "append" in about.complete({}, "+sys.path.ap")
     assert about.inspect(names, "Proxy.size")["repr"] == "3"
+
+
+def test_an_object_is_said_to_be_of_a_class_and_of_what_module_that_is():
+    names = {"p": Proxy(), "Proxy": Proxy, "text": "x", "system": sys}
+    assert about.inspect(names, "p")["self"] == about.inspect(names, "Proxy")["self"] == Proxy.__module__ + ".Proxy"
+    assert about.inspect(names, "p.read")["super"] == Proxy.__module__ + ".Proxy"
+    assert about.inspect(names, "system.path")["super"] == about.inspect(names, "system")["self"] == "sys"
+    assert about.inspect(names, "text")["self"] in (".str", "builtins.str")  # the firmware's own say no module
+    assert "super" not in about.inspect(names, "text")

@@ -75,8 +75,17 @@ def test_an_empty_write_is_a_chunk_of_its_own():
 def test_bad_writes_send_nothing_and_say_why():
     port, link, host, pipe = opened()
     assert "65535" in raises(ValueError, pipe.write, bytes(65536))
-    assert "bytes" in raises(TypeError, pipe.write, "text")
-    raises(TypeError, pipe.write, 5)
+    for data, how in (
+        ("text", "text.encode()"),
+        (5, 'struct.pack("<f", x)'),
+        (3.2, 'struct.pack("<f", x)'),
+        ((1, 2.5), 'struct.pack("<2f", *values)'),
+        ([1, 2, 3], 'struct.pack("<3f", *values)'),
+        (None, "struct.pack"),
+        ([], "struct.pack"),
+    ):
+        said = raises(TypeError, pipe.write, data)
+        assert "takes bytes, not " + type(data).__name__ in said and how in said
     assert host.frames() == []
     pipe.write(b"good")
     assert len(host.frames()) == 1

@@ -3,7 +3,7 @@
 import pytest
 from jupyter_client.session import Session
 
-from ukernel import cells, introspection
+from ukernel import cells, introspection, signatures
 from ukernel.boardtrace import Sources
 from ukernel.envelope import Message
 
@@ -144,6 +144,104 @@ def test_inspection_asks_for_the_name_at_the_cursor():
     assert found["data"] == {"text/plain": "42"}
     assert bench.asked[0][1] == {"code": "pin.value", "cursor_pos": 9, "detail_level": 0}
     assert Bench().ask("inspect_request", "%%ucore\nx|")["found"] is False
+
+
+def about(type, **kinds):
+    """What the hub answers about an object of a board."""
+    return {"status": "ok", "found": True, "data": {"text/plain": "what the board says"}, "metadata": {}, "type": type, **kinds}
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "first"),
+    [
+        ("pin.irq", about("bound_method", **{"is": ".bound_method", "of": ".Pin"}), "Call:  pin.irq(handler=None, trigger="),
+        (
+            "pin.irq",
+            about("bound_method", **{"is": ".bound_method", "of": "_virtualpins.Pin"}),
+            "Call:  pin.irq(handler=None, trigger=",
+        ),
+        ("m.Pin", about("type", **{"is": ".Pin", "of": "machine"}), "Call:  m.Pin(id, /, mode=-1"),
+        ("Pin", about("type", **{"is": ".Pin", "of": ""}), "Call:  Pin(id, /, mode=-1"),
+        ("pin", about("Pin", **{"is": ".Pin", "of": ""}), "Help:  A pin object"),
+        ("t.sleep_ms", about("function", **{"is": ".function", "of": "time"}), "Call:  t.sleep_ms(ms, /)"),
+        ("np.fill", about("bound_method", **{"is": ".bound_method", "of": "neopixel.NeoPixel"}), "Call:  np.fill(v)"),
+        (
+            "ucore.open_pipe",
+            about("function", **{"is": ".function", "of": "ucore"}),
+            "Call:  ucore.open_pipe(name, drop=False)",
+        ),
+        ("out.write", about("bound_method", **{"is": ".bound_method", "of": "ucore.pipes.Pipe"}), "Call:  out.write(data)"),
+    ],
+)
+def test_what_micropython_and_ucore_define_is_shown_with_its_arguments_above_what_the_board_says(name, answer, first):
+    text = Bench(answer).ask("inspect_request", f"%%ucore\n{name}(|")["data"]["text/plain"]
+    assert text.startswith(first) and text.endswith("\nwhat the board says")
+    assert "Help:  " in text
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("Pin", {"type": "type", "is": "__main__.Pin", "of": ""}),
+        ("pin.irq", {"type": "bound_method", "is": ".bound_method", "of": "__main__.Pin"}),
+        ("pin.irq", {"type": "bound_method", "is": ".bound_method", "of": "mylib.Pin"}),
+        ("machine.Pin", {"type": "int", "is": ".int", "of": "__main__.Config"}),
+        ("x.append", {"type": "bound_method", "is": ".bound_method", "of": ".list"}),
+        ("sleep_ms", {"type": "function", "is": ".function", "of": ""}),
+    ],
+)
+def test_a_programs_own_objects_are_not_taken_for_the_firmwares(name, kinds):
+    assert Bench(about(**kinds)).ask("inspect_request", f"%%ucore\n{name}(|")["data"] == {"text/plain": "what the board says"}
+
+
+@pytest.mark.parametrize(
+    ("before", "code", "call"),
+    [
+        ("", "machine.Pin.irq(|", "machine.Pin.irq(handler=None"),
+        ("", "utime.sleep_us(|", "utime.sleep_us(us, /)"),
+        ("from time import sleep_ms as nap, ticks_ms", "nap(|", "nap(ms, /)"),
+        ("from machine import (\n    ADC,  # volts\n    Pin as P,\n)", "P(|", "P(id, /, mode=-1"),
+        ("from machine import *\nbus = SoftI2C(1, 2)", "bus.readfrom_mem(|", "bus.readfrom_mem(addr, memaddr, nbytes"),
+        ("import os, machine as m", "m.ADC(|", "m.ADC(id, *"),
+        ("import machine\nled = machine.Pin(2)", "led.irq(|", "led.irq(handler=None"),
+        ("from machine import I2C\nbus = I2C(0)", "bus.scan(|", "bus.scan()"),
+        ("adc = ucore.open_pipe('adc')", "adc.write(|", "adc.write(data)"),
+    ],
+)
+def test_without_the_board_the_cells_tell_what_a_name_means(before, code, call):
+    for bench in (Bench(ready=False), Bench({"status": "error"})):
+        bench.sources.add("%%ucore\n" + before)
+        assert bench.ask("inspect_request", "%%ucore\n" + code)["data"]["text/plain"].startswith("Call:  " + call)
+    assert Bench(ready=False).ask("inspect_request", f"%%ucore\n{before}\n{code}")["found"]  # also in this cell
+
+
+def test_a_name_of_a_users_module_is_not_the_firmwares():
+    bench = Bench(ready=False)
+    bench.sources.add("%%ucore\nfrom mylib import Pin\nimport mylib as lib\npin = Pin(2)")
+    for code in ("Pin(|", "lib.sleep_ms(|", "pin.irq(|", "nothing(|", "(|"):
+        assert not bench.ask("inspect_request", "%%ucore\n" + code)["found"]
+
+
+def test_what_a_module_or_a_class_has_is_completed_without_the_board():
+    assert {"sleep_ms", "sleep_us"} <= set(Bench(ready=False).complete("%%ucore\nimport time as t\nt.sl|")[1])
+    assert "irq" in Bench(board()).complete("%%ucore\nfrom machine import Pin\npin = Pin(2)\npin.i|")[1]
+    assert Bench(ready=False).complete("%%ucore\nfrom machine import So|")[1] == ["SoftI2C", "SoftSPI"]
+    listed = Bench(ready=False).complete("%%ucore\nimport os\nos.|")[1]
+    assert "listdir" in listed and "posix_fadvise" not in listed  # what CPython alone has
+
+
+def test_names_with_an_underscore_come_when_they_are_asked_for():
+    names = board("__class__", "_x", "y")
+    assert Bench(names).complete("%%ucore\nobj.|")[1] == ["y"]
+    assert Bench(names).complete("%%ucore\nobj._|")[1] == ["__class__", "_x"]
+    assert Bench(names).complete("%%ucore\n_|")[1] == ["__class__", "_x"]
+
+
+def test_every_function_of_the_boards_module_has_a_line_of_help():
+    for name in introspection.API:
+        found = signatures.find(f"ucore.{name}")
+        assert found is not None and found.help
+        assert found.signature or name == "Pipe"
 
 
 @pytest.mark.parametrize(

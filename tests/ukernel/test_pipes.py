@@ -472,7 +472,29 @@ def test_lost_frames_are_counted_by_cause_and_told(listener):
     assert "5 frames are missing" in sentences[0]
     assert "1,239 frames are missing" in sentences[1]
     assert "1,234: this reader was too slow" in sentences[1]
+    assert "producer is faster than the line" in sentences[0] and "struct format" in sentences[1]
     assert {warning.filename for warning in told} == {__file__}
+
+
+@pytest.mark.parametrize(
+    ("cause", "advice"),
+    [
+        ("board", "write less often, put several values into one frame, or open the pipe without drop=True."),
+        ("no_listener", "start the producer after"),
+        ("reader", "belongs into another thread."),
+        ("replay", "subscribe before the producer starts"),
+        ("of another version", None),
+    ],
+)
+def test_a_loss_says_what_to_do_about_its_cause(listener, cause, advice):
+    with pytest.warns(PipeDataLostWarning) as told, subscribe("adc") as pipe:
+        feed = listener.feed()
+        feed.opened()
+        feed.notice(lost=1, cause=cause)
+        feed.end("closed")
+        assert list(pipe) == []
+    said = str(told[0].message)
+    assert "1 frame is missing" in said and (advice in said if advice else said.endswith("(1: of another version)."))
 
 
 def test_what_nobody_read_before_the_subscription_is_not_lost_to_it(listener):
@@ -673,7 +695,7 @@ def why_nothing(**arguments):
 
 
 def test_no_samples_because_the_pipe_is_not_open(listener):
-    assert "the board has not opened it." in why_nothing(seconds=0.05)
+    assert "the board has not opened it (no pipe is open). Run the cell" in why_nothing(seconds=0.05)
 
 
 def test_no_samples_and_other_pipes_are_open(listener):
@@ -681,6 +703,12 @@ def test_no_samples_and_other_pipes_are_open(listener):
     assert "(open now: 'imu')" in why_nothing(seconds=0.05)
     listener.pipes.append({**STATE, "name": "adc0"})
     assert "'adc0' is open: did you mean that" in why_nothing(seconds=0.05)
+
+
+def test_a_sentence_names_no_more_open_pipes_than_can_be_read(listener):
+    listener.pipes = [{**STATE, "name": f"line{number:03}"} for number in range(30)]
+    why = why_nothing(seconds=0.05)
+    assert "'line009' and 20 more)" in why and "line010" not in why
 
 
 def test_no_samples_because_the_producer_was_faster(listener):
@@ -738,7 +766,7 @@ def test_a_wait_for_a_pipe_of_nearly_the_same_name_says_so(listener, monkeypatch
     listener.script = script
     for name, printed in (
         ("temprature", "Pipe 'temprature' is not open yet ('Temperature' is open: did you mean that?)\n"),
-        ("another", ""),
+        ("another", "Pipe 'another' is not open yet (open now: 'Temperature')\n"),
     ):
         said.clear()
         with subscribe(name) as pipe:

@@ -1,0 +1,99 @@
+"""Words below a host cell that is the board's."""
+
+import pytest
+
+from ukernel import hints
+
+BOARD = """%%ucore --timeout 5
+import network
+from time import sleep_ms
+import bme280lib, os as system
+adc = ADC(Pin(4)); low, high = 1, 2
+def read(n): helper = 1; return helper
+class Sensor: pass
+for step in range(3): pass
+with open("x") as file: pass
+squares = [i * i for i in range(3)]
+if (big := 3): table: list = []
+def fill():
+    global filled
+    filled = 1
+Config.inner = 5
+print(used, keyword=3)
+"""
+
+
+def failing(code: str, cells=(BOARD,)) -> str:
+    """Run a host cell that fails, and return what is said about it."""
+    names: dict = {}
+    with pytest.raises(Exception) as raised:
+        exec(compile(code, "<cell>", "exec"), names)
+    return hints.hint(raised.value, list(cells), names)
+
+
+@pytest.mark.parametrize(
+    "code", ["from machine import Pin", "import network as net", "import machine.Pin", "import utime", "import rp2"]
+)
+def test_a_module_of_the_firmware_is_the_boards(code):
+    said = failing(code, ())
+    assert "is a module of MicroPython" in said and "begin it with `%%ucore`" in said
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import time; time.ticks_ms()",
+        "from time import sleep_ms",
+        "import gc; gc.mem_free()",
+        "import asyncio; asyncio.sleep_ms",
+    ],
+)
+def test_so_is_what_only_micropythons_module_of_a_name_has(code):
+    assert "is MicroPython's" in failing(code, ()) and "%%ucore" in failing(code, ())
+
+
+@pytest.mark.parametrize("name", ["adc", "low", "high", "step", "file", "squares", "big", "table", "filled"])
+def test_a_variable_that_a_board_cell_sets_is_on_the_board_and_can_be_pulled(name):
+    said = failing(f"print({name})")
+    assert f"`{name}` is on the board" in said and "%%ucore" in said and f"`{name} = %ucore pull {name}`" in said
+
+
+@pytest.mark.parametrize("name", ["read", "Sensor", "sleep_ms", "network", "system"])
+def test_a_function_a_class_or_a_module_cannot_be_pulled(name):
+    said = failing(name)
+    assert "%%ucore" in said and "pull" not in said
+
+
+@pytest.mark.parametrize("name", ["i", "helper", "n", "inner", "used", "keyword", "nobody", "Config", "__magic"])
+def test_a_name_that_no_board_cell_binds_globally_is_a_plain_mistake(name):
+    assert failing(name) == ""
+
+
+def test_the_boards_own_module_and_modules_that_a_board_cell_imports():
+    assert "`ucore` is the board's" in failing("ucore.open_pipe('x')", ())
+    assert "Cells of the board import `bme280lib`" in failing("import bme280lib")
+    assert "`machine` is a module" in failing("machine.Pin(2)", ())
+
+
+@pytest.mark.parametrize(
+    "code", ["1/0", "import nowhere_at_all", "from json import nothing", "import json; json.nothing", "(5).x", "nowhere"]
+)
+def test_other_errors_get_no_words(code):
+    assert failing(code) == ""
+
+
+def test_a_library_that_fails_over_a_name_of_the_boards_says_nothing_of_the_board():
+    library: dict = {}
+    exec("def call(): return adc", library)
+    with pytest.raises(NameError) as raised:
+        library["call"]()
+    assert hints.hint(raised.value, [BOARD], {}) == ""
+
+
+def test_a_cell_that_no_grammar_reads_tells_what_it_can():
+    assert "is on the board" in failing("ok", ["%%ucore\nok = 1\ndef (:\n"])
+
+
+def test_what_a_star_brings_is_on_the_board_too():
+    assert "from `machine.Pin`" in failing("Pin(2)", ["%%ucore\nfrom machine import *"])
+    assert failing("Pin(2)", ["%%ucore\nfrom mylib import *"]) == ""
