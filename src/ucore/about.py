@@ -13,6 +13,7 @@ MAX_FRAMES = 40  # of a traceback, the first FIRST_FRAMES and the last
 FIRST_FRAMES = 12
 MAX_PERIOD = 8  # functions that call each other in a circle, still seen as one
 MAX_LINE = 300
+MODULES = {"display": "rich", "stdin": "typed", "every": "periodic", "producers": "periodic"}
 
 
 class _Lines(io.IOBase):
@@ -205,7 +206,7 @@ def _resolve(names, path):
 
 def get(link, name):
     """A program asks for this of `ucore` for the first time: load the module that has it, which makes it an attribute like any other."""
-    module = getattr(ucore, "rich" if name == "display" else "typed" if name == "stdin" else "pipes")
+    module = getattr(ucore, MODULES.get(name, "pipes"))
     module.start(link)
     return getattr(module, name)
 

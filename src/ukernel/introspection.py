@@ -21,8 +21,10 @@ API = (
     "Pipe",
     "close_pipe",
     "display",
+    "every",
     "is_pipe_open",
     "open_pipe",
+    "producers",
 )  # of the board's `ucore`, some of it loaded when first asked for
 _W = syntax.WORD
 _NAME = re.compile(rf"(?:{_W}|\.)*\Z")
