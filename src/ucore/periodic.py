@@ -21,6 +21,7 @@ else:
     sleep_exactly = sleep_ms
 
 SLICE_MS = 20  # after so long the thread looks for what is new, or has ended
+NUMBERS = int, float, bool  # which is no int in MicroPython
 MAX_MS = 0x1FFFFFFF  # what `ticks_diff` can tell apart: six days
 
 _link = None
@@ -176,11 +177,11 @@ def _same(one, other):
 def _frame(value):
     if value is None or isinstance(value, (bytes, bytearray)):
         return value
-    if isinstance(value, (int, float)):
+    if isinstance(value, NUMBERS):
         return struct.pack("<f", value)
     if isinstance(value, (tuple, list)):
         for number in value:
-            if not isinstance(number, (int, float)):
+            if not isinstance(number, NUMBERS):
                 raise TypeError("a pipe takes numbers: it cannot take the %s in %r" % (type(number).__name__, value))
         return struct.pack("<" + "f" * len(value), *value) if value else None
     if not isinstance(value, str):

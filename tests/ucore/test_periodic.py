@@ -175,6 +175,7 @@ def test_what_comes_back_becomes_a_frame():
     for value, data in (
         (1.5, b"\0\0\xc0?"),
         (2, b"\0\0\0@"),
+        ((True, False), b"\0\0\x80?\0\0\0\0"),
         (True, b"\0\0\x80?"),
         ((1.5, 2), b"\0\0\xc0?\0\0\0@"),
         ([2], b"\0\0\0@"),
