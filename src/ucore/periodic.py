@@ -15,12 +15,9 @@ if CPYTHON:
 else:
     import ustruct as struct
 
-if ESP32:
-    from utime import sleep_ms as sleep_exactly  # to the millisecond, but with the GIL for its last 10 ms
-else:
-    sleep_exactly = sleep_ms
-
 SLICE_MS = 20  # after so long the thread looks for what is new, or has ended
+# Who sleeps on an ESP32 wakes up at ticks of 10 ms: a call is made at the nearest one. With a shorter period nobody sleeps there.
+EARLY_MS = 5 if ESP32 else 0
 NUMBERS = int, float, bool  # which is no int in MicroPython
 MAX_MS = 0x1FFFFFFF  # what `ticks_diff` can tell apart: six days
 
@@ -28,8 +25,8 @@ _link = None
 _all = []  # the producers; _lock held to change it
 _lock = allocate_lock()  # never held in a call of what is the user's, or in a write
 _threaded = False  # a thread calls
-_timer = None  # or this does,
-_early_ms = 0  # whose tick may be a little before the call is due
+_timer = None  # or this does
+_early_ms = EARLY_MS  # a call may be made so long before it is due, by less than half of its period
 
 
 class Producer:
@@ -62,42 +59,42 @@ class Producer:
     def _goes(self):
         return self._going and (self.pipe is None or self.pipe._opening.open)
 
-    def _step(self):
+    def _step(self, in_callback):
         """Call it if it is due; return in how many ms it will be."""
         late = ticks_diff(ticks_ms(), self._due)
-        if late < -_early_ms:
+        if late < -min(_early_ms, self.period_ms // 2):
             return -late
-        was = _speak_for(self._parent)
+        was = _speak_for(self._parent, in_callback)
         try:
             value = self._read()
             if self.pipe:
                 value = _frame(value)
-            if self._take(late) and self.pipe and value is not None:
+            if self._take(late, in_callback) and self.pipe and value is not None:
                 self.pipe.write(value)
         except BaseException as error:
-            if not _threaded and isinstance(error, KeyboardInterrupt):
+            if in_callback and isinstance(error, KeyboardInterrupt):
                 raise  # it is for the cell that this has interrupted
             if self._goes():  # else it has been stopped meanwhile, or its pipe has
                 if not isinstance(error, SystemExit):
                     _link.do(_tell, self, error)
                 self.stop()
         finally:
-            if not _threaded:
-                _speak_for(was)
+            if in_callback:
+                _speak_for(was, True)
         return max(ticks_diff(self._due, ticks_ms()), 0)
 
-    def _take(self, late):
+    def _take(self, late, in_callback):
         """Whether the call that has been made counts: it does not where this has been stopped, or replaced, which makes it again."""
         period_us = int(self.period_ms * 1000)
         step_us = self._rest + period_us * (1 + max(late, 0) * 1000 // period_us)
-        if _threaded:
-            _lock.acquire()  # a callback must not wait for it
+        if not in_callback:  # which must not wait
+            _lock.acquire()
         goes = self._goes()
         if goes:
             self._due = ticks_add(self._due, step_us // 1000)
             self._rest = step_us % 1000
             self.calls += 1
-        if _threaded:
+        if not in_callback:
             _lock.release()
         return goes
 
@@ -197,18 +194,18 @@ def _tell(one, error):
     _link.output.write(one._parent, text)
 
 
-def _speak_for(parent):
+def _speak_for(parent, in_callback):
     """What the calling thread prints is the cell ``parent``'s from now on; return whose it was."""
     runner = _link.runner
     was = runner.parent()
     if was != parent:
         if get_ident() == _link.main:  # in a callback of it
             runner.cell = parent
-        elif _threaded:
+        elif in_callback:  # which must not wait
+            runner.parents[get_ident()] = parent
+        else:
             with _link.tx:
                 runner.parents[get_ident()] = parent
-        else:
-            runner.parents[get_ident()] = parent  # a callback must not wait
     return was
 
 
@@ -235,7 +232,7 @@ def _begin():
         if _timer:
             _timer.deinit()
             _timer = None
-            _early_ms = 0
+            _early_ms = EARLY_MS
         if not _threaded:
             tick_ms = 0
             for one in _goers():  # the greatest common divisor: each call is due at a tick
@@ -262,13 +259,13 @@ def _run():
                 served = ones
                 if _link.forget:
                     _link.forget(get_ident())  # of a pipe that is opened again the thread is to see the new opening
-            wait_ms = 2 * SLICE_MS
+            wait_ms = SLICE_MS
+            short = False
             for one in ones:
-                wait_ms = min(wait_ms, one._step())
-            if wait_ms > SLICE_MS:
-                sleep_ms(wait_ms - SLICE_MS)
-            elif wait_ms:
-                sleep_exactly(wait_ms)
+                wait_ms = min(wait_ms, one._step(False))
+                short = short or one.period_ms < 2 * EARLY_MS
+            if wait_ms > EARLY_MS and not short:
+                sleep_ms(wait_ms)
     except BaseException:  # no memory, not even for the list: the next `every` starts it again
         _threaded = False
         raise
@@ -280,7 +277,7 @@ def _tick(timer):
     for one in list(_all):
         if one._goes():
             going = True
-            one._step()
+            one._step(True)
     if not going and _timer:
         _timer.deinit()
 

@@ -49,9 +49,9 @@ class Scene:
         periodic._all[:] = []
         periodic._threaded = False
         periodic._timer = None
-        periodic._early_ms = 0
+        periodic._early_ms = periodic.EARLY_MS = 0
         periodic.ticks_ms = self.port.ticks_ms
-        periodic.sleep_ms = periodic.sleep_exactly = self.sleep
+        periodic.sleep_ms = self.sleep
         periodic.hurry = self.hurried
         periodic.start(self.link)
         self.until = 0
@@ -159,6 +159,32 @@ def test_a_period_with_a_fraction_does_not_drift():
     periodic.every(2.5, counter(scene, calls), name="quick")
     scene.run(1000)
     assert len(calls) == 400
+
+
+def test_where_sleep_ends_at_ticks_of_10_ms_no_call_is_lost():
+    for period, least, most in ((10, 99, 101), (15, 66, 67), (20, 49, 51), (25, 39, 41), (5, 199, 201), (7, 141, 144)):
+        scene = Scene()
+        periodic.EARLY_MS = periodic._early_ms = 5
+        sleep = scene.sleep
+        jitter = [0]
+
+        def sleep_to_a_tick(ms):
+            jitter[0] = (jitter[0] + 1) % 3
+            sleep((scene.port.now + ms + 9) // 10 * 10 + jitter[0] - scene.port.now)
+
+        def spin():  # what is not slept is spun
+            scene.port.now += 1
+            return was()
+
+        was = periodic._goers
+        periodic.sleep_ms = sleep_to_a_tick
+        periodic._goers = spin
+        try:
+            made = periodic.every(period, lambda: None, name="steady")
+            assert scene.run(1000)
+        finally:
+            periodic._goers = was
+        assert least <= made.calls <= most, (period, made.calls)
 
 
 def test_one_thread_calls_all_of_them():
