@@ -174,13 +174,15 @@ def test_where_sleep_ends_at_ticks_of_10_ms_no_call_is_lost():
 
         def spin():  # what is not slept is spun
             scene.port.now += 1
+            if scene.port.now >= scene.until:
+                raise Stop
             return was()
 
         was = periodic._goers
+        made = periodic.every(period, lambda: None, name="steady")
         periodic.sleep_ms = sleep_to_a_tick
         periodic._goers = spin
         try:
-            made = periodic.every(period, lambda: None, name="steady")
             assert scene.run(1000)
         finally:
             periodic._goers = was
