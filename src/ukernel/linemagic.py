@@ -275,14 +275,14 @@ def _producers(switchboard: _Switchboard, rest: str, names: dict) -> None:
     for name, period_ms, calls, pipe in found:
         print(f"{name:20} every {period_ms:g} ms, {calls:,} calls, {f'to the pipe {pipe}' if pipe else 'no pipe'}")
     if not found:
-        print("The board has no producer. `ucore.every(10, read, pipe=\"adc\")` in a board cell makes one.")
+        print('The board has no producer. `ucore.every(10, read, pipe="adc")` in a board cell makes one.')
 
 
 def _stop(switchboard: _Switchboard, rest: str, names: dict) -> None:
     if not rest:
         raise _MisuseError("%ucore stop takes the name of a producer.")
     stop = "[[one.name, one.name == name and one.stop()] for one in list(found.values())]"
-    found = _pull(switchboard, f"(lambda found, name: {stop})({_PRODUCERS}, {ascii(rest)})", names)
+    found = _pull(switchboard, f"(lambda found, name: {stop})({_PRODUCERS}, {rest!a})", names)
     known = [name for name, _ in found]
     if rest not in known:
         others = f"It has {', '.join(known)}." if known else "It has none."

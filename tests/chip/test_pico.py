@@ -137,7 +137,9 @@ END = "made = ucore.producers()['count']\nmade.stop()\nprint(n - made.calls)\n"
 def test_every_counts_on_the_other_core_or_where_that_is_in_use_by_a_timer(talker, core1):
     talker.frames.clear()
     if core1 == "in use":
-        talker.cell("import _thread, time\nours = True\ndef other():\n    while ours: time.sleep_ms(5)\n_thread.start_new_thread(other, ())")
+        talker.cell(
+            "import _thread, time\nours = True\ndef other():\n    while ours: time.sleep_ms(5)\n_thread.start_new_thread(other, ())"
+        )
     talker.cell(COUNT + AGAIN)
     talker.cell("before = n\n" + LINES)
     talker.cell("assert n > before\nbefore, now = ucore.producers()['count'].calls, n\n" + AGAIN + LINES)  # run again

@@ -161,32 +161,37 @@ def test_a_period_with_a_fraction_does_not_drift():
     assert len(calls) == 400
 
 
+def calls_in_a_second_of_ticks(period):
+    """How many there are where who sleeps wakes up at ticks of 10 ms, or a little later."""
+    scene = Scene()
+    periodic.EARLY_MS = periodic._early_ms = 5
+    sleep = scene.sleep
+    goers = periodic._goers
+    jitter = [0]
+
+    def sleep_to_a_tick(ms):
+        jitter[0] = (jitter[0] + 1) % 3
+        sleep((scene.port.now + ms + 9) // 10 * 10 + jitter[0] - scene.port.now)
+
+    def spin():  # what is not slept is spun
+        scene.port.now += 1
+        if scene.port.now >= scene.until:
+            raise Stop
+        return goers()
+
+    made = periodic.every(period, lambda: None, name="steady")
+    periodic.sleep_ms = sleep_to_a_tick
+    periodic._goers = spin
+    try:
+        assert scene.run(1000)
+    finally:
+        periodic._goers = goers
+    return made.calls
+
+
 def test_where_sleep_ends_at_ticks_of_10_ms_no_call_is_lost():
     for period, least, most in ((10, 99, 101), (15, 66, 67), (20, 49, 51), (25, 39, 41), (5, 199, 201), (7, 141, 144)):
-        scene = Scene()
-        periodic.EARLY_MS = periodic._early_ms = 5
-        sleep = scene.sleep
-        jitter = [0]
-
-        def sleep_to_a_tick(ms):
-            jitter[0] = (jitter[0] + 1) % 3
-            sleep((scene.port.now + ms + 9) // 10 * 10 + jitter[0] - scene.port.now)
-
-        def spin():  # what is not slept is spun
-            scene.port.now += 1
-            if scene.port.now >= scene.until:
-                raise Stop
-            return was()
-
-        was = periodic._goers
-        made = periodic.every(period, lambda: None, name="steady")
-        periodic.sleep_ms = sleep_to_a_tick
-        periodic._goers = spin
-        try:
-            assert scene.run(1000)
-        finally:
-            periodic._goers = was
-        assert least <= made.calls <= most, (period, made.calls)
+        assert least <= calls_in_a_second_of_ticks(period) <= most, period
 
 
 def test_one_thread_calls_all_of_them():
@@ -214,7 +219,7 @@ def test_what_comes_back_becomes_a_frame():
         ((), b""),
     ):
         scene = Scene()
-        made = periodic.every(10, lambda: value, pipe="adc")
+        made = periodic.every(10, lambda value=value: value, pipe="adc")
         assert scene.run(1)
         assert (made.name, made.calls, scene.data()) == ("adc", 1, data), value
 
@@ -222,7 +227,7 @@ def test_what_comes_back_becomes_a_frame():
 def test_what_cannot_be_written_ends_it_and_says_why_in_its_cell():
     for value, kind in (("1.5", "str"), ({}, "dict"), ((1, "2"), "str"), (1j, "complex")):
         scene = Scene()
-        made = periodic.every(10, lambda: value, pipe="adc")
+        made = periodic.every(10, lambda value=value: value, pipe="adc")
         scene.runner.cell = 8
         assert not scene.run(100)
         said = scene.text()
@@ -306,7 +311,7 @@ def test_a_call_under_way_when_it_is_replaced_is_made_by_the_new_one():
 
 
 def test_a_pipe_has_one_producer_whatever_its_name():
-    scene = Scene()
+    Scene()
     periodic.every(10, lambda: 1, pipe="adc", name="first")
     periodic.every(10, lambda: 2, pipe="adc", name="second")
     assert list(periodic.producers()) == ["second"] and ucore.is_pipe_open("adc")
@@ -329,7 +334,7 @@ def test_stop_closes_the_pipe_and_the_close_of_the_pipe_stops():
 
 
 def test_a_pipe_closed_and_opened_again_is_not_its_own():
-    scene = Scene()
+    Scene()
     made = periodic.every(10, lambda: 1.0, pipe="adc")
     ucore.close_pipe("adc")
     ucore.open_pipe("adc")
@@ -364,7 +369,7 @@ def test_it_decorates_a_function_which_can_still_be_called():
 
 
 def test_a_pipe_that_drops_stays_one():
-    scene = Scene()
+    Scene()
     pipe = ucore.open_pipe("fast", drop=True)
     made = periodic.every(10, lambda: 1.0, pipe=pipe)
     assert made.pipe._opening is pipe._opening
@@ -395,14 +400,16 @@ def test_what_it_cannot_take_it_says_and_replaces_nothing():
     assert not ucore.is_pipe_open("new")
 
 
+timers = []
+
+
 class Timer:
-    """The module `machine` with the one timer that is asked for."""
+    """The timers that have been made."""
 
     PERIODIC = 1
-    made = []
 
     def __init__(self, id):
-        self.made.append(self)
+        timers.append(self)
 
     def init(self, period, mode, callback):
         self.period = period
@@ -418,15 +425,15 @@ class Machine:
 
 def test_where_no_thread_can_be_started_a_timer_calls():
     scene = Scene(threads=False)
-    Timer.made.clear()
+    timers.clear()
     sys.modules["machine"] = Machine
     try:
         ten = periodic.every(10, lambda: 1.0, pipe="ten")
         fifteen = periodic.every(15, lambda: None, name="fifteen")
     finally:
         del sys.modules["machine"]
-    assert [timer.callback is not None for timer in Timer.made] == [False, True]
-    timer = Timer.made[-1]
+    assert [timer.callback is not None for timer in timers] == [False, True]
+    timer = timers[-1]
     assert timer.period == 5
     for _ in range(12):
         scene.port.now += 5
@@ -445,7 +452,7 @@ def test_where_no_thread_can_be_started_a_timer_calls():
 
 def test_a_thread_takes_over_from_the_timer_as_soon_as_there_is_one():
     scene = Scene(threads=False)
-    Timer.made.clear()
+    timers.clear()
     sys.modules["machine"] = Machine
     try:
         one = periodic.every(10, lambda: None, name="one")
@@ -453,7 +460,7 @@ def test_a_thread_takes_over_from_the_timer_as_soon_as_there_is_one():
         periodic.every(10, lambda: None, name="two")
     finally:
         del sys.modules["machine"]
-    assert [timer.callback for timer in Timer.made] == [None]
+    assert [timer.callback for timer in timers] == [None]
     assert scene.run(55)
     assert one.calls == 6
 
@@ -471,8 +478,8 @@ class Threads:
         self.me = self.link.main
         pipes.get_ident = link_module.get_ident = lambda: self.me
         self.warn = []
-        import ucore.threads
 
+        __import__("ucore.threads")
         self.module = sys.modules["ucore.threads"]
 
     def __enter__(self):
