@@ -116,7 +116,7 @@ def raises(error, function, *args, **kwargs):
 def floats(data):
     import struct as exact
 
-    return list(exact.unpack("<%df" % (len(data) // 4), data))
+    return list(exact.unpack("<" + "f" * (len(data) // 4), data))
 
 
 def counter(scene, calls, take_ms=0):
