@@ -69,6 +69,8 @@ class Producer:
             value = self._read()
             if self.pipe:
                 value = _frame(value)
+            elif type(value).__name__ in ("generator", "coroutine"):
+                raise TypeError("every() calls plain functions: it does not await")
             if self._take(late, in_callback) and self.pipe and value is not None:
                 self.pipe.write(value)
         except BaseException as error:
@@ -86,7 +88,8 @@ class Producer:
     def _take(self, late, in_callback):
         """Whether the call that has been made counts: it does not where this has been stopped, or replaced, which makes it again."""
         period_us = int(self.period_ms * 1000)
-        step_us = self._rest + period_us * (1 + max(late, 0) * 1000 // period_us)
+        # A millisecond is the clock's grain: it is not late.
+        step_us = self._rest + period_us * (1 + max(late - 1, 0) * 1000 // period_us)
         if not in_callback:  # which must not wait
             _lock.acquire()
         goes = self._goes()

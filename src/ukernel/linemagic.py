@@ -272,7 +272,7 @@ def _producers(switchboard: _Switchboard, rest: str, names: dict) -> None:
     _take_nothing("producers", rest)
     row = "(one.name, one.period_ms, one.calls, one.pipe and one.pipe.name)"
     found = _pull(switchboard, f"[{row} for one in {_PRODUCERS}.values()]", names)
-    for name, period_ms, calls, pipe in found:
+    for name, period_ms, calls, pipe in sorted(found):
         print(f"{name:20} every {period_ms:g} ms, {calls:,} calls, {f'to the pipe {pipe}' if pipe else 'no pipe'}")
     if not found:
         print('The board has no producer. `ucore.every(10, read, pipe="adc")` in a board cell makes one.')
@@ -283,7 +283,7 @@ def _stop(switchboard: _Switchboard, rest: str, names: dict) -> None:
         raise _MisuseError("%ucore stop takes the name of a producer.")
     stop = "[[one.name, one.name == name and one.stop()] for one in list(found.values())]"
     found = _pull(switchboard, f"(lambda found, name: {stop})({_PRODUCERS}, {rest!a})", names)
-    known = [name for name, _ in found]
+    known = sorted(name for name, _ in found)
     if rest not in known:
         others = f"It has {', '.join(known)}." if known else "It has none."
         raise UsageError(f"The board has no producer {rest!r} (of ucore.every). {others}")

@@ -153,6 +153,32 @@ def test_calls_that_are_missed_are_left_out_and_do_not_come_in_a_bunch():
     assert calls == [0, 10, 44, 50, 60, 70, 80, 90]
 
 
+def test_who_wakes_up_a_moment_late_misses_nothing():
+    scene = Scene()
+    sleep = scene.sleep
+    turn = [0]
+
+    def late(ms):
+        turn[0] += 1
+        sleep(ms + (turn[0] % 3 == 0))
+
+    periodic.sleep_ms = late
+    made = periodic.every(1, lambda: None, name="quick")
+    assert scene.run(1000)
+    assert 999 <= made.calls <= 1001
+
+
+def test_what_would_have_to_be_awaited_is_an_error():
+    scene = Scene()
+
+    def later():
+        yield 5
+
+    periodic.every(10, later)
+    assert not scene.run(50)
+    assert "does not await" in scene.text()[7]
+
+
 def test_a_period_with_a_fraction_does_not_drift():
     scene = Scene()
     calls = []
