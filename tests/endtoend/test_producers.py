@@ -74,7 +74,7 @@ def test_where_no_thread_can_be_had_a_timer_calls(bench):
         bench.board(READ + "ucore.every(10, read, pipe='adc');")
         found = bench.value("collect('adc', n=30).tolist()")
         assert found == [found[0] + n for n in range(30)]
-        bench.board("for _ in range(200):\n    ucore.every(1, read, pipe='adc')")  # the timer strikes anywhere in it
+        bench.board("for turn in range(200):\n    ucore.every(1, read, pipe='adc')")  # the timer strikes anywhere in it
         assert bench.board_value("[len(ucore.producers()), ucore.producers()['adc'].calls >= 0]") == [1, True]
         assert bench.value("len(collect('adc', n=30))") == 30
     finally:
