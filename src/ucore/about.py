@@ -13,6 +13,7 @@ MAX_FRAMES = 40  # of a traceback, the first FIRST_FRAMES and the last
 FIRST_FRAMES = 12
 MAX_PERIOD = 8  # functions that call each other in a circle, still seen as one
 MAX_LINE = 300
+MODULES = {"display": "rich", "stdin": "typed", "every": "periodic", "producers": "periodic"}
 
 
 class _Lines(io.IOBase):
@@ -230,7 +231,7 @@ def get(link, name):
         sys.modules.pop("ucore.threads").start(link.runner)
         ucore.threads = None  # needed once
     else:
-        getattr(ucore, "rich" if name == "display" else "typed" if name == "stdin" else "pipes").start(link)
+        getattr(ucore, MODULES.get(name, "pipes")).start(link)
     return getattr(ucore, name)
 
 

@@ -5,6 +5,7 @@ they come fast, as many are held back as come in HOLD_MS, up to a frame full. He
 pumps, or by the ticker, whichever is first.
 """
 
+import sys
 from _thread import allocate_lock, get_ident
 
 import ucore
@@ -17,6 +18,7 @@ LONG_MS = 16  # where more than one comes in a millisecond: there, what a frame 
 RESERVE = 256  # bytes of window that pipes leave to replies
 _OPEN = -1  # in a kept frame's meta (opening, number, item size): what stands there for an opening, a close
 _CLOSE = -2
+SHARED = -1
 _TAIL = 8  # a stamp and the CRC
 _DATA = 12  # where items begin in a frame buffer, after kind, number, pipe id, item size, first number; a copy to a multiple of 4 is quick
 
@@ -46,7 +48,8 @@ class _Opening:
         self.wire_number = 0
         self.flushed = ticks_ms()
         self.skipped = 0  # writes of callbacks that were too many to put aside
-        self.late = []  # threads that have had their one write after the close
+        self.late = []  # threads that have had their one write after the close, theirs or this one's
+        self.writer = None  # the thread that writes; SHARED where it has been said that others do, too
         self.take = _link.tx.acquire if MAIN_WRITES else _link.tx.locked
         if MAIN_WRITES:
             self.give = _link.tx.release
@@ -127,6 +130,8 @@ class _Opening:
         if done:
             if thread != _main:
                 _threads.setdefault((thread, self.name), self)
+                if self.writer != thread and self.writer != SHARED:
+                    self._meet(thread)
                 if MAIN_WRITES and ticks_diff(ticks_ms(), _link.pumped) > 0:
                     _link.pump()  # where `do` has not
         elif done is None:
@@ -134,6 +139,18 @@ class _Opening:
             self._make_room(0)
         else:
             self._skip()
+
+    def _meet(self, thread):
+        """Another thread than the last one writes; a cell that was run twice has two. Say so, once, where both go on."""
+        if _threads.get((thread, self.name)) is not self and thread not in self.late:
+            self.late.append(thread)  # its own opening has ended: one write is not to be blamed
+        elif (self.writer, self.name) not in _threads:
+            self.writer = thread
+        else:
+            self.writer = SHARED
+            __import__("ucore.threads")  # as `link.rare` does
+            sys.modules.pop("ucore.threads").warn(self.name)
+            ucore.threads = None
 
     def _write_for(self, data, called, who):
         try:

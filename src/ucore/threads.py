@@ -41,6 +41,12 @@ def start(runner):
     ucore.getpass = getpass
 
 
+def warn(name):
+    """A second thread writes to the pipe ``name``."""
+    end = "ucore.close_pipe(%r) as its first line ends the thread of the run before, and ucore.every() needs none." % name
+    print("Two threads write to the pipe %r: was its cell run twice? " % name + end)
+
+
 def _note(runner, parent):
     """The calling thread begins, as one of the cell ``parent``, or ends."""
     thread = get_ident()

@@ -22,8 +22,10 @@ API = (
     "Pipe",
     "close_pipe",
     "display",
+    "every",
     "is_pipe_open",
     "open_pipe",
+    "producers",
 )  # of the board's `ucore`, some of it loaded when first asked for
 HELP_WIDTH = 90  # characters: a front end's tooltip is no wider than a cell
 _FUNCTIONS = ("function", "builtin_function_or_method")  # they do not tell whose they are; the cells do

@@ -335,6 +335,32 @@ def _pull(switchboard: _Switchboard, rest: str, names: dict):
     return values.decode_text(answer["value"])
 
 
+# On the board, in turn with its cells; what `every` loads is not loaded for the question.
+_PRODUCERS = "(__import__('ucore').producers() if 'every' in __import__('ucore').__dict__ else {})"
+
+
+def _producers(switchboard: _Switchboard, rest: str, names: dict) -> None:
+    _take_nothing("producers", rest)
+    row = "(one.name, one.period_ms, one.calls, one.pipe and one.pipe.name)"
+    found = _pull(switchboard, f"[{row} for one in {_PRODUCERS}.values()]", names)
+    for name, period_ms, calls, pipe in sorted(found):
+        print(f"{name:20} every {period_ms:g} ms, {calls:,} calls, {f'to the pipe {pipe}' if pipe else 'no pipe'}")
+    if not found:
+        print('The board has no producer. `ucore.every(10, read, pipe="adc")` in a board cell makes one.')
+
+
+def _stop(switchboard: _Switchboard, rest: str, names: dict) -> None:
+    if not rest:
+        raise _MisuseError("%ucore stop takes the name of a producer.")
+    stop = "[[one.name, one.name == name and one.stop()] for one in list(found.values())]"
+    found = _pull(switchboard, f"(lambda found, name: {stop})({_PRODUCERS}, {rest!a})", names)
+    known = sorted(name for name, _ in found)
+    if rest not in known:
+        others = f"It has {', '.join(known)}." if known else "It has none."
+        raise UsageError(f"The board has no producer {rest!r} (of ucore.every). {others}")
+    print(f"The producer {rest} has stopped.")
+
+
 def _help(switchboard: _Switchboard, rest: str, names: dict) -> None:
     print(_usage())
 
@@ -357,6 +383,8 @@ _COMMANDS = {
     "use": _Command("BOARD", "run this notebook's board cells there: a port, a URL, a board's name, or virtual", _use),
     "push": _Command("NAME ... | NAME = EXPRESSION", "copy values of the host to the board", _push),
     "pull": _Command("EXPRESSION", "return a value of the board: x = %ucore pull readings[-1]", _pull),
+    "producers": _Command("", "what `ucore.every` calls on this notebook's board", _producers),
+    "stop": _Command("PRODUCER", "stop one of them, and close its pipe", _stop),
     "interrupt": _Command(f"[{FORCE}]", "stop the cell that the board runs, with --force another notebook's, too", _interrupt),
     "reset": _Command(f"[{FORCE}]", "start the board's Python afresh, with --force although others use it", _reset),
     "help": _Command("", "this list", _help),

@@ -40,10 +40,11 @@ _GROUPS = {
     "typed": ("wire", "quirks", "typed"),
     "names": ("quirks", "names"),
     "tasks": ("quirks", "tasks"),
+    "periodic": ("wire", "quirks", "link", "periodic"),
 }
 FILE = "ucore/"  # what a traceback calls all of them: each name would cost memory, and no frame of ours is shown
 # What plain cells and pipes do not load, or for a moment: it costs room on the flash, not memory.
-RARE = ("files", "names", "rich", "speed", "startup", "tasks", "threads", "typed", "values")
+RARE = ("files", "names", "periodic", "rich", "speed", "startup", "tasks", "threads", "typed", "values")
 
 
 def files(platform: str, *, compiled: bool) -> dict[str, bytes]:

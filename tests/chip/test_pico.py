@@ -127,6 +127,38 @@ print('end', calls[0], mains)
     assert items.count(b"call") == calls - (counted - len(items))
 
 
+COUNT = "def count():\n    global n\n    n += 1\n    return n\nn = 0\n"
+AGAIN = "ucore.every(10, count, pipe='count')\n"
+LINES = "import time\nfor i in range(40):\n    print('line', i)\n    time.sleep_ms(10)\n"
+END = "made = ucore.producers()['count']\nmade.stop()\nprint(n - made.calls)\n"
+
+
+@pytest.mark.parametrize("core1", ["free", "in use"])
+def test_every_counts_on_the_other_core_or_where_that_is_in_use_by_a_timer(talker, core1):
+    talker.frames.clear()
+    if core1 == "in use":
+        talker.cell(
+            "import _thread, time\nours = True\ndef other():\n    while ours: time.sleep_ms(5)\n_thread.start_new_thread(other, ())"
+        )
+    talker.cell(COUNT + AGAIN)
+    talker.cell("before = n\n" + LINES)
+    talker.cell("assert n > before\nbefore, now = ucore.producers()['count'].calls, n\n" + AGAIN + LINES)  # run again
+    assert len(talker.cell("print(ucore.producers())").split("Producer")) == 2
+    talker.cell("ours = False\n" + END)
+    while not talker.closed:
+        talker.next()
+    data = b"".join(data for _, _, data in talker.frames)
+    values = [value for (value,) in struct.iter_unpack("<f", data)]
+    assert len(values) > 20 and values == sorted(set(values))
+    assert set(range(1, int(values[-1]) + 1)) - set(values) <= {values[-1]} | set(_made_again(values))
+    assert talker.closed.pop().frames == len(values)
+
+
+def _made_again(values):
+    """What a call that was under way when its producer was replaced or stopped had counted: one, or none."""
+    return [before + 1 for before, after in zip(values, values[1:]) if after != before + 1][:1]
+
+
 def test_writes_of_all_sizes_arrive_as_they_were(talker):
     sizes = [1, 4, 4, 4, 0, 7, 7, 1, 0, 0, 500, 500, 4, 3000, 4, 4, 1]
     talker.cell(f"p = ucore.open_pipe('sizes')\nfor n in {sizes}: p.write(bytes([n & 255]) * n)\np.close()\np = None")

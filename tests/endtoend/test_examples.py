@@ -54,7 +54,7 @@ def test_the_other_notebooks_show_what_they_teach():
 
 def test_the_quickstart_blinks_reads_streams_collects_and_watches(private_environment):
     source = "\n".join(cell.source for cell in nbformat.read(QUICKSTART, as_version=4).cells)
-    for piece in ("led.on()", "mcu_temperature", "read_uv", "open_pipe", "collect(", "plt.plot", "live_plot(", "close_pipe"):
+    for piece in ("led.on()", "mcu_temperature", "read_uv", "ucore.every(", "collect(", "plt.plot", "live_plot(", "close_pipe"):
         assert piece in source
 
 
@@ -65,7 +65,7 @@ def test_the_quickstart_blinks_reads_streams_collects_and_watches(private_enviro
 )
 def test_a_live_plot_that_nobody_stops_is_saved_by_nbclient(private_environment, last):
     source = nbformat.read(QUICKSTART, as_version=4)
-    cells = [cell for cell in source.cells if re.search(r"import time|import esp32|open_pipe|live_plot\(", cell.source)]
+    cells = [cell for cell in source.cells if re.search(r"import time|import esp32|ucore.every|live_plot\(", cell.source)]
     cells = [cell for cell in cells if cell.cell_type == "code"]
     notebook = nbformat.v4.new_notebook(cells=[*cells, nbformat.v4.new_code_cell(last)], metadata=source.metadata)
     NotebookClient(notebook, timeout=60, kernel_name=source.metadata.kernelspec.name).execute()

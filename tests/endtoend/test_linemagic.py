@@ -89,6 +89,24 @@ def test_what_a_pulled_expression_prints_is_printed(bench):
     assert outcome.text() == "from the board\n"
 
 
+def test_producers_are_listed_and_stopped_from_a_host_cell(bench):
+    assert "has no producer" in bench.host("%ucore producers").text()
+    bench.board("ucore.every(10, lambda: 1.5, pipe='my sensor')\nucore.every(2.5, lambda: None, name=\"that's µ\");")
+    bench.host("samples = collect('my sensor', n=5)")
+    assert bench.value("samples.tolist()") == [1.5] * 5
+    lines = bench.host("%ucore producers").text().splitlines()
+    assert re.fullmatch(r"my sensor +every 10 ms, [\d,]+ calls, to the pipe my sensor", lines[0])
+    assert re.fullmatch(r"that's µ +every 2.5 ms, [\d,]+ calls, no pipe", lines[1])
+    missed = bench.notebook.run("%ucore stop sensor")
+    assert missed.error == "UsageError" and "my sensor, that's µ" in missed.traceback
+    bench.host("ucore = 5\n%ucore stop that's µ")
+    bench.board("kept, ucore = ucore, 5")  # a variable of that name hides it from cells only
+    bench.host("%ucore stop my sensor")
+    assert "has no producer" in bench.host("%ucore producers").text()
+    bench.board("del ucore, kept")
+    assert not bench.pipe("my sensor").open
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
