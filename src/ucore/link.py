@@ -364,18 +364,19 @@ class Link:
                 self._ticker = None
 
     def _tick(self, timer):
-        # It may have interrupted who has the lock: never wait for it here.
+        # It may have interrupted who has the lock: never wait for it here. Nor raise: where memory is full, all threads share one
+        # exception, and the main thread's MemoryError would become another.
         taken = False
         try:
             taken = self.tx.acquire(False)
-            1 // taken  # not taken, it divides by zero; a jump here, and an interrupt would lose the lock
-            now = ticks_ms()
-            if MAIN_WRITES and self._late:
-                self._write_late(now)
-            self.flush(now)
-            self.tx.release()
-        except ZeroDivisionError:
-            if MAIN_WRITES and self._late and self._tries:
+            if taken:
+                now = ticks_ms()
+                if MAIN_WRITES and self._late:
+                    self._write_late(now)
+                self.flush(now)
+                taken = False  # no jump from here to the release
+                self.tx.release()
+            elif MAIN_WRITES and self._late and self._tries:
                 self._tries -= 1
                 hurry(self._tick)
         except:

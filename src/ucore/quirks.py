@@ -115,7 +115,10 @@ else:
         def run():
             while going:
                 sleep_ms(period_ms)
-                callback(None)
+                try:
+                    callback(None)
+                except MemoryError:
+                    pass  # it stays held, for the next tick
 
         try:
             start_new_thread(run, ())
