@@ -351,24 +351,21 @@ class Link:
                 self._ticker = None
 
     def _tick(self, timer):
-        # It may have interrupted who has the lock: never wait for it here.
+        # It may have interrupted who has the lock: never wait for it here. Nor raise: where memory is full, all threads share one
+        # exception, and the main thread's MemoryError would become another.
         taken = False
         try:
-            try:
-                taken = self.tx.acquire(False)
-                1 // taken  # not taken, it divides by zero; a jump here, and an interrupt would lose the lock
+            taken = self.tx.acquire(False)
+            if taken:
                 now = ticks_ms()
                 if MAIN_WRITES and self._late:
                     self._write_late(now)
                 self.flush(now)
-            finally:
-                self.gives[taken]()
-        except:  # noqa: E722 - of any kind: see agent.serve
-            if taken:
-                raise
-            if MAIN_WRITES and self._late and self._tries:
+            elif MAIN_WRITES and self._late and self._tries:
                 self._tries -= 1
                 hurry(self._tick)
+        finally:
+            self.gives[taken]()
         # A ticker that is a callback itself neither waits for the line nor takes all of the main thread's time.
         if self.calls and not (MAIN_WRITES and (self.busy or (self.nonce and not self.room(self.payload, self.window // 2)))):
             self.catch_up(1)

@@ -247,8 +247,10 @@ import machine
 beats = [0]
 def beat(timer):
     beats[0] += 1
-    print('beat', beats[0])
-    beaten.write(b'beat')
+    if beats[0] % 4:
+        beaten.write(b'beat')
+    else:
+        print('beat', beats[0])
 beaten = ucore.open_pipe('beats')
 heart = machine.Timer(period=1, callback=beat)
 """
@@ -264,14 +266,14 @@ def test_a_timer_of_a_millisecond_beside_prints_the_other_core_and_an_idle_agent
         "import _thread\np = ucore.open_pipe('core')\ngoing = True\n"
         "def produce():\n    while going:\n        p.write(b'core')\n_thread.start_new_thread(produce, ())"
     )
-    text = talker.cell("for i in range(100):\n    print('main', i)\n    beaten.write(b'main')")
-    assert [line for line in text.splitlines() if line.startswith("main")] == [f"main {i}" for i in range(100)]
+    text = talker.cell("for i in range(30):\n    print('main', i)\n    beaten.write(b'main')")
+    assert [line for line in text.splitlines() if line.startswith("main")] == [f"main {i}" for i in range(30)]
     text = talker.cell("going = False\nheart.deinit()\nucore.close_pipe('beats')\np.close()\nprint('end', beats[0])")
     assert "end" in text
     while len(talker.closed) < 2:
         talker.next()
     items = b"".join(data for _, size, data in talker.frames if size == 4)
-    assert items.count(b"main") == 100 and items.count(b"beat") > 50 and items.count(b"core") > 50
+    assert items.count(b"main") == 30 and items.count(b"beat") > 50 and items.count(b"core") > 50
 
 
 def test_long_prints_of_both_cores_stay_whole(talker):
