@@ -44,7 +44,18 @@ def test_the_page_names_every_module_and_no_other():
     table = "\n".join(line for line in section.splitlines() if line.startswith("|"))
     assert {name for name in (*BOARD, *HOST) if f"`{name}`" not in table} == set()
     named = set(re.findall(r"`(\w+)`", table))
-    functions = {"open_pipe", "close_pipe", "is_pipe_open", "Pipe", "subscribe", "collect", "live_plot", "stop_live"}
+    functions = {
+        "open_pipe",
+        "close_pipe",
+        "is_pipe_open",
+        "Pipe",
+        "every",
+        "producers",
+        "subscribe",
+        "collect",
+        "live_plot",
+        "stop_live",
+    }
     assert named - functions - {"machine", "esp32", "ucore"} == {*BOARD, *HOST}
 
 
