@@ -57,7 +57,9 @@ function render({ model, el }) {
             say(model, { paused });
             for (const one of views) one.update();
         },
+        onClear: () => say(model, { clear: true }),
         twin: model.get("chart"),
+        state: chosen(model.get("chart")),
     });
     views.add(view);
     el.ucoreView = view; // for tests, and for the curious
@@ -73,6 +75,12 @@ function render({ model, el }) {
 
 const charts = new Map();
 
+// What somebody has chosen in a chart (zoom, hidden lines): the saved one that takes its place brings its own copy of this code.
+function chosen(chart) {
+    window.ucoreChosen ??= {};
+    return (window.ucoreChosen[chart] ??= {});
+}
+
 export const widget = { initialize, render };
 
 // Shows a message of the kernel's that was saved, in the element with this mark. Where scripts may not run, the picture
@@ -83,7 +91,7 @@ export function mount(mark, { buffer, ...content }) {
     if (!element) return;
     const store = new Store();
     store.apply(content, Uint8Array.from(atob(buffer), (letter) => letter.charCodeAt(0)));
-    const view = new View(element, store);
+    const view = new View(element, store, { state: content.chart ? { ...chosen(content.chart) } : {} });
     element.ucoreView = view;
     view.update();
 }

@@ -9,7 +9,7 @@ export function readTheme(element) {
     const [red, green, blue] = text.match(/[\d.]+/g).map(Number);
     const dark = 0.299 * red + 0.587 * green + 0.114 * blue > 128; // light text stands on something dark
     const fade = (alpha) => `rgba(${red}, ${green}, ${blue}, ${alpha})`;
-    return { dark, text, grid: fade(0.13), frame: fade(0.35), lines: dark ? DARK : LIGHT };
+    return { dark, text, grid: fade(0.13), frame: fade(0.35), band: dark ? "rgba(245, 158, 11, 0.24)" : "rgba(217, 119, 6, 0.16)", lines: dark ? DARK : LIGHT };
 }
 
 // Calls back when the page may have got another theme. Returns what ends that.

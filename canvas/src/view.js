@@ -1,48 +1,60 @@
-// One chart in the page: uPlot's axes, crosshair and zoom; our lines; and around them title, legend, notes and buttons.
+// One chart in the page: uPlot's axes and zoom; our lines; and around them title, newest value, buttons, legend and notes.
 
 import uPlot from "uplot";
-import plotStyle from "uplot/dist/uPlot.min.css";
-import { drawTrace } from "./lines.js";
-import ownStyle from "./style.css";
+import { drawUnits, Follower, plotOptions, XAxis } from "./axes.js";
+import { Crosshair } from "./crosshair.js";
+import { Figures } from "./figures.js";
+import { Frame, make } from "./frame.js";
+import { Keys } from "./keys.js";
+import { Legend, setText } from "./legend.js";
+import { drawBands, drawTrace } from "./lines.js";
+import { Measure } from "./measure.js";
+import { Scale } from "./numbers.js";
 import { readTheme, watchTheme } from "./theme.js";
-import { describe, formatNumber, formatRange, formatRate } from "./words.js";
+import { Toolbar } from "./toolbar.js";
 
-const WORDS_MS = 2000; // between two texts for those who do not see the picture
-const ZOOM_STEP = 1.5;
-const PAN_STEP = 0.2;
 const LEAST_SPAN = 1e-12; // of an axis, in its values: where numbers are hardly apart uPlot looks for ticks for ever
-const SILENT = { kind: "warning", text: "nothing has been heard from the notebook's kernel for a while: it may have ended or restarted" };
-const KEYS = "Space pauses, + and − zoom, 0 shows everything, ← and → move the crosshair, with Shift the picture.";
+const CLICK_PX = 4; // a mouse that moved further has dragged
 
-// What `View` needs from whoever owns the store: told of the width in pixels that is worth sending, and of a pause.
-// Both may be left out, for a chart that does not move any more. `twin`: the picture of this chart that is in the notebook
-// for those who open it without a kernel; it has an output of its own, and is hidden while the chart itself is there.
+// What `View` needs from whoever owns the store: told of the width in pixels that is worth sending, of a pause, and that what is
+// shown is to be forgotten. All may be left out, for a chart that does not move any more. `twin`: the picture of this chart that is
+// in the notebook for those who open it without a kernel; it has an output of its own, and is hidden while the chart itself is there.
+// `state`: what somebody has chosen in this chart, for the one that takes its place (an object, which is kept up to date).
 export class View {
-    constructor(element, store, { onColumns = () => {}, onPause = null, twin = null } = {}) {
+    constructor(element, store, { onColumns = () => {}, onPause = null, onClear = null, twin = null, state = {} } = {}) {
         this.store = store;
         this.drawn = 0; // pictures
-        this.zoom = null; // limits {x, y} that somebody has chosen; a missing one is the chart's own
-        this.hidden = []; // lines, by trace and channel
-        this.onColumns = onColumns;
-        this.onPause = onPause;
-        this.#build(element, twin && `[data-ucore-twin="${twin}"]`);
+        this.state = state;
+        this.zoom = state.zoom ?? null; // limits {x, y} that somebody has chosen; a missing one is the chart's own
+        this.hidden = state.hidden ?? []; // lines, by trace and channel
+        this.follower = state.follows ? new Follower() : null; // of the y axis, where the page and not the kernel sets its limits
+        this.extent = [Infinity, -Infinity]; // lowest and highest value that was drawn
+        this.figures = new Figures();
+        this.lines = []; // { trace, channel, name, colour, hidden }
+        Object.assign(this, { onColumns, onPause, onClear, measure: new Measure() });
+        this.legend = new Legend(make);
+        this.crosshair = new Crosshair(make);
+        this.toolbar = new Toolbar(make, this);
+        this.frame = new Frame(element, [this.toolbar.root, this.legend.root], twin && `[data-ucore-twin="${twin}"]`);
+        this.root = this.frame.root;
+        this.root.addEventListener("keydown", new Keys(this).press);
         this.theme = null; // colours; known once the chart is on the page
         this.plot = null; // made when it is known what it is to look like
         this.sizes = new ResizeObserver(() => this.#fit());
-        this.sizes.observe(this.parts.plot);
+        this.sizes.observe(this.frame.parts.plot);
         this.#fit();
     }
 
     // Shows what the store has before the next picture of the screen, however often it is asked to.
     update() {
-        this.frame ??= requestAnimationFrame(() => {
-            this.frame = null;
+        this.request ??= requestAnimationFrame(() => {
+            this.request = null;
             this.show();
         });
     }
 
     destroy() {
-        cancelAnimationFrame(this.frame);
+        cancelAnimationFrame(this.request);
         clearTimeout(this.columnsTimer);
         this.sizes.disconnect();
         this.unwatch?.();
@@ -50,91 +62,9 @@ export class View {
         this.root.remove();
     }
 
-    #build(element, twin) {
-        const make = (tag, name, attributes = {}, ...children) => {
-            const made = document.createElement(tag);
-            if (name) made.className = `ucore-${name}`;
-            for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-            made.append(...children);
-            return made;
-        };
-        const button = (text, action) => {
-            const made = make("button", "", { type: "button" }, text);
-            made.addEventListener("click", action);
-            return made;
-        };
-        const parts = {
-            title: make("span", "title"),
-            rate: make("span", "rate"),
-            readout: make("span", "readout"),
-            reset: button("Show all", () => this.#setZoom(null)),
-            pause: button("Pause", () => this.pause(!this.store.paused)),
-            legend: make("div", "legend"),
-            plot: make("div", "plot"),
-            notes: make("div", "notes", { role: "status" }),
-            spoken: make("div", "words", { "aria-live": "polite" }),
-            words: make("div", "words"),
-        };
-        parts.words.id = `ucore-${Math.random().toString(36).slice(2)}`;
-        const style = make("style", "", {}, plotStyle, ownStyle, twin ? `${twin}, .jp-OutputArea-child:has(${twin}) { display: none; }` : "");
-        const head = make("div", "head", {}, parts.title, parts.rate, parts.readout, make("div", "tools", {}, parts.reset, parts.pause));
-        this.root = make(
-            "div",
-            "chart",
-            // Otherwise JupyterLab takes letters and arrows for its own.
-            { tabindex: 0, role: "figure", "aria-describedby": parts.words.id, "data-lm-suppress-shortcuts": "true", title: "" },
-            style, head, parts.legend, parts.plot, parts.notes, parts.spoken, parts.words,
-        );
-        this.root.addEventListener("keydown", (event) => this.#press(event));
-        parts.pause.hidden = !this.onPause;
-        parts.reset.hidden = true;
-        this.parts = parts;
-        this.make = make;
-        element.replaceChildren(this.root);
-    }
-
-    #options() {
-        const { look } = this.store;
-        const { clientWidth: width, clientHeight: height } = this.parts.plot;
-        const axis = (more) => ({
-            font: "12px system-ui, sans-serif",
-            labelFont: "12px system-ui, sans-serif",
-            stroke: () => this.theme.text,
-            grid: { stroke: () => this.theme.grid, width: 1 },
-            ticks: { stroke: () => this.theme.grid, width: 1, size: 5 },
-            border: { show: true, stroke: () => this.theme.frame, width: 1 },
-            labelGap: 0,
-            ...more,
-        });
-        return {
-            width: Math.max(width, 100),
-            height: Math.max(height, 100),
-            padding: [10, 16, 0, 4],
-            series: [{}],
-            legend: { show: false },
-            scales: {
-                x: { time: false, auto: false, range: () => this.#limits("x") },
-                y: { auto: false, range: () => this.#limits("y") },
-            },
-            axes: [
-                axis({ label: look.x, labelSize: 18, size: 32 }),
-                axis({ scale: "y", size: sizeOfLabels, ...(look.units && { label: look.units, labelSize: 18 }) }),
-            ],
-            cursor: {
-                points: { show: false },
-                drag: { x: true, y: true, uni: 30, dist: 4, setScale: false },
-                bind: { dblclick: () => () => this.#setZoom(null) },
-            },
-            hooks: {
-                draw: [() => this.#drawLines()],
-                setCursor: [() => this.#readOut()],
-                setSelect: [() => this.#zoomToSelection()],
-            },
-        };
-    }
-
-    #limits(axis) {
-        const [low, high] = this.zoom?.[axis] ?? this.store[axis];
+    // The limits of an axis, as they are shown.
+    limits(axis) {
+        const [low, high] = this.zoom?.[axis] ?? (axis === "y" ? this.follower?.limits : null) ?? this.store[axis];
         const least = Math.max(...[low, high, ...this.store[axis]].map(Math.abs)) * LEAST_SPAN || 1;
         if (high - low >= least) return [low, high];
         const middle = (low + high) / 2;
@@ -143,27 +73,45 @@ export class View {
 
     // Shows what the store has, now.
     show() {
-        const { store, parts } = this;
+        const { store } = this;
         if (!store.look || !this.root.isConnected) return; // once it is on the page, its size changes, and that calls
         this.theme ??= readTheme(this.root);
         this.#name();
-        if (!this.plot) {
-            this.plot = new uPlot(this.#options(), [[0, 1]], parts.plot);
-            this.#askForColumns();
-        }
-        const { plot } = this;
-        const [x, y] = [this.#limits("x"), this.#limits("y")];
-        plot.batch(() => {
-            plot.setScale("x", { min: x[0], max: x[1] });
-            plot.setScale("y", { min: y[0], max: y[1] });
+        const [x, y] = [this.limits("x"), this.limits("y")];
+        this.scale = new Scale(...y, store.look.units);
+        if (!this.plot) this.#makePlot();
+        this.plot.batch(() => {
+            this.plot.setScale("x", { min: x[0], max: x[1] });
+            this.plot.setScale("y", { min: y[0], max: y[1] });
         });
-        this.#say();
-        this.#readOut();
-        parts.reset.hidden = !this.zoom;
-        parts.pause.textContent = store.paused ? "Go on" : "Pause";
-        parts.pause.hidden = !this.onPause || store.state === "stopped";
-        this.root.dataset.state = store.paused && store.state !== "stopped" ? "paused" : store.state;
+        this.figures.update(store, performance.now());
+        this.frame.say(this);
+        this.readOut();
+        this.toolbar.show();
         this.drawn += 1;
+    }
+
+    #makePlot() {
+        const { store } = this;
+        const { parts } = this.frame;
+        parts.plot.style.height ||= `${this.state.height ?? store.look.height}px`;
+        const { clientWidth, clientHeight } = parts.plot;
+        this.xAxis = new XAxis(store.look.x);
+        const size = { width: Math.max(clientWidth, 100), height: Math.max(clientHeight, 100) };
+        this.plot = new uPlot(plotOptions(this, uPlot, size, {
+            draw: [() => this.#draw()],
+            setCursor: [() => this.readOut()],
+            setSelect: [() => this.#zoomToSelection()],
+        }), [[0, 1]], parts.plot);
+        const { over } = this.plot;
+        over.append(parts.above, parts.below, parts.measured);
+        let pressed = null;
+        over.addEventListener("mousedown", (event) => { pressed = event; });
+        over.addEventListener("click", (event) => {
+            const moved = pressed ? Math.hypot(event.clientX - pressed.clientX, event.clientY - pressed.clientY) : 0;
+            if (moved < CLICK_PX) this.mark(event.offsetX, event.offsetY);
+        });
+        this.#askForColumns();
     }
 
     // Title, legend and colours, which change only when a line appears.
@@ -172,90 +120,81 @@ export class View {
         const key = JSON.stringify([look, this.theme.dark]);
         if (key === this.named) return;
         this.named = key;
-        const { parts, make } = this;
-        parts.title.textContent = look.title;
-        this.root.setAttribute("aria-label", `Live plot of ${look.title}. ${KEYS}`);
-        let number = 0;
-        this.lines = look.names.map((names) => names.map((name) => ({ name, colour: this.theme.lines[number++ % this.theme.lines.length] })));
         this.hidden = look.names.map((names, i) => names.map((_, channel) => this.hidden[i]?.[channel] ?? false));
-        const one = number <= 1 && look.names.flat().every((name) => name === look.title);
-        parts.legend.hidden = one;
-        this.values = [];
-        const entries = this.lines.flatMap((lines, i) => lines.map(({ name, colour }, channel) => {
-            const value = make("span", "value");
-            const swatch = make("span", "swatch", { style: `background:${colour}` });
-            const entry = make("button", "", { type: "button", "aria-pressed": !this.hidden[i][channel], title: "Show or hide this line" }, swatch, name, value);
-            entry.addEventListener("click", () => {
-                this.hidden[i][channel] = !this.hidden[i][channel];
-                entry.setAttribute("aria-pressed", !this.hidden[i][channel]);
-                this.update();
-            });
-            this.values.push(value);
-            return entry;
-        }));
-        parts.legend.replaceChildren(...entries);
-        this.isOne = one;
+        const colours = this.theme.lines;
+        this.lines = look.names.flatMap((names, trace) => names.map((name, channel) => ({ trace, channel, name })))
+            .map((line, i) => ({ ...line, colour: colours[i % colours.length], hidden: this.hidden[line.trace][line.channel] }));
+        this.isOne = this.lines.length <= 1;
+        this.legend.root.hidden = this.isOne;
+        this.frame.name(look.title, this.isOne ? this.lines[0]?.colour ?? "" : null);
+        this.legend.name(this.lines, (line) => this.#toggle(line));
     }
 
-    #drawLines() {
-        const { store, plot } = this;
+    #toggle(line) {
+        line.hidden = this.hidden[line.trace][line.channel] = !line.hidden;
+        this.state.hidden = this.hidden;
+        this.update();
+        return line.hidden;
+    }
+
+    #draw() {
+        const { store, plot, theme } = this;
         if (!plot) return; // uPlot's first drawing, still in its constructor
-        const { ctx, bbox } = plot;
+        const { ctx, bbox: box } = plot;
+        const scale = uPlot.pxRatio;
+        drawUnits(plot, this.scale.units, theme.text, uPlot);
         ctx.save();
         ctx.beginPath();
-        ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+        ctx.rect(box.left, box.top, box.width, box.height);
         ctx.clip();
         const { newest } = store;
-        const axes = { box: bbox, x: this.#limits("x"), y: this.#limits("y"), scale: uPlot.pxRatio };
+        const axes = { box, x: this.limits("x"), y: this.limits("y"), scale };
+        for (const trace of store.traces) drawBands(ctx, trace, newest, { ...axes, colour: theme.band });
+        this.extent = [Infinity, -Infinity];
         store.traces.forEach((trace, i) => {
-            drawTrace(ctx, trace, newest, { ...axes, colours: this.lines[i].map((line) => line.colour), hidden: this.hidden[i] });
+            const colours = this.lines.filter((line) => line.trace === i).map(({ colour }) => colour);
+            const [low, high] = drawTrace(ctx, trace, newest, { ...axes, colours, hidden: this.hidden[i] });
+            this.extent = [Math.min(this.extent[0], low), Math.max(this.extent[1], high)];
         });
+        this.measure.draw(ctx, { store, plot, box, scale, colour: theme.text });
         ctx.restore();
+        if (this.follower) {
+            const before = this.follower.limits;
+            if (this.follower.fit(...this.extent, performance.now()) !== before) this.update();
+        }
+        this.frame.pointOff(this, axes.y);
     }
 
-    #say() {
-        const { store, parts, make } = this;
-        const rates = store.rates.filter((rate) => rate !== null);
-        const total = rates.reduce((sum, rate) => sum + rate, 0);
-        parts.rate.textContent = store.state === "running" && rates.length ? `${formatRate(total)} samples/s` : "";
-        const notes = store.silent ? [...store.notes, SILENT] : store.notes;
-        const noted = JSON.stringify(notes);
-        if (noted !== this.noted) {
-            this.noted = noted;
-            parts.notes.replaceChildren(...notes.map((note) => make("div", "note", { "data-kind": note.kind }, note.text)));
-        }
-        const now = performance.now();
-        if (!(now - this.worded < WORDS_MS) || store.state === "stopped") {
-            this.worded = now;
-            parts.words.textContent = describe(store);
-        }
-    }
-
-    // The values below the crosshair.
-    #readOut() {
-        const { store, plot, parts } = this;
+    // The values below the crosshair, and without one the newest ones.
+    readOut() {
+        const { store, plot, lines, scale, xAxis, crosshair } = this;
         if (!plot) return;
+        const limits = { x: this.limits("x"), y: this.limits("y") };
         const { left } = plot.cursor;
-        const inside = left >= 0 && store.traces.some((trace) => trace.count);
-        const { newest, look } = store;
-        const x = inside ? plot.posToVal(left, "x") : 0;
-        const units = look.units && ` ${look.units}`;
-        let number = 0;
-        let at = x; // the position of what is read
-        const read = [];
-        store.traces.forEach((trace, first) => {
-            const i = inside ? trace.nearest(x, newest) : trace.count - 1;
-            if (first === 0 && i >= 0) at = trace.x(i, newest);
-            for (let channel = 0; channel < trace.channels; channel++) {
-                const digits = inside ? 6 : 4; // those of a moving value nobody can read
-                const text = i < 0 ? "" : formatRange(trace.low(i, channel), trace.high(i, channel), units, digits);
-                if (this.values[number]) this.values[number].textContent = this.isOne ? "" : text;
-                read.push(text);
-                number += 1;
-            }
+        crosshair.read({ store, plot, lines, xAxis, scale, limits: limits.x }, left >= 0 ? left : null);
+        crosshair.show({ plot, lines, limits });
+        setText(this.frame.parts.measured, this.measure.text({ store, plot, limits, scale }));
+        if (this.isOne) return;
+        const { readings } = crosshair;
+        const values = lines.map(({ trace, channel }, i) => {
+            if (readings.length) return readings[i].text;
+            const { count, latest } = store.traces[trace];
+            return count ? scale.text(latest[channel] ?? NaN) : "";
         });
-        const where = look.x === "seconds" ? `${formatNumber(at, 4)} s` : `sample ${Math.round(at).toLocaleString()}`;
-        parts.readout.textContent = [inside && where, this.isOne && read.join(", ")].filter(Boolean).join(": ");
+        const stats = lines.map(({ trace, channel }) => this.figures.of(store, trace, channel));
+        const rates = lines.map(({ trace }) => (store.state === "stopped" ? null : store.rates[trace] ?? null));
+        this.legend.show(values, stats, rates, scale, readings.length ? crosshair.where : "newest");
+    }
+
+    // Sets a mark for a measurement; `top` null: on the first line.
+    mark(left, top) {
+        const { store, plot, lines, crosshair } = this;
+        if (!store.traces.some((trace) => trace.count)) return;
+        this.readOut();
+        this.measure.set({ store, plot, lines, readings: crosshair.readings }, left, top);
+        this.readOut();
+        this.speak(this.frame.parts.measured.textContent);
+        this.update();
     }
 
     #zoomToSelection() {
@@ -268,12 +207,31 @@ export class View {
         if (width < over.clientWidth - 1) zoom.x = [plot.posToVal(left, "x"), plot.posToVal(left + width, "x")];
         if (height < over.clientHeight - 1) zoom.y = [plot.posToVal(top + height, "y"), plot.posToVal(top, "y")];
         plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
-        this.#setZoom(zoom);
+        this.setZoom(zoom);
     }
 
-    #setZoom(zoom) {
-        this.zoom = zoom;
+    setZoom(zoom) {
+        this.zoom = this.state.zoom = zoom;
         this.#askForColumns();
+        this.update();
+    }
+
+    showAll() {
+        this.measure.clear();
+        this.setZoom(null);
+    }
+
+    // Whether the y axis shows all values there are.
+    get follows() {
+        return !this.zoom?.y && (Boolean(this.follower) || this.store.look?.fixed === false);
+    }
+
+    // The y axis follows the values from now on; where it does, and the kernel has limits for it, it has those again.
+    autoscale() {
+        const follows = this.follows;
+        if (this.zoom?.y) this.setZoom(this.zoom.x ? { x: this.zoom.x } : null);
+        this.follower = !follows && this.store.look.fixed ? new Follower() : null;
+        this.state.follows = Boolean(this.follower);
         this.update();
     }
 
@@ -281,62 +239,27 @@ export class View {
         if (!this.onPause || this.store.state === "stopped") return;
         this.store.paused = paused;
         this.onPause(paused);
-        this.parts.spoken.textContent = paused ? "Paused." : "Going on.";
+        this.speak(paused ? "Paused." : "Going on.");
         this.update();
     }
 
-    #press(event) {
-        if (event.ctrlKey || event.metaKey || event.altKey || !this.plot) return;
-        const onButton = event.target instanceof HTMLButtonElement;
-        const actions = {
-            " ": () => this.pause(!this.store.paused),
-            p: () => this.pause(!this.store.paused),
-            "+": () => this.#zoomBy(1 / ZOOM_STEP),
-            "=": () => this.#zoomBy(1 / ZOOM_STEP),
-            "-": () => this.#zoomBy(ZOOM_STEP),
-            0: () => this.#setZoom(null),
-            Escape: () => this.#setZoom(null),
-            ArrowLeft: () => (event.shiftKey ? this.#pan(-PAN_STEP) : this.#moveCrosshair(-1)),
-            ArrowRight: () => (event.shiftKey ? this.#pan(PAN_STEP) : this.#moveCrosshair(1)),
-        };
-        const action = actions[event.key];
-        if (!action || (onButton && event.key === " ")) return;
-        event.preventDefault();
-        event.stopPropagation();
-        action();
+    clear() {
+        if (!this.onClear || this.store.state === "stopped") return;
+        if (this.store.paused) this.pause(false);
+        this.measure.clear();
+        this.onClear();
+        this.speak("Cleared.");
     }
 
-    #zoomBy(factor) {
-        const [low, high] = this.#limits("x");
-        const { left } = this.plot.cursor;
-        const middle = left >= 0 ? this.plot.posToVal(left, "x") : (low + high) / 2;
-        const [first, last] = this.store.x;
-        const x = [Math.max(first, middle - (middle - low) * factor), Math.min(last, middle + (high - middle) * factor)];
-        this.#setZoom(x[0] <= first && x[1] >= last ? (this.zoom?.y ? { y: this.zoom.y } : null) : { ...this.zoom, x });
-    }
-
-    #pan(part) {
-        if (!this.zoom?.x) return; // all of it is there
-        const [low, high] = this.#limits("x");
-        const [first, last] = this.store.x;
-        const by = Math.min(Math.max(part * (high - low), first - low), last - high);
-        this.#setZoom({ ...this.zoom, x: [low + by, high + by] });
-    }
-
-    #moveCrosshair(steps) {
-        const { plot } = this;
-        const width = plot.over.clientWidth;
-        const left = plot.cursor.left >= 0 ? plot.cursor.left + (steps * width) / 50 : width / 2;
-        plot.setCursor({ left: Math.min(Math.max(left, 0), width), top: plot.over.clientHeight / 2 });
-        this.#readOut();
-        this.parts.spoken.textContent = this.parts.readout.textContent + this.values.map((value) => ` ${value.textContent}`).join("");
+    speak(text) {
+        this.frame.parts.spoken.textContent = text;
     }
 
     // Tells how many columns of pixels the whole window would have, as far as one looks at it now.
     #askForColumns() {
-        const [low, high] = this.#limits("x");
-        const [first, last] = this.store.x;
         if (!this.plot) return;
+        const [low, high] = this.limits("x");
+        const [first, last] = this.store.x;
         const columns = Math.ceil((this.plot.bbox.width * (last - first)) / (high - low) / 128) * 128;
         if (columns === this.columns || !(columns > 0)) return;
         clearTimeout(this.columnsTimer);
@@ -353,9 +276,12 @@ export class View {
             return;
         }
         this.unwatch ??= watchTheme(() => this.#setTheme());
-        const { clientWidth: width, clientHeight: height } = this.parts.plot;
+        const { clientWidth: width, clientHeight: height } = this.frame.parts.plot;
         if (width < 50 || height < 50) return; // not on the page, or hidden
-        if (this.plot && (width !== this.plot.width || height !== this.plot.height)) this.plot.setSize({ width, height });
+        if (this.plot && (width !== this.plot.width || height !== this.plot.height)) {
+            this.state.height = height;
+            this.plot.setSize({ width, height });
+        }
         this.#askForColumns();
         this.update();
     }
@@ -365,15 +291,4 @@ export class View {
         this.theme = readTheme(this.root);
         this.update();
     }
-}
-
-// Room for the longest label of the y axis, and never less than before: the axes must not jump.
-function sizeOfLabels(plot, values, axis) {
-    const { ctx } = plot;
-    ctx.save();
-    ctx.font = plot.axes[axis].font[0];
-    const longest = Math.max(0, ...(values ?? []).map((value) => ctx.measureText(value).width));
-    ctx.restore();
-    const size = Math.ceil(longest / uPlot.pxRatio) + 16;
-    return (plot.axes[axis].ucoreSize = Math.max(plot.axes[axis].ucoreSize ?? 44, size));
 }

@@ -1,36 +1,26 @@
-// What the chart says: numbers, and the picture in words.
+// What the chart says to those who do not see the picture.
 
-export function formatNumber(value, digits = 6) {
-    if (value === 0) return "0";
-    const size = Math.abs(value);
-    if (size >= 1e7 || size < 1e-4) return value.toExponential(digits - 1).replace("e+", "e");
-    return String(Number(value.toPrecision(digits)));
-}
+import { formatRate, writeNumber } from "./numbers.js";
 
-export function formatRange(low, high, units, digits) {
-    if (low !== low) return "no value";
-    const [first, last] = [formatNumber(low, digits), formatNumber(high, digits)];
-    return (first === last ? first : `${first} to ${last}`) + units;
-}
-
-export function formatRate(rate) {
-    return rate >= 100 ? Math.round(rate).toLocaleString() : String(Number(rate.toPrecision(2)));
-}
-
-export function describe(store) {
-    const { look, newest } = store;
+export function describe(store, scale, figures) {
+    const { look } = store;
     const lines = look.names.flatMap((names, i) => names.map((name, channel) => {
-        const trace = store.traces[i];
-        let low = Infinity;
-        let high = -Infinity;
-        for (let bin = 0; bin < trace.count; bin++) {
-            if (trace.low(bin, channel) < low) low = trace.low(bin, channel);
-            if (trace.high(bin, channel) > high) high = trace.high(bin, channel);
-        }
-        if (low > high) return `${name}: no samples.`;
-        const last = formatNumber(trace.high(trace.count - 1, channel));
-        return `${name}: from ${formatNumber(low)} to ${formatNumber(high)}, last ${last} ${look.units}`.trim() + ".";
+        const found = figures[i]?.[channel];
+        if (!found) return `${name}: no samples.`;
+        const [low, high, mean] = found.map((value) => scale.number(value));
+        return `${name}: from ${low} to ${high}, mean ${mean}, last ${scale.text(store.traces[i].latest[channel] ?? NaN)}.`;
     }));
-    const span = look.x === "seconds" ? `the last ${formatNumber(store.x[1] - store.x[0])} seconds` : `the last ${look.window.toLocaleString()} samples`;
-    return `Line chart of ${span}. ${lines.join(" ")}`;
+    const span = store.timed ? `the last ${writeNumber(store.x[1] - store.x[0], 1)} seconds` : `the last ${writeNumber(look.window)} samples`;
+    const breaks = store.traces.flatMap((trace) => trace.breaks);
+    const lost = breaks.reduce((sum, one) => sum + one.lost, 0);
+    const gaps = breaks.length ? ` ${writeNumber(breaks.length)} ${breaks.length === 1 ? "gap" : "gaps"} in it, ${writeNumber(lost)} frames are missing there.` : "";
+    return `Line chart of ${span}. ${lines.join(" ")}${gaps}`;
+}
+
+// What goes on, beside the notes.
+export function describeState(store, single) {
+    if (store.paused) return "paused";
+    if (store.state !== "running") return store.state;
+    const [rate] = store.rates;
+    return single && store.traces.length === 1 && rate !== null && rate !== undefined ? `live, ${formatRate(rate)} samples/s` : "live";
 }

@@ -9,6 +9,7 @@ for await (const line of createInterface({ input: process.stdin })) {
     const changed = store.apply(content, new Uint8Array(Buffer.from(buffer, "base64")));
     const traces = store.traces.map((trace) => ({
         seen: trace.seen,
+        breaks: trace.breaks.map(({ row }) => row),
         x: Array.from({ length: trace.count }, (_, i) => trace.x(i, store.newest)),
         low: Array.from({ length: trace.count }, (_, i) => Array.from({ length: trace.channels }, (_, channel) => trace.low(i, channel))),
         high: Array.from({ length: trace.count }, (_, i) => Array.from({ length: trace.channels }, (_, channel) => trace.high(i, channel))),

@@ -9,6 +9,7 @@ changes a few times a second. When it has stopped it is a picture in any case, o
 """
 
 import itertools
+import math
 import threading
 import time
 import uuid
@@ -46,6 +47,9 @@ def encode(scene: Scene, firsts: "list[int] | None" = None) -> "tuple[dict, byte
 
     firsts: for each trace the number of the first bin that the page lacks; None for everything, names and titles too.
 
+    A trace's `breaks` are of the bins from `first` on: before which bin, from where to where (sample numbers, or times), how many frames
+    are missing, and why; `newest` is when the newest sample was taken, `values` what it holds.
+
     The numbers are little-endian: the times of the bins (float64, only for a time axis), trace after trace, then
     the tables of values, bin after bin, each the values or the lowest and then the highest ones. They are float32
     where that changes no value, else float64.
@@ -61,7 +65,11 @@ def encode(scene: Scene, firsts: "list[int] | None" = None) -> "tuple[dict, byte
                 "step": envelope.step,
                 "seen": envelope.seen,
                 "width": table.shape[1] - 1 if len(table) else 0,
+                "oldest": envelope.first,
+                "offset": envelope.oldest,
                 "newest": envelope.newest_at if envelope.seen else None,
+                "values": [value if abs(value) < math.inf else None for value in envelope.newest],
+                "breaks": _breaks(scene, envelope, first),
             }
         )
         times.append(table[:, 0].ravel())
@@ -82,16 +90,28 @@ def encode(scene: Scene, firsts: "list[int] | None" = None) -> "tuple[dict, byte
     }
     if firsts is None:
         look = scene.look
+        content["stats"] = scene.stats()
         content["look"] = {
             "title": look.title,
             "units": look.units,
             "x": look.x,
             "window": look.window,
+            "span": look.span_s,
+            "height": look.height,
+            "fixed": look.ylim is not None,
             "names": look.name_lines(scene.traces),
         }
-    parts = [part.astype("<f8") for part in times] if scene.look.x == "seconds" else []
+    parts = [part.astype("<f8") for part in times] if scene.look.is_timed else []
     parts.append(joined.astype("<f8") if wide else narrow)
     return content, b"".join(part.tobytes() for part in parts)
+
+
+def _breaks(scene: Scene, envelope, first: int) -> list:
+    timed = scene.look.is_timed
+    return [
+        [one.row, *((one.began_at, one.ended_at) if timed else (one.before, one.after)), one.lost, one.why]
+        for one in envelope.breaks_from(first)
+    ]
 
 
 @cache
@@ -238,7 +258,10 @@ class Canvas:
     def finish(self) -> None:
         """Show the last picture, and put it into the notebook."""
         with self._lock:
-            self._last = self._detail()
+            content, buffer = self._detail()
+            if self._widget is not None:
+                content["chart"] = self._widget.chart  # what somebody has chosen there is kept
+            self._last = content, buffer
             if self._widget is not None:
                 self._tell(*self._last)
             self._clear_twin()  # first: the chart, which hides it, goes
@@ -273,7 +296,7 @@ class Canvas:
 
     def _hear(self, content: dict) -> None:
         """What the page says, in the main thread: a view of the chart is there or has gone, it has another width, it is paused,
-        it is late."""
+        what it shows is to be forgotten, it is late."""
         with self._lock:
             self._views += int("ready" in content) - int("gone" in content)
             if self._last is not None:
@@ -292,6 +315,10 @@ class Canvas:
             if "paused" in content:  # also from a page that is ready, which may be another one
                 self._is_paused = bool(content["paused"])
                 self._is_frozen = False
+            if "clear" in content:
+                for trace in self._scene.traces:
+                    trace.window.clear()
+                self._scene.forget()
             if "late" in content:
                 self._late_at = time.monotonic()
                 self._slowdown = min(2 * self._slowdown, MAX_SLOWDOWN)
@@ -341,7 +368,7 @@ class Canvas:
         self._scene.update()
         detailed = Scene(self._scene.traces, self._scene.look, DETAILED_COLUMNS)
         detailed.update()
-        detailed.y, detailed.remark = self._scene.y, self._scene.remark
+        detailed.x, detailed.y, detailed.remark = self._scene.x, self._scene.y, self._scene.remark
         return encode(detailed)
 
     def _show_twin(self) -> None:
@@ -357,7 +384,7 @@ class Canvas:
             # While charts move nothing may take long.
             self._twin_painter = Painter(self._twin_scene, scale=1, may_import=False)
         self._twin_scene.update()
-        self._twin_scene.y = self._scene.y
+        self._twin_scene.x, self._twin_scene.y = self._scene.x, self._scene.y
         self._twin.update(make_bundle(self._twin_scene, self._twin_painter.paint(), twin=self._widget.chart), raw=True)
 
     def _clear_twin(self) -> None:

@@ -18,6 +18,7 @@ __all__ = ["Clock", "Times"]
 # Between two questions; soon again at first, for the interval is as wide as the quickest answer was slow.
 ASK_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 MAX_DRIFT = 1e-4  # s per s: two crystals of 50 ppm
+_NUMBERS = 0xFFFFFFFF  # frame numbers have 32 bits
 _PERIOD = wire.CLOCK_MASK + 1  # us, after which the board's clock begins again
 
 
@@ -51,7 +52,8 @@ class Clock:
         self._asked_at: float | None = None  # None once answered
         self._ask_at = -math.inf if self.wanted else math.inf
         self._asks = 0
-        self._before: dict[int, tuple[float, float]] = {}  # pipe id -> its last stamp, unrolled, and the last time given out
+        # pipe id -> its last stamp, unrolled, the last time given out, and the number of the frame that follows
+        self._before: dict[int, tuple[float, float, int | None]] = {}
 
     def want(self, wanted: bool) -> None:
         """Tell whether times are wanted from now on."""
@@ -92,34 +94,38 @@ class Clock:
         if not self.wanted and self._ask_at == math.inf:
             self._ask_at = now + ASK_S[-1]  # it has not heard that nobody wants them
 
-    def opened(self, pipe: int, stamp: int | None = None, now: float = 0.0) -> None:
-        """That id stands for another opening from now on; the board opened it when ``stamp`` says."""
+    def opened(self, pipe: int, stamp: int | None = None, now: float = 0.0, number: int | None = None) -> None:
+        """That id stands for another opening from now on; the board opened it when ``stamp`` says, and its next frame is ``number``."""
         self._before.pop(pipe, None)
         if stamp is not None:
-            self._before[pipe] = self._unroll(stamp, now), -math.inf
+            self._before[pipe] = self._unroll(stamp, now), -math.inf, number
 
-    def times(self, pipe: int, stamp: int, exact: bool, frames: int, now: float) -> Times | None:
+    def times(self, pipe: int, stamp: int, exact: bool, frames: int, now: float, number: int | None = None) -> Times | None:
         """Return the times of a pipe's next batch, which ``stamp`` ends; None while the clock is not known.
 
         exact: the stamp is the last frame's own time. Otherwise that lies before it, like all the others, and after the stamp before.
-        Where that is not known, nor is the error.
+        Where that is not known, nor is the error. number: of its first frame; those that are missing before it were written since the
+        stamp before as well, and have their part of that time.
         """
         ticks = self._unroll(stamp, now)
-        before, given = self._before.get(pipe, (math.inf, -math.inf))
-        self._before[pipe] = ticks, given
+        before, given, expected = self._before.get(pipe, (math.inf, -math.inf, None))
+        following = None if number is None else (number + frames) & _NUMBERS
+        lost = 0 if number is None or expected is None else (number - expected) & _NUMBERS
+        lost = lost if lost <= _NUMBERS // 2 else 0  # the past, again
+        self._before[pipe] = ticks, given, following
         low, high = self._bounds(ticks)
         if low == -math.inf or high == math.inf:
             return None
         spread = (ticks - before) / 1e6 if before <= ticks else math.inf
-        step = spread / (frames if exact else frames + 0.5) if before <= ticks else 0.0
-        if exact:
+        step = spread / (lost + frames if exact else lost + frames + 0.5) if before <= ticks else 0.0
+        if exact:  # the others may have been written at any time since the stamp before
             spread = spread - step if frames > 1 else 0.0
         last = self.epoch + ticks / 1e6 + (low + high) / 2 - (0.0 if exact else step / 2)
         first = last - step * (frames - 1)
         # A better estimate than the last must not make time run backwards.
         back = max(given - first, 0.0)
         first, last = first + back, max(last, first + back)
-        self._before[pipe] = ticks, last
+        self._before[pipe] = ticks, last, following
         return Times(first, last, (high - low) / 2 + spread + back)
 
     def _unroll(self, ticks: int, now: float) -> int:

@@ -1,10 +1,22 @@
 """A chart drawn by matplotlib, for whatever canvas its figure is on."""
 
-from .scene import Scene
+import time
 
-__all__ = ["Drawing"]
+from .axis import Scale
+from .scene import HEIGHT, Look, Scene
 
-SIZE_INCHES = (7.0, 3.5)
+__all__ = ["Drawing", "size_inches"]
+
+SIZE_INCHES = (7.0, 3.5)  # of a chart of the usual height
+BAND = {"facecolor": "#d97706", "alpha": 0.16, "linewidth": 0}  # where something is missing; as in canvas/src/theme.js
+LEAST_BAND = 3  # pixels
+LABELS = {"samples": "samples", "seconds": "seconds ago", "time": "time"}
+
+
+def size_inches(look: Look) -> "tuple[float, float]":
+    """The size of a chart's figure."""
+    width, height = SIZE_INCHES
+    return width, height * look.height / HEIGHT
 
 
 class Drawing:
@@ -19,11 +31,25 @@ class Drawing:
             axes.set_prop_cycle(color=colours)
         look = scene.look
         # Dollar signs are dollar signs.
-        axes.set_title(look.title, parse_math=False)
-        axes.set_xlabel(look.x)
-        axes.set_ylabel(look.units, parse_math=False)
+        axes.set_title(look.title, parse_math=False, loc="left", fontsize="medium", fontweight="bold")
+        axes.set_xlabel(LABELS[look.x])
+        self._units = axes.text(-0.015, 1.025, "", transform=axes.transAxes, ha="right", va="bottom", fontsize="small")
+        self._units.set_parse_math(False)
         axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.yaxis.set_major_formatter(self._write_value)
+        if look.is_timed:
+            axes.xaxis.set_major_formatter(self._write_time)
         self._lines: list = []
+        self._bands = _bands(axes)
+        self._off = [
+            axes.text(
+                0.988, y, "", transform=axes.transAxes, ha="right", va=va, fontsize="small", animated=True, parse_math=False
+            )
+            for y, va in ((0.03, "bottom"), (0.97, "top"))
+        ]
+        for text in self._off:
+            text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2})
         self._text = axes.text(0.012, 0.97, "", transform=axes.transAxes, va="top", fontsize="small", wrap=True, animated=True)
         self._text.set_parse_math(False)
         self._text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 2})
@@ -37,7 +63,8 @@ class Drawing:
     @property
     def background(self) -> tuple:
         """What everything but the lines and the notes depends on."""
-        return self.columns, self.axes.bbox.height, self.axes.get_xlim(), self.axes.get_ylim(), tuple(self._names)
+        now = int(self._scene.newest_at) if self._scene.look.x == "time" and self._scene.newest_at > 0 else 0
+        return self.columns, self.axes.bbox.height, self.axes.get_xlim(), self.axes.get_ylim(), tuple(self._names), now
 
     def update(self) -> None:
         """Take over what the scene has now. Nothing is drawn."""
@@ -55,13 +82,21 @@ class Drawing:
                 legend.set_animated(True)
                 for text in legend.get_texts():
                     text.set_parse_math(False)
+        x_low, x_high = self._scene.x
+        least = LEAST_BAND * (x_high - x_low) / self.columns / 2
+        bands = [(min(a, (a + b) / 2 - least), max(b, (a + b) / 2 + least)) for _, a, b, _, _ in self._scene.bands()]
+        self._bands.set_verts([[(a, 0), (a, 1), (b, 1), (b, 0)] for a, b in bands])
+        low, high = self._scene.off_scale()
+        scale = self._scene.scale
+        self._off[0].set_text("" if low is None else f"▼ values down to {scale.text(low)}: ylim=None follows them")
+        self._off[1].set_text("" if high is None else f"▲ values up to {scale.text(high)}: ylim=None follows them")
         self._text.set_text("\n".join(note.text for note in self._scene.notes()))
         self._fit()
 
     def draw_over(self) -> None:
         """Draw the lines and the notes over what the canvas has."""
-        for line in self._lines:
-            self.axes.draw_artist(line)
+        for artist in (self._bands, *self._lines, *(text for text in self._off if text.get_text())):
+            self.axes.draw_artist(artist)
         if self.axes.get_legend():
             self.axes.draw_artist(self.axes.get_legend())
         if self._text.get_text():
@@ -74,3 +109,33 @@ class Drawing:
         if self._limits is None or (now == self._limits and now != wanted):
             self.axes.set(xlim=wanted[0], ylim=wanted[1])
             self._limits = (self.axes.get_xlim(), self.axes.get_ylim())
+        self._units.set_text(self._scale.units)
+
+    @property
+    def _scale(self) -> Scale:
+        """Of the limits that the axes have; somebody may have zoomed."""
+        return Scale(*sorted(self.axes.get_ylim()), self._scene.look.units)
+
+    def _write_value(self, value: float, _place=None) -> str:
+        return self._scale.tick(value, _step(self.axes.yaxis))
+
+    def _write_time(self, seconds: float, _place=None) -> str:
+        newest_at = self._scene.newest_at
+        if self._scene.look.x == "seconds":
+            return Scale(0, 1, "").tick(-seconds, _step(self.axes.xaxis))
+        return time.strftime("%H:%M:%S", time.localtime(newest_at + seconds)) if newest_at > 0 else ""
+
+
+def _step(axis) -> float:
+    """How far apart the labels of an axis lie."""
+    places = axis.get_majorticklocs()
+    return abs(places[1] - places[0]) if len(places) > 1 else 1.0
+
+
+def _bands(axes):
+    """What shades where something is missing: from there to there, over the whole height."""
+    from matplotlib.collections import PolyCollection
+
+    bands = PolyCollection([], transform=axes.get_xaxis_transform(), animated=True, **BAND)
+    axes.add_collection(bands, autolim=False)
+    return bands

@@ -32,7 +32,7 @@ MAX_PICTURES_PER_S = 300  # of all charts together; a Jupyter server takes 1,000
 # message, each larger array), and at Python's 5 ms a cell that computes would leave 11 to 25 pictures a second.
 SWITCH_S = 0.001
 
-_charts: "dict[tuple[str, ...], LivePlot]" = {}  # by the names of their pipes: those that move
+_charts: "dict[tuple[tuple[str, ...], str], LivePlot]" = {}  # by the names of their pipes and their own: those that move
 _ended: "list[LivePlot]" = []  # those that nobody watches and that have ended in this cell, or before it
 _charts_lock = threading.Lock()  # of the register; never held while something is waited for
 _start_lock = threading.RLock()  # one chart starts at a time
@@ -48,8 +48,9 @@ def start(
     backend: str,
     interval_s: float,
     duration_s: "float | None",
+    chart: str = "",
 ) -> "LivePlot":
-    """Show a chart of the pipes in place of the one they had.
+    """Show a chart of the pipes in place of the one of the same name that they had.
 
     decoders: one a pipe. backend: "auto", "matplotlib" or "canvas". Raises UsageError where there is nothing to
     draw on, and what `subscribe` raises.
@@ -64,13 +65,13 @@ def start(
     try:
         for name in names:
             pipes.append(subscribe(name))
-        traces = [Trace(pipe, decoder, look.window) for pipe, decoder in zip(pipes, decoders, strict=True)]
+        traces = [Trace(pipe, decoder, look.window, look.span_s) for pipe, decoder in zip(pipes, decoders, strict=True)]
         with _start_lock:
             with _charts_lock:
-                previous = _charts.pop(names, None)
+                previous = _charts.pop((names, chart), None)
             if previous:
                 previous.discard()
-            return LivePlot(traces, look, make_canvas(traces, look, is_watched), interval_s, ends_at)
+            return LivePlot(traces, look, make_canvas(traces, look, is_watched), interval_s, ends_at, chart)
     except BaseException:
         for pipe in pipes:
             pipe.close()
@@ -78,9 +79,9 @@ def start(
 
 
 def stop(names: "tuple[str, ...] | None") -> None:
-    """Stop the charts that show one of these pipes; None: all charts."""
+    """Stop the charts that show one of these pipes, whatever they are called; None: all charts."""
     with _charts_lock:
-        charts = [chart for shown, chart in _charts.items() if names is None or set(names) & set(shown)]
+        charts = [chart for (shown, _), chart in _charts.items() if names is None or set(names) & set(shown)]
     for chart in charts:
         chart._end()  # all of them now; their last pictures take a while
     for chart in charts:
@@ -150,11 +151,12 @@ def _choose(backend: str):
 class LivePlot:
     """A chart that follows one pipe or several, as `live_plot` returns it.
 
-    Attributes: `names` of the pipes; `lost`, the frames missing so far; `data`, the samples in the window.
+    Attributes: `names` of the pipes; `chart`, its own name; `lost`, the frames missing so far; `data`, the samples in the window.
     """
 
-    def __init__(self, traces: "list[Trace]", look: Look, canvas, interval_s: float, ends_at: float):
+    def __init__(self, traces: "list[Trace]", look: Look, canvas, interval_s: float, ends_at: float, chart: str = ""):
         self.names = tuple(trace.name for trace in traces)
+        self.chart = chart
         self.canvas = canvas
         self._traces = traces
         self._look = look
@@ -171,7 +173,7 @@ class LivePlot:
         self._thread = threading.Thread(target=self._run, name=f"live_plot {', '.join(self.names)}", daemon=True)
         try:
             with _charts_lock:
-                _charts[self.names] = self
+                _charts[self.names, chart] = self
                 _share()
             for trace in traces:
                 trace.start(self._news.set)
@@ -185,7 +187,7 @@ class LivePlot:
 
     def __repr__(self) -> str:
         seen = sum(trace.window.seen for trace in self._traces)
-        names = ", ".join(map(repr, self.names))
+        names = ", ".join(map(repr, self.names)) + (f", chart {self.chart!r}" if self.chart else "")
         return f"<LivePlot {names}: {self._state()}, {seen:,} samples, {self.lost:,} lost>"
 
     @property
@@ -196,7 +198,8 @@ class LivePlot:
     @property
     def data(self):
         """The samples in the window, oldest first (a copy): an array (float64) of shape (n,), or (n, channels) where a
-        frame gives several values. Of several pipes a dict of such arrays, by name."""
+        frame gives several values. Of several pipes a dict of such arrays, by name. Of a window in time at most the newest
+        100,000 of each pipe."""
         arrays = {trace.name: trace.window.copy(trace.channels) for trace in self._traces}
         arrays = {name: values[:, 0] if values.shape[1] == 1 else values for name, values in arrays.items()}
         return arrays if len(arrays) > 1 else next(iter(arrays.values()))
@@ -257,7 +260,8 @@ class LivePlot:
 
     @property
     def _has_settled(self) -> bool:
-        return self._done.is_set() or all(trace.window.seen >= trace.window.size for trace in self._traces)
+        windows = [trace.window for trace in self._traces]
+        return self._done.is_set() or all(window.span_s is None and window.seen >= window.size for window in windows)
 
     def snapshot(self) -> Png:
         """Return the chart as it is now as a PNG: bytes, which a notebook shows as a picture.
@@ -279,8 +283,8 @@ class LivePlot:
         for trace in self._traces:
             trace.stop(because)
         with _charts_lock:
-            if _charts.get(self.names) is self:
-                del _charts[self.names]
+            if _charts.get((self.names, self.chart)) is self:
+                del _charts[self.names, self.chart]
                 if not self.canvas.is_watched:
                     _ended.append(self)
             _share()

@@ -7,7 +7,7 @@ the page, whose answer waits behind the running cell), and only the lines are dr
 import sys
 import threading
 
-from .drawing import SIZE_INCHES, Drawing
+from .drawing import Drawing, size_inches
 from .errors import UsageError
 from .picture import encode_png
 from .scene import Look, Scene
@@ -66,7 +66,7 @@ class MatplotlibCanvas:
         self._lock = threading.RLock()  # the page's wishes (size, zoom) are met in the main thread
         self._drawn_for = None  # what the background was drawn for
         self._background = None
-        figure = Figure(figsize=SIZE_INCHES)
+        figure = Figure(figsize=size_inches(look))
         self._canvas = Canvas(figure)
         manager = FigureManager(self._canvas, 1)
         self._canvas.header_visible = False  # it would repeat the title

@@ -22,6 +22,7 @@ __all__ = ["Painter", "Png", "encode_png", "make_bundle", "script"]
 SCALE = 2  # sharp lines on today's screens
 SIZE = (700, 350)  # on the page
 EFFORT = 6  # of the compression: these pictures are kept
+BAND = (249, 234, 218)  # where something is missing
 MARGINS = (70, 12, 14, 30)  # left, right, top and bottom of the axes drawn without matplotlib
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5569a", "#a87b00", "#3b8fc4", "#7a5195", "#5f6b6d")  # as in canvas/src/theme.js
 
@@ -51,11 +52,11 @@ class Painter:
             from matplotlib.backends.backend_agg import FigureCanvasAgg
             from matplotlib.figure import Figure
 
-            from .drawing import SIZE_INCHES, Drawing
+            from .drawing import Drawing, size_inches
         except ImportError:
             self._canvas = None
         else:
-            figure = Figure(figsize=SIZE_INCHES, dpi=100 * scale)
+            figure = Figure(figsize=size_inches(scene.look), dpi=100 * scale)
             self._canvas = FigureCanvasAgg(figure)
             self._drawing = Drawing(figure, scene, COLOURS)
 
@@ -134,6 +135,9 @@ def _draw(scene: Scene):
         inner[round(index * (rows - 1) / 4)] = inner[:, round(index * (columns - 1) / 4)] = 225
     inner[0] = inner[-1] = inner[:, 0] = inner[:, -1] = 120
     (x_low, x_high), (y_low, y_high) = scene.x, scene.y
+    for band in scene.bands():
+        start, stop = ((x - x_low) / (x_high - x_low) * (columns - 1) for x in (band.start, band.stop))
+        inner[1:-1, max(round(start), 1) : max(round(stop), round(start) + 2, 0)] = BAND
     for number, curve in enumerate(scene.curves()):
         x, y = curve.points
         _stroke(

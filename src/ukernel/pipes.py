@@ -13,6 +13,7 @@ Importing this module is quick: NumPy, matplotlib and the board come in when the
 
 import math
 import numbers
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -35,6 +36,9 @@ HUB_S = 15.0  # to reach a hub, or to start one
 LEAST_HUB_S = 2.0  # however short `seconds` is: a hub that must be started first takes half a second
 HINT_AFTER_S = 5.0  # how long `collect` waits without a deadline before it says what it waits for
 MAX_WINDOW = 10**9  # samples in a chart: more is a slip of the finger, and no memory holds it
+SECONDS = {"ms": 1e-3, "s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+LEAST_SPAN_S, MAX_SPAN_S = 0.01, 366 * 86_400.0  # of a window in time
+HEIGHTS = 160, 2000  # of a chart, in pixels
 
 Decoder = Callable[[bytes], float] | str | None
 
@@ -143,7 +147,7 @@ def live_plot(
     name: "str | Sequence[str]",
     *,
     decoder: "Decoder | Sequence[Decoder]" = None,
-    window: int = 200,
+    window: "int | str" = 200,
     ylim: "tuple[float, float] | None" = (-1.5, 1.5),
     title: "str | None" = None,
     interval: int = 40,
@@ -153,21 +157,24 @@ def live_plot(
     x: str = "samples",
     backend: str = "auto",
     board: "str | None" = None,
+    height: int = 320,
+    chart: str = "",
 ) -> "LivePlot":
     """Show a chart of the pipe's latest values that moves while other cells run.
 
     name: of the pipe; a list of names for several pipes in one chart.
     decoder: as for `collect`; several values a frame give several lines. For several pipes one for all, or a list.
-    window: samples shown, of each pipe. ylim: limits of the y axis, None for automatic ones. title: of the chart.
+    window: samples shown, of each pipe; or a time, such as "30 s", "5 min" or "2 h", at any rate. ylim: limits of the y axis, None for automatic ones. title: of the chart.
     interval: milliseconds between pictures. duration: seconds until it stops by itself, None for never.
-    labels: names of the lines, in order. units: of the values, such as "V".
-    x: what the horizontal axis counts, "samples" or "seconds": when the board wrote them, by the pipe's timestamps.
+    labels: names of the lines, in order. units: of the values, such as "V"; SI units get a prefix that fits (mV, kHz).
+    x: what the horizontal axis counts: "samples"; "seconds" before the newest one; or "time", of the day. The times are those when the
+        board wrote them, by the pipe's timestamps. A window in time has an axis of time in any case.
     backend: "canvas" needs no magic; "matplotlib" draws an axes through ipympl, and needs `%matplotlib widget`;
         "auto" is matplotlib where that magic is in force, else the canvas.
-    board: as for `subscribe`.
+    board: as for `subscribe`. height: of the chart on the page, in pixels.
+    chart: a name that makes it another chart of the same pipe, such as "detail"; one of the same pipe and name is replaced.
 
-    Returns at once, with a handle: `stop()`, `wait()`, `snapshot()`, `data`, `lost`. A chart of the same name is
-    replaced. It stops when the producer closes the pipe, at `stop_live(name)`, or after `duration`. Where frames are
+    Returns at once, with a handle: `stop()`, `wait()`, `snapshot()`, `data`, `lost`. It stops when the producer closes the pipe, at `stop_live(name)`, or after `duration`. Where frames are
     missing the chart says so, and the cell warns (PipeDataLostWarning). Raises ValueError for bad arguments, UsageError
     where there is nothing to draw on, HubError when there is no hub to ask.
     """
@@ -176,19 +183,21 @@ def live_plot(
         check_name(one)
     if not names or len(set(names)) < len(names):
         raise ValueError(f"name must be a pipe's name, or a list of different ones, not {name!r}.")
-    window = as_count(window, "window", 2)
-    if window > MAX_WINDOW:
-        raise ValueError(f"window must be at most {MAX_WINDOW:,} samples, not {window:,}.")
+    window, span_s = _window(window)
     if ylim is not None:
         ylim = _limits(ylim)
     interval_s = _positive(interval, "interval", "milliseconds") / 1000
     if duration is not None:
         duration = _positive(duration, "duration", "seconds")
-    for what, value in (("title", title), ("units", units)):
+    for what, value in (("title", title), ("units", units), ("chart", chart)):
         if not isinstance(value, str) and not (what == "title" and value is None):
             raise ValueError(f"{what} must be a str, not {value!r}.")
     labels = _labels(labels)
-    _choice(x, "x", "samples", "seconds")
+    _choice(x, "x", "samples", "seconds", "time")
+    x = "seconds" if span_s is not None and x == "samples" else x
+    low, high = HEIGHTS
+    if isinstance(height, bool) or not isinstance(height, int) or not low <= height <= high:
+        raise ValueError(f"height must be a whole number of pixels from {low} to {high:,}, not {height!r}.")
     _choice(backend, "backend", "auto", "matplotlib", "canvas")
     decoders = [as_decoder(one) for one in _one_each(decoder, names)]
     lines = [math.prod(one.shape) if one.shape is not None else math.inf for one in decoders]
@@ -199,14 +208,18 @@ def live_plot(
 
     def follow(name: str) -> Pipe:
         # Boards are asked for stamps only where they are shown.
-        return _subscribe(name, board, False, x == "seconds", hint=False, warns=False)
+        return _subscribe(name, board, False, x != "samples", hint=False, warns=False)
 
-    look = scene.Look(", ".join(names) if title is None else title, window, ylim, labels, units, x)
-    return liveplot.start(names, follow, decoders, look, backend=backend, interval_s=interval_s, duration_s=duration)
+    if title is None:
+        title = ", ".join(names) + (f" ({chart})" if chart else "")
+    look = scene.Look(title, window, ylim, labels, units, x, span_s, height)
+    return liveplot.start(
+        names, follow, decoders, look, backend=backend, interval_s=interval_s, duration_s=duration, chart=chart
+    )
 
 
 def stop_live(name: "str | Sequence[str] | None" = None) -> None:
-    """Stop the live plots that show that pipe, or all of them. The last picture stays. Stopping what does not run
+    """Stop the live plots that show that pipe, all of them whatever their `chart`, or those of all pipes. The last picture stays. Stopping what does not run
     does nothing. Raises TypeError for what is no name, nor a list of names."""
     names = None if name is None else _names(name)
     for one in names or ():
@@ -281,6 +294,27 @@ def _positive(value, what: str, unit: str) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value) or value <= 0:
         raise ValueError(f"{what} must be a number of {unit} above 0, not {value!r}.")
     return float(value)
+
+
+def _window(window) -> "tuple[int, float | None]":
+    """Return how many samples a window holds at most, and how many seconds it shows; None for one that counts samples."""
+    if not isinstance(window, str):
+        count = as_count(window, "window", 2)
+        if count > MAX_WINDOW:
+            raise ValueError(f"window must be at most {MAX_WINDOW:,} samples, not {count:,}.")
+        return count, None
+    found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([a-z]+)\s*", window)
+    span_s = float(found[1]) * SECONDS.get(found[2], math.nan) if found else math.nan
+    if not math.isfinite(span_s):
+        raise ValueError(
+            f'window must be a number of samples, such as 200, or a time in ms, s, min, h or d, such as "30 s", "5 min" or "2 h", '
+            f"not {window!r}."
+        )
+    if not LEAST_SPAN_S <= span_s <= MAX_SPAN_S:
+        raise ValueError(
+            f'window must be a time from "{LEAST_SPAN_S * 1000:g} ms" to "{MAX_SPAN_S / 86_400:g} d", not {window!r}.'
+        )
+    return MAX_WINDOW, span_s
 
 
 def _limits(ylim) -> "tuple[float, float]":

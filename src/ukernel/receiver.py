@@ -167,9 +167,9 @@ class Receiver:
         for event in events[before:]:
             if isinstance(event, PipeBatch):
                 items = len(event.data) // event.size if event.size else 1
-                event.times = self._clock.times(event.id, stamp, bool(kind & wire.EXACT), items, now)
+                event.times = self._clock.times(event.id, stamp, bool(kind & wire.EXACT), items, now, event.number)
             elif isinstance(event, PipeOpened):
-                self._clock.opened(event.id, stamp, now)
+                self._clock.opened(event.id, stamp, now, event.number)
 
     def _take(self, kind: int, payload: bytes, events: list) -> None:
         if kind == wire.SAME:

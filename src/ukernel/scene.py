@@ -1,21 +1,26 @@
 """What a chart shows: its traces at some resolution, the limits of its axes, and what is said beside them."""
 
+import math
 import time
 from typing import NamedTuple
 
-from .trace import Note, Trace
-from .window import Envelope, Limits
+import numpy as np
 
-__all__ = ["RUNNING", "STOPPED", "WAITING", "Curve", "Look", "Scene"]
+from .axis import Limits, Scale
+from .bins import Break, make_envelope
+from .trace import Note, Trace
+
+__all__ = ["HEIGHT", "RUNNING", "STOPPED", "WAITING", "Band", "Curve", "Look", "Scene"]
 
 WAITING = "waiting"  # for the board to open the pipe, or for the first sample
 RUNNING = "running"
 STOPPED = "stopped"
 TOGETHER_S = 1.0  # pipes that ended within this long have ended at the same time
+HEIGHT = 320  # of a chart on the page, in CSS pixels
 
 
 class Look(NamedTuple):
-    """How a chart looks, as `live_plot` was told."""
+    """How a chart looks, as `live_plot` was told. span_s: of a window in time, whose axis is one of time."""
 
     title: str
     window: int
@@ -23,6 +28,13 @@ class Look(NamedTuple):
     labels: "tuple[str, ...]" = ()
     units: str = ""
     x: str = "samples"
+    span_s: "float | None" = None
+    height: int = HEIGHT
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether the horizontal axis is one of time."""
+        return self.x != "samples"
 
     def name_lines(self, traces: "list[Trace]") -> "list[list[str]]":
         """Return the names of the lines, by trace: the labels, and where there are none names made from the pipe's."""
@@ -35,21 +47,38 @@ class Look(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """One line: names, positions, and the lowest and the highest value at each (the same array for single samples)."""
+    """One line: names, positions, and the lowest and the highest value at each (the same array for single samples).
+
+    breaks: the places in them before which the line is interrupted. newest: the value of the newest sample.
+    """
 
     name: str
     x: object
     low: object
     high: object
+    breaks: "tuple[int, ...]" = ()
+    newest: float = math.nan
 
     @property
     def points(self):
-        """The line through all of them, as two arrays."""
-        import numpy as np
+        """The line through all of them, as two arrays; a NaN interrupts it."""
+        x, y, width = self.x, self.low, 1
+        if self.low is not self.high:
+            x, y, width = np.repeat(self.x, 2), np.column_stack((self.low, self.high)).reshape(-1), 2
+        if not self.breaks:
+            return x, y
+        places = np.array(self.breaks) * width
+        return np.insert(x, places, x[places - 1]), np.insert(y, places, np.nan)
 
-        if self.low is self.high:
-            return self.x, self.low
-        return np.repeat(self.x, 2), np.column_stack((self.low, self.high)).reshape(-1)
+
+class Band(NamedTuple):
+    """What is missing, as a part of the horizontal axis. `trace`: the place of the pipe whose it is."""
+
+    trace: int
+    start: float
+    stop: float
+    lost: int
+    why: str
 
 
 class Scene:
@@ -72,7 +101,7 @@ class Scene:
     def set_columns(self, columns: int) -> None:
         """Go over to this many columns of pixels."""
         self.columns = columns
-        self.envelopes = [Envelope(trace.window, columns) for trace in self.traces]
+        self.envelopes = [make_envelope(trace.window, columns) for trace in self.traces]
 
     def update(self) -> list[int]:
         """Take in what is new; returns for each trace the number of the first bin that has changed."""
@@ -82,9 +111,20 @@ class Scene:
             low, high = min(low for low, _ in limits), max(high for _, high in limits)
             if low <= high:
                 self.y = self._y_limits.fit(low, high, time.monotonic())
-        if self.look.x == "seconds":
+        if self.look.is_timed:
             self.x = (-self._fit_span(), 0.0)
         return changed
+
+    @property
+    def scale(self) -> Scale:
+        """How the values are written."""
+        return Scale(*self.y, self.look.units)
+
+    def forget(self) -> None:
+        """The windows were cleared: limits and span are to fit what comes."""
+        self._span_s = 0.0
+        if self._y_limits:
+            self._y_limits = Limits()
 
     @property
     def newest_at(self) -> float:
@@ -105,11 +145,41 @@ class Scene:
             table = envelope.table()
             width = (table.shape[1] - 1) // (1 if envelope.step == 1 else 2)
             x = self._positions(envelope, table)
+            first = envelope.first
+            breaks = tuple(one.row - first for one in envelope.breaks if 0 < one.row - first < len(table))
             for channel in range(width):
                 low = high = table[:, 1 + channel]
-                if envelope.step > 1:
+                if envelope.step != 1:
                     high = table[:, 1 + width + channel]
-                found.append(Curve(names[channel], x, low, high))
+                found.append(Curve(names[channel], x, low, high, breaks, envelope.newest[channel]))
+        return found
+
+    def bands(self) -> list[Band]:
+        """What is missing in what is shown."""
+        return [
+            Band(index, *self.extent(envelope, one), one.lost, one.why)
+            for index, envelope in enumerate(self.envelopes)
+            for one in envelope.breaks
+        ]
+
+    def extent(self, envelope, one: Break) -> "tuple[float, float]":
+        """From where to where on the horizontal axis something is missing."""
+        if self.look.is_timed:
+            return one.began_at - self.newest_at, one.ended_at - self.newest_at
+        return one.before - envelope.oldest, one.after - envelope.oldest
+
+    def off_scale(self) -> "tuple[float | None, float | None]":
+        """The lowest and the highest value where it is below or above the limits; None where nothing is."""
+        limits = [envelope.limits() for envelope in self.envelopes]
+        low, high = min(low for low, _ in limits), max(high for _, high in limits)
+        return (low if low < self.y[0] else None), (high if high > self.y[1] else None)
+
+    def stats(self) -> list:
+        """For each trace and channel the lowest and the highest value in the window and the mean; None where there is none."""
+        found = []
+        for trace, envelope in zip(self.traces, self.envelopes, strict=True):
+            table = np.vstack((envelope.ranges(), trace.window.means())) if envelope.seen else np.empty((3, 0))
+            found.append([None if np.isnan(column).any() else column.tolist() for column in table.T])
         return found
 
     def rates(self) -> "list[float | None]":
@@ -129,38 +199,44 @@ class Scene:
 
     def describe(self) -> str:
         """The picture in words, for those who do not see it."""
-        parts = [f"Line chart of {self.look.title}, {self.look.window:,} samples wide."]
-        units = f" {self.look.units}" if self.look.units else ""
+        look, scale = self.look, self.scale
+        wide = f"{look.window:,} samples" if look.span_s is None else f"{look.span_s:g} seconds"
+        parts = [f"Line chart of {look.title}, {wide} wide."]
         for curve in self.curves():
-            values = curve.high[curve.high == curve.high]
-            if len(values):
+            highs = curve.high[curve.high == curve.high]
+            if len(highs):
                 low = curve.low[curve.low == curve.low].min()
-                parts.append(f"{curve.name}: from {low:.4g} to {values.max():.4g}{units}, last {values[-1]:.4g}{units}.")
+                parts.append(
+                    f"{curve.name}: from {scale.number(low)} to {scale.text(highs.max())}, last {scale.text(curve.newest)}."
+                )
             else:
                 parts.append(f"{curve.name}: no samples.")
+        bands = self.bands()
+        if bands:
+            lost = sum(band.lost for band in bands)
+            parts.append(f"{len(bands):,} {'gap' if len(bands) == 1 else 'gaps'} in it, {lost:,} frames are missing there.")
         return " ".join(parts)
 
-    def _positions(self, envelope: Envelope, table):
-        if self.look.x == "seconds":
+    def _positions(self, envelope, table):
+        if self.look.is_timed:
             return table[:, 0] - self.newest_at
-        import numpy as np
-
         bins = np.arange(envelope.first, envelope.first + len(table))
-        return bins * envelope.step + (envelope.step - 1) / 2 - max(0, envelope.seen - envelope.window.size)
+        return bins * envelope.step + (envelope.step - 1) / 2 - envelope.oldest
 
     def _fit_span(self) -> float:
         """How many seconds to show: steady although blocks arrive unevenly, with room to grow while the window fills. A pipe
         that ended before the others moves out to the left."""
         spans, is_filling = [0.0], False
+        most = math.inf if self.look.span_s is None else self.look.span_s
         last_at = max(trace.ended_at for trace in self.traces)
         for trace, envelope in zip(self.traces, self.envelopes, strict=True):
             table = envelope.table()
             if len(table) and trace.ended_at >= last_at - TOGETHER_S:
-                spans.append(self.newest_at - table[0, 0])
-                is_filling |= envelope.seen < envelope.window.size
+                spans.append(min(self.newest_at - table[0, 0], most))
+                is_filling |= envelope.seen < envelope.window.size if self.look.span_s is None else True
         span = max(spans)
         if span > self._span_s:
             self._span_s = span * (1.25 if is_filling else 1.02)
         elif span and not is_filling and span < 0.95 * self._span_s:
             self._span_s = span * 1.02
-        return self._span_s or 1.0
+        return min(self._span_s, most) or 1.0

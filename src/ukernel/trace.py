@@ -1,7 +1,6 @@
 """One pipe in a chart: a thread that reads it, decodes it and keeps the latest samples."""
 
 import contextvars
-import itertools
 import math
 import threading
 import time
@@ -11,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .axis import format_seconds
 from .decoder import CallableDecoder, FormatDecoder
 from .errors import PipeDataLostWarning
 from .reader import Frames
-from .subscription import CLOSED, HINT_AFTER_S, LEFT, Pipe, did_you_mean, find_caller, warn
+from .subscription import CLOSED, HINT_AFTER_S, LEFT, LOSS_SENTENCES, Pipe, did_you_mean, find_caller, warn
 from .window import Window
 
 __all__ = ["Note", "Trace"]
@@ -38,16 +38,20 @@ class Note(NamedTuple):
 class Trace:
     """Follows one pipe into a `Window`, in a thread of its own.
 
-    name: of the pipe. pipe: what is read; closed at the end. window: its latest samples. ended: why it ended,
-        as part of a sentence; None while it goes on. ended_at: when (monotonic seconds); inf while it goes on.
+    name: of the pipe. pipe: what is read; closed at the end. window: its latest samples, `size` of them, or those of `span_s`
+        seconds. ended: why it ended, as part of a sentence; None while it goes on. ended_at: when (monotonic seconds); inf while
+        it goes on.
     """
 
-    def __init__(self, pipe: Pipe, decoder: "FormatDecoder | CallableDecoder", size: int):
+    def __init__(self, pipe: Pipe, decoder: "FormatDecoder | CallableDecoder", size: int, span_s: "float | None" = None):
         self.name = pipe.name
         self.pipe = pipe
-        self.window = Window(size)
+        self.window = Window(size, span_s)
         self.ended: Note | None = None
         self.ended_at = math.inf
+        self._began_at: float | None = None  # with the first sample
+        self._ended_clock = ""  # the time of day
+        self._losses: dict[str, int] = {}  # of the pipe, as far as they have their gap in the window
         self._decoder = decoder
         self._left_because = ""
         self._marks: deque = deque([(time.monotonic(), 0)])  # time and samples seen, for the rate
@@ -113,7 +117,7 @@ class Trace:
         """What should be said beside the samples."""
         notes = []
         if self.ended:
-            notes.append(self.ended)
+            notes.append(self._closing_note())
         elif self.pipe.opening is None:
             notes.append(Note(f"waiting for the board to open pipe {self.name!r}{self._meant}"))
         if self.pipe.lost:
@@ -136,7 +140,16 @@ class Trace:
 
     def _end(self, why: Note) -> None:
         self.ended_at = time.monotonic()
+        self._ended_clock = time.strftime("%H:%M:%S")
         self.ended = why
+
+    def _closing_note(self) -> Note:
+        """Why it ended, after how many samples and how long, and when."""
+        why = self.ended.text.removeprefix("the ")
+        seen = self.window.seen
+        samples = "no samples" if not seen else "1 sample" if seen == 1 else f"{seen:,} samples"
+        lasted = [] if self._began_at is None else [format_seconds(self.ended_at - self._began_at)]
+        return Note(", ".join([why[:1].upper() + why[1:], samples, *lasted, self._ended_clock]), self.ended.kind)
 
     def _follow(self) -> None:
         while True:
@@ -157,24 +170,47 @@ class Trace:
                 time.sleep(READ_S)
 
     def _decode(self, frames: Frames, ends_at: float) -> tuple:
-        """Return samples, and when each was taken; where that is not known, when they arrived: one number."""
+        """Return samples, when each was taken (where that is not known, when they arrived: one number), and what of the pipe was
+        lost before them, all together by cause."""
+        losses = self.pipe.losses
         if not frames.is_timed:
-            return self._decoder.decode(frames, frames.count, ends_at), time.monotonic()
+            return self._decoder.decode(frames, frames.count, ends_at), time.time(), losses
         before, (first, step, error) = frames.count, frames.pace
         block = self._decoder.decode(frames, before, ends_at)
         taken = before - frames.count
         if error == math.inf:  # of the hub's clock, like the times that are known
-            return block, first + step * (taken - 1)
+            return block, first + step * (taken - 1), losses
         times = first + step * np.arange(taken)
-        return block, np.delete(times, list(self._decoder.left_out)) if self._decoder.left_out else times
+        if self._decoder.left_out:
+            times = np.delete(times, list(self._decoder.left_out))
+        return block, times, losses
 
     def _add(self, blocks: list) -> None:
         """Add what was read in one go. Where times are those of arrival it is one arrival, over which they are spread."""
-        for timed, group in itertools.groupby(blocks, lambda block: np.ndim(block[1])):
-            found = [block for block in group if len(block[0])]
-            if found:
-                samples, times = zip(*found, strict=True)
-                self.window.add(np.concatenate(samples), np.concatenate(times) if timed else times[-1])
+        group: list = []
+        for block in blocks:
+            if len(block[0]):
+                if group and np.ndim(block[1]) != np.ndim(group[0][1]):
+                    self._add_group(group)
+                    group = []
+                group.append(block)
+        if group:
+            self._add_group(group)
+
+    def _add_group(self, group: list) -> None:
+        """Add blocks of samples, and the gaps between them."""
+        gaps, place = [], 0
+        for samples, _, losses in group:
+            for cause, count in losses.items() if losses != self._losses else ():
+                lost = count - self._losses.get(cause, 0)
+                if lost:
+                    gaps.append((place, lost, LOSS_SENTENCES.get(cause, cause)))
+            self._losses = losses
+            place += len(samples)
+        samples, times, _ = zip(*group, strict=True)
+        if self._began_at is None:
+            self._began_at = time.monotonic()
+        self.window.add(np.concatenate(samples), np.concatenate(times) if np.ndim(times[0]) else times[-1], gaps)
 
     def _warn(self, now: float) -> None:
         """Warn in the cell of the chart if frames are missing: once for all that are lost in a while."""

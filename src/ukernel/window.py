@@ -1,21 +1,23 @@
-"""The samples a chart shows, and the same at the resolution of a screen.
+"""The samples a chart shows: the latest ones of a pipe, what is missing between them, and of a long time its history.
 
-A `Window` keeps the latest samples of one pipe. An `Envelope` follows it with the lowest and the highest value
-of each bin of samples: what it costs depends on how many samples are new, not on how many are shown, and a
-spike one sample wide is always in it.
+One thread adds, any may look.
 """
 
 import math
 import threading
+from collections import deque
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Envelope", "Limits", "Window", "sample_times"]
+__all__ = ["BINS", "Gap", "History", "Rows", "Window", "merge", "sample_times", "without_infinities"]
 
 MAX_SPREAD_S = 0.25  # a block that arrives after a longer silence was not on its way all that time
-TINY = 1e-30  # less room than this is none: what an axis divides by must not vanish
 HUGE = 1e300  # values beyond it are gaps, as infinities are: sums and differences of limits must stay finite
-SHRINK_AFTER_S = 2.0  # limits shrink once values have needed less room for this long: one that comes and goes must not pump
+BINS = 1 << 14  # of a history: far more than a screen has columns, so that one can zoom
+MAX_HELD = 100_000  # samples held of a window in time, for `LivePlot.data`
+MAX_GAPS = 1 << 14  # known one by one
 
 
 def sample_times(count: int, arrived_at: float, previous_at: float):
@@ -25,7 +27,25 @@ def sample_times(count: int, arrived_at: float, previous_at: float):
     return arrived_at - spread * (np.arange(count - 1, -1, -1) / count)
 
 
-class _Rows:
+def without_infinities(values):
+    """The values, with NaN for what no axis can show."""
+    return np.where(np.abs(values) < HUGE, values, np.nan)
+
+
+class Gap(NamedTuple):
+    """What is missing between two samples: before the one with this number.
+
+    lost: frames; 0 where none are known to be. why: part of a sentence. began_at, ended_at: when the samples around it were taken.
+    """
+
+    number: int
+    lost: int
+    why: str
+    began_at: float
+    ended_at: float
+
+
+class Rows:
     """The latest rows of a table, `size` at most. Rows are numbered for good: from `first` up to `stop`."""
 
     def __init__(self, size: int, columns: int):
@@ -62,18 +82,30 @@ class _Rows:
             self._end = self._kept = 0
         self.stop = stop
 
+    def clear(self) -> None:
+        """Forget all rows; the numbers go on."""
+        self._end = self._kept = 0
+
     def since(self, number: int):
         """The rows from this number on, or from the first one kept. A view: valid until the next `append`."""
         return self._table[self._end - (self.stop - max(number, self.first)) : self._end]
 
 
 class Window:
-    """The latest samples of a pipe, `size` at most; `seen` counts all of them. One thread adds, any may look."""
+    """The latest samples of a pipe, `size` at most; `seen` counts all of them.
 
-    def __init__(self, size: int):
-        self.size = size
-        self._rows: _Rows | None = None  # time and values; made when it is known how many values a sample has
+    span_s: of a window in time; None for one that counts samples. Then the samples of that time are held, `size` at most, and
+        beyond them their `history`.
+    """
+
+    def __init__(self, size: int, span_s: "float | None" = None):
+        self.size = size if span_s is None else min(size, MAX_HELD)
+        self.span_s = span_s
+        self.history: History | None = None
+        self.cleared, self.cleared_at = 0, -math.inf  # samples before this number, and up to this time, are forgotten
+        self._rows: Rows | None = None  # time and values; made when it is known how many values a sample has
         self._newest_at = -math.inf  # when the newest sample was taken
+        self._gaps: deque[Gap] = deque()
         self._lock = threading.Lock()
 
     @property
@@ -81,15 +113,21 @@ class Window:
         return self._rows.stop if self._rows else 0
 
     @property
+    def first(self) -> int:
+        """The number of the first sample held."""
+        return self._rows.first if self._rows else 0
+
+    @property
     def channels(self) -> int:
         """Values a sample; 0 before the first."""
         return self._rows.columns - 1 if self._rows else 0
 
-    def add(self, block, at) -> None:
+    def add(self, block, at, gaps: "Iterable[tuple[int, int, str]]" = ()) -> None:
         """Add samples, an array of shape (n,) or (n, channels).
 
         at: when each was taken, an array of shape (n,), seconds of any one clock; or one number, when all of them
             arrived. Times that run backwards (where arrival was all that was known of those before) are held.
+        gaps: what is missing: before which of these samples (0 is the first), how many frames, and why.
         """
         if not len(block):
             return
@@ -98,16 +136,37 @@ class Window:
         table = np.empty((len(values), 1 + values.shape[1]))
         np.maximum.accumulate(np.maximum(times, self._newest_at), out=table[:, 0])
         table[:, 1:] = values
-        self._newest_at = table[-1, 0]
         with self._lock:
-            rows = self._rows or _Rows(self.size, table.shape[1])
+            rows = self._rows or Rows(self.size, table.shape[1])
+            for place, lost, why in gaps:
+                self._add_gap(rows, table, place, lost, why)
+            self._newest_at = table[-1, 0]
             rows.append(table)
+            if self.span_s is not None:
+                self.history = self.history or History(self.span_s, values.shape[1])
+                self.history.add(table[:, 0], without_infinities(table[:, 1:]))
             self._rows = rows
+            self._forget_gaps()
+
+    def clear(self) -> None:
+        """Forget what it holds; the numbers go on."""
+        with self._lock:
+            if self._rows is not None:
+                self._rows.clear()
+                self.cleared, self.cleared_at = self._rows.stop, self._newest_at
+            if self.history is not None:
+                self.history.clear()
+            self._gaps.clear()
 
     def copy(self, channels: int = 1):
         """The samples, oldest first: an array of shape (n, channels); `channels` is for as long as there are none."""
         with self._lock:
-            return self._rows.since(0)[:, 1:].copy() if self._rows else np.empty((0, max(channels, 1)))
+            if self._rows is None:
+                return np.empty((0, max(channels, 1)))
+            rows = self._rows.since(0)
+            if self.span_s is not None:
+                rows = rows[np.searchsorted(rows[:, 0], self._newest_at - self.span_s) :]
+            return rows[:, 1:].copy()
 
     def since(self, number: int):
         """Return the number of the first sample kept from `number` on, and from there a table of times and values."""
@@ -116,84 +175,118 @@ class Window:
                 return 0, np.empty((0, 1))
             return max(number, self._rows.first), self._rows.since(number).copy()
 
+    def history_since(self, number: int):
+        """Return the number of the first bin of the history kept from `number` on, from there its table, how many samples have
+        been seen by then, the newest of them (its values), and when the oldest one that the history knows was taken."""
+        with self._lock:
+            if self.history is None or self._rows is None:
+                return 0, np.empty((0, 3)), 0, np.empty((0, 0)), math.inf
+            rows, newest = self.history.rows, self._rows.since(self._rows.stop - 1)[:, 1:].copy()
+            oldest_at = rows.since(0)[0, 1] if rows.first < rows.stop else math.inf
+            return max(number, rows.first), rows.since(number).copy(), self._rows.stop, newest, oldest_at
 
-class Envelope:
-    """A window in bins of `step` samples, for `columns` columns of pixels: every sample, where there are at most two a
-    column, else the lowest and the highest value of each bin.
+    def gaps(self, after: int = 0) -> "list[Gap]":
+        """What is missing before samples with numbers above this one, as far as it is still in the window."""
+        with self._lock:
+            found = []
+            for gap in reversed(self._gaps):
+                if gap.number <= after:
+                    break
+                found.append(gap)
+            return found[::-1]
 
-    A bin begins at a multiple of `step`, counted from the first sample ever, so that it keeps its samples as it moves:
-    otherwise the line would flicker. `table` has a row for each bin: its time, and its values, or for bins of several
-    samples its lowest values and then its highest.
-    """
+    def means(self):
+        """The mean of each channel, over what is finite in the window; NaN where nothing is."""
+        with self._lock:
+            if self._rows is None:
+                return np.empty(0)
+            if self.history is not None:
+                return self.history.means(self._newest_at - self.span_s)
+            values = self._rows.since(0)[:, 1:]
+            with np.errstate(all="ignore"):
+                found = values.mean(axis=0) if len(values) else np.full(self.channels, np.nan)
+                if not np.isfinite(found).all():
+                    finite = without_infinities(values)
+                    found = np.nansum(finite, axis=0) / np.isfinite(finite).sum(axis=0)
+            return found
 
-    def __init__(self, window: Window, columns: int):
-        self.window = window
-        self.step = 1 if window.size <= 2 * columns else -(-window.size // columns)
-        self.seen = 0  # samples taken in
-        self.newest_at = -math.inf  # when the newest one was taken
-        self._bins: _Rows | None = None
+    def _add_gap(self, rows: Rows, table, place: int, lost: int, why: str) -> None:
+        number = rows.stop + place
+        began_at = table[place - 1, 0] if place else self._newest_at
+        if number > rows.first:  # before the first sample there is nothing that it could interrupt
+            self._gaps.append(Gap(number, lost, why, float(began_at), float(table[place, 0])))
 
-    @property
-    def first(self) -> int:
-        """The number of the first bin that has a sample in the window."""
-        return max(0, self.seen - self.window.size) // self.step
-
-    @property
-    def stop(self) -> int:
-        return -(-self.seen // self.step)
-
-    def update(self) -> int:
-        """Take in what is new; returns the number of the first bin that has changed."""
-        changed = self.seen // self.step
-        first, rows = self.window.since(changed * self.step)
-        if not len(rows):
-            return self.stop
-        changed = first // self.step  # a later one, if there were more new samples than the window holds
-        self.seen = first + len(rows)
-        self.newest_at = rows[-1, 0]
-        values = rows[:, 1:]
-        values[~(np.abs(values) < HUGE)] = np.nan
-        if self.step == 1:
-            table = rows
+    def _forget_gaps(self) -> None:
+        gaps = self._gaps
+        if self.span_s is None:
+            while gaps and gaps[0].number <= self._rows.first:
+                gaps.popleft()
         else:
-            starts = np.arange(changed * self.step - first, len(rows), self.step).clip(0)
-            middles = (starts + self.step // 2).clip(max=len(rows) - 1)
-            table = np.hstack((rows[middles, :1], np.fmin.reduceat(values, starts), np.fmax.reduceat(values, starts)))
-        if self._bins is None:
-            self._bins = _Rows(self.window.size // self.step + 2, table.shape[1])
-        self._bins.cut(changed)
-        self._bins.append(table)
-        return changed
-
-    def table(self, first: int = 0):
-        """The bins of the window from this number on; a view, valid until the next `update`."""
-        return self._bins.since(max(first, self.first)) if self._bins else np.empty((0, 1))
-
-    def limits(self) -> "tuple[float, float]":
-        """The lowest and the highest value in the window; inf and -inf where there is none."""
-        values = self.table()[:, 1:]
-        values = values[~np.isnan(values)]
-        return (float(values.min()), float(values.max())) if len(values) else (math.inf, -math.inf)
+            while gaps and gaps[0].ended_at <= self._newest_at - self.span_s:
+                gaps.popleft()
+        while len(self._gaps) > MAX_GAPS:  # more than any screen shows: of two neighbours the later one tells of both
+            known = list(self._gaps)
+            pairs = [late._replace(lost=early.lost + late.lost) for early, late in zip(known[::2], known[1::2])]
+            self._gaps = deque(pairs + known[len(pairs) * 2 :])
 
 
-class Limits:
-    """Limits of an axis that keep their place while the values fit them: with head-room, and rounded."""
+class History:
+    """A long time in bins: of each the times of its first and its last sample, and by channel the lowest and the highest value,
+    the sum, and how many were finite. A bin without samples has no row."""
 
-    def __init__(self):
-        self.low, self.high = math.inf, -math.inf
-        self._small_since = math.inf  # since when the values have needed less than a third
+    def __init__(self, span_s: float, channels: int):
+        self.width_s = span_s / BINS
+        self.channels = channels
+        # Bin number, first and last time; lowest and highest values, sums, counts.
+        self.rows = Rows(BINS + 2, 3 + 4 * channels)
 
-    def fit(self, low: float, high: float, now: float) -> "tuple[float, float]":
-        """Return limits for values from `low` to `high` at this time (monotonic seconds)."""
-        fits = self.low <= low and high <= self.high
-        small = high - low < (self.high - self.low) / 3
-        self._small_since = min(self._small_since, now) if small else math.inf
-        if not fits or now - self._small_since >= SHRINK_AFTER_S:
-            span, largest = high - low, max(abs(low), abs(high))
-            room = 0.1 * (span if span > 1e-9 * largest else largest)
-            room = room if room > TINY else 1.0
-            unit = 10 ** math.floor(math.log10(high - low + 2 * room)) / 10
-            self.low = math.floor((low - room) / unit) * unit
-            self.high = math.ceil((high + room) / unit) * unit
-            self._small_since = math.inf
-        return self.low, self.high
+    def add(self, times, values) -> None:
+        """Add samples; times do not run backwards, values are finite or NaN."""
+        bins = np.floor(times / self.width_s)
+        starts = np.flatnonzero(np.diff(bins, prepend=-np.inf))
+        ends = np.append(starts[1:], len(times)) - 1
+        finite = ~np.isnan(values)
+        table = np.hstack(
+            (
+                bins[starts, None],
+                times[starts, None],
+                times[ends, None],
+                np.fmin.reduceat(values, starts),
+                np.fmax.reduceat(values, starts),
+                np.add.reduceat(np.where(finite, values, 0.0), starts),
+                np.add.reduceat(finite.astype(float), starts),
+            )
+        )
+        last = self.rows.since(self.rows.stop - 1)
+        if len(last) and last[-1, 0] == table[0, 0]:
+            table[0] = merge(np.vstack((last[-1], table[0])), np.zeros(1, int), self.channels)[0]
+            self.rows.cut(self.rows.stop - 1)
+        self.rows.append(table)
+
+    def clear(self) -> None:
+        self.rows.clear()
+
+    def means(self, since: float):
+        """The mean of each channel from this time on."""
+        table = self.rows.since(0)
+        table = table[np.searchsorted(table[:, 2], since) :]
+        sums, counts = (table[:, 3 + part * self.channels : 3 + (part + 1) * self.channels].sum(axis=0) for part in (2, 3))
+        with np.errstate(all="ignore"):
+            return sums / counts
+
+
+def merge(table, starts, channels: int):
+    """Rows of a history made into fewer: one from each of these places up to the next."""
+    ends = np.append(starts[1:], len(table)) - 1
+    lows, highs, sums = (table[:, 3 + part * channels : 3 + (part + 1) * channels] for part in (0, 1, 2))
+    counts = table[:, 3 + 3 * channels :]
+    return np.hstack(
+        (
+            table[starts, :2],
+            table[ends, 2:3],
+            np.fmin.reduceat(lows, starts),
+            np.fmax.reduceat(highs, starts),
+            np.add.reduceat(sums, starts),
+            np.add.reduceat(counts, starts),
+        )
+    )

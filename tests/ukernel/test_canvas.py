@@ -25,9 +25,9 @@ class StillTrace:
 
     ended, ended_at = None, math.inf
 
-    def __init__(self, name, size):
+    def __init__(self, name, size, span_s=None):
         self.name = name
-        self.window = Window(size)
+        self.window = Window(size, span_s)
 
     @property
     def channels(self):
@@ -55,19 +55,22 @@ def numbers(values):
 
 
 @needs_node
-@pytest.mark.parametrize("x", ["samples", "seconds"])
+@pytest.mark.parametrize("x", ["samples", "seconds", "window"])
 @pytest.mark.parametrize("size, columns", [(50, 100), (1000, 64), (997, 30)], ids=str)
 def test_the_page_has_what_the_kernel_has(size, columns, x):
     rng, noise = random.Random(size), np.random.default_rng(size)
-    traces = [StillTrace("a", size), StillTrace("b", size)]
-    scene = Scene(traces, Look("two", size, x=x), columns)
+    span_s = 20.0 if x == "window" else None
+    x = "seconds" if span_s else x
+    traces = [StillTrace("a", size, span_s), StillTrace("b", size, span_s)]
+    scene = Scene(traces, Look("two", size, x=x, span_s=span_s), columns)
     messages, scenes, clock, whole_at = [], [], 0.0, 0
     for number in range(200):
         for trace, channels in zip(traces, (1, 3), strict=True):
             clock += rng.random()
             values = noise.normal(size=(rng.choice([0, 1, 5, size // 3, size, 3 * size]), channels))
             values[noise.random(values.shape) < 0.05] = math.nan
-            trace.window.add(values if rng.random() < 0.9 else values.astype(np.float32), clock)
+            gaps = [(place, 1, "no room") for place in range(0, len(values), 40) if rng.random() < 0.3]
+            trace.window.add(values if rng.random() < 0.9 else values.astype(np.float32), clock, gaps)
         if rng.random() < 0.2:
             continue  # a picture that was left out
         changed = scene.update()
@@ -75,10 +78,11 @@ def test_the_page_has_what_the_kernel_has(size, columns, x):
         whole_at = number if whole else whole_at
         content, buffer = encode(scene, None if whole else changed)
         messages.append(({**content, "number": len(messages)}, buffer))
-        scenes.append((scene.newest_at, [(envelope.seen, envelope.table().copy()) for envelope in scene.envelopes]))
+        kept = [(envelope.seen, envelope.table().copy(), [one.row for one in envelope.breaks]) for envelope in scene.envelopes]
+        scenes.append((scene.newest_at, kept))
     for page, (newest_at, kept) in zip(replay(messages), scenes, strict=True):
-        for trace, (seen, table) in zip(page["traces"], kept, strict=True):
-            assert trace["seen"] == seen
+        for trace, (seen, table, breaks) in zip(page["traces"], kept, strict=True):
+            assert trace["seen"] == seen and trace["breaks"] == breaks
             if not seen:
                 continue
             width = (table.shape[1] - 1) // (1 if scene.envelopes[0].step == 1 else 2)

@@ -94,6 +94,24 @@ def test_frames_lie_evenly_between_two_stamps(clock):
     assert held.error == pytest.approx(0.021 + 0.001, abs=1e-4)
 
 
+@pytest.mark.parametrize("exact", [True, False])
+def test_frames_keep_their_pace_where_others_are_missing_before_them(clock, exact):
+    """A steady producer writes 10,000 frames a second; of the 1,000 in this tenth of a second the first 990 had no room."""
+    now = asked(clock, board=0.0)
+    clock.times(PIPE, stamp(now), True, 1, now, number=2**32 - 1)
+    times = clock.times(PIPE, stamp(now + 0.1), exact, 10, now + 0.1, number=990)
+    assert times.last - times.first == pytest.approx(0.0009, abs=2e-5)
+    assert times.last == pytest.approx(now + 0.1, abs=2e-4)
+    assert times.error >= 0.0989  # how steady it is nobody knows
+
+
+def test_frames_after_the_opening_keep_their_pace_where_the_first_are_missing(clock):
+    now = asked(clock, board=0.0)
+    clock.opened(3, stamp(now), now, number=0)
+    times = clock.times(3, stamp(now + 1.0), True, 10, now + 1.0, number=90)
+    assert times.last - times.first == pytest.approx(0.09, abs=1e-3)
+
+
 def test_the_error_is_not_known_where_the_stamp_before_is_not(clock):
     now = asked(clock, board=0.0)
     assert clock.times(PIPE, stamp(now), True, 7, now).error == math.inf
@@ -167,7 +185,7 @@ def test_every_time_is_within_its_error_of_the_truth_and_none_runs_backwards(see
     clock.want(True)
     clock.opened(PIPE, stamp(board(0.0)), 0.0)
     now = written_to = 0.0
-    given = -math.inf
+    given, number = -math.inf, 2**32 - 100
     for _ in range(300):
         now += rng.expovariate(1 / rng.choice([0.001, 0.01, 0.3]))
         delay = rng.choice([0.0005, 0.002, 0.1])
@@ -178,12 +196,15 @@ def test_every_time_is_within_its_error_of_the_truth_and_none_runs_backwards(see
             clock.answered(answer(question, board(at)), now)
         frames = rng.choice([1, 1, 2, 30])
         exact = rng.random() < 0.5
+        lost = rng.choice([0, 0, 3, 1000])
+        number = (number + lost) % 2**32
         truth = sorted(rng.uniform(written_to, now) for _ in range(frames))
         written_to = truth[-1] if exact else now
         sent = board(written_to)
         now += rng.uniform(0, delay)
         clock.came(stamp(sent), now)
-        times = clock.times(PIPE, stamp(sent), exact, frames, now)
+        times = clock.times(PIPE, stamp(sent), exact, frames, now, number)
+        number += frames
         assert times.first >= given
         step = (times.last - times.first) / max(frames - 1, 1)
         for index, moment in enumerate(truth):

@@ -2,6 +2,7 @@
 
 import base64
 import math
+import re
 import struct
 import sys
 import time
@@ -34,7 +35,8 @@ def test_a_chart_appears_without_any_magic_and_moves(page, listener):
     assert result["content"]["data"]["text/plain"].startswith("<LivePlot 'adc': running")
     assert "\n" not in result["content"]["data"]["text/plain"]
     content = page.whole(lambda content: content["state"] == "running")
-    assert content["look"] == {"title": "ADC", "units": "", "x": "samples", "window": 200, "names": [["adc"]]}
+    look = {"title": "ADC", "units": "", "x": "samples", "window": 200, "span": None, "height": 320, "fixed": True}
+    assert content["look"] == {**look, "names": [["adc"]]}
     assert content["y"] == [-1.5, 1.5]
     first, second = page.shown(), page.shown()
     assert second["traces"][0]["seen"] > first["traces"][0]["seen"]
@@ -175,8 +177,21 @@ def test_it_ends_when_its_time_is_over(page, listener):
 def test_it_ends_with_the_board(page, listener):
     listener.script = constant(1, end="board gone")
     page.run("plot = live_plot('adc')")
-    page.update(lambda data: "the board is gone" in data["text/html"])
+    page.update(lambda data: "Board is gone" in data["text/html"])
     assert "the board is gone" in page.value("plot")
+
+
+def test_another_chart_of_a_pipe_stands_beside_the_first_and_both_stop_with_its_name(page, listener):
+    listener.script = sine
+    page.run("a, b = live_plot('adc'), live_plot('adc', chart='detail', window=20)")
+    assert page.value("[p.wait(0) for p in (a, b)]") == "[False, False]"
+    content = page.whole(lambda content: content["look"]["window"] == 20)
+    assert content["look"]["title"] == "adc (detail)"
+    page.run("c = live_plot('adc', chart='detail', window=30)")
+    assert page.value("[p.wait(0) for p in (a, b, c)]") == "[False, True, False]"
+    assert page.value("c").startswith("<LivePlot 'adc', chart 'detail': running")
+    page.run("stop_live('adc')")
+    assert page.value("[p.wait(0) for p in (a, b, c)]") == "[True, True, True]"
 
 
 def test_stop_live_stops_one_or_all(page, listener):
@@ -231,7 +246,7 @@ def test_one_of_several_pipes_may_end_before_the_others(page, listener):
     listener.script = script
     page.run("plot = live_plot(['short', 'long'])")
     content = page.whole(lambda content: content["notes"])
-    assert notes(content) == ["short: the producer closed the pipe"]
+    assert re.fullmatch(r"short: Producer closed the pipe, 1 sample, \d\.\d s, \d\d:\d\d:\d\d", *notes(content))
     assert content["state"] == "running"
 
 
@@ -259,6 +274,59 @@ def test_the_axis_in_seconds_is_that_of_the_board(page, listener):
     assert times - 1000 == pytest.approx(np.r_[np.arange(100) / 100, 1 + np.arange(100) / 1000], abs=1e-6)
     low, high = message["content"]["data"]["content"]["x"]
     assert -1.4 < low < -1.099 and high == 0
+
+
+def test_a_window_may_be_a_time(page, listener):
+    def script(feed):  # ten seconds of a slow signal
+        feed.opened()
+        feed.timed(*[struct.pack("<f", i) for i in range(100)], times=(1000.0, 1009.9, 0.001))
+
+    listener.script = script
+    page.run("plot = live_plot('adc', window='5 s', ylim=None)")
+    content = page.whole(lambda content: content["traces"][0]["seen"] == 100)
+    assert content["x"] == [-5, 0] and content["look"]["x"] == "seconds" and content["look"]["span"] == 5
+    trace = content["traces"][0]
+    assert trace["step"] == 0 and trace["count"] == 51 and trace["values"] == [99]
+    assert content["values"][-4:].tolist() == [98, 98, 99, 99]  # lowest and highest of each bin
+    assert page.value("plot.data[:2].tolist(), len(plot.data)") == "([49.0, 50.0], 51)"
+
+
+def test_what_was_lost_is_a_gap_in_what_is_shown(page, listener):
+    def script(feed):
+        feed.opened()
+        feed.timed(struct.pack("<f", 1), struct.pack("<f", 2), times=(1000.0, 1000.1, 0.001))
+        feed.notice(lost=7, cause="board")
+        feed.timed(struct.pack("<f", 3), struct.pack("<f", 4), times=(1001.0, 1001.1, 0.001))
+
+    listener.script = script
+    page.run("plots = live_plot('adc', chart='1'), live_plot('adc', chart='2', x='time'), live_plot('adc', window='9 s')")
+    why = "the board had no room for them"
+    for kind, found in (("1", [2, 1, 2, 7, why]), ("2", [2, 1000.1, 1001.0, 7, why]), ("", [2, 1000.1, 1001.0, 7, why])):
+        title = f"adc ({kind})" if kind else "adc"
+        content = page.whole(
+            lambda content, title=title: content["look"]["title"] == title and content["traces"][0]["seen"] == 4
+        )
+        assert content["traces"][0]["breaks"] == [found]
+    page.run("stop_live()")
+    page.messages.clear()  # the warnings were wanted
+
+
+def test_what_is_forgotten_at_the_pages_wish_is_gone_from_the_data_too(page, listener):
+    listener.script = constant(1, 2, 3)
+    model = model_of(page.run("plot = live_plot('adc')"))
+    page.whole(lambda content: content["traces"][0]["seen"] == 3)
+    page.say(model, {"clear": True})
+    content = page.whole(lambda content: content["traces"][0]["count"] == 0)
+    assert content["traces"][0]["oldest"] == 3 and content["stats"] == [[None]]
+    assert page.value("plot.data.tolist()") == "[]"
+
+
+def test_the_newest_value_is_that_of_a_sample_where_the_picture_has_bins(page, listener):
+    listener.script = constant(*range(5000))
+    page.run("plot = live_plot('adc', window=5000)")
+    content = page.whole(lambda content: content["traces"][0]["seen"] == 5000)
+    assert content["traces"][0]["step"] == 5 and content["traces"][0]["values"] == [4999]
+    assert content["stats"] == [[[0, 4999, 2499.5]]]
 
 
 def test_stamps_are_asked_for_only_where_seconds_are_shown(page, listener):
@@ -332,7 +400,7 @@ def test_an_empty_row_is_a_frame_that_could_not_be_decoded(page, listener):
 def test_a_decoder_may_stop_its_chart(page, listener):
     listener.script = sine
     page.run("def decode(chunk):\n    stop_live('adc')\n    return 1.0\nplot = live_plot('adc', decoder=decode)")
-    assert "<div>stopped</div>" in page.update()["text/html"]
+    assert "<div>Stopped, " in page.update()["text/html"]
     assert page.value("plot.wait(20), plot").startswith("(True, <LivePlot 'adc': stopped,")
 
 
@@ -343,7 +411,7 @@ def test_a_chart_whose_decoder_never_returns_stops_and_says_so(page, listener):
     )
     page.run("plot = live_plot('adc', decoder=lambda b: called.set() or never.wait())\ncalled.wait(20)\nplot.stop()")
     assert page.value("plot") == "<LivePlot 'adc': stopped; its decoder has not returned, 0 samples, 0 lost>"
-    assert any("<div>stopped; its decoder has not" in m["content"].get("data", {}).get("text/html", "") for m in page.messages)
+    assert any("<div>Stopped; its decoder has not" in m["content"].get("data", {}).get("text/html", "") for m in page.messages)
     page.run("never.set()")
 
 
@@ -468,7 +536,7 @@ def test_the_last_picture_is_a_png_and_html_that_can_be_read_and_zoomed(page, li
     html = data["text/html"]
     assert data["image/png"] in html and "&lt;title&gt; &amp; more" in html
     assert html.count("</script>") == 1 and "ucoreChart.mount(" in html
-    assert "the producer closed the pipe" in html
+    assert re.search(r"Producer closed the pipe, 200 samples, \d\.\d s, \d\d:\d\d:\d\d", html)
 
 
 def test_waiting_keeps_the_picture_in_the_cell_that_waits(page, listener):
@@ -512,7 +580,7 @@ def test_without_anywidget_the_chart_is_a_picture_from_the_start(page, listener)
     (last,) = [
         m["content"]["data"] for m in messages if "ucoreChart.mount(" in m["content"].get("data", {}).get("text/html", "")
     ]
-    assert "stopped" in last["text/html"]
+    assert "Stopped, " in last["text/html"]
 
 
 # Bad arguments
@@ -524,7 +592,18 @@ def test_without_anywidget_the_chart_is_a_picture_from_the_start(page, listener)
     + [{"ylim": y} for y in ((1, 0), (1, 1), (0, math.inf), (math.nan, 1), (1,), (1, 2, 3), 5, "ab", "12", (-1e308, 1e308))]
     + [{"interval": i} for i in (0, -1, math.nan, "40", None)]
     + [{"duration": d} for d in (0, -1, math.inf, "1")]
-    + [{"decoder": 5}, {"title": 5}, {"units": None}, {"labels": 5}, {"labels": [5]}, {"x": "time"}, {"backend": "svg"}],
+    + [
+        {"decoder": 5},
+        {"title": 5},
+        {"units": None},
+        {"labels": 5},
+        {"labels": [5]},
+        {"x": "hours"},
+        {"backend": "svg"},
+        {"chart": 5},
+    ]
+    + [{"window": w} for w in ("30", "30 m", "s", "-5 s", "1e3 s", "0 s", "1 ms", "400 d", "nan s", "2 hours")]
+    + [{"height": h} for h in (0, 159, 2001, 300.0, "300", True, None)],
     ids=str,
 )
 def test_bad_arguments_are_refused(arguments):

@@ -102,6 +102,22 @@ def test_several_lines_have_several_colours(painters):
     assert (abs(image - tuple(bytes.fromhex(COLOURS[1][1:]))).sum(axis=2) < 40).sum() > 500
 
 
+def test_what_is_missing_is_shaded_and_no_line_runs_through_it(painters):
+    trace = StillTrace("adc", 1000)
+    trace.window.add(np.zeros(10), np.arange(10.0))
+    trace.window.add(np.ones(10), np.arange(20.0, 30.0), [(0, 1000, "no room")])
+    scene = Scene([trace], Look("adc", 1000, (-1.0, 2.0), x="seconds"), 1000)
+    scene.update()
+    image = pixels(Painter(scene).paint())
+    found = line_of(image)
+    columns = np.flatnonzero(found.any(axis=0))
+    first, last = columns[0], columns[-1]
+    middle = slice(first + (last - first) * 10 // 29, first + (last - first) * 19 // 29)
+    assert not found[:, middle].any() and found[:, : first + 20].any() and found[:, last - 20 :].any()
+    shade = np.median(image[len(image) // 3 : len(image) // 2, middle].reshape(-1, 3), axis=0)
+    assert shade[0] > shade[2] + 15  # not grey
+
+
 def test_a_png_is_one():
     image = np.random.default_rng(1).integers(0, 255, (20, 30, 4), np.uint8)
     for channels in (3, 4):
@@ -152,7 +168,7 @@ def test_a_notebook_that_nbclient_runs_keeps_the_last_picture(execute, later):
     data = notebook.cells[0].outputs[0].data
     assert set(data) == {"image/png", "text/html", "text/plain"}
     assert line_of(pixels(base64.b64decode(data["image/png"]))).sum() > 500
-    assert "the producer closed the pipe" in data["text/html"]
+    assert "Producer closed the pipe" in data["text/html"]
     nbformat.validate(notebook)
 
 

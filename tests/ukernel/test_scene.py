@@ -85,4 +85,57 @@ def test_the_axis_of_values_has_the_limits_given_or_those_of_the_samples():
 def test_a_scene_says_what_it_shows():
     scene = Scene([trace_of([[1, math.nan], [3, math.nan]], "imu")], Look("IMU", 200, units="g"), 100)
     scene.update()
-    assert scene.describe() == "Line chart of IMU, 200 samples wide. imu[0]: from 1 to 3 g, last 3 g. imu[1]: no samples."
+    assert (
+        scene.describe()
+        == "Line chart of IMU, 200 samples wide. imu[0]: from 1.000 to 3.000 g, last 3.000 g. imu[1]: no samples."
+    )
+
+
+def test_a_line_is_interrupted_where_something_is_missing_on_every_kind_of_axis():
+    for x, start, stop in (("samples", 2, 3), ("seconds", -8, -2), ("time", -8, -2)):
+        trace = StillTrace("adc", 200)
+        trace.window.add(np.arange(3.0), np.array([0.0, 1, 2]))
+        trace.window.add(np.arange(3.0), np.array([8.0, 9, 10]), [(0, 5, "no room")])
+        scene = Scene([trace], Look("adc", 200, x=x), 1000)
+        scene.update()
+        (band,) = scene.bands()
+        assert (band.start, band.stop, band.lost, band.why) == (start, stop, 5, "no room")
+        places, values = scene.curves()[0].points
+        assert len(places) == 7 and np.flatnonzero(np.isnan(values)).tolist() == [3]
+        assert scene.describe().endswith("1 gap in it, 5 frames are missing there.")
+
+
+def test_a_window_in_time_shows_pipes_of_different_rates_over_the_same_time():
+    slow, fast = StillTrace("slow", 10**9, 20.0), StillTrace("fast", 10**9, 20.0)
+    slow.window.add(np.zeros(200), np.arange(0, 40, 0.2))
+    fast.window.add(np.zeros(400_000), np.arange(0, 40, 0.0001))
+    scene = Scene([slow, fast], Look("", 10**9, span_s=20.0, x="seconds"), 1000)
+    scene.update()
+    assert scene.x == (-20, 0)
+    for curve in scene.curves():
+        assert curve.x[0] == pytest.approx(-20, abs=0.25) and curve.x[-1] == pytest.approx(0, abs=0.25)
+
+
+def test_a_window_in_time_fills_as_others_do():
+    trace = StillTrace("adc", 10**9, 3600.0)
+    scene = Scene([trace], Look("adc", 10**9, span_s=3600.0, x="seconds"), 1000)
+    for second in range(0, 5000, 10):
+        trace.window.add(np.zeros(10), second + np.arange(10.0))
+        scene.update()
+        assert -3600 <= scene.x[0] <= -min(second + 9, 3600) + 4  # the oldest bin is where its middle is
+    assert scene.x[0] == -3600
+
+
+def test_values_off_the_scale_are_known():
+    scene = Scene([trace_of([0.5, 3.2]), trace_of([-7], "b")], Look("", 200, (-1.5, 1.5)), 100)
+    scene.update()
+    assert scene.off_scale() == (-7, 3.2)
+    inside = Scene([trace_of([0.5])], Look("", 200, (-1.5, 1.5)), 100)
+    inside.update()
+    assert inside.off_scale() == (None, None)
+
+
+def test_the_figures_of_a_line_are_those_of_its_samples():
+    scene = Scene([trace_of([[1, math.nan], [3, math.nan], [8, math.nan]]), trace_of([], "b")], Look("", 200), 100)
+    scene.update()
+    assert scene.stats() == [[[1, 8, 4], None], []]

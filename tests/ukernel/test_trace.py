@@ -1,6 +1,7 @@
 """One pipe of a chart: the times its samples get, and what it says."""
 
 import math
+import re
 import struct
 import warnings
 
@@ -104,6 +105,37 @@ def test_times_do_not_run_backwards_once_they_are_known(follow):
 
     times = times_of(follow(script))
     assert times[1] == 70.0 and times[-1] == 70.1 and (np.diff(times) >= 0).all()
+
+
+def test_what_was_lost_is_a_gap_where_it_was_lost(follow):
+    def script(feed):
+        feed.notice(lost=9, cause="board")  # before the first sample: there is nothing to interrupt
+        feed.timed(*floats(1, 2), times=(10.0, 10.1, 0.001))
+        feed.notice(lost=3, cause="board")
+        feed.notice(lost=4, cause="reader")
+        feed.frame(b"abc")  # which cannot be decoded
+        feed.timed(*floats(3, 4), times=(12.0, 12.1, 0.001))
+        feed.notice(lost=5, cause="board")
+        feed.timed(*floats(5), times=(13.0, 13.0, 0.001))
+        feed.notice(lost=6, cause="board")  # after the last one
+
+    one = follow(script)
+    gaps = one.window.gaps()
+    assert [(gap.number, gap.lost, gap.began_at, gap.ended_at) for gap in gaps] == [
+        (2, 3, 10.1, 12.0),
+        (2, 4, 10.1, 12.0),
+        (4, 5, 12.1, 13.0),
+    ]
+    assert "no room" in gaps[0].why and "too slow" in gaps[1].why
+    assert one.pipe.lost == 27
+
+
+def test_the_last_word_says_why_after_how_much_and_when(follow):
+    one = follow(lambda feed: feed.floats(1, 2, 3))
+    (note,) = one.notes()
+    assert re.fullmatch(r"Producer closed the pipe, 3 samples, \d+\.\d s, \d\d:\d\d:\d\d", note.text) and note.kind == "info"
+    (note,) = follow(lambda feed: None).notes()
+    assert re.fullmatch(r"Producer closed the pipe, no samples, \d\d:\d\d:\d\d", note.text)
 
 
 def test_a_burst_of_losses_is_told_once_at_the_line_of_the_chart(follow):

@@ -6,7 +6,8 @@ import random
 import numpy as np
 import pytest
 
-from ukernel.window import SHRINK_AFTER_S, Envelope, Limits, Window, sample_times
+from ukernel.bins import Envelope
+from ukernel.window import Window, sample_times
 
 STREAMS = [[1] * 50, [3, 0, 5, 1, 12, 2], [100], [9, 1, 10, 11], [10, 10, 10], [0, 0, 7]]
 
@@ -134,48 +135,8 @@ def test_a_bin_with_one_finite_value_has_that_value():
     assert np.isnan(envelope.table()[1:, 1:]).all()
 
 
-def test_limits_stay_while_the_samples_fit_them():
-    limits = Limits()
-    first = limits.fit(-0.5, 0.9, now=0)
-    assert first[0] < -0.5 and first[1] > 0.9
-    assert limits.fit(-0.6, 0.95, now=1) == first
-    low, high = limits.fit(-0.5, 2, now=2)
-    assert low <= -0.5 and high > 2
-
-
-def test_limits_shrink_late_and_do_not_pump():
-    limits = Limits()
-    wide = limits.fit(-10, 10, now=0)
-    for tenth in range(100):  # something large every second
-        now = tenth / 10
-        assert limits.fit(*((-10, 10) if tenth % 10 == 0 else (-1, 1)), now=now) == wide
-    assert limits.fit(-1, 1, now=now + SHRINK_AFTER_S + 1) != wide
-    assert limits.high < 2
-
-
-@pytest.mark.parametrize(
-    "low, high",
-    [(0, 0), (5, 5), (-3, -3), (1e-320, 1e-320), (1e9, 1e9 + 1e-7), (-1e299, 1e299), (1e299, 1e299), (0, 1e-310), (0, 3e-323)],
-    ids=str,
-)
-def test_limits_have_room_around_whatever_values(low, high):
-    found = Limits().fit(low, high, now=0)
-    assert all(map(math.isfinite, found))
-    assert found[0] <= low and high <= found[1] and found[0] < found[1]
-
-
 def test_times_that_run_backwards_are_held():
     window = Window(10)
     window.add(np.zeros(3), np.array([1.0, 2.0, 3.0]))
     window.add(np.zeros(3), np.array([2.5, 2.0, 4.0]))
     assert window.since(0)[1][:, 0].tolist() == [1, 2, 3, 3, 3, 4]
-
-
-def test_limits_that_have_shrunk_wait_again_before_they_shrink_once_more():
-    limits = Limits()
-    limits.fit(-100, 100, 0.0)
-    limits.fit(-1, 1, 1.0)
-    shrunk = limits.fit(-1, 1, 3.0)
-    assert shrunk[1] < 10
-    assert limits.fit(-0.01, 0.01, 3.1) == shrunk
-    assert limits.fit(-0.01, 0.01, 5.2)[1] < 1
