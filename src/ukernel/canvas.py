@@ -18,6 +18,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
+from . import imports
 from .picture import Painter, make_bundle, script
 from .scene import Look, Scene
 from .trace import Note, Trace
@@ -377,11 +378,12 @@ class Canvas:
         It is a display of its own: if the one that has the widget were changed, the page would build the chart anew.
         The chart hides it.
         """
+        if self._twin_painter is None and not imports.prepare_matplotlib():
+            return  # soon
         self._twin_at = time.monotonic() + TWIN_S[1]
         if self._twin_painter is None:
             self._twin_scene = Scene(self._scene.traces, self._scene.look, COLUMNS)
             self._twin_scene.remark = MOVING
-            # While charts move nothing may take long.
             self._twin_painter = Painter(self._twin_scene, scale=1, may_import=False)
         self._twin_scene.update()
         self._twin_scene.x, self._twin_scene.y = self._scene.x, self._scene.y

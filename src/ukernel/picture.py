@@ -7,7 +7,6 @@ import base64
 import html
 import json
 import struct
-import sys
 import uuid
 import zlib
 from functools import cache
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from . import imports
 from .scene import Scene
 
 __all__ = ["Painter", "Png", "encode_png", "make_bundle", "script"]
@@ -46,16 +46,12 @@ class Painter:
 
     def __init__(self, scene: Scene, scale: int = SCALE, *, may_import: bool = True):
         self._scene = scene
-        try:
-            if not may_import and "matplotlib.backends.backend_agg" not in sys.modules:
-                raise ImportError
+        self._canvas = None
+        if imports.load_matplotlib() if may_import else imports.is_matplotlib_loaded():
             from matplotlib.backends.backend_agg import FigureCanvasAgg
             from matplotlib.figure import Figure
 
             from .drawing import Drawing, size_inches
-        except ImportError:
-            self._canvas = None
-        else:
             figure = Figure(figsize=size_inches(scene.look), dpi=100 * scale)
             self._canvas = FigureCanvasAgg(figure)
             self._drawing = Drawing(figure, scene, COLOURS)

@@ -23,6 +23,7 @@ from ucore.wire import check_name
 
 from .decoder import Samples, TimedSamples, as_decoder
 from .errors import PipeEndedEarlyWarning, UcoreError, UsageError
+from .imports import find_imported
 from .pipelist import PipeState, pipes
 from .reader import Stamp
 from .subscription import CLOSED, END_SENTENCES, Pipe, as_count, did_you_mean, warn
@@ -244,7 +245,7 @@ def stop_live(name: "str | Sequence[str] | None" = None) -> None:
     for one in names or ():
         if not isinstance(one, str):
             raise TypeError(f"stop_live takes a pipe's name, or a list of names, not {name!r}.")
-    liveplot = sys.modules.get(f"{__package__}.liveplot")  # not imported: no plot was ever made
+    liveplot = find_imported(f"{__package__}.liveplot")  # not imported, or not whole: no plot was ever made
     if liveplot:
         liveplot.stop(names)
 
