@@ -362,7 +362,7 @@ class Canvas:
     def _paint(self, message: "tuple[dict, bytes] | None" = None) -> dict:
         """Return the scene, which is up to date, as a picture."""
         self._painter = self._painter or Painter(self._scene)
-        return make_bundle(self._scene, self._painter.paint(), message)
+        return make_bundle(self._scene, self._painter, message)
 
     def _detail(self) -> "tuple[dict, bytes]":
         """Return the message that shows a picture that can be read and zoomed."""
@@ -387,7 +387,7 @@ class Canvas:
             self._twin_painter = Painter(self._twin_scene, scale=1, may_import=False)
         self._twin_scene.update()
         self._twin_scene.x, self._twin_scene.y = self._scene.x, self._scene.y
-        self._twin.update(make_bundle(self._twin_scene, self._twin_painter.paint(), twin=self._widget.chart), raw=True)
+        self._twin.update(make_bundle(self._twin_scene, self._twin_painter, twin=self._widget.chart), raw=True)
 
     def _clear_twin(self) -> None:
         if self._twin_painter is not None:

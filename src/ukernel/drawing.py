@@ -51,9 +51,7 @@ class Drawing:
         self._lines: list = []
         self._bands = _bands(axes)
         self._off = [
-            axes.text(
-                1, y, "", transform=axes.transAxes, ha="right", va=va, fontsize="small", animated=True, parse_math=False
-            )
+            axes.text(1, y, "", transform=axes.transAxes, ha="right", va=va, fontsize="small", animated=True, parse_math=False)
             for y, va in ((0, "bottom"), (1, "bottom"))
         ]
         self._text = figure.text(0, 0, "", va="bottom", fontsize="small", linespacing=1.25, animated=True, parse_math=False)
@@ -132,7 +130,12 @@ class Drawing:
         top = max(1 - (ABOVE + above * LINE) / height, bottom + 0.1)
         self.axes.set_position((left, bottom, right - left, top - bottom))
         self.axes.set_title(
-            self._scene.look.title, parse_math=False, loc="left", fontsize="medium", fontweight="bold", pad=6 + 72 * above * LINE
+            self._scene.look.title,
+            parse_math=False,
+            loc="left",
+            fontsize="medium",
+            fontweight="bold",
+            pad=6 + 72 * above * LINE,
         )
         inches = (top - bottom) * height
         self._text.set_position((left, 0.06 / height))

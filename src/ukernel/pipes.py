@@ -156,7 +156,13 @@ def _subscribe(
         return open_reader(name, board=board or same_board, options=later, timeout_s=AGAIN_HUB_S, start=False)
 
     options = ["batches", *["replay"] * bool(replay), *later[1:]]
-    return Pipe(name, open_reader(name, board=board, options=options, timeout_s=hub_s), timestamps=bool(timestamps), again=again if follow else None, **how)
+    return Pipe(
+        name,
+        open_reader(name, board=board, options=options, timeout_s=hub_s),
+        timestamps=bool(timestamps),
+        again=again if follow else None,
+        **how,
+    )
 
 
 def live_plot(
@@ -233,9 +239,7 @@ def live_plot(
     if title is None:
         title = ", ".join(names) + (f" ({chart})" if chart else "")
     look = scene.Look(title, window, ylim, labels, units, x, span_s, height)
-    return liveplot.start(
-        names, read, decoders, look, backend=backend, interval_s=interval_s, duration_s=duration, chart=chart
-    )
+    return liveplot.start(names, read, decoders, look, backend=backend, interval_s=interval_s, duration_s=duration, chart=chart)
 
 
 def stop_live(name: "str | Sequence[str] | None" = None) -> None:

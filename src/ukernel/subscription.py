@@ -131,7 +131,9 @@ class Pipe:
         self.ends: list[End] = []
         self._again = again
         self._after_close = after_close
-        self._last: tuple | None = None  # the opening before this one: board, generation, number of the frame that would come next
+        self._last: tuple | None = (
+            None  # the opening before this one: board, generation, number of the frame that would come next
+        )
         self._base = 0  # frames and losses before this opening
         self._again_at = -math.inf  # the next attempt
         self._again_lock = threading.Lock()

@@ -132,7 +132,7 @@ def test_html_carries_whatever_it_is_titled():
     trace.window.add(np.arange(10.0), 0.0)
     scene = Scene([trace], Look(title, 10), 1000)
     scene.update()
-    html = make_bundle(scene, Png(b""), encode(scene))["text/html"]
+    html = make_bundle(scene, Painter(scene), encode(scene))["text/html"]
     assert html.count("</script") == 1 and "alert(&quot;" in html
 
 

@@ -562,7 +562,10 @@ def test_one_opening_after_the_other_is_followed_and_each_end_is_known(listener)
 
 def test_what_was_written_between_is_counted(listener):
     requests = openings(listener, (1, 5, [b"a", b"b"], "hub stopped"), (1, 17, [b"c"], "closed"), (2, 3, [b"d"], "closed"))
-    with pytest.warns(PipeEndedEarlyWarning), pytest.warns(PipeDataLostWarning, match="written before the pipe was found again"):
+    with (
+        pytest.warns(PipeEndedEarlyWarning),
+        pytest.warns(PipeDataLostWarning, match="written before the pipe was found again"),
+    ):
         with subscribe("adc", follow=True, replay=True, timeout=30) as pipe:
             assert [next(pipe) for _ in range(4)] == [b"a", b"b", b"c", b"d"]
             assert pipe.losses == {"between": 10 + 3}

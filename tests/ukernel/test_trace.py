@@ -172,7 +172,9 @@ def test_a_trace_goes_on_where_a_pipe_ended_for_a_bad_reason_and_the_gap_says_wh
         feed.end(reason)
 
     listener.script = script
-    one = trace.Trace(pipes._subscribe("adc", None, False, False, follow=True, after_close=False, warns=False), as_decoder(None), 10)
+    one = trace.Trace(
+        pipes._subscribe("adc", None, False, False, follow=True, after_close=False, warns=False), as_decoder(None), 10
+    )
     one.start(lambda: None)
     one._thread.join(30)
     assert one.ended.text == "the producer closed the pipe"
@@ -195,7 +197,9 @@ def test_a_trace_says_what_it_waits_for_until_the_pipe_goes_on(listener):
 
     requests = []
     listener.script = script
-    one = trace.Trace(pipes._subscribe("adc", None, False, False, follow=True, after_close=False, warns=False), as_decoder(None), 10)
+    one = trace.Trace(
+        pipes._subscribe("adc", None, False, False, follow=True, after_close=False, warns=False), as_decoder(None), 10
+    )
     changed = threading.Event()
     one.start(changed.set)
     try:
