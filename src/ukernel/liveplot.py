@@ -347,6 +347,6 @@ class LivePlot:
     def _state(self) -> str:
         ended = [trace.ended for trace in self._traces]
         if None in ended:
-            waiting = [trace.notes()[0].text for trace in self._traces if trace.ended is None and trace.is_waiting]
+            waiting = [trace.notes()[0].text for trace in self._traces if trace.ended is None and trace.pipe.awaits]
             return waiting[0] if len(waiting) == ended.count(None) else "running"
         return "; ".join(dict.fromkeys(note.text for note in ended))

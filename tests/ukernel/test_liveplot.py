@@ -25,6 +25,19 @@ def notes(content):
     return [note["text"] for note in content["notes"]]
 
 
+def closable():
+    """A producer that closes its pipe when this event is set, and the event."""
+    close = threading.Event()
+
+    def script(feed):
+        feed.opened()
+        while not close.wait(0.01):
+            feed.floats(0.5)
+        feed.end("closed")
+
+    return script, close
+
+
 # The chart and its handle
 
 
@@ -106,7 +119,7 @@ def test_a_snapshot_is_a_picture_of_now(page, listener):
 
 
 def test_waiting_blocks_in_a_plain_cell_and_lets_the_notebook_answer_in_one_that_awaits(page, listener):
-    listener.script = sine
+    listener.script, close = closable()
     model = model_of(page.run("plot = live_plot('adc')"))
     assert page.value("plot.wait(0.1)") == "False"
     assert page.value("await plot.wait(0.1)") == "False"
@@ -114,9 +127,7 @@ def test_waiting_blocks_in_a_plain_cell_and_lets_the_notebook_answer_in_one_that
     page.until(lambda m: m["msg_type"] == "execute_input" and is_child(m, waiting))
     page.say(model, {"columns": 123})
     page.whole()
-    listener.script = None
-    for connection in listener._open:
-        connection.close()
+    close.set()
     page.until(lambda m: m["msg_type"] == "execute_result" and is_child(m, waiting))
     assert page.value("plot.wait(20)") == page.value("await plot.wait(20)") == "True"
 
@@ -467,11 +478,11 @@ def test_where_a_thread_cannot_be_had_no_chart_stays_behind(page, listener, fail
 
 
 def test_a_long_interval_holds_up_nothing_but_pictures(page, listener):
-    listener.script = sine
+    listener.script, close = closable()
     model = model_of(page.run("plot = live_plot('adc', interval=60_000)"))
     page.say(model, {"ready": True})
     page.whole(lambda content: content["state"] == "running")
-    listener.hang_up()
+    close.set()
     page.whole(lambda content: content["state"] == "stopped")
 
 

@@ -565,10 +565,10 @@ def test_what_was_written_between_is_counted(listener):
     with (
         pytest.warns(PipeEndedEarlyWarning),
         pytest.warns(PipeDataLostWarning, match="written before the pipe was found again"),
+        subscribe("adc", follow=True, replay=True, timeout=30) as pipe,
     ):
-        with subscribe("adc", follow=True, replay=True, timeout=30) as pipe:
-            assert [next(pipe) for _ in range(4)] == [b"a", b"b", b"c", b"d"]
-            assert pipe.losses == {"between": 10 + 3}
+        assert [next(pipe) for _ in range(4)] == [b"a", b"b", b"c", b"d"]
+        assert pipe.losses == {"between": 10 + 3}
     # On the board where it was; and what was before it is not read anew.
     assert [(request["board"], "replay" in request["options"]) for request in requests[:3]] == [
         (None, True),
