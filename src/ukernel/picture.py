@@ -42,14 +42,14 @@ class Png(bytes):
 class Painter:
     """Draws a scene as PNG, again and again.
 
-    scale: pixels of the PNG per pixel of the page. may_import: whether matplotlib may be imported for this, which takes
-        half a second of a core; else it is used where somebody has done so.
+    scale: pixels of the PNG per pixel of the page.
     """
 
-    def __init__(self, scene: Scene, scale: int = SCALE, *, may_import: bool = True):
+    def __init__(self, scene: Scene, scale: int = SCALE):
         self._scene = scene
         self._canvas = None
-        if imports.load_matplotlib() if may_import else imports.is_matplotlib_loaded():
+        self._has_failed = False
+        if imports.load_matplotlib():
             from matplotlib.backends.backend_agg import FigureCanvasAgg
             from matplotlib.figure import Figure
 
@@ -58,6 +58,10 @@ class Painter:
             figure = Figure(figsize=size_inches(scene.look), dpi=100 * scale)
             self._canvas = FigureCanvasAgg(figure)
             self._drawing = Drawing(figure, scene, COLOURS)
+
+    def is_outdone(self) -> bool:
+        """Whether another one, made now in this thread, would draw with matplotlib, and this one does not."""
+        return self._canvas is None and not self._has_failed and imports.load_matplotlib()
 
     def paint(self) -> Png:
         """Return the scene as it is now; the caller has updated it."""
@@ -68,7 +72,7 @@ class Painter:
                 self._drawing.draw_over()
                 return Png(encode_png(np.asarray(self._canvas.buffer_rgba())[..., :3], EFFORT))
             except Exception:  # a style that cannot be drawn here, TeX without TeX: a plain picture is better than none
-                self._canvas = None
+                self._canvas, self._has_failed = None, True
         return Png(encode_png(_draw(self._scene), EFFORT))
 
     def paint_vectors(self) -> str:

@@ -26,10 +26,15 @@ def test_a_virtual_board_is_seen_and_its_inputs_are_moved(open_notebook):
     notebook.run(1)
     notebook.wait("document.querySelector('.ucore-board [data-pin=\"2\"]')?.innerText.includes('high')")
     assert notebook.get("document.querySelectorAll('.ucore-board .pixels span').length") == 8
-    assert (
-        notebook.get("document.querySelector('.ucore-board [data-pin=\"4\"]').innerText").split()
-        == ["pin", "4", "25", "%", "at", "1000", "Hz"]
-    )
+    assert notebook.get("document.querySelector('.ucore-board [data-pin=\"4\"]').innerText").split() == [
+        "pin",
+        "4",
+        "25",
+        "%",
+        "at",
+        "1000",
+        "Hz",
+    ]
     lit = "[...document.querySelector('.ucore-board canvas').getContext('2d').getImageData(0, 0, 128, 64).data].filter((v) => v === 252).length"
     assert notebook.get(lit) == sum(((x * 7 + page) & 255).bit_count() for page in range(8) for x in range(128))
     notebook.shoot("boardview")
