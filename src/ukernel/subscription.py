@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from .decoder import Samples, TimedSamples, as_decoder
 from .errors import (
+    HubUnreachableError,
     PipeClosedError,
     PipeDataLostWarning,
     PipeDecodeWarning,
@@ -37,6 +38,7 @@ MAX_WAIT_S = 0.1  # in one system call: where Ctrl-C does not end the call (Wind
 CLOSED = "closed"  # the one good end
 LEFT = "left"
 LOST_CONNECTION = "connection lost"
+ENDED_FOR_GOOD = CLOSED, "board restarted"  # what is opened then is another opening, although boards count anew
 END_SENTENCES = {
     CLOSED: "the producer closed it",
     "board restarted": "the board restarted",
@@ -129,6 +131,7 @@ class Pipe:
         self._asked_at, self._suggestion = -math.inf, ""
         self._hint_at = time.monotonic() + HINT_AFTER_S if hint else math.inf
         self.ends: list[End] = []
+        self.obstacle = ""  # what keeps us from the next opening, other than that there is no hub: a sentence
         self._again = again
         self._after_close = after_close
         self._last: tuple | None = (
@@ -313,9 +316,14 @@ class Pipe:
     def awaits(self) -> "str | None":
         """Why the last opening ended, as long as no other one goes on; None otherwise."""
         here, last = self.opening, self.ends[-1] if self.ends else None
-        if last is None or self.frames > last.frames or (here is not None and _place(here) != self._last):
+        if last is None or self.frames > last.frames:
             return None
-        return last.reason
+        goes_on = here is not None and (not self._is_same(here) or _place(here) != self._last)
+        return None if goes_on else last.reason
+
+    def _is_same(self, here: dict) -> bool:
+        """Whether this is the opening that there was before: the hub, or the connection to the board, was lost, and not the pipe."""
+        return self.ends[-1].reason not in ENDED_FOR_GOOD and self._last is not None and _place(here)[:2] == self._last[:2]
 
     def _goes_on(self) -> bool:
         """Whether this opening has ended, and another one is to follow."""
@@ -354,8 +362,10 @@ class Pipe:
                 board = None
             try:
                 connection = self._again(board)
-            except (UcoreError, OSError):
+            except (UcoreError, OSError) as error:
+                self.obstacle = "" if isinstance(error, HubUnreachableError | OSError) else str(error)
                 return False
+            self.obstacle = ""
             self._socket.close()
             reader = FrameReader()
             heeded = reader.events, 0, *self._heeded[2:]
@@ -382,10 +392,9 @@ class Pipe:
         """How many frames were written between what came last and this opening, as the hub knows it."""
         if self._last is None:
             return 0
-        *opening, number = _place(here)
-        *last, expected = self._last
-        ahead = (number - expected) & NUMBERS
-        return ahead if opening == last and ahead <= NUMBERS // 2 else number
+        number = here.get("number", 0)
+        ahead = (number - self._last[2]) & NUMBERS
+        return ahead if self._is_same(here) and ahead <= NUMBERS // 2 else number
 
     # What came in
 
@@ -497,6 +506,8 @@ class Pipe:
         waiting = "" if self.opening is not None else f"; the board has not opened a pipe of that name{self._meant()}"
         if self.awaits:
             waiting = f"; it has not been opened again: {END_SENTENCES.get(self.awaits, self.awaits)}"
+        if self.obstacle:
+            waiting = f"; it cannot be read again: {self.obstacle.rstrip('.')}"
         return TimeoutError(f"Pipe {self.name!r}: nothing came for {timeout_s:g} s{waiting}.")
 
     def _meant(self) -> str:

@@ -85,7 +85,8 @@ class Trace:
     def news(self) -> tuple:
         """What there is to show: another value, another picture."""
         pipe = self.pipe
-        return self.window.seen, pipe.lost, self._decoder.bad, pipe.opening is None, pipe.awaits, self._meant, self.ended
+        waits = pipe.opening is None, pipe.awaits, pipe.obstacle
+        return self.window.seen, pipe.lost, self._decoder.bad, waits, self._meant, self.ended
 
     @property
     def is_waiting(self) -> bool:
@@ -122,6 +123,8 @@ class Trace:
         elif (reason := self.pipe.awaits) is not None:
             why = END_SENTENCES.get(reason, reason)
             text = f"{why}; waiting for the board to open pipe {self.name!r} again{self._meant}"
+            if self.pipe.obstacle:
+                text = f"{why}; pipe {self.name!r} cannot be read again: {self.pipe.obstacle}"
             notes.append(Note(text, "info" if reason == CLOSED else "warning"))
         elif self.pipe.opening is None:
             notes.append(Note(f"waiting for the board to open pipe {self.name!r}{self._meant}"))

@@ -138,7 +138,16 @@ def test_without_matplotlib_the_picture_has_letters_all_the_same(alone):
     scene.update()
     data = make_bundle(scene, Painter(scene))
     texts = [text.text for text in ElementTree.fromstring(data["image/svg+xml"]).iter("{http://www.w3.org/2000/svg}text")]
-    for text in ("Motion < 3 \N{REPLACEMENT CHARACTER}", "x & y", "imu[1]", "g", "samples", "0.5", "80", "12 frames are missing"):
+    for text in (
+        "Motion < 3 \N{REPLACEMENT CHARACTER}",
+        "x & y",
+        "imu[1]",
+        "g",
+        "samples",
+        "0.5",
+        "80",
+        "12 frames are missing",
+    ):
         assert text in texts
     assert any(text.startswith("▼ values down to −0.5") for text in texts)
     assert base64.b64encode(data["image/svg+xml"].encode()).decode() in data["text/html"]
@@ -156,7 +165,9 @@ def test_whatever_the_values_there_are_vectors(alone, values, x):
 
 def test_a_line_of_vectors_is_where_its_values_are(alone):
     svg = Painter(scene_of([0.0, 1.0, np.nan, 0.5], size=4, ylim=(0.0, 1.0))).paint_vectors()
-    (path,) = [one.get("d") for one in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}path") if one.get("clip-path")]
+    (path,) = [
+        one.get("d") for one in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}path") if one.get("clip-path")
+    ]
     assert re.fullmatch(r"M76\.0 306\.0h0L280\.0 36\.0M688\.0 171\.0h0", path)
 
 

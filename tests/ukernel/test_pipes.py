@@ -24,6 +24,7 @@ from ukernel.errors import (
     PipeDecodeWarning,
     PipeEndedEarlyWarning,
     PipeEndedError,
+    PipeNameError,
 )
 from ukernel.pipes import collect, subscribe
 
@@ -588,6 +589,26 @@ def test_a_wait_for_the_next_opening_ends_in_time_and_can_be_left(listener):
     leaving.start()
     assert list(pipe) == [] and pipe.end_reason == "left"
     leaving.join()
+
+
+def test_a_board_that_counts_its_openings_anew_has_another_one_after_a_restart(listener):
+    openings(listener, (1, 0, [], "board restarted"), (1, 0, [], "board restarted"), (1, 7, [b"a"], "closed"))
+    with pytest.warns(PipeEndedEarlyWarning), subscribe("adc", follow=True, timeout=30) as pipe:
+        with pytest.warns(PipeDataLostWarning):
+            assert next(pipe) == b"a"
+        assert pipe.losses == {"between": 7}
+
+
+def test_what_keeps_a_reader_from_the_next_opening_is_said(listener):
+    def refuse(board):
+        raise PipeNameError("the pipe is open on kitchen and garden.")
+
+    openings(listener, (1, 0, [b"a"], "board gone"))
+    with pytest.warns(PipeEndedEarlyWarning), subscribe("adc", follow=True, timeout=1) as pipe:
+        assert next(pipe) == b"a"
+        pipe._again = refuse
+        with pytest.raises(TimeoutError, match="it cannot be read again: the pipe is open on kitchen and garden"):
+            next(pipe)
 
 
 def test_an_array_goes_on_over_an_end(listener):
