@@ -4,6 +4,7 @@ import { Arrivals, Inbox } from "./inbox.js";
 import { Store } from "./store.js";
 import { View } from "./view.js";
 
+const LIVING = ["idle", "busy", "starting"]; // of a kernel
 const SILENCE_MS = 10_000; // a kernel that is there says something every three seconds
 
 // A kernel that has gone, or is about to, hears nothing; the chart will be told.
@@ -27,24 +28,33 @@ function initialize({ model }) {
     let heardAt = performance.now();
     const watch = setInterval(() => {
         const silent = store.state !== "stopped" && performance.now() - heardAt > SILENCE_MS;
-        if (silent !== store.silent) {
+        if (silent !== store.silent && !store.gone) {
             store.silent = silent;
             for (const view of views) view.update();
         }
     }, SILENCE_MS / 5);
+    // The front end's manager of widgets gives them up when the kernel restarts or ends; no message of ours would ever say so.
+    const look = () => {
+        if (store.state === "stopped" || LIVING.includes(model.widget_manager?.kernel?.status)) return;
+        store.gone = true;
+        for (const view of views) view.update();
+    };
     const receive = (content, buffers) => {
         heardAt = performance.now();
+        store.gone = false;
         // Another page of this notebook is paused, and this one is not: it goes on, and the other one stands still by itself.
         if (content.frozen && !store.paused) say(model, { paused: false });
         arrivals.note(content.sent_at);
         inbox.add([content, buffers]);
     };
     model.on("msg:custom", receive);
+    model.on("comm_live_update", look);
     charts.set(model.get("chart"), { store, views });
     return () => {
         clearInterval(watch);
         inbox.close();
         model.off("msg:custom", receive);
+        model.off("comm_live_update", look);
         charts.delete(model.get("chart"));
     };
 }

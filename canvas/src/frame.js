@@ -8,6 +8,7 @@ import { describe, describeState } from "./words.js";
 
 const WORDS_MS = 2000; // between two texts for those who do not see the picture
 const SILENT = { kind: "warning", text: "nothing has been heard from the notebook's kernel for a while: it may have ended or restarted" };
+const GONE = { kind: "warning", text: "the notebook's kernel has ended or restarted: run the cell again for a chart that moves" };
 
 // An element; `name` is its class, without our prefix.
 export function make(tag, name, attributes = {}, ...children) {
@@ -63,7 +64,7 @@ export class Frame {
         root.dataset.theme = theme.dark ? "dark" : "light";
         root.dataset.state = store.paused && store.state !== "stopped" ? "paused" : store.state;
         setText(parts.state, describeState(store, isOne));
-        const notes = store.silent ? [...store.notes, SILENT] : store.notes;
+        const notes = store.gone ? [GONE] : store.silent ? [...store.notes, SILENT] : store.notes;
         const noted = JSON.stringify(notes);
         if (noted !== this.noted) {
             this.noted = noted;

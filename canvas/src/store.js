@@ -17,6 +17,7 @@ export class Store {
         this.missed = 0; // messages that never came
         this.paused = false;
         this.silent = false; // nothing has come for long
+        this.gone = false; // the kernel has ended or restarted
     }
 
     // Takes in a message. Returns whether there is anything new to see.

@@ -19,6 +19,7 @@ export function describe(store, scale, figures) {
 
 // What goes on, beside the notes.
 export function describeState(store, single) {
+    if (store.gone) return "ended";
     if (store.paused) return "paused";
     if (store.state !== "running") return store.state;
     const [rate] = store.rates;

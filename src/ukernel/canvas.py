@@ -18,6 +18,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
+from . import imports
 from .picture import Painter, make_bundle, script
 from .scene import Look, Scene
 from .trace import Note, Trace
@@ -35,6 +36,7 @@ LATE_S = 5.0  # for this long a page that gets messages late gets fewer of them
 MAX_SLOWDOWN = 8
 UNWATCHED_S = 1.0  # between pictures for a notebook that nobody watches; there is one at the end of each host cell as well
 TWIN_S = (3.0, 20.0)  # between pictures for a notebook that is saved while the chart moves: at first, then
+IMPORT_AFTER_S = 2.0  # matplotlib, for pictures to come: once the chart moves
 COLUMNS = 1000  # until the page has said how wide it is, and of a picture
 DETAILED_COLUMNS = 16_000  # of a chart that stands still, so that it can be zoomed
 
@@ -155,6 +157,13 @@ class _Presence:
         """Whether it is time for another probe."""
         return not self.is_sure and self._is_answered and now - self._asked_at >= PROBE_S
 
+    def call_later(self, delay_s: float, call) -> None:
+        """Have the main thread call this, between two cells; at once, where it has no loop."""
+        if self._loop is None:
+            call()
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._loop.call_later, delay_s, call)
+
     def probe(self, now: float) -> None:
         """See whether the loop is free: only then could the page have been heard."""
         if self.is_due(now):
@@ -200,6 +209,7 @@ class Canvas:
         self._views = 0  # of the widget, in whatever pages, as far as they have said when they come and go
         self._last: tuple[dict, bytes] | None = None  # the message that shows the last picture, when it has stopped
         self._picture: dict | None = None  # what the notebook has instead of the widget
+        self._is_provisional = False  # the last picture: it is to be painted with matplotlib, which has not been imported yet
         self._widget = None
         self._twin = None  # the display beside the widget, for which see `_show_twin`
         self._twin_painter: Painter | None = None
@@ -210,6 +220,8 @@ class Canvas:
         if self._widget is not None:
             self._twin = display(self._empty_twin(), raw=True, display_id=True)
             self._twin_at = time.monotonic() + TWIN_S[0]
+        if is_watched and imports.is_matplotlib_to_come():
+            self._presence.call_later(IMPORT_AFTER_S, imports.load_matplotlib)
 
     @property
     def min_interval_s(self) -> float:
@@ -266,15 +278,33 @@ class Canvas:
                 self._tell(*self._last)
             self._clear_twin()  # first: the chart, which hides it, goes
             self._show(self._paint(self._last))
-            # The widget may live on, and windows are large.
-            self._scene = self._twin_scene = self._painter = self._twin_painter = None
+            self._twin_scene = self._twin_painter = None
+            self._is_provisional = imports.is_matplotlib_to_come()
+            if self._is_provisional:
+                self._presence.call_later(0.0, self._paint_well)
+            else:
+                self._forget_scene()
             if not self._presence.is_sure:
                 self._close()
+
+    def _forget_scene(self) -> None:
+        """The widget may live on, and windows are large."""
+        self._scene = self._painter = None
+
+    def _paint_well(self) -> None:
+        """Paint the last picture once more, in the main thread, where matplotlib may be imported."""
+        with self._lock:
+            if self._is_provisional:
+                self._is_provisional, self._painter = False, None
+                self._show(self._paint(self._last))
+                self._forget_scene()
 
     def save(self) -> None:
         """Put the picture as it is now into the notebook, in the cell that calls; once it has finished, the last one."""
         with self._lock:
-            if self._last is not None:
+            if self._is_provisional and threading.current_thread() is threading.main_thread():
+                self._paint_well()
+            elif self._last is not None:
                 self._show(self._picture)
             else:
                 self._scene.remark = MOVING
@@ -360,8 +390,9 @@ class Canvas:
 
     def _paint(self, message: "tuple[dict, bytes] | None" = None) -> dict:
         """Return the scene, which is up to date, as a picture."""
-        self._painter = self._painter or Painter(self._scene)
-        return make_bundle(self._scene, self._painter.paint(), message)
+        if self._painter is None or self._painter.is_outdone():
+            self._painter = Painter(self._scene)
+        return make_bundle(self._scene, self._painter, message)
 
     def _detail(self) -> "tuple[dict, bytes]":
         """Return the message that shows a picture that can be read and zoomed."""
@@ -381,11 +412,11 @@ class Canvas:
         if self._twin_painter is None:
             self._twin_scene = Scene(self._scene.traces, self._scene.look, COLUMNS)
             self._twin_scene.remark = MOVING
-            # While charts move nothing may take long.
-            self._twin_painter = Painter(self._twin_scene, scale=1, may_import=False)
+        if self._twin_painter is None or self._twin_painter.is_outdone():
+            self._twin_painter = Painter(self._twin_scene, scale=1)
         self._twin_scene.update()
         self._twin_scene.x, self._twin_scene.y = self._scene.x, self._scene.y
-        self._twin.update(make_bundle(self._twin_scene, self._twin_painter.paint(), twin=self._widget.chart), raw=True)
+        self._twin.update(make_bundle(self._twin_scene, self._twin_painter, twin=self._widget.chart), raw=True)
 
     def _clear_twin(self) -> None:
         if self._twin_painter is not None:

@@ -56,14 +56,16 @@ def connect_to_pipes() -> "HubClient":
     return HubClient(_reach({"role": "client"}, start=False, timeout_s=2.0))
 
 
-def open_reader(name: str, board: "str | None" = None, options=(), *, timeout_s: float = 15.0) -> socket.socket:
+def open_reader(
+    name: str, board: "str | None" = None, options=(), *, timeout_s: float = 15.0, start: bool = True
+) -> socket.socket:
     """Subscribe to the pipe ``name`` and return the connected socket; its first bytes are the first frame (or notice).
 
-    With UCORE_PIPE_PORT set, connects there and starts no hub; the token is UCORE_PIPE_TOKEN or the state file's.
+    Where there is no hub it starts one if ``start`` is true. With UCORE_PIPE_PORT set, connects there and starts no hub; the token is UCORE_PIPE_TOKEN or the state file's.
     Raises HubUnreachableError, HubDeniedError, and PipeNameError for a name that is none or that several boards use.
     """
     request = {"role": "reader", "pipe": name, "board": board, "options": list(options), "kernel": settings.kernel_id()}
-    return _reach(request, start=True, timeout_s=timeout_s)
+    return _reach(request, start=start, timeout_s=timeout_s)
 
 
 def _reach(request: dict, start: bool, timeout_s: float) -> socket.socket:

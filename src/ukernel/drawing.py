@@ -1,5 +1,7 @@
 """A chart drawn by matplotlib, for whatever canvas its figure is on."""
 
+import math
+import textwrap
 import time
 
 from .axis import Scale
@@ -10,6 +12,11 @@ __all__ = ["Drawing", "size_inches"]
 SIZE_INCHES = (7.0, 3.5)  # of a chart of the usual height
 BAND = {"facecolor": "#d97706", "alpha": 0.16, "linewidth": 0}  # where something is missing; as in canvas/src/theme.js
 LEAST_BAND = 3  # pixels
+# What lies around the axes, in inches: below a title's line, and above two for the axis, there are the names of lines, and notes.
+LEFT, RIGHT, ABOVE, BELOW = 0.77, 0.14, 0.35, 0.525
+LINE = 0.19
+NAMES_A_LINE = 5
+LETTERS_AN_INCH = 13
 LABELS = {"samples": "samples", "seconds": "seconds ago", "time": "time"}
 
 
@@ -26,13 +33,14 @@ class Drawing:
         self._scene = scene
         self._names: list[str] = []
         self._limits = None  # those set last
+        self._figure = figure
+        self._lines_around = 0, 0  # of names above the axes, and of notes below them
         self.axes = axes = figure.add_axes((0.11, 0.15, 0.87, 0.75))
         if colours:
             axes.set_prop_cycle(color=colours)
         look = scene.look
-        # Dollar signs are dollar signs.
-        axes.set_title(look.title, parse_math=False, loc="left", fontsize="medium", fontweight="bold")
-        axes.set_xlabel(LABELS[look.x])
+        # In all of them dollar signs are dollar signs.
+        axes.set_xlabel(LABELS[look.x], loc="left")
         self._units = axes.text(-0.015, 1.025, "", transform=axes.transAxes, ha="right", va="bottom", fontsize="small")
         self._units.set_parse_math(False)
         axes.grid(alpha=0.3)
@@ -43,16 +51,11 @@ class Drawing:
         self._lines: list = []
         self._bands = _bands(axes)
         self._off = [
-            axes.text(
-                0.988, y, "", transform=axes.transAxes, ha="right", va=va, fontsize="small", animated=True, parse_math=False
-            )
-            for y, va in ((0.03, "bottom"), (0.97, "top"))
+            axes.text(1, y, "", transform=axes.transAxes, ha="right", va=va, fontsize="small", animated=True, parse_math=False)
+            for y, va in ((0, "bottom"), (1, "bottom"))
         ]
-        for text in self._off:
-            text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2})
-        self._text = axes.text(0.012, 0.97, "", transform=axes.transAxes, va="top", fontsize="small", wrap=True, animated=True)
-        self._text.set_parse_math(False)
-        self._text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 2})
+        self._text = figure.text(0, 0, "", va="bottom", fontsize="small", linespacing=1.25, animated=True, parse_math=False)
+        self._arrange()
         self._fit()
 
     @property
@@ -64,7 +67,7 @@ class Drawing:
     def background(self) -> tuple:
         """What everything but the lines and the notes depends on."""
         now = int(self._scene.newest_at) if self._scene.look.x == "time" and self._scene.newest_at > 0 else 0
-        return self.columns, self.axes.bbox.height, self.axes.get_xlim(), self.axes.get_ylim(), tuple(self._names), now
+        return self.columns, self.axes.bbox.bounds, self.axes.get_xlim(), self.axes.get_ylim(), tuple(self._names), now
 
     def update(self) -> None:
         """Take over what the scene has now. Nothing is drawn."""
@@ -78,7 +81,17 @@ class Drawing:
         if names != self._names:
             self._names = names
             if len(names) > 1 or self._scene.look.labels:
-                legend = self.axes.legend(loc="upper right", fontsize="small")
+                legend = self.axes.legend(
+                    loc="lower left",
+                    bbox_to_anchor=(-0.006, 0.99),
+                    ncols=NAMES_A_LINE,
+                    fontsize="small",
+                    frameon=False,
+                    borderaxespad=0,
+                    borderpad=0.2,
+                    labelspacing=0.25,
+                    handlelength=1.2,
+                )
                 legend.set_animated(True)
                 for text in legend.get_texts():
                     text.set_parse_math(False)
@@ -90,7 +103,13 @@ class Drawing:
         scale = self._scene.scale
         self._off[0].set_text("" if low is None else f"▼ values down to {scale.text(low)}: ylim=None follows them")
         self._off[1].set_text("" if high is None else f"▲ values up to {scale.text(high)}: ylim=None follows them")
-        self._text.set_text("\n".join(note.text for note in self._scene.notes()))
+        width = int(LETTERS_AN_INCH * (self._figure.get_figwidth() - LEFT))
+        notes = [line for note in self._scene.notes() for line in textwrap.wrap(note.text, width)]
+        self._text.set_text("\n".join(notes))
+        names_above = math.ceil(len(names) / NAMES_A_LINE) if self.axes.get_legend() else 0
+        if (names_above, len(notes)) != self._lines_around or self._size != tuple(self._figure.get_size_inches()):
+            self._lines_around = names_above, len(notes)
+            self._arrange()
         self._fit()
 
     def draw_over(self) -> None:
@@ -101,6 +120,28 @@ class Drawing:
             self.axes.draw_artist(self.axes.get_legend())
         if self._text.get_text():
             self.axes.draw_artist(self._text)
+
+    def _arrange(self) -> None:
+        """Make room for as many lines as there are around the axes: nothing is written over the curves."""
+        above, below = self._lines_around
+        width, height = self._figure.get_size_inches()
+        left, right = LEFT / width, 1 - RIGHT / width
+        bottom = min((BELOW + below * LINE) / height, 0.7)
+        top = max(1 - (ABOVE + above * LINE) / height, bottom + 0.1)
+        self.axes.set_position((left, bottom, right - left, top - bottom))
+        self.axes.set_title(
+            self._scene.look.title,
+            parse_math=False,
+            loc="left",
+            fontsize="medium",
+            fontweight="bold",
+            pad=6 + 72 * above * LINE,
+        )
+        inches = (top - bottom) * height
+        self._text.set_position((left, 0.06 / height))
+        self._off[0].set_y(-(BELOW - 0.1) / inches)
+        self._off[1].set_y(1 + (0.08 + above * LINE) / inches)
+        self._size = width, height
 
     def _fit(self) -> None:
         """Set the limits of the axes, unless somebody has zoomed."""

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from . import matplotlibcanvas
+from . import imports, matplotlibcanvas
 from .canvas import COLUMNS, Canvas
 from .errors import UsageError
 from .picture import Painter, Png
@@ -124,13 +124,21 @@ def _save(_result=None) -> None:
 
 def _find_shell():
     """Return IPython's shell in a notebook's kernel."""
-    ipython = sys.modules.get("IPython")
+    ipython = imports.find_imported("IPython")
     shell = ipython.get_ipython() if ipython else None
     if getattr(shell, "kernel", None) is None:
         raise UsageError(
             "live_plot draws in a notebook, and this is none. In a script use collect or subscribe, and plot what they return."
         )
     return shell
+
+
+def _current_cell() -> "str | None":
+    """Return what tells the cell that is running from all others, as far as that is known."""
+    try:
+        return _find_shell().kernel.get_parent("shell")["header"]["msg_id"]
+    except (UsageError, LookupError, TypeError):
+        return None
 
 
 def _is_watched(shell) -> bool:
@@ -171,6 +179,7 @@ class LivePlot:
         self._done = threading.Event()
         # Not in the context of this cell: what a notebook saves is taken from the cell that runs when it is sent (nbclient).
         self._thread = threading.Thread(target=self._run, name=f"live_plot {', '.join(self.names)}", daemon=True)
+        self._cell = _current_cell()
         try:
             with _charts_lock:
                 _charts[self.names, chart] = self
@@ -189,6 +198,12 @@ class LivePlot:
         seen = sum(trace.window.seen for trace in self._traces)
         names = ", ".join(map(repr, self.names)) + (f", chart {self.chart!r}" if self.chart else "")
         return f"<LivePlot {names}: {self._state()}, {seen:,} samples, {self.lost:,} lost>"
+
+    def _ipython_display_(self) -> None:
+        """Add nothing to the chart in the cell that made it: what is said there would be old at once. In other cells it is its
+        state, as text."""
+        if self._cell is None or self._cell != _current_cell():
+            raise NotImplementedError  # IPython then shows what it shows of any object
 
     @property
     def lost(self) -> int:
@@ -332,5 +347,6 @@ class LivePlot:
     def _state(self) -> str:
         ended = [trace.ended for trace in self._traces]
         if None in ended:
-            return "running"
+            waiting = [trace.notes()[0].text for trace in self._traces if trace.ended is None and trace.pipe.awaits]
+            return waiting[0] if len(waiting) == ended.count(None) else "running"
         return "; ".join(dict.fromkeys(note.text for note in ended))

@@ -4,9 +4,9 @@ What keeps them moving while other cells work: pictures are pushed and never ask
 the page, whose answer waits behind the running cell), and only the lines are drawn anew, over a copy of the rest.
 """
 
-import sys
 import threading
 
+from . import imports
 from .drawing import Drawing, size_inches
 from .errors import UsageError
 from .picture import encode_png
@@ -25,8 +25,7 @@ def is_chosen() -> bool:
 def check() -> None:
     """Raise UsageError, with what to do, unless `%matplotlib widget` is in force."""
     try:
-        import matplotlib  # noqa: F401
-        from ipympl import backend_nbagg  # noqa: F401
+        imports.load("matplotlib", "ipympl.backend_nbagg")
     except ImportError as error:
         raise UsageError(
             f'live_plot(backend="matplotlib") needs matplotlib and ipympl, and there is no {error.name} here. '
@@ -41,8 +40,8 @@ def check() -> None:
 
 
 def _backend() -> "str | None":
-    """The backend that has been chosen. Does not import matplotlib: whoever has not done so has chosen none."""
-    matplotlib = sys.modules.get("matplotlib")
+    """The backend that has been chosen. Does not import matplotlib, nor wait for it: whoever has not done so has chosen none."""
+    matplotlib = imports.find_imported("matplotlib")
     if matplotlib is None:
         return None
     try:
@@ -58,6 +57,7 @@ class MatplotlibCanvas:
     pause_ratio = 0.5  # of the time a picture took, left for the rest: matplotlib needs a core for itself
 
     def __init__(self, traces: list[Trace], look: Look, is_watched: bool = True):
+        imports.load("matplotlib", "ipympl.backend_nbagg")
         from ipympl.backend_nbagg import Canvas, FigureManager
         from IPython.display import display
         from matplotlib.figure import Figure

@@ -1,13 +1,13 @@
 """The picture of a chart: a PNG, and HTML that goes on answering when there is no kernel any more.
 
-Drawn by matplotlib where there is matplotlib, else by the few lines below, which know no letters but digits.
+Drawn by matplotlib where there is matplotlib. Else it is an SVG, and the PNG beside it, for whoever shows no such, is drawn by the few
+lines below, which know no letters but digits.
 """
 
 import base64
 import html
 import json
 import struct
-import sys
 import uuid
 import zlib
 from functools import cache
@@ -15,7 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .scene import Scene
+from . import imports
+from .scene import HEIGHT, Scene
+from .vector import draw_svg
 
 __all__ = ["Painter", "Png", "encode_png", "make_bundle", "script"]
 
@@ -40,25 +42,26 @@ class Png(bytes):
 class Painter:
     """Draws a scene as PNG, again and again.
 
-    scale: pixels of the PNG per pixel of the page. may_import: whether matplotlib may be imported for this, which takes
-        half a second of a core; else it is used where somebody has done so.
+    scale: pixels of the PNG per pixel of the page.
     """
 
-    def __init__(self, scene: Scene, scale: int = SCALE, *, may_import: bool = True):
+    def __init__(self, scene: Scene, scale: int = SCALE):
         self._scene = scene
-        try:
-            if not may_import and "matplotlib.backends.backend_agg" not in sys.modules:
-                raise ImportError
+        self._canvas = None
+        self._has_failed = False
+        if imports.load_matplotlib():
             from matplotlib.backends.backend_agg import FigureCanvasAgg
             from matplotlib.figure import Figure
 
             from .drawing import Drawing, size_inches
-        except ImportError:
-            self._canvas = None
-        else:
+
             figure = Figure(figsize=size_inches(scene.look), dpi=100 * scale)
             self._canvas = FigureCanvasAgg(figure)
             self._drawing = Drawing(figure, scene, COLOURS)
+
+    def is_outdone(self) -> bool:
+        """Whether another one, made now in this thread, would draw with matplotlib, and this one does not."""
+        return self._canvas is None and not self._has_failed and imports.load_matplotlib()
 
     def paint(self) -> Png:
         """Return the scene as it is now; the caller has updated it."""
@@ -69,8 +72,15 @@ class Painter:
                 self._drawing.draw_over()
                 return Png(encode_png(np.asarray(self._canvas.buffer_rgba())[..., :3], EFFORT))
             except Exception:  # a style that cannot be drawn here, TeX without TeX: a plain picture is better than none
-                self._canvas = None
+                self._canvas, self._has_failed = None, True
         return Png(encode_png(_draw(self._scene), EFFORT))
+
+    def paint_vectors(self) -> str:
+        """Return the scene as an SVG, where that says more than the PNG, which has no letters; else nothing."""
+        if self._canvas is not None:
+            return ""
+        size = SIZE[0], round(SIZE[1] * self._scene.look.height / HEIGHT)
+        return draw_svg(self._scene, size, COLOURS, "#" + bytes(BAND).hex())
 
 
 @cache
@@ -79,19 +89,22 @@ def script() -> str:
     return Path(__file__).with_name("canvas.js").read_text(encoding="utf-8")
 
 
-def make_bundle(scene: Scene, png: Png, message: "tuple[dict, bytes] | None" = None, twin: str = "") -> dict:
-    """Return the picture as what a notebook saves: PNG, text, and HTML with the same PNG.
+def make_bundle(scene: Scene, painter: Painter, message: "tuple[dict, bytes] | None" = None, twin: str = "") -> dict:
+    """Return the picture as what a notebook saves: PNG, where there is no matplotlib SVG, text, and HTML with the same picture.
 
     twin: the chart that hides this picture where it is on the page itself (see canvas/src/view.js).
     message: what the canvas would get to show this scene (see `canvas.encode`). With it the HTML brings the canvas's
         code: it can be zoomed and read where scripts may run, and is the PNG where they may not.
     """
-    data = base64.b64encode(png).decode("ascii")
-    words = scene.describe()
-    notes = "".join(f"<div>{html.escape(note.text)}</div>" for note in scene.notes())
+    pictures = {"image/png": base64.b64encode(painter.paint()).decode("ascii")}
+    source = f"data:image/png;base64,{pictures['image/png']}"
+    if svg := painter.paint_vectors():
+        pictures["image/svg+xml"] = svg
+        source = f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode('ascii')}"
+    words = " ".join([scene.describe(), *(f"{note.text}." for note in scene.notes())])
     mark = uuid.uuid4().hex[:12]
-    image = f'<img alt="{html.escape(words)}" width="{SIZE[0]}" style="max-width:100%" src="data:image/png;base64,{data}">'
-    page = f'<div data-ucore-chart="{mark}">{image}{notes}</div>'
+    image = f'<img alt="{html.escape(words)}" width="{SIZE[0]}" style="max-width:100%" src="{source}">'
+    page = f'<div data-ucore-chart="{mark}">{image}</div>'
     if twin:
         page = f'<div data-ucore-twin="{twin}">{page}</div>'
     if message is not None:
@@ -100,7 +113,7 @@ def make_bundle(scene: Scene, png: Png, message: "tuple[dict, bytes] | None" = N
         # In a script, "</script" would end it and "<!--" begin a comment.
         call = f'ucoreChart.mount("{mark}", {saved})'.replace("<", "\\u003c")
         page += f"<script>(() => {{\n{script()}\n{call};\n}})()</script>"
-    return {"image/png": data, "text/html": page, "text/plain": words}
+    return {**pictures, "text/html": page, "text/plain": words}
 
 
 def encode_png(pixels, effort: int = 1) -> bytes:

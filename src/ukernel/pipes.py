@@ -23,6 +23,7 @@ from ucore.wire import check_name
 
 from .decoder import Samples, TimedSamples, as_decoder
 from .errors import PipeEndedEarlyWarning, UcoreError, UsageError
+from .imports import find_imported
 from .pipelist import PipeState, pipes
 from .reader import Stamp
 from .subscription import CLOSED, END_SENTENCES, Pipe, as_count, did_you_mean, warn
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Pipe", "PipeState", "Stamp", "TimedSamples", "collect", "live_plot", "pipes", "stop_live", "subscribe"]
 
 HUB_S = 15.0  # to reach a hub, or to start one
+AGAIN_HUB_S = 1.0  # to reach it again
 LEAST_HUB_S = 2.0  # however short `seconds` is: a hub that must be started first takes half a second
 HINT_AFTER_S = 5.0  # how long `collect` waits without a deadline before it says what it waits for
 MAX_WINDOW = 10**9  # samples in a chart: more is a slip of the finger, and no memory holds it
@@ -51,6 +53,7 @@ def subscribe(
     timestamps: bool = False,
     strict: bool = False,
     board: "str | None" = None,
+    follow: bool = False,
 ) -> Pipe:
     """Return the pipe `name`: a context manager that yields one bytes object per `pipe.write` on the board.
 
@@ -68,13 +71,18 @@ def subscribe(
         the producer.
     board: whose pipe, by the board's name or port; None for the boards that the notebook uses, and for any board in a
         program that is no notebook with a board.
+    follow: go on with the next opening of that name on that board, whyever one has ended: `Pipe.ends` says after which chunks and
+        why, `Pipe.losses["between"]` what was written before the pipe was found again; a bad end is warned of
+        (PipeEndedEarlyWarning).
 
-    Raises ValueError for a bad name or timeout, HubUnreachableError or HubDeniedError when there is no hub to
+    Raises ValueError for a bad name or timeout, or for strict and follow together, HubUnreachableError or HubDeniedError when there is no hub to
     ask.
     """
     if timeout is not None:
         timeout = _positive(timeout, "timeout", "seconds")
-    return _subscribe(name, board, replay, timestamps, timeout=timeout, strict=strict)
+    if strict and follow:
+        raise ValueError("strict=True raises where a pipe ends, and follow=True goes on there: choose one.")
+    return _subscribe(name, board, replay, timestamps, follow=bool(follow), timeout=timeout, strict=strict)
 
 
 def collect(
@@ -135,12 +143,26 @@ def collect(
     return pipe.result(samples)
 
 
-def _subscribe(name: str, board: "str | None", replay: bool, timestamps: bool, hub_s: float = HUB_S, **how) -> Pipe:
+def _subscribe(
+    name: str, board: "str | None", replay: bool, timestamps: bool, hub_s: float = HUB_S, *, follow: bool = False, **how
+) -> Pipe:
     from .client import open_reader
 
     check_name(name)
-    options = ["batches", *["replay"] * bool(replay), *["timestamps"] * bool(timestamps)]
-    return Pipe(name, open_reader(name, board=board, options=options, timeout_s=hub_s), timestamps=bool(timestamps), **how)
+    later = ["batches", *["timestamps"] * bool(timestamps)]
+
+    def again(same_board: "str | None"):
+        # A hub that was stopped is not started by those who only wait.
+        return open_reader(name, board=board or same_board, options=later, timeout_s=AGAIN_HUB_S, start=False)
+
+    options = ["batches", *["replay"] * bool(replay), *later[1:]]
+    return Pipe(
+        name,
+        open_reader(name, board=board, options=options, timeout_s=hub_s),
+        timestamps=bool(timestamps),
+        again=again if follow else None,
+        **how,
+    )
 
 
 def live_plot(
@@ -159,6 +181,7 @@ def live_plot(
     board: "str | None" = None,
     height: int = 320,
     chart: str = "",
+    follow: bool = False,
 ) -> "LivePlot":
     """Show a chart of the pipe's latest values that moves while other cells run.
 
@@ -173,9 +196,11 @@ def live_plot(
         "auto" is matplotlib where that magic is in force, else the canvas.
     board: as for `subscribe`. height: of the chart on the page, in pixels.
     chart: a name that makes it another chart of the same pipe, such as "detail"; one of the same pipe and name is replaced.
+    follow: go on with the next opening of the pipe where its producer has closed it, too.
 
-    Returns at once, with a handle: `stop()`, `wait()`, `snapshot()`, `data`, `lost`. It stops when the producer closes the pipe, at `stop_live(name)`, or after `duration`. Where frames are
-    missing the chart says so, and the cell warns (PipeDataLostWarning). Raises ValueError for bad arguments, UsageError
+    Returns at once, with a handle: `stop()`, `wait()`, `snapshot()`, `data`, `lost`. It stops when the producer closes the pipe, at `stop_live(name)`, or after `duration`. Where a
+    pipe ends otherwise (the board restarts, is unplugged, the hub ends) it goes on when that is opened again. Where something is missing
+    the chart says so. Raises ValueError for bad arguments, UsageError
     where there is nothing to draw on, HubError when there is no hub to ask.
     """
     names = _names(name)
@@ -206,16 +231,15 @@ def live_plot(
     _need_numpy()
     from . import liveplot, scene
 
-    def follow(name: str) -> Pipe:
+    def read(name: str) -> Pipe:
         # Boards are asked for stamps only where they are shown.
-        return _subscribe(name, board, False, x != "samples", hint=False, warns=False)
+        timed = x != "samples"
+        return _subscribe(name, board, False, timed, follow=True, after_close=bool(follow), hint=False, warns=False)
 
     if title is None:
         title = ", ".join(names) + (f" ({chart})" if chart else "")
     look = scene.Look(title, window, ylim, labels, units, x, span_s, height)
-    return liveplot.start(
-        names, follow, decoders, look, backend=backend, interval_s=interval_s, duration_s=duration, chart=chart
-    )
+    return liveplot.start(names, read, decoders, look, backend=backend, interval_s=interval_s, duration_s=duration, chart=chart)
 
 
 def stop_live(name: "str | Sequence[str] | None" = None) -> None:
@@ -225,7 +249,7 @@ def stop_live(name: "str | Sequence[str] | None" = None) -> None:
     for one in names or ():
         if not isinstance(one, str):
             raise TypeError(f"stop_live takes a pipe's name, or a list of names, not {name!r}.")
-    liveplot = sys.modules.get(f"{__package__}.liveplot")  # not imported: no plot was ever made
+    liveplot = find_imported(f"{__package__}.liveplot")  # not imported, or not whole: no plot was ever made
     if liveplot:
         liveplot.stop(names)
 

@@ -136,7 +136,7 @@ class Scene:
         """WAITING, RUNNING or STOPPED."""
         if all(trace.ended for trace in self.traces):
             return STOPPED
-        return RUNNING if any(trace.window.seen for trace in self.traces) else WAITING
+        return RUNNING if any(trace.window.seen and not trace.is_waiting for trace in self.traces) else WAITING
 
     def curves(self) -> list[Curve]:
         """The lines, as they are after `update`."""

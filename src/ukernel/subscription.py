@@ -1,37 +1,45 @@
-"""One subscription: the frames of one opening of a pipe, and the truth about what is missing and why it
-ended."""
+"""One subscription: the frames of one opening of a pipe, or of one after the other, and the truth about what is missing and why
+it ended."""
 
 import math
 import operator
 import socket
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable
+from typing import NamedTuple
 
 from .decoder import Samples, TimedSamples, as_decoder
 from .errors import (
+    HubUnreachableError,
     PipeClosedError,
     PipeDataLostWarning,
     PipeDecodeWarning,
     PipeEndedEarlyWarning,
     PipeEndedError,
     PipeWarning,
+    UcoreError,
 )
 from .reader import FrameReader, Frames, Stamp
 
-__all__ = ["Pipe", "as_count", "describe_losses", "did_you_mean", "find_caller", "warn"]
+__all__ = ["End", "Pipe", "as_count", "describe_losses", "did_you_mean", "warn"]
 
 RECEIVE_BYTES = (1 << 18,)  # what one system call may bring: larger ones bring no more speed
 HINT_AFTER_S = 5.0  # how long a reader waits for a pipe before it says that another one of nearly the same name is open
 ASK_S = 2.0  # between two questions to the hub about pipes of nearly the same name
 POLL_S = 0.01  # between two looks, where an event loop cannot wait for a socket
 MAX_NAMED = 10  # pipes that a sentence names
+NUMBERS = 0xFFFF_FFFF  # of frames, on the line and in the hub's notices
+AGAIN_S = 0.25  # between two attempts to find the pipe again
+MAX_ENDS = 1000  # remembered, the latest ones
 MAX_WAIT_S = 0.1  # in one system call: where Ctrl-C does not end the call (Windows), it is late by this much
 
 CLOSED = "closed"  # the one good end
 LEFT = "left"
 LOST_CONNECTION = "connection lost"
+ENDED_FOR_GOOD = CLOSED, "board restarted"  # what is opened then is another opening, although boards count anew
 END_SENTENCES = {
     CLOSED: "the producer closed it",
     "board restarted": "the board restarted",
@@ -45,6 +53,7 @@ LOSS_SENTENCES = {
     "no_listener": "no host was listening",
     "reader": "this reader was too slow",
     "replay": "they were written before, and the board hub holds them no more",
+    "between": "they were written before the pipe was found again",
 }
 
 # Which side was too slow, and what helps.
@@ -62,23 +71,19 @@ LOSS_ADVICE = {
 warnings.simplefilter("always", PipeWarning, append=True)
 
 
-def find_caller() -> "tuple[str, int]":
-    """Return file and line of whoever called this package."""
-    frame = sys._getframe()
-    while frame.f_back and frame.f_globals.get("__name__", "").startswith("ukernel."):
-        frame = frame.f_back
-    return frame.f_code.co_filename, frame.f_lineno
-
-
-def warn(category: type[Warning], sentence: str, at: "tuple[str, int] | None" = None) -> None:
-    """Warn at the line of the caller of this package, or at another one that `find_caller` has found."""
-    if at is not None:
-        warnings.warn_explicit(sentence, category, *at)
-        return
+def warn(category: type[Warning], sentence: str) -> None:
+    """Warn at the line of the caller of this package."""
     frame, level = sys._getframe(), 1
     while frame.f_back and frame.f_globals.get("__name__", "").startswith("ukernel."):
         frame, level = frame.f_back, level + 1
     warnings.warn(sentence, category, stacklevel=level)
+
+
+class End(NamedTuple):
+    """The end of an opening that another one follows: after how many chunks of the subscription, and why (see `Pipe.end_reason`)."""
+
+    frames: int
+    reason: str
 
 
 class Pipe:
@@ -86,17 +91,19 @@ class Pipe:
 
     `subscribe` makes it; each bytes object is one `pipe.write` on the board. It is bound to the opening it
     finds, or to the next one, and ends with it, after its last frame. One thread reads; any may close. After an
-    interrupt the next read goes on.
+    interrupt the next read goes on. With `follow` it goes on with the next opening of that name on the same board when one has
+    ended, until it is closed on this side.
     Attributes:
 
     name: of the pipe.
     opening: what the hub says about that opening (dict), None while the board has not opened the pipe.
-    frames: chunks taken so far.
+    ends: with `follow`, the ends of the openings that are over, as a list of `End`, the latest 1,000.
+    frames: chunks taken so far, of all openings.
     lost: frames the board wrote that this reader will not get; `losses` the same per cause: "board" (no room
         there, and its producer does not wait), "no_listener" (no host was listening), "reader" (this one was too
-        slow), "replay" (the hub held them no more).
+        slow), "replay" (the hub held them no more), "between" (with `follow`: written before the pipe was found again).
     end_reason: None while open and until the last frame was taken, then "closed" (by the producer), "board
-        restarted", "board gone", "hub stopped", "connection lost", or "left" (closed on this side).
+        restarted", "board gone", "hub stopped", "connection lost", or "left" (closed on this side, the only one with `follow`).
     timestamps: whether every chunk comes as a pair (chunk, stamp): `stamp.time` as `time.time()` counts, and
         `stamp.error`, by how much it may be off, in seconds.
     """
@@ -111,7 +118,11 @@ class Pipe:
         timestamps: bool = False,
         hint: bool = True,
         warns: bool = True,
+        again: "Callable[[str | None], socket.socket] | None" = None,
+        after_close: bool = True,
     ):
+        """again: connects for the next opening, on the board with this name (None: as at first), and raises UcoreError or OSError where
+        that cannot be done yet; None for a subscription of one opening. after_close: whether to go on where the producer closed it, too."""
         self.name = name
         self.timestamps = timestamps
         self.opening: dict | None = None
@@ -130,9 +141,23 @@ class Pipe:
         self._told_lost = 0
         self._asked_at, self._suggestion = -math.inf, ""
         self._hint_at = time.monotonic() + HINT_AFTER_S if hint else math.inf
+        self.ends: list[End] = []
+        self.obstacle = ""  # what keeps us from the next opening, other than that there is no hub: a sentence
+        self._again = again
+        self._after_close = after_close
+        self._last: tuple | None = (
+            None  # the opening before this one: board, generation, number of the frame that would come next
+        )
+        self._base = 0  # frames and losses before this opening
+        self._again_at = -math.inf  # the next attempt
+        self._again_lock = threading.Lock()
+        self._noted = False  # the end of this opening is in `ends`
+        self._left = threading.Event()
 
     def __repr__(self) -> str:
         state = self.end_reason or ("open" if self.opening is not None else "not open yet")
+        if self._goes_on():
+            state = f"not open again yet, after {len(self.ends)} {'end' if len(self.ends) == 1 else 'ends'}"
         return f"<Pipe {self.name!r}: {state}, {self.frames} frames, {self.lost} lost>"
 
     @property
@@ -161,7 +186,10 @@ class Pipe:
 
     def close(self) -> None:
         """Leave the pipe. Safe to call again, and from another thread: a waiting read there ends."""
-        self.end_reason = self.end_reason or LEFT
+        goes_on = self._goes_on()
+        self._left.set()  # first: whoever is just finding the pipe again looks at it last
+        if goes_on or not self.end_reason:
+            self.end_reason = LEFT
         try:
             self._socket.shutdown(socket.SHUT_RDWR)  # wakes a thread that waits for data; close alone does not
         except OSError:
@@ -199,6 +227,9 @@ class Pipe:
         """As `__next__`, without holding up the event loop."""
         deadline = _deadline(self._timeout_s)
         while self.end_reason or not self._ready().count:
+            if self._goes_on():
+                await self._find_again_async(deadline)
+                continue
             if self.end_reason:
                 self._tell_end()
                 raise StopAsyncIteration
@@ -269,7 +300,17 @@ class Pipe:
     def wait_frames(self, deadline: float) -> "Frames | None":
         """Return the frames at hand; wait until there are some, but not beyond the deadline: then there are
         none. None at the end."""
-        while not self.end_reason:
+        while True:
+            if self._goes_on():
+                self._note_end()
+                if not self._find_again():
+                    now = time.monotonic()
+                    if now >= deadline:
+                        return self._block
+                    self._left.wait(min(self._again_at, deadline) - now)
+                continue
+            if self.end_reason:
+                return None
             block = self._ready()
             if block.count:
                 return block
@@ -279,7 +320,92 @@ class Pipe:
             left_s = deadline - now
             if not self.end_reason and not self._receive(max(0.0, min(left_s, MAX_WAIT_S))) and left_s <= 0:
                 return block
-        return None
+
+    # From one opening to the next
+
+    @property
+    def awaits(self) -> "str | None":
+        """Why the last opening ended, as long as no other one goes on; None otherwise."""
+        here, last = self.opening, self.ends[-1] if self.ends else None
+        if last is None or self.frames > last.frames:
+            return None
+        goes_on = here is not None and (not self._is_same(here) or _place(here) != self._last)
+        return None if goes_on else last.reason
+
+    def _is_same(self, here: dict) -> bool:
+        """Whether this is the opening that there was before: the hub, or the connection to the board, was lost, and not the pipe."""
+        return self.ends[-1].reason not in ENDED_FOR_GOOD and self._last is not None and _place(here)[:2] == self._last[:2]
+
+    def _goes_on(self) -> bool:
+        """Whether this opening has ended, and another one is to follow."""
+        reason = self.end_reason
+        return self._again is not None and reason not in (None, LEFT) and (self._after_close or reason != CLOSED)
+
+    def _note_end(self) -> None:
+        """Take down, once, that this opening has ended, and tell what of it is missing."""
+        if self._noted:
+            return
+        ends = [*self.ends[1 - MAX_ENDS :], End(self.frames, str(self.end_reason))]
+        last = self._last
+        if self.opening is not None:
+            board, generation, number = _place(self.opening)
+            last = board, generation, (number + self.frames + self.lost - self._base) & NUMBERS
+        self.ends, self._last, self._noted = ends, last, True
+        self._tell_lost()
+        if self._warns and self.end_reason != CLOSED:
+            warn(
+                PipeEndedEarlyWarning,
+                f"Pipe {self.name!r} ended, and not by its producer: {self.why_ended()}. Reading goes on when it is opened again.",
+            )
+
+    def _find_again(self) -> bool:
+        """Subscribe to the next opening, unless the last attempt was just now; False if that did not succeed."""
+        with self._again_lock:  # a task that was cancelled may have left a thread at it
+            if not self._goes_on():
+                return True
+            now = time.monotonic()
+            if now < self._again_at:
+                return False
+            self._again_at = now + AGAIN_S
+            board = self._last[0] if self._last else None
+            # A virtual board without a name is called after its terminal: the one that comes in its place is called otherwise.
+            if board and board.startswith("virtual-"):
+                board = None
+            try:
+                connection = self._again(board)
+            except (UcoreError, OSError) as error:
+                self.obstacle = "" if isinstance(error, HubUnreachableError | OSError) else str(error)
+                return False
+            self.obstacle = ""
+            self._socket.close()
+            reader = FrameReader()
+            heeded = reader.events, 0, *self._heeded[2:]
+            self._socket, self._reader, self._heeded, self._hung_up = connection, reader, heeded, False
+            self._noted, self.opening, self.end_reason = False, None, None
+        if self._left.is_set():
+            self.end_reason = LEFT
+            connection.close()
+        return True
+
+    async def _find_again_async(self, deadline: float) -> None:
+        """`_find_again`, or wait until it is worth while."""
+        import asyncio
+
+        self._note_end()
+        if await asyncio.get_running_loop().run_in_executor(None, self._find_again):
+            return
+        now = time.monotonic()
+        if now >= deadline:
+            raise self._nothing_came(self._timeout_s)
+        await asyncio.sleep(max(0.0, min(self._again_at, deadline) - now))
+
+    def _missed(self, here: dict) -> int:
+        """How many frames were written between what came last and this opening, as the hub knows it."""
+        if self._last is None:
+            return 0
+        number = here.get("number", 0)
+        ahead = (number - self._last[2]) & NUMBERS
+        return ahead if self._is_same(here) and ahead <= NUMBERS // 2 else number
 
     # What came in
 
@@ -301,7 +427,11 @@ class Pipe:
                 self._block = event
                 frames += event.total
             elif "open" in event:
-                self.opening = event["open"]
+                missed = self._missed(event["open"])
+                if missed:
+                    losses = {**losses, "between": losses.get("between", 0) + missed}
+                base = frames + sum(losses.values())
+                self.opening, self._base = event["open"], base
             elif "lost" in event:
                 cause = event.get("cause", "board")
                 losses = {**losses, cause: losses.get(cause, 0) + event["lost"]}
@@ -390,6 +520,10 @@ class Pipe:
 
     def _nothing_came(self, timeout_s: float) -> TimeoutError:
         waiting = "" if self.opening is not None else f"; the board has not opened a pipe of that name{self._meant()}"
+        if self.awaits:
+            waiting = f"; it has not been opened again: {END_SENTENCES.get(self.awaits, self.awaits)}"
+        if self.obstacle:
+            waiting = f"; it cannot be read again: {self.obstacle.rstrip('.')}"
         return TimeoutError(f"Pipe {self.name!r}: nothing came for {timeout_s:g} s{waiting}.")
 
     def _meant(self) -> str:
@@ -404,6 +538,11 @@ class Pipe:
         self._hint_at = math.inf
         if self.opening is None:
             print(f"Pipe {self.name!r} is not open yet{self._meant()}", file=sys.stderr, flush=True)
+
+
+def _place(opening: dict) -> tuple:
+    """Return board and generation of an opening, and the number of the frame with which a reader began."""
+    return opening.get("board"), opening.get("generation"), opening.get("number", 0)
 
 
 def as_count(value, what: str, least: int) -> int:

@@ -1,6 +1,7 @@
 """One pipe in a chart: a thread that reads it, decodes it and keeps the latest samples."""
 
 import contextvars
+import itertools
 import math
 import threading
 import time
@@ -12,9 +13,8 @@ import numpy as np
 
 from .axis import format_seconds
 from .decoder import CallableDecoder, FormatDecoder
-from .errors import PipeDataLostWarning
 from .reader import Frames
-from .subscription import CLOSED, HINT_AFTER_S, LEFT, LOSS_SENTENCES, Pipe, did_you_mean, find_caller, warn
+from .subscription import CLOSED, END_SENTENCES, HINT_AFTER_S, LEFT, LOSS_SENTENCES, End, Pipe, did_you_mean
 from .window import Window
 
 __all__ = ["Note", "Trace"]
@@ -23,8 +23,6 @@ NEWS_S = 0.25  # how often a reader without frames looks whether there is someth
 READ_S = 0.01  # pause between two reads: many samples at a time cost a tenth of the same ones by and by
 SLICE_S = 0.02  # how long a slow decoder works before its samples are shown
 RATE_S = 2.0  # the rate is measured over this long
-GATHER_S = 1.0  # losses of this long are told as one; where they go on, of twice as long the next time
-MAX_GATHER_S = 600.0
 STOP_S = 5.0  # how long to wait for a reader that was told to stop: far longer than any decoder should take
 
 
@@ -52,6 +50,7 @@ class Trace:
         self._began_at: float | None = None  # with the first sample
         self._ended_clock = ""  # the time of day
         self._losses: dict[str, int] = {}  # of the pipe, as far as they have their gap in the window
+        self._ends: list[End] = []  # the same of its ends
         self._decoder = decoder
         self._left_because = ""
         self._marks: deque = deque([(time.monotonic(), 0)])  # time and samples seen, for the rate
@@ -59,11 +58,7 @@ class Trace:
         self._tell: Callable[[], None] = lambda: None
         self._meant = ""  # another pipe that may be meant
         self._ask_at = time.monotonic() + HINT_AFTER_S
-        self._warned = 0  # frames missing, as told last
-        self._warn_at = math.inf
-        self._gather_s = GATHER_S
-        self._caller = find_caller()
-        # In the context of this cell, so that warnings and what a decoder prints belong to the cell.
+        # In the context of this cell, so that what a decoder prints belongs to the cell.
         run = contextvars.copy_context().run
         self._thread = threading.Thread(target=run, args=(self._run,), name=f"live_plot {self.name}", daemon=True)
 
@@ -89,7 +84,14 @@ class Trace:
     @property
     def news(self) -> tuple:
         """What there is to show: another value, another picture."""
-        return self.window.seen, self.pipe.lost, self._decoder.bad, self.pipe.opening is None, self._meant, self.ended
+        pipe = self.pipe
+        waits = pipe.opening is None, pipe.awaits, pipe.obstacle
+        return self.window.seen, pipe.lost, self._decoder.bad, waits, self._meant, self.ended
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits for the pipe to be opened, for the first time or again."""
+        return self.pipe.opening is None or self.pipe.awaits is not None
 
     @property
     def bad(self) -> int:
@@ -118,6 +120,12 @@ class Trace:
         notes = []
         if self.ended:
             notes.append(self._closing_note())
+        elif (reason := self.pipe.awaits) is not None:
+            why = END_SENTENCES.get(reason, reason)
+            text = f"{why}; waiting for the board to open pipe {self.name!r} again{self._meant}"
+            if self.pipe.obstacle:
+                text = f"{why}; pipe {self.name!r} cannot be read again: {self.pipe.obstacle}"
+            notes.append(Note(text, "info" if reason == CLOSED else "warning"))
         elif self.pipe.opening is None:
             notes.append(Note(f"waiting for the board to open pipe {self.name!r}{self._meant}"))
         if self.pipe.lost:
@@ -135,7 +143,6 @@ class Trace:
             self._end(Note(f"stopped by {type(error).__name__}: {error}", "warning"))
         finally:
             self.pipe.close()
-            self._warn(math.inf)
             self._tell()
 
     def _end(self, why: Note) -> None:
@@ -161,8 +168,9 @@ class Trace:
             self._add(blocks)
             if frames is None:
                 return
-            self._warn(time.monotonic())
-            if self.pipe.opening is None and time.monotonic() >= self._ask_at:
+            if self.pipe.opening is not None:
+                self._meant = ""
+            elif time.monotonic() >= self._ask_at:
                 self._meant = did_you_mean(self.name)
                 self._ask_at = time.monotonic() + HINT_AFTER_S
             self._tell()
@@ -170,20 +178,23 @@ class Trace:
                 time.sleep(READ_S)
 
     def _decode(self, frames: Frames, ends_at: float) -> tuple:
-        """Return samples, when each was taken (where that is not known, when they arrived: one number), and what of the pipe was
-        lost before them, all together by cause."""
-        losses = self.pipe.losses
+        """Return samples, when each was taken (where that is not known, when they arrived: one number), and what the pipe has gone
+        through before them: what was lost, all together by cause, and its ends."""
+        before = self.pipe.losses, self.pipe.ends
+        return (*self._decode_timed(frames, ends_at), before)
+
+    def _decode_timed(self, frames: Frames, ends_at: float) -> tuple:
         if not frames.is_timed:
-            return self._decoder.decode(frames, frames.count, ends_at), time.time(), losses
+            return self._decoder.decode(frames, frames.count, ends_at), time.time()
         before, (first, step, error) = frames.count, frames.pace
         block = self._decoder.decode(frames, before, ends_at)
         taken = before - frames.count
         if error == math.inf:  # of the hub's clock, like the times that are known
-            return block, first + step * (taken - 1), losses
+            return block, first + step * (taken - 1)
         times = first + step * np.arange(taken)
         if self._decoder.left_out:
             times = np.delete(times, list(self._decoder.left_out))
-        return block, times, losses
+        return block, times
 
     def _add(self, blocks: list) -> None:
         """Add what was read in one go. Where times are those of arrival it is one arrival, over which they are spread."""
@@ -200,7 +211,12 @@ class Trace:
     def _add_group(self, group: list) -> None:
         """Add blocks of samples, and the gaps between them."""
         gaps, place = [], 0
-        for samples, _, losses in group:
+        for samples, _, (losses, ends) in group:
+            if ends is not self._ends:
+                known = self._ends[-1] if self._ends else None
+                new = itertools.takewhile(lambda end, known=known: end is not known, reversed(ends))
+                gaps += [(place, 0, END_SENTENCES.get(end.reason, end.reason)) for end in list(new)[::-1]]
+                self._ends = ends
             for cause, count in losses.items() if losses != self._losses else ():
                 lost = count - self._losses.get(cause, 0)
                 if lost:
@@ -211,20 +227,6 @@ class Trace:
         if self._began_at is None:
             self._began_at = time.monotonic()
         self.window.add(np.concatenate(samples), np.concatenate(times) if np.ndim(times[0]) else times[-1], gaps)
-
-    def _warn(self, now: float) -> None:
-        """Warn in the cell of the chart if frames are missing: once for all that are lost in a while."""
-        lost = self.pipe.lost
-        if lost == self._warned:
-            return
-        self._warn_at = min(self._warn_at, now + self._gather_s)
-        if now < self._warn_at:
-            return
-        self._warned, self._warn_at, self._gather_s = lost, math.inf, min(2 * self._gather_s, MAX_GATHER_S)
-        try:
-            warn(PipeDataLostWarning, f"Pipe {self.name!r}: {self.pipe.why_lost()}.", self._caller)
-        except PipeDataLostWarning:
-            pass  # somebody wants errors for warnings; a thread has nobody to raise to, and the chart tells as well
 
     def _why_ended(self) -> Note:
         reason = self.pipe.end_reason

@@ -12,6 +12,8 @@ import sys
 
 from ucore import wire
 
+from .imports import find_imported
+
 __all__ = ["MIME", "NONE", "NO_MIME", "WHAT_CAN", "Pieces", "decode", "decode_text", "encode", "saving", "storing"]
 
 MIME = "application/vnd.ucore.value"  # a piece of a value that a board gives: base64
@@ -109,7 +111,7 @@ def encode(value: object, depth: int = 0) -> bytes:
 
 
 def _of_numpy(value, depth: int) -> bytes:
-    numpy = sys.modules.get("numpy")
+    numpy = find_imported("numpy")
     if numpy is not None and isinstance(value, numpy.ma.MaskedArray) and numpy.ma.is_masked(value):
         raise _StuckError("a masked array")
     if numpy is not None and isinstance(value, numpy.ndarray) and value.ndim:

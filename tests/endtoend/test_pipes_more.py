@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from workbench import Workbench
+from workbench import TOOLS, Workbench
 
 from ukernel import advert
 from ukernel.errors import PipeDataLostWarning, PipeEndedEarlyWarning, PipeEndedError
@@ -39,7 +39,7 @@ def own_bench(micropython, private_environment, tmp_path, monkeypatch):
 def test_the_code_on_the_page_runs(own_bench):
     page = (Path(__file__).parents[2] / "docs" / "pipes.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     for block in blocks:
         own_bench.host(block)
     assert own_bench.value("len(samples), len(sweep), len(times)") == (100, 1000, 100)
@@ -141,14 +141,13 @@ def test_a_loss_is_told_in_the_cell_that_collects(bench):
 def test_a_loss_is_told_by_a_live_plot(bench):
     bench.host("%matplotlib widget\nchart = live_plot('fast', decoder=lambda b: b[0])")
     bench.board(STEADY)
-    bench.notebook.send(  # and wait for the warning at once, which may come before the cell has ended
-        "%%ucore\ndef write_all(pipe, count):\n    data = bytes(4000)\n    for n in range(count):\n        pipe.write(data)\n"
+    bench.board(
+        "def write_all(pipe, count):\n    data = bytes(4000)\n    for n in range(count):\n        pipe.write(data)\n"
         "steady('fast', 3000, write_all)"
     )
-    told = bench.notebook.wait_for(lambda message: "PipeDataLostWarning" in message["content"].get("text", ""))
-    assert "the board had no room for them" in told["content"]["text"]
     assert bench.value("chart.wait(60)") is True
     assert bench.value("chart.lost") > 0
+    assert "the board had no room for them" in bench.value("chart._traces[0].notes()[1].text")
 
 
 def test_the_time_axis_of_a_live_plot_is_that_of_the_timestamps(bench):
@@ -176,6 +175,31 @@ def test_a_pipe_ends_with_its_producer_and_strict_says_when_it_did_not(own_bench
             for _ in lenient:
                 pass
     assert pipe.end_reason == lenient.end_reason == "board restarted"
+
+
+def test_a_rig_goes_on_after_a_reset_of_the_board_and_a_restart_of_the_hub(own_bench):
+    bench = own_bench
+    seen, ends = "chart._traces[0].window.seen", "chart._traces[0].pipe.ends"
+
+    def go_on(first):
+        bench.notebook.run("%%ucore\n1")  # after a restart of the hub the first cell may say so
+        assert bench.notebook.run(TOOLS).reply["status"] == "ok"
+        before = bench.value(seen)
+        bench.board(f"produce('adc', first={first})")
+        bench.host(f"while {seen} <= {before} + 10: time.sleep(0.02)")
+
+    bench.host("chart = live_plot('adc', window=1_000_000)")
+    go_on(0)
+    assert bench.notebook.run("%%ucore\nimport machine\nmachine.reset()").reply["status"] == "error"
+    bench.host(f"while len({ends}) < 1: time.sleep(0.02)")
+    assert "the board restarted; waiting for the board to open pipe 'adc' again" in bench.value("repr(chart)")
+    go_on(5000)
+    os.kill(advert.read(bench.state_path).pid, signal.SIGTERM)
+    bench.host(f"while len({ends}) < 2: time.sleep(0.02)")
+    go_on(9000)
+    assert bench.value(f"[end.reason for end in {ends}]")[:2] == ["board restarted", "hub stopped"]
+    assert bench.value("chart._traces[0].window.gaps()[0].why") == "the board restarted"
+    assert bench.value("[float(chart.data[0]) < 1000, 5000.0 in chart.data]") == [True, True]
 
 
 def test_a_hub_that_is_killed_in_mid_stream_is_no_clean_end(own_bench):

@@ -409,6 +409,7 @@ def test_the_signatures_and_defaults_are_those_of_the_page():
         "duration": None,
     }
     added = {"labels": None, "units": "", "x": "samples", "backend": "auto", "board": None}
+    added |= {"height": 320, "chart": "", "follow": False}
     assert _parameters(live_plot) == {**page, **added}
     assert _parameters(stop_live) == {"name": None}
     assert next(iter(_parameters(subscribe))) == "name"

@@ -23,7 +23,7 @@ needs_node = pytest.mark.skipif(not NODE, reason="there is no Node.js (node) her
 class StillTrace:
     """A trace without a pipe: what is added is what it has."""
 
-    ended, ended_at = None, math.inf
+    ended, ended_at, is_waiting = None, math.inf, False
 
     def __init__(self, name, size, span_s=None):
         self.name = name

@@ -2,9 +2,11 @@
 
 import base64
 import io
+import re
 import sys
 import time
 import warnings
+from xml.etree import ElementTree
 
 import nbformat
 import numpy as np
@@ -15,10 +17,13 @@ from PIL import Image
 from test_canvas import StillTrace
 from test_liveplot import constant, sine
 
+from ukernel import imports
 from ukernel.canvas import encode
 from ukernel.picture import COLOURS, Painter, Png, encode_png, make_bundle
 from ukernel.scene import Look, Scene
+from ukernel.trace import Note
 
+SET_UP = "from ukernel.pipes import live_plot, stop_live"
 VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -118,6 +123,74 @@ def test_what_is_missing_is_shaded_and_no_line_runs_through_it(painters):
     assert shade[0] > shade[2] + 15  # not grey
 
 
+@pytest.fixture
+def alone(monkeypatch):
+    for module in [m for m in sys.modules if m.split(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+
+
+def test_without_matplotlib_the_picture_has_letters_all_the_same(alone):
+    trace = StillTrace("imu", 100)
+    trace.window.add(np.array([[0.5, -0.5]] * 100), 0.0)
+    trace.notes = lambda: [Note("12 frames are missing", "warning")]
+    scene = Scene([trace], Look("Motion < 3 \x00", 100, (-0.4, 1.0), ("x & y",), units="g"), 1000)
+    scene.update()
+    data = make_bundle(scene, Painter(scene))
+    texts = [text.text for text in ElementTree.fromstring(data["image/svg+xml"]).iter("{http://www.w3.org/2000/svg}text")]
+    for text in (
+        "Motion < 3 \N{REPLACEMENT CHARACTER}",
+        "x & y",
+        "imu[1]",
+        "g",
+        "samples",
+        "0.5",
+        "80",
+        "12 frames are missing",
+    ):
+        assert text in texts
+    assert any(text.startswith("▼ values down to −0.5") for text in texts)
+    assert base64.b64encode(data["image/svg+xml"].encode()).decode() in data["text/html"]
+    # Said once: in the picture, and in the words for those who do not see it.
+    assert re.sub('src="[^"]*"', "", data["text/html"]).count("12 frames are missing") == 1
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [np.nan] * 50, [1e299, -1e299], [np.inf, 0, 1], [1e9, 1e9 + 1e-7]], ids=str)
+@pytest.mark.parametrize("x", ["samples", "seconds", "time"])
+def test_whatever_the_values_there_are_vectors(alone, values, x):
+    svg = Painter(scene_of(values, ylim=None, x=x)).paint_vectors()
+    ElementTree.fromstring(svg)
+    assert "nan" not in svg and "inf" not in svg
+
+
+def test_a_line_of_vectors_is_where_its_values_are(alone):
+    svg = Painter(scene_of([0.0, 1.0, np.nan, 0.5], size=4, ylim=(0.0, 1.0))).paint_vectors()
+    (path,) = [
+        one.get("d") for one in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}path") if one.get("clip-path")
+    ]
+    assert re.fullmatch(r"M76\.0 306\.0h0L280\.0 36\.0M688\.0 171\.0h0", path)
+
+
+def test_a_painter_that_began_without_matplotlib_is_outdone_once_there_is_one(monkeypatch):
+    monkeypatch.setattr(imports, "load_matplotlib", lambda: False)
+    plain = Painter(scene_of([0.5] * 20))
+    assert plain.paint_vectors() and not plain.is_outdone()
+    monkeypatch.undo()
+    assert plain.is_outdone()
+    better = Painter(scene_of([0.5] * 20))
+    assert not better.is_outdone() and not better.paint_vectors()
+
+
+def test_a_chart_that_stops_before_matplotlib_is_there_is_painted_again_between_two_cells(page, listener):
+    listener.script = constant(1, 2, end="closed")
+    page.run("import sys\nfrom ukernel import imports\nwas = 'matplotlib' in sys.modules")
+    assert page.value("was") == "False"
+    page.run("plot = live_plot('adc')\nplot.wait(30)")
+    data = page.update(lambda data: "image/png" in data and "image/svg+xml" not in data)
+    assert "ucoreChart.mount(" in data["text/html"]
+    assert page.value("imports.is_matplotlib_loaded(), plot.canvas._scene") == "(True, None)"
+
+
 def test_a_png_is_one():
     image = np.random.default_rng(1).integers(0, 255, (20, 30, 4), np.uint8)
     for channels in (3, 4):
@@ -132,7 +205,7 @@ def test_html_carries_whatever_it_is_titled():
     trace.window.add(np.arange(10.0), 0.0)
     scene = Scene([trace], Look(title, 10), 1000)
     scene.update()
-    html = make_bundle(scene, Png(b""), encode(scene))["text/html"]
+    html = make_bundle(scene, Painter(scene), encode(scene))["text/html"]
     assert html.count("</script") == 1 and "alert(&quot;" in html
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -16,12 +17,14 @@ from fakelistener import FakeListener
 from scripted import running_hub, wait_until
 from ukernel import advert, client, pipes, subscription
 from ukernel.errors import (
+    BoardGoneError,
     HubUnreachableError,
     PipeClosedError,
     PipeDataLostWarning,
     PipeDecodeWarning,
     PipeEndedEarlyWarning,
     PipeEndedError,
+    PipeNameError,
 )
 from ukernel.pipes import collect, subscribe
 
@@ -84,6 +87,16 @@ def test_the_signatures_are_those_of_the_page():
         "x": (keyword, "samples"),
         "backend": (keyword, "auto"),
         "board": (keyword, None),
+        "height": (keyword, 320),
+        "chart": (keyword, ""),
+        "follow": (keyword, False),
+    }
+    assert shape(subscribe) == {
+        "name": (position, inspect.Parameter.empty),
+        "timeout": (keyword, None),
+        **dict.fromkeys(["replay", "timestamps", "strict"], (keyword, False)),
+        "board": (keyword, None),
+        "follow": (keyword, False),
     }
     assert shape(pipes.stop_live) == {"name": (position, None)}
 
@@ -538,6 +551,130 @@ def test_a_warning_comes_again_when_a_cell_runs_again(listener):
     assert done.stderr.count("PipeEndedEarlyWarning") == 2
 
 
+# follow: from one opening to the next
+
+
+def openings(listener, *parts):
+    """Serve these, one for each subscription: generation, number of the first frame, chunks, and why it ends. Then the pipe is not
+    opened any more. Returns the requests."""
+    requests, left = [], iter(parts)
+
+    def script(feed):
+        requests.append(feed.request)
+        generation, number, chunks, reason = next(left, (0, 0, (), None))
+        if not generation:
+            return
+        feed.notice(open={"name": "adc", "board": "fake", "generation": generation, "number": number})
+        feed.frame(*chunks)
+        feed.end(reason)
+
+    listener.script = script
+    return requests
+
+
+def test_one_opening_after_the_other_is_followed_and_each_end_is_known(listener):
+    openings(listener, (1, 0, [b"a", b"b"], "closed"), (2, 0, [], "board restarted"), (1, 0, [b"c"], "closed"))
+    with subscribe("adc", follow=True, timeout=30) as pipe:
+        with pytest.warns(PipeEndedEarlyWarning, match="the board restarted. Reading goes on when it is opened again") as told:
+            assert [next(pipe), next(pipe), next(pipe)] == [b"a", b"b", b"c"]
+        assert len(told) == 1
+        assert pipe.ends == [(2, "closed"), (2, "board restarted")]
+        assert (pipe.frames, pipe.lost, pipe.end_reason) == (3, 0, None)
+    assert pipe.end_reason == "left" and list(pipe) == []
+
+
+def test_what_was_written_between_is_counted(listener):
+    requests = openings(listener, (1, 5, [b"a", b"b"], "hub stopped"), (1, 17, [b"c"], "closed"), (2, 3, [b"d"], "closed"))
+    with (
+        pytest.warns(PipeEndedEarlyWarning),
+        pytest.warns(PipeDataLostWarning, match="written before the pipe was found again"),
+        subscribe("adc", follow=True, replay=True, timeout=30) as pipe,
+    ):
+        assert [next(pipe) for _ in range(4)] == [b"a", b"b", b"c", b"d"]
+        assert pipe.losses == {"between": 10 + 3}
+    # On the board where it was; and what was before it is not read anew.
+    assert [(request["board"], "replay" in request["options"]) for request in requests[:3]] == [
+        (None, True),
+        ("fake", False),
+        ("fake", False),
+    ]
+
+
+def test_a_wait_for_the_next_opening_ends_in_time_and_can_be_left(listener):
+    openings(listener, (1, 0, [b"a"], "closed"))
+    pipe = subscribe("adc", follow=True)
+    assert pipe.read() == b"a"
+    with pytest.raises(TimeoutError, match="it has not been opened again: the producer closed it"):
+        pipe.read(timeout=0.3)
+    assert "after 1 end" in repr(pipe) or "not open yet" in repr(pipe)
+    leaving = threading.Timer(0.2, pipe.close)
+    leaving.start()
+    assert list(pipe) == [] and pipe.end_reason == "left"
+    leaving.join()
+
+
+def test_a_board_that_counts_its_openings_anew_has_another_one_after_a_restart(listener):
+    openings(listener, (1, 0, [], "board restarted"), (1, 0, [], "board restarted"), (1, 7, [b"a"], "closed"))
+    with pytest.warns(PipeEndedEarlyWarning), subscribe("adc", follow=True, timeout=30) as pipe:
+        with pytest.warns(PipeDataLostWarning):
+            assert next(pipe) == b"a"
+        assert pipe.losses == {"between": 7}
+
+
+def test_what_keeps_a_reader_from_the_next_opening_is_said(listener):
+    def refuse(board):
+        raise PipeNameError("the pipe is open on kitchen and garden.")
+
+    openings(listener, (1, 0, [b"a"], "board gone"))
+    with pytest.warns(PipeEndedEarlyWarning), subscribe("adc", follow=True, timeout=1) as pipe:
+        assert next(pipe) == b"a"
+        pipe._again = refuse
+        with pytest.raises(TimeoutError, match="it cannot be read again: the pipe is open on kitchen and garden"):
+            next(pipe)
+
+
+def test_an_array_goes_on_over_an_end(listener):
+    openings(listener, (1, 0, floats(1, 2), "closed"), (2, 0, floats(3, 4), "closed"))
+    with subscribe("adc", follow=True, timeout=30) as pipe:
+        assert pipe.read_array(4).tolist() == [1, 2, 3, 4]
+
+
+def test_openings_are_followed_asynchronously(listener):
+    openings(listener, (1, 0, [b"a"], "closed"), (2, 0, [b"b"], "board gone"), (3, 0, [b"c"], "closed"))
+
+    async def read():
+        async with subscribe("adc", follow=True, timeout=30) as pipe:
+            async for chunk in pipe:
+                found.append(chunk)
+                if chunk == b"c":
+                    break
+            with pytest.raises(TimeoutError):
+                pipe._timeout_s = 0.3
+                await anext(aiter(pipe))
+        return pipe
+
+    found = []
+    with pytest.warns(PipeEndedEarlyWarning, match="the board is gone"):
+        pipe = asyncio.run(read())
+    assert found == [b"a", b"b", b"c"] and [end.reason for end in pipe.ends] == ["closed", "board gone", "closed"]
+
+
+def test_a_filter_that_makes_errors_of_warnings_stops_an_iteration_and_not_the_pipe(listener):
+    openings(listener, (1, 0, [b"a"], "board gone"), (2, 0, [b"b"], "closed"))
+    with subscribe("adc", follow=True, timeout=30) as pipe:
+        assert next(pipe) == b"a"
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(PipeEndedEarlyWarning):
+                next(pipe)
+        assert next(pipe) == b"b"
+
+
+def test_strict_and_follow_contradict_each_other():
+    with pytest.raises(ValueError, match="choose one"):
+        subscribe("adc", strict=True, follow=True)
+
+
 # collect
 
 
@@ -897,6 +1034,71 @@ def test_what_the_board_lost_is_told(board):
         board.close_pipe(101)
         assert len(list(pipe)) == 3
         assert pipe.losses == {"board": 98}
+
+
+def test_a_reader_that_follows_finds_the_pipe_of_a_board_that_restarted(board):
+    board.open("adc")
+    with subscribe("adc", follow=True, timeout=20) as pipe:
+        board.write(b"ab", 2, 0)
+        assert next(pipe) == b"ab"
+        board.boot()
+        with pytest.warns(PipeEndedEarlyWarning, match="the board restarted"), pytest.raises(TimeoutError):
+            pipe.read(timeout=0.3)
+        board.open("adc")
+        board.write(b"cd", 2, 0)
+        board.close_pipe(1)
+        assert next(pipe) == b"cd"
+        with pytest.raises(TimeoutError):
+            pipe.read(timeout=0.3)
+        board.open("adc", generation=2)
+        board.write(b"ef", 2, 0)
+        assert next(pipe) == b"ef" and pipe.lost == 0
+        assert [end.reason for end in pipe.ends] == ["board restarted", "closed"]
+
+
+def test_a_reader_that_follows_waits_for_a_board_that_is_gone_and_learns_what_it_missed(board):
+    board.open("adc")
+    with subscribe("adc", follow=True, timeout=20) as pipe:
+        board.write(b"ab", 2, 0)
+        assert next(pipe) == b"ab"
+        board.gone(BoardGoneError("unplugged"))
+        with pytest.warns(PipeEndedEarlyWarning, match="the board is gone"), pytest.raises(TimeoutError):
+            pipe.read(timeout=0.3)
+        assert pipe.awaits == "board gone"
+        board.ready(resumed=True)
+        board.open("adc", number=3)  # the same one, announced anew
+        board.write(b"cd", 2, 3)
+        with pytest.warns(PipeDataLostWarning, match="2 frames are missing"):
+            assert next(pipe) == b"cd"
+        assert pipe.lost == 2 and pipe.awaits is None
+
+
+def test_a_reader_that_follows_waits_for_the_next_hub_and_starts_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("UCORE_STATE_PATH", str(tmp_path / "run" / "hub.json"))
+    monkeypatch.delenv("UCORE_PIPE_PORT", raising=False)
+
+    def serve(hub, attached, data):
+        attached.request("attach_request", {"board": "scripted://kitchen", "client": "a test"})
+        hub.boards["kitchen"].open("adc")
+        hub.boards["kitchen"].write(data, 2, 0)
+
+    with running_hub() as hub, client.connect(start=False) as attached:
+        pipe = subscribe("adc", follow=True, timeout=20)
+        serve(hub, attached, b"ab")
+        assert next(pipe) == b"ab"
+    with pytest.warns(PipeEndedEarlyWarning, match="the board hub stopped"), pytest.raises(TimeoutError):
+        pipe.read(timeout=1)
+    assert advert.find() is None
+    with running_hub() as hub, client.connect(start=False) as attached:
+        serve(hub, attached, b"cd")
+        reading = threading.Thread(target=lambda: got.append(next(pipe)))
+        got = []
+        with pipe:
+            reading.start()
+            wait_until(lambda: hub.hub.readers)
+            hub.boards["kitchen"].write(b"ef", 2, 1)
+            reading.join(20)
+            assert got == [b"ef"]
 
 
 def test_a_slow_reader_learns_exactly_what_it_missed(board):

@@ -3,6 +3,8 @@
 import math
 import re
 import struct
+import threading
+import time
 import warnings
 
 import numpy as np
@@ -11,7 +13,6 @@ from fakelistener import FakeListener
 
 from ukernel import pipes, trace
 from ukernel.decoder import as_decoder
-from ukernel.errors import PipeDataLostWarning
 
 UNKNOWN = math.inf
 
@@ -138,46 +139,90 @@ def test_the_last_word_says_why_after_how_much_and_when(follow):
     assert re.fullmatch(r"Producer closed the pipe, no samples, \d\d:\d\d:\d\d", note.text)
 
 
-def test_a_burst_of_losses_is_told_once_at_the_line_of_the_chart(follow):
+def test_losses_are_told_on_the_chart_and_not_in_its_cell(follow):
     def script(feed):
         for _ in range(50):
             feed.notice(lost=2, cause="board")
             feed.floats(1)
 
-    with pytest.warns(PipeDataLostWarning, match="100 frames are missing") as told:
-        follow(script)
-    assert len(told) == 1 and told[0].filename == __file__
-
-
-def test_losses_that_go_on_are_told_less_and_less_often(follow, monkeypatch):
-    class Losing:
-        lost = 0
-        why_lost = staticmethod(lambda: "some are missing")
-
-    one = follow(lambda feed: feed.floats(1))
-    monkeypatch.setattr(one, "pipe", Losing())
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        for second in range(3600):
-            one.pipe.lost += 1
-            one._warn(float(second))
-        assert 5 < len(told) < 20
-        one._warn(math.inf)  # the end: whatever has not been told yet
-        count = len(told)
-        one._warn(math.inf)
-        assert len(told) == count
-    monkeypatch.undo()
-
-
-def test_a_filter_that_makes_errors_of_warnings_does_not_stop_the_chart(follow):
-    def script(feed):
-        feed.notice(lost=2, cause="board")
-        feed.floats(1)
-
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         one = follow(script)
-    assert one.ended.text == "the producer closed the pipe" and one.pipe.lost == 2
+    assert one.ended.text == "the producer closed the pipe" and one.pipe.lost == 100
+    assert [note.text for note in one.notes()][1:] == [one.pipe.why_lost()]
+
+
+def opening(feed, generation, number=0):
+    feed.notice(open={"name": "adc", "board": "fake", "generation": generation, "number": number})
+
+
+def test_a_trace_goes_on_where_a_pipe_ended_for_a_bad_reason_and_the_gap_says_which(listener):
+    feeds = iter(
+        [
+            (lambda feed: opening(feed, 1), [1, 2], "board restarted"),
+            (lambda feed: opening(feed, 2, 10), [3], "hub stopped"),
+            (lambda feed: opening(feed, 2, 11), [4], "closed"),
+        ]
+    )
+
+    def script(feed):
+        begin, values, reason = next(feeds)
+        begin(feed)
+        feed.floats(*values)
+        feed.end(reason)
+
+    listener.script = script
+    one = trace.Trace(
+        pipes._subscribe("adc", None, False, False, follow=True, after_close=False, warns=False), as_decoder(None), 10
+    )
+    one.start(lambda: None)
+    one._thread.join(30)
+    assert one.ended.text == "the producer closed the pipe"
+    assert one.window.since(0)[1][:, 1].tolist() == [1, 2, 3, 4]
+    assert [(gap.number, gap.lost, gap.why) for gap in one.window.gaps()] == [
+        (2, 0, "the board restarted"),
+        (2, 10, "they were written before the pipe was found again"),
+        (3, 0, "the board hub stopped"),
+    ]
+    assert one.pipe.lost == 10
+
+
+def test_a_trace_says_what_it_waits_for_until_the_pipe_goes_on(listener):
+    def script(feed):
+        opening(feed, 1, len(requests))
+        requests.append(feed)
+        if len(requests) == 1:
+            feed.floats(1)
+            feed.end("board gone")
+
+    requests = []
+    listener.script = script
+    one = trace.Trace(
+        pipes._subscribe("adc", None, False, False, follow=True, after_close=False, warns=False), as_decoder(None), 10
+    )
+    changed = threading.Event()
+    one.start(changed.set)
+    try:
+        # The same opening, of which the hub does not know more than before: the board has not come back.
+        wait_until(changed, lambda: len(requests) == 2 and one.pipe.opening and one.pipe.ends)
+        assert one.is_waiting
+        assert [tuple(note) for note in one.notes()] == [
+            ("the board is gone: unplugged, or without power; waiting for the board to open pipe 'adc' again", "warning")
+        ]
+        requests[1].floats(2)
+        wait_until(changed, lambda: one.window.seen == 2)
+        assert not one.is_waiting and one.notes() == [] and one.pipe.lost == 0
+    finally:
+        one.stop()
+    assert one.ended.text == "stopped"
+
+
+def wait_until(changed, condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        changed.wait(0.1)
+        changed.clear()
 
 
 def test_a_pipe_of_nearly_the_same_name_is_suggested(listener, monkeypatch):
