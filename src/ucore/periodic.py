@@ -225,7 +225,7 @@ def _begin():
         if not _threaded:
             _threaded = True
             try:
-                _link.runner.start_new_thread(_run, ())
+                ucore.start_new_thread(_run, ())
             except (OSError, RuntimeError, MemoryError):  # an RP2's other core has its thread, or so many run
                 _threaded = False
                 from machine import Timer
