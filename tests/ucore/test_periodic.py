@@ -46,6 +46,7 @@ class Scene:
         self.host.hello(**UART)
         self.runner = self.link.runner = Runner()
         self.runner.full = not threads
+        ucore.start_new_thread = self.runner.start_new_thread
         periodic._all[:] = []
         periodic._threaded = False
         periodic._timer = None
