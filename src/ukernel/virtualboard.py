@@ -183,7 +183,7 @@ class _Chip:
         flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
         self.process = subprocess.Popen(
             self.command,
-            cwd=self.storage.folder,
+            cwd=self.storage.files,
             env=self.environment,
             start_new_session=True,
             creationflags=flags,

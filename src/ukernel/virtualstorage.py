@@ -34,6 +34,8 @@ class Storage:
         self._lock = None
         self._own = None if folder else TempFolder("virtual-board")
         self.folder = Path(folder or self._own.path)
+        self.files = self.folder / "files"  # where a board on CPython has its files
+        self.files.mkdir()
         flash = self.folder / "flash"
         if name is not None:
             kept = settings.data_dir() / "virtual"

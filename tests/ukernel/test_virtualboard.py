@@ -104,7 +104,7 @@ def test_0x03_is_data_while_kbd_intr_is_off(board):
         ("machine.soft_reset()", "machine.soft_reset", "5"),
         ("sys.exit()", "its program ended", "5"),
         ("_thread.start_new_thread(machine.reset, ()); time.sleep(600)", "machine.reset", "2"),
-        ("machine._virtualchip.reset(9)", "it crashed, exit code 9", "3"),
+        ("machine._virtualchip.reset(9, False)", "it crashed, exit code 9", "3"),
     ],
 )
 def test_a_board_that_ends_boots_again(board, end, cause, number):
@@ -163,6 +163,9 @@ def test_the_environment_sets_the_identity():
 
 def test_the_working_folder_is_the_boards_own_and_goes_with_it(board):
     folder = board.ask("print(os.getcwd())")
+    if board.board.python == "micropython":
+        assert folder == "/"  # on a flash of its own, see test_virtualboot.py
+        return
     board.ask("open('data.txt', 'w').close()")
     assert os.listdir(folder) == ["data.txt"]
     board.board.stop()

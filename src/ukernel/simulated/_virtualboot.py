@@ -40,7 +40,9 @@ def start():
     raw = bool(os.getenv("UCORE_VIRTUAL_RAW"))
     reset = _virtualchip.run("boot.py")
     if not reset and not raw:
-        reset = _virtualchip.run("main.py") or not _serve()
+        reset = _virtualchip.run("main.py")
+        if not reset:
+            _serve()
     while not reset:
         try:
             raw = _virtualchip.repl(raw)
@@ -51,14 +53,13 @@ def start():
 
 
 def _serve():
-    """Let the agent serve; return whether somebody wants the REPL then."""
+    """Let the agent serve, until somebody wants the REPL."""
     micropython.kbd_intr(3)  # as while main.py runs
     import ucore.agent
 
     try:
         ucore.agent.serve()
-    except SystemExit:
-        return False
+    except SystemExit:  # of a program: machine.soft_reset has a way of its own here
+        _virtualchip.reset(0, True)
     except KeyboardInterrupt:
         pass  # it came as the agent had ended
-    return True
