@@ -353,7 +353,8 @@ def _stop(switchboard: _Switchboard, rest: str, names: dict) -> None:
     if not rest:
         raise _MisuseError("%ucore stop takes the name of a producer.")
     stop = "[[one.name, one.name == name and one.stop()] for one in list(found.values())]"
-    found = _pull(switchboard, f"(lambda found, name: {stop})({_PRODUCERS}, {ascii(rest)})", names)
+    text = ascii(rest)
+    found = _pull(switchboard, f"(lambda found, name: {stop})({_PRODUCERS}, {text})", names)
     known = sorted(name for name, _ in found)
     if rest not in known:
         others = f"It has {', '.join(known)}." if known else "It has none."

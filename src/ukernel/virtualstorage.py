@@ -35,7 +35,7 @@ class Storage:
         self._own = None if folder else TempFolder("virtual-board")
         self.folder = Path(folder or self._own.path)
         self.files = self.folder / "files"  # where a board on CPython has its files
-        self.files.mkdir()
+        self.files.mkdir(exist_ok=True)
         flash = self.folder / "flash"
         if name is not None:
             kept = settings.data_dir() / "virtual"
