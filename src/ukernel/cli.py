@@ -99,7 +99,7 @@ def _stop(options: argparse.Namespace) -> None:
 def _pipes(options: argparse.Namespace) -> None:
     from .pipelist import pipes
 
-    print(pipes())
+    print(pipes().table())
 
 
 def _token(options: argparse.Namespace) -> None:

@@ -48,7 +48,8 @@ class PipeStates(list):
             found.append((pipe.name, pipe.board, state, f"{pipe.frames:,}", rate, lost, str(pipe.readers)))
         return found
 
-    def __str__(self) -> str:
+    def table(self) -> str:
+        """Return it as a text of columns."""
         if not self:
             return "No pipe is open."
         rows = [self.COLUMNS, *self.rows()]
@@ -56,11 +57,11 @@ class PipeStates(list):
         return "\n".join("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows)
 
     def _repr_pretty_(self, printer, cycle) -> None:
-        printer.text("[]" if cycle else str(self))
+        printer.text("[]" if cycle else self.table())
 
     def _repr_html_(self) -> str:
         if not self:
-            return html.escape(str(self))
+            return html.escape(self.table())
         head = "".join(f"<th>{name}</th>" for name in self.COLUMNS)
         body = "".join("<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in row) + "</tr>" for row in self.rows())
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

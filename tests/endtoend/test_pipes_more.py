@@ -39,7 +39,7 @@ def own_bench(micropython, private_environment, tmp_path, monkeypatch):
 def test_the_code_on_the_page_runs(own_bench):
     page = (Path(__file__).parents[2] / "docs" / "pipes.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     for block in blocks:
         own_bench.host(block)
     assert own_bench.value("len(samples), len(sweep), len(times)") == (100, 1000, 100)

@@ -9,7 +9,7 @@ ENDED = PipeState("old", "kitchen", False, 5, 0, 0, {}, 0.0, 0.0, 5, "board gone
 def test_a_list_of_pipes_is_a_list_and_says_what_it_holds_as_a_table():
     found = PipeStates([OPEN, ENDED])
     assert found[0] is OPEN and found == [OPEN, ENDED]
-    head, first, second = str(found).splitlines()
+    head, first, second = found.table().splitlines()
     assert head.split() == ["pipe", "board", "state", "frames", "per", "second", "lost", "readers"]
     assert "1,234,567" in first and "3 (board)" in first and "100 frames, 400 bytes" in first
     assert "ended: board gone" in second and second.index("kitchen") == first.index("kitchen")
@@ -21,4 +21,4 @@ def test_a_notebook_gets_a_table_in_which_names_are_text():
 
 
 def test_an_empty_list_says_so_everywhere():
-    assert str(PipeStates()) == PipeStates()._repr_html_() == "No pipe is open."
+    assert PipeStates().table() == PipeStates()._repr_html_() == "No pipe is open."
