@@ -666,6 +666,8 @@ def test_an_error_tells_whose_cells_its_frames_are(hub, notebook):
 
 def test_a_thread_that_prints_a_traceback_tells_whose_cells_its_frames_are(hub, notebook):
     cells_of(notebook, "print def read(): 1", 7)
+    # The hub asks the board whether another one has had it.
+    wait_until(lambda: cells_of(notebook, trace("b")) == [[{"key": 7}]])
     board = hub.boards["kitchen"]
     request = notebook.send("hold")
     notebook.until("status", request)
