@@ -109,9 +109,9 @@ class Rig(contextlib.ExitStack):
         parent = self.start_cell(code)
         return self.wait_for(session.Message, timeout_s, type=wire.EXECUTE_REPLY, parent=parent).content
 
-    def produce(self, count: int, first: int = 0, name: str = "bench") -> None:
+    def produce(self, count: int, first: int = 0, name: str = "bench", timeout_s: float = 30) -> None:
         """Start a thread on the board that writes ``count`` numbers, 4 bytes each."""
-        reply = self.run(PRODUCER.format(name=name, count=count, first=first))
+        reply = self.run(PRODUCER.format(name=name, count=count, first=first), timeout_s)
         assert reply == b'{"status":"ok"}', reply
 
     def receive(self, count: int, timeout_s: float) -> dict:

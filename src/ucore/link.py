@@ -48,7 +48,7 @@ MAX_DEAF = 5  # the same for damaged lines in a row
 MAX_ASIDE = 50
 QUIET_MS = 3  # after so long without a frame a stray print may stand before the next: it gets a mark of its own
 _NOTHING = (b"", 0, None, True)
-_asked = set()  # holds something while `_answer` is scheduled
+_asked = set()  # the number of each `_answer` that is scheduled
 _answer = _asked.discard
 
 
@@ -286,18 +286,21 @@ class Link:
             return micropython is not None and micropython.in_callback()
         if MAIN_WRITES and self.busy:
             return True  # the main thread itself asks for nothing then
-        asked = len(_asked)
+        token = self._asks
+        asked = token in _asked  # by another, and not answered yet
         for _ in b"0123456789":  # a jump runs one callback, and 8 may wait before ours
-            if not _asked:
-                if asked:
-                    return False
+            if not asked:
                 try:
-                    micropython.schedule(_answer, 0)
-                    _asked.add(0)  # no jump before it, so it has not been answered yet
+                    micropython.schedule(_answer, (token + 1) & 0xFFFF)
+                    # No jump from here on, so it has not been answered yet. A new number for each: another may ask before we look.
+                    self._asks = token = (token + 1) & 0xFFFF
+                    _asked.add(token)
                     asked = True
                 except RuntimeError:  # as many wait as can
                     if MAIN_WRITES:
                         return False  # who is not busy may wait
+            elif token not in _asked:
+                return False
         return True
 
     def do(self, call, *args):

@@ -3,7 +3,8 @@
 import sys
 from _thread import start_new_thread
 
-CPYTHON = sys.implementation.name == "cpython"
+from ucore.wire import CPYTHON
+
 # For the other modules, too. With a u before its name a module is the firmware's own, whatever files and modules the user has.
 if CPYTHON:
     import io

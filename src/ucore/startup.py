@@ -84,6 +84,7 @@ def fill_link(link, facts):
     link.full = False  # whether memory was short then
     link.flush = link.keep = link.renew = link.forget = None
     link.busy = False
+    link._asks = 0
     link.calls = []
     link.ticks = 0
     link.idle_ms = IDLE_MS

@@ -36,10 +36,10 @@ _GROUPS = {
     "speed": ("wire", "quirks", "speed"),
     "rich": ("wire", "quirks", "rich"),
     "values": ("wire", "quirks", "values"),
-    "files": ("quirks", "files"),
+    "files": ("wire", "quirks", "files"),
     "typed": ("wire", "quirks", "typed"),
-    "names": ("quirks", "names"),
-    "tasks": ("quirks", "tasks"),
+    "names": ("wire", "quirks", "names"),
+    "tasks": ("wire", "quirks", "tasks"),
     "periodic": ("wire", "quirks", "link", "periodic"),
 }
 FILE = "ucore/"  # what a traceback calls all of them: each name would cost memory, and no frame of ours is shown

@@ -107,6 +107,8 @@ class Resolve(ast.NodeTransformer):
 
     def _find(self, module: str, name: str):
         owner = self._modules[module]
+        if name in owner.borrowed:
+            return self._find(*owner.borrowed[name])
         if name in owner.constants:
             return owner.constants[name]
         if name in owner.foreign:

@@ -49,6 +49,18 @@ def why_not() -> "str | None":
     return None
 
 
+# JupyterLab, until its standard input is at its end: it goes with whoever has started it, killed or not, and takes its kernels along.
+_UNTIL_END_OF_INPUT = """
+import os, runpy, signal, sys, threading
+def watch():
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=watch, daemon=True).start()
+sys.argv[0] = "jupyterlab"
+runpy.run_module("jupyterlab", run_name="__main__")
+"""
+
+
 class Lab:
     """A JupyterLab server with folders of its own. A context manager.
 
@@ -80,10 +92,20 @@ class Lab:
             "JUPYTERLAB_SETTINGS_DIR": str(settings),
             "JUPYTERLAB_WORKSPACES_DIR": str(self.folder / "workspaces"),
         }
-        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", "--port=0", "--expose-app-in-browser"]
+        command = [
+            sys.executable,
+            "-c",
+            _UNTIL_END_OF_INPUT,
+            "--no-browser",
+            "--ip=127.0.0.1",
+            "--port=0",
+            "--expose-app-in-browser",
+        ]
         command += [f"--IdentityProvider.token={self.token}", f"--ServerApp.root_dir={self.notebooks}", "--allow-root"]
         with open(self.log, "wb") as log:
-            self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+            self._process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+            )
         try:
             self.url = self._find_url(runtime)
         except BaseException:
@@ -92,10 +114,9 @@ class Lab:
         return self
 
     def __exit__(self, *exc_info) -> None:
-        self._process.send_signal(signal.SIGINT)
-        self._process.send_signal(signal.SIGTERM)
+        self._process.stdin.close()  # once: a second signal would cut its cleaning up short
         try:
-            self._process.wait(20)
+            self._process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()

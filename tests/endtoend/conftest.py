@@ -9,6 +9,8 @@ import pytest
 from frontend import Notebook
 from workbench import Workbench
 
+from ukernel import advert
+
 SOURCE = Path(__file__).parents[2] / "src"
 # Each variable that could lead a kernel to another one's files, hub or board.
 _FOREIGN = ("UCORE_BOARD", "UCORE_PIPE_PORT", "UCORE_PIPE_TOKEN", "UCORE_HUB_LOG", "JPY_SESSION_NAME")
@@ -54,7 +56,9 @@ def notebook(shared_notebook):
     """A working notebook on a virtual board, with nothing left over from the test before."""
     while shared_notebook.received():
         pass
-    return shared_notebook
+    hub = advert.read()
+    yield shared_notebook
+    assert hub in (None, advert.read()), "the test has ended the hub of other tests' notebook: give it one of its own"
 
 
 @pytest.fixture

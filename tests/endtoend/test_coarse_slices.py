@@ -11,7 +11,7 @@ from ucore import wire
 from ukernel import advert, client, session
 from ukernel.virtualboard import VirtualBoard
 
-pytestmark = [pytest.mark.micropython, pytest.mark.slow]
+pytestmark = [pytest.mark.micropython, pytest.mark.slow, pytest.mark.timeout(300)]
 
 SLICE_MS = 1000
 COMPUTING = """
@@ -56,7 +56,7 @@ def test_a_board_whose_threads_compute_is_busy_and_not_gone():
 def test_frames_and_prints_wait_for_their_turn_and_none_is_lost():
     with Rig(slice_ms=SLICE_MS) as rig:
         rig.run(COMPUTING)
-        rig.produce(500)
+        rig.produce(500, timeout_s=90)
         assert rig.receive(500, 90)["lost"] == 0
         parent = rig.start_cell("for i in range(20): print(i)")
         rig.wait_for(session.Message, 90, type=wire.EXECUTE_REPLY, parent=parent)

@@ -15,8 +15,9 @@ ENDLESS = "%%ucore\nimport time\nprint('started')\nwhile True:\n    time.sleep(0
 
 
 @pytest.fixture
-def shared_board(private_environment, monkeypatch):
-    """A virtual board that several kernels use."""
+def shared_board(private_environment, monkeypatch, tmp_path):
+    """A virtual board that several kernels use, and a hub of their own."""
+    monkeypatch.setenv("UCORE_STATE_PATH", str(tmp_path / "hub.json"))
     with VirtualBoard() as board:
         monkeypatch.setenv("UCORE_BOARD", board.port)
         yield board

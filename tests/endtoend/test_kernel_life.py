@@ -88,8 +88,12 @@ def test_a_killed_python_is_named_by_its_signal(own_notebook):
     assert own_notebook.run("1").result == "1"
 
 
-def test_a_crash_aborts_what_waits_behind_the_cell(own_notebook):
-    outcomes = own_notebook.finish(own_notebook.send("import os; os._exit(1)"), own_notebook.send("1"))
+def test_a_crash_aborts_what_waits_behind_the_cell(own_notebook, tmp_path):
+    go = tmp_path / "go"
+    crash = f"import os, time\nwhile not os.path.exists({str(go)!r}):\n    time.sleep(0.05)\nos._exit(1)"
+    requests = own_notebook.send(crash), own_notebook.send("1")  # the second waits before the first ends
+    go.touch()
+    outcomes = own_notebook.finish(*requests)
     assert [outcome.reply["status"] for outcome in outcomes] == ["error", "aborted"]
 
 

@@ -302,6 +302,32 @@ def test_whether_it_is_a_callback_is_known_also_where_as_many_wait_as_can():
     assert seen and all(seen)
 
 
+def test_a_thread_is_never_taken_for_a_callback_however_many_callbacks_there_are():
+    if quirks.CPYTHON:
+        return  # nothing is asked there
+    import micropython
+
+    scene = Scene(False)
+    seen = []
+    taken = 0
+    going = [True]
+
+    def beat(_):
+        seen.append(scene.link.in_callback())
+        if going[0]:
+            micropython.schedule(beat, 0)
+
+    for _ in range(3):
+        micropython.schedule(beat, 0)
+    for _ in range(300):
+        taken += scene.link.in_callback()
+    going[0] = False
+    while scene.link.in_callback():  # the last ones
+        pass
+    assert len(seen) > 300 and all(seen)
+    assert taken == 0
+
+
 def test_the_ticker_leaves_a_lock_alone_that_somebody_has():
     for scene in scenes():
         with scene.link.tx:
