@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from boardfiles import has_written
 from rig import PRODUCER
 from scripted import wait_until
 from ukernel import advert, client
@@ -93,16 +94,16 @@ def test_a_board_that_restarts_in_mid_cell_fails_the_cell_and_ends_the_pipe_with
         assert "restarted" in message["content"]["evalue"]
 
 
-def test_prints_that_nobody_heard_are_told_of_before_their_cell_ends(board, tmp_path):
-    deaf = tmp_path / "deaf"
-    code = f"""
+def test_prints_that_nobody_heard_are_told_of_before_their_cell_ends(board):
+    code = """
 import time
 print('heard')
 while not ucore._link.gone:
     print('.')
     time.sleep(0.05)
 print('unheard')
-open({str(deaf)!r}, 'w').close()
+with open('sign', 'w') as file:
+    file.write('not heard')
 """
     with attach(board) as hub:
         request = hub.send("execute_request", {"code": code})
@@ -113,7 +114,7 @@ open({str(deaf)!r}, 'w').close()
         pid = advert.read().pid
         os.kill(pid, signal.SIGSTOP)
         try:
-            wait_until(deaf.exists)
+            wait_until(lambda: has_written(board, "not heard"))
         finally:
             os.kill(pid, signal.SIGCONT)
         while reply is None:

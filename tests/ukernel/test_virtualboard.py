@@ -10,6 +10,8 @@ import psutil
 import pytest
 from lineboard import PACKAGE, PYTHONS, LineBoard
 
+from boardfiles import has_written
+from scripted import wait_until
 from ukernel import virtualboard
 from ukernel.errors import BoardGoneError
 from ukernel.virtualboard import VirtualBoard
@@ -186,10 +188,8 @@ def test_too_much_input_is_dropped_but_0x03_comes_through(python):
 
 
 def test_output_that_nobody_reads_does_not_stop_the_program(board):
-    board.send("[print('x' * 1000) for i in range(30)]; open('finished', 'w').close(); time.sleep(600)")
-    folder = psutil.Process(board.board._process.pid).children()[0].cwd()
-    while not os.path.exists(f"{folder}/finished"):
-        time.sleep(0.1)
+    board.send("[print('x' * 1000) for i in range(30)]; f = open('f', 'w'); f.write('finished'); f.close(); time.sleep(600)")
+    wait_until(lambda: has_written(board.board, "finished"))
     board.interrupt()
     assert board.ask("print(1)") == "1"
 
