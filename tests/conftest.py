@@ -1,3 +1,19 @@
-"""A run of the tests leaves nothing behind: see `leftovers`, which looks."""
+"""A run of the tests leaves nothing behind: see `leftovers`, which looks. `--fast` is for between two edits."""
 
-from leftovers import pytest_configure, pytest_sessionfinish, pytest_terminal_summary  # noqa: F401 - pytest calls them
+from pathlib import Path
+
+from leftovers import pytest_configure, pytest_sessionfinish, pytest_terminal_summary, pytest_testnodedown  # noqa: F401 - pytest calls them
+
+# Real kernels, browsers and chips.
+SLOW = {Path(__file__).parent / folder for folder in ("browser", "chip", "endtoend")}
+
+
+def pytest_addoption(parser):
+    parser.addoption("--fast", action="store_true", help="leave out real kernels, browsers, chips, and what is marked slow")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--fast"):
+        left = [item for item in items if item.get_closest_marker("slow") or SLOW & {*item.path.parents}]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]

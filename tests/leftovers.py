@@ -36,6 +36,7 @@ class Leftovers:
             os.mkdir(os.path.join(self._folder.path, name))
         self._sockets, self._terminals = _listening(), _terminals()
         self.names: list[str] = []
+        self.of_workers: list[str] = []  # what their own looks have found, where the run has workers
 
     def enter(self) -> None:
         """Have everything that is started from now on use the run's folder, and bear its mark."""
@@ -138,9 +139,17 @@ def pytest_configure(config):
 def pytest_sessionfinish(session):
     leftovers = session.config.stash[_KEY]
     factory = getattr(session.config, "_tmp_path_factory", None)
-    if leftovers.find(getattr(factory, "_basetemp", None)) and session.exitstatus in (0, pytest.ExitCode.NO_TESTS_COLLECTED):
+    leftovers.names = leftovers.of_workers + leftovers.find(getattr(factory, "_basetemp", None))
+    if hasattr(session.config, "workeroutput"):  # of pytest-xdist, told to the run's own process
+        session.config.workeroutput["outlived"] = leftovers.names
+    elif leftovers.names and session.exitstatus in (0, pytest.ExitCode.NO_TESTS_COLLECTED):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     leftovers.clear()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    node.config.stash[_KEY].of_workers += getattr(node, "workeroutput", {}).get("outlived", [])
 
 
 def pytest_terminal_summary(terminalreporter, config):

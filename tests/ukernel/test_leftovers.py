@@ -10,7 +10,7 @@ import pytest
 TESTS = Path(__file__).parents[1]
 CONFTEST = """
 import leftovers
-from leftovers import pytest_configure, pytest_sessionfinish, pytest_terminal_summary
+from leftovers import pytest_configure, pytest_sessionfinish, pytest_terminal_summary, pytest_testnodedown
 leftovers.PATIENCE_S = 1.0
 """
 FAULTS = {
@@ -27,13 +27,23 @@ FAULTS = {
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 
 
-def _run(folder: Path, test: str) -> "tuple[int, str]":
+def _run(folder: Path, test: str, *options: str) -> "tuple[int, str]":
     """Run a test file in a pytest of its own; returns its exit status and what it said."""
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "test_it.py").write_text(test)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", f"--basetemp={folder / 'base'}", "-p", "no:cacheprovider", str(folder)],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            f"--basetemp={folder / 'base'}",
+            "-p",
+            "no:cacheprovider",
+            *options,
+            str(folder),
+        ],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(TESTS)},
@@ -49,6 +59,15 @@ def test_what_outlives_a_run_fails_it_and_is_named(tmp_path, named):
     assert named in said.partition("outlived this run")[2]
     for path in tmp_path.rglob("ucore-python-*"):
         path.rmdir()
+
+
+@pytest.mark.parametrize("named", ["the process", "a socket that listens on 127.0.0.1:", "the file"])
+def test_what_outlives_a_worker_fails_the_run_too(tmp_path, named):
+    pytest.importorskip("xdist")
+    status, said = _run(tmp_path, FAULTS[named], "-n1")
+    assert status == pytest.ExitCode.TESTS_FAILED
+    assert "1 passed" in said
+    assert named in said.partition("outlived this run")[2]
 
 
 def test_a_run_that_tidies_up_passes_whatever_others_have_open(tmp_path):
