@@ -58,11 +58,12 @@ class Switchboard:
         self._open: set[str] = set()  # what the sub-kernel is at, or will be: it has not been idle after these messages yet
         self._ignored: dict[str, set[str]] = {}  # by request: what the sub-kernel says about it that nobody wants
         self._hidden: dict[str, Callable[[], None]] = {}  # by request of our own: what to do when it is answered
+        self._heard = False  # of the first sub-kernel: it got so far as to have a voice
         self._held: list | None = []  # messages for a sub-kernel that is not ready; None: it is
         self._served = False  # it has answered on its shell channel
         self._restarted = False
         self._quick_ends = 0
-        self._began_cell = False  # whether this sub-kernel has
+        self._got_cell = False  # whether this sub-kernel has
         self._obituary = ""  # of a sub-kernel that ended between two cells: the next one says so
         self._shutdown: Message | None = None
         self._shutdown_passed = self._shutdown_answered = False
@@ -211,9 +212,14 @@ class Switchboard:
             if message.type != "execute_request":
                 self._pending[message.id] = channel, message
         if self._held is None:
-            self.subkernel.send(channel, message.frames)
+            self._pass_on(channel, message)
         else:
             self._held.append((channel, message))
+
+    def _pass_on(self, channel: str, message: Message) -> None:
+        # From here on its end is the cell's doing: a process that ends at once has no time to say that it is busy.
+        self._got_cell = self._got_cell or message.type == "execute_request"
+        self.subkernel.send(channel, message.frames)
 
     def run_hidden(self, code: str, callback: Callable[[], None]) -> None:
         """Run a statement of our own in the sub-kernel, unseen; ``callback()`` when it is done, or can never be."""
@@ -240,10 +246,11 @@ class Switchboard:
 
     def _from_iopub(self, message: Message) -> None:
         kind = message.type
-        if self._held is not None:
+        self._heard = True
+        if self._held is not None and kind == "status":  # it has started, where else it may still run the user's startup files
             held, self._held = self._held, None
             for channel, waiting in held:
-                self.subkernel.send(channel, waiting.frames)
+                self._pass_on(channel, waiting)
         if kind == "status":
             self._pass_status(message)
         elif kind == "execute_input":
@@ -264,8 +271,6 @@ class Switchboard:
 
     def _pass_status(self, message: Message) -> None:
         state = message.content.get("execution_state")
-        if state == "busy" and message.parent.get("msg_type") == "execute_request":
-            self._began_cell = True
         self._note_status(message.parent.get("msg_id"), state)
         if state == "starting":
             self._hide_subkernel(self.subkernel)
@@ -377,7 +382,7 @@ class Switchboard:
                 self.frontend.reply(self._shutdown, content, control=True)
             self._end(0)
             return
-        if self._held is not None and not self._restarted:
+        if not self._heard and not self._restarted:
             print(
                 f"ukernel: the Python process ended {describe_exit(status)} before it was ready.",
                 file=sys.stderr,
@@ -387,7 +392,7 @@ class Switchboard:
         for sock in ended.sockets.values():
             self.loop.remove(sock)
         ended.close()
-        is_quick = not self._began_cell and ended.age_s < QUICK_S
+        is_quick = not self._got_cell and ended.age_s < QUICK_S
         self._quick_ends = self._quick_ends + 1 if is_quick else 0
         if self._quick_ends == MAX_QUICK_ENDS:
             how = f"ended {describe_exit(status)} as soon as it was started, {MAX_QUICK_ENDS} times in a row"
@@ -400,12 +405,17 @@ class Switchboard:
     def _give_up(self, text: str) -> None:
         """There will be no other sub-kernel: say so in what waits for it, and end."""
         print(f"ukernel: {text}", file=sys.stderr)
-        self._fail_what_waits(_python_exited(text))
+        error = _python_exited(text)
+        self._held = []  # what is begun now meets no sub-kernel
+        self._fail_what_waits(error)
+        for lane in self._lanes.values():  # each end begins what waits behind it
+            while isinstance(lane.running, HostRun):
+                lane.running.lose_subkernel(error)
         self._end(1)
 
     def _replace_subkernel(self, status: int, is_quick: bool) -> None:
         held = self._held or []
-        self._held, self._served, self._restarted, self._began_cell = [], False, True, False
+        self._held, self._served, self._restarted, self._got_cell = [], False, True, False
         self._errands.forget()
         self._subshells.clear()
         self._ignored.clear()

@@ -23,8 +23,6 @@ def pytest_collection_modifyitems(items):
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.browser)
             item.add_marker(pytest.mark.skipif(missing is not None, reason=str(missing)))
-    # Last of all: while Playwright is at work its event loop counts as running, and no other may run in this thread.
-    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +52,8 @@ def _add_kernel_with_a_hub_of_its_own(folder):
     (kernels / "ucore-board" / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
 
 
-@pytest.fixture(scope="session")
+# Not for longer than it is needed: while Playwright is at work its event loop counts as running, and no other may run in this thread.
+@pytest.fixture(scope="module")
 def browser():
     with Browser() as browser:
         yield browser

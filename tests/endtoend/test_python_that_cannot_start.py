@@ -71,3 +71,10 @@ def test_cells_that_end_python_again_and_again_are_no_reason_to_give_up(notebook
         for _ in range(5):
             assert notebook.run("import os; os._exit(5)").error == "PythonExited"
         assert notebook.run("6 * 7").result == "42"
+
+
+def test_all_cells_that_wait_for_a_python_which_never_starts_again_have_whole_answers(notebook_whose_python_dies):
+    with notebook_whose_python_dies(list(range(2, 100))) as notebook:
+        requests = [notebook.send("import os; os._exit(5)", stop_on_error=False)]
+        requests += [notebook.send("6 * 7", stop_on_error=False) for _ in range(3)]
+        assert [outcome.error for outcome in notebook.finish(*requests)] == ["PythonExited"] * 4
