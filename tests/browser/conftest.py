@@ -99,6 +99,7 @@ def shared_notebook(lab, browser, hub):
     notebook.run(0)
     yield notebook
     notebook.page.context.close()
+    notebook.shut_down()
 
 
 @pytest.fixture

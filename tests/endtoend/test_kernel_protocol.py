@@ -200,7 +200,7 @@ def test_a_kernel_started_from_its_argv_alone_works(private_environment, tmp_pat
     try:
         client = BlockingKernelClient(connection_file=path)
         client.load_connection_file()
-        client.start_channels()
+        client.start_channels(hb=False)  # which calls a kernel dead that has not started within a second
         client.wait_for_ready(timeout=PATIENCE_S)
         reply = client.execute_interactive("%%ucore\nprint(1)", timeout=PATIENCE_S, output_hook=lambda _: None)
         assert reply["content"]["status"] == "ok"

@@ -36,6 +36,10 @@ while True:
 """
 END = """
 timer.deinit()
+seen = -1
+while seen != ticks:  # those that wait for their turn still come, and are no writes to a closed pipe
+    seen = ticks
+    time.sleep_ms(20)
 pipe.close()
 print(" end", ticks, written)
 """

@@ -58,7 +58,7 @@ def start(environment, connection_file):
 def client(connection_file):
     client = BlockingKernelClient(connection_file=connection_file)
     client.load_connection_file()
-    client.start_channels()
+    client.start_channels(hb=False)  # which calls a kernel dead that has not started within a second
     yield client
     client.stop_channels()
 
@@ -84,7 +84,7 @@ def test_a_connection_over_unix_sockets_works(start, tmp_path, connection_file):
     kernel = start()
     client = BlockingKernelClient(connection_file=connection_file)
     client.load_connection_file()
-    client.start_channels()
+    client.start_channels(hb=False)
     try:
         client.wait_for_ready(timeout=PATIENCE_S)
     finally:

@@ -951,8 +951,16 @@ def test_the_hint_says_when_frames_arrive_that_cannot_be_decoded(listener, monke
     assert "1 of 1 frames could not be decoded" in capsys.readouterr().err
 
 
+@pytest.fixture
+def interruptible():
+    """SIGINT is KeyboardInterrupt, also where the run was started in a shell's background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to oneself")
-def test_an_interrupt_ends_the_wait_and_the_subscription(listener):
+def test_an_interrupt_ends_the_wait_and_the_subscription(listener, interruptible):
     threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT]).start()
     with pytest.raises(KeyboardInterrupt):
         collect("adc", n=1)
