@@ -237,7 +237,7 @@ def _boards(switchboard: _Switchboard, rest: str, names: dict) -> None:
         print("No board is connected. `%ucore use virtual` brings one that needs no hardware.")
 
 
-_views: dict = {}  # by port: the live picture of a virtual board, of which there is one
+_views: dict = {}  # by port: the live picture of a virtual board, of which there is one however often it is shown
 
 
 def _board(switchboard: _Switchboard, rest: str, names: dict) -> None:
@@ -254,11 +254,11 @@ def _board(switchboard: _Switchboard, rest: str, names: dict) -> None:
         raise UcoreError(
             f"The board {own['name']} is a real one: look at it. `%ucore use virtual` brings one whose pins can be seen here."
         )
-    before = _views.pop(own["port"], None)
-    if before is not None:
-        before.close()
-    view = _views[own["port"]] = boardview.BoardView(about["world"], f"{own['name']}: {about['banner']}")
-    display(view.widget)
+    for port in [port for port, view in _views.items() if not view.is_live]:
+        _views.pop(port).close()
+    if own["port"] not in _views:
+        _views[own["port"]] = boardview.BoardView(about["world"], f"{own['name']}: {about['banner']}")
+    display(_views[own["port"]].widget)
 
 
 def _use(switchboard: _Switchboard, rest: str, names: dict) -> None:
