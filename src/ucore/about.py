@@ -153,14 +153,14 @@ def crash(error):
 
 
 def answer(link, names, type, parent, content):
-    """Answer a question about names; to that about none, with the number of sessions that hosts have had with this agent. Or one about
+    """Answer a question about names; to an inspection of none, with the number of sessions that hosts have had with this agent. Or one about
     producers.
     """
     if type == wire.EVERY_REQUEST:
         found = _producers(content.decode())
     elif type != wire.COMPLETE_REQUEST and type != wire.INSPECT_REQUEST:
         return  # of a newer host
-    elif not content:
+    elif not content and type == wire.INSPECT_REQUEST:
         found = {"sessions": link.session}
     else:
         found = (complete if type == wire.COMPLETE_REQUEST else inspect)(names, content.decode())
