@@ -125,15 +125,6 @@ def test_producers_are_listed_and_stopped_while_a_cell_computes(bench):
     assert bench.board_value("ucore.producers()") == {}
 
 
-def test_after_a_reset_the_only_names_are_the_users_and_pythons(bench):
-    bench.host("%ucore reset --force")
-    bench.board("kept = 1")
-    assert bench.board_value("sorted(name for name in globals() if name[:2] != '__')") == ["kept", "ucore"]
-    found = bench.notebook.complete("%%ucore\n|")["matches"]
-    assert {"kept", "print", "ucore"} <= set(found) and "sessions" not in found
-    assert "_virtualboot" not in bench.notebook.complete("%%ucore\n_|")["matches"]
-
-
 def test_where_no_producer_goes_on_the_question_waits_for_the_cell_and_says_so(bench):
     held = bench.neighbour.send(BUSY)
     bench.neighbour.wait_for_text(held, "started")
@@ -325,6 +316,16 @@ def test_any_notebook_can_bring_a_virtual_board(board):
         assert notebook.run("%ucore use virtual").reply["status"] == "ok"
         assert notebook.run("%%ucore\nmine").error == "NameError"
         assert notebook.run("%%ucore\nimport machine\nmachine.Pin(2)").reply["status"] == "ok"
+
+
+def test_after_a_reset_the_only_names_are_the_users_and_pythons(board):
+    with Notebook("ucore") as notebook:
+        notebook.run("%ucore reset")
+        names = notebook.run("%%ucore\nkept = 1\nsorted(name for name in globals() if name[:2] != '__')")
+        assert names.result == "['kept', 'ucore']"
+        found = set(notebook.complete("%%ucore\n|")["matches"])
+        assert {"kept", "print", "ucore"} <= found and "sessions" not in found
+        assert "_virtualboot" not in notebook.complete("%%ucore\n_|")["matches"]
 
 
 def test_reset_starts_the_board_afresh(board):
