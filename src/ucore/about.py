@@ -153,12 +153,28 @@ def crash(error):
 
 
 def answer(link, names, type, parent, content):
-    """Answer a question about names; to that about none, with the number of sessions that hosts have had with this agent."""
-    if not content:
+    """Answer a question about names; to an inspection of none, with the number of sessions that hosts have had with this agent. Or one about
+    producers.
+    """
+    if type == wire.EVERY_REQUEST:
+        found = _producers(content.decode())
+    elif type != wire.COMPLETE_REQUEST and type != wire.INSPECT_REQUEST:
+        return  # of a newer host
+    elif not content and type == wire.INSPECT_REQUEST:
         found = {"sessions": link.session}
     else:
         found = (complete if type == wire.COMPLETE_REQUEST else inspect)(names, content.decode())
     link.send(type | 32, parent, json.dumps(found).encode())  # the reply's type is the request's in lower case
+
+
+def _producers(stop):
+    """What `ucore.every` calls: name, period, calls and pipe of each. The one with the name ``stop`` is stopped."""
+    found = []
+    for one in ucore.producers().values() if "every" in ucore.__dict__ else ():  # it is not loaded for the question
+        found.append((one.name, one.period_ms, one.calls, one.pipe and one.pipe.name))
+        if one.name == stop:
+            one.stop()
+    return found
 
 
 def complete(known, text):

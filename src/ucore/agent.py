@@ -88,8 +88,9 @@ def _step(link, runner):
             runner.take(parent, content)
             link.inbox.pop(0)
         return
-    link.take()
+    if not link.take(type):
+        return  # the thread of the producers was faster
     if type == wire.SHUTDOWN_REQUEST:
         link.leave = RESET
-    elif type == wire.COMPLETE_REQUEST or type == wire.INSPECT_REQUEST:
+    elif type != wire.INPUT_REPLY:
         rare("about", "answer", link, runner.globals, type, parent, content)

@@ -7,6 +7,7 @@ a call that comes late moves none of those after it, and of those missed in a ro
 from _thread import allocate_lock, get_ident
 
 import ucore
+from ucore import wire
 from ucore.link import rare
 from ucore.quirks import CPYTHON, ESP32, hurry, sleep_ms, ticks_add, ticks_diff, ticks_ms
 
@@ -264,6 +265,7 @@ def _run():
                     _link.forget(get_ident())  # of a pipe that is opened again the thread is to see the new opening
             wait_ms = SLICE_MS
             short = False
+            _heed()
             for one in ones:
                 wait_ms = min(wait_ms, one._step(False))
                 short = short or one.period_ms < 2 * EARLY_MS
@@ -272,6 +274,18 @@ def _run():
     except BaseException:  # no memory, not even for the list: the next `every` starts it again
         _threaded = False
         raise
+
+
+def _heed():
+    """Answer what the host asks about producers: here, for the main thread does not as long as it runs a cell."""
+    try:
+        if _link.cell and ticks_diff(ticks_ms(), _link.pumped) > SLICE_MS:
+            _link.do(_link.pump)
+        request = _link.inbox and _link.take(wire.EVERY_REQUEST)
+        if request:
+            _link.do(rare, "about", "answer", _link, None, *request)
+    except Exception:  # too little memory is no reason to stop producing
+        pass
 
 
 def _tick(timer):

@@ -146,23 +146,41 @@ def _widget_class():
         dots = traitlets.Bytes().tag(sync=True)
         ended = traitlets.Unicode().tag(sync=True)
 
+        def __repr__(self) -> str:  # what a notebook keeps beside the picture, for where no page can show that
+            return f"{self.title}\n{describe(self.state)}" if self.state else self.title
+
     return BoardWidget
 
 
 class BoardView:
-    """A live picture of a virtual board; show it by its ``widget``. It ends with the board, or when it is closed."""
+    """A live picture of a virtual board; show its ``widget``, as often as you like. With the board it stops, and the picture stays."""
 
     def __init__(self, path: "str | Path", title: str):
         self.world = World(path)
         self.widget = _widget_class()(title=title, ranges={name: list(found) for name, found in RANGES.items()})
+        self._over = False
+        self._lock = threading.Lock()  # of the world and what the widget says of it: the page's wishes come in another thread
         self._closed = threading.Event()
         self._update()
         self.widget.on_msg(self._receive)
         threading.Thread(target=self._follow, name="ucore-board-view", daemon=True).start()
 
+    @property
+    def is_live(self) -> bool:
+        """Whether it shows the board as it is now."""
+        return not self._over and self.world.is_there and self.widget.comm is not None
+
     def close(self) -> None:
-        """Let the board go; the picture stays."""
+        """Let the board go, and take the picture off the page."""
         self._closed.set()
+        self._end()
+        self.widget.layout.close()
+        self.widget.close()
+
+    def _end(self) -> None:
+        with self._lock:
+            self._over = True
+            self.world.close()
 
     def _update(self) -> None:
         # Traits that have not changed are not sent.
@@ -170,24 +188,26 @@ class BoardView:
         self.widget.dots = self.world.dots()
 
     def _follow(self) -> None:
-        while not self._closed.wait(INTERVAL_S):
-            if not self.world.is_there or self.widget.comm is None:
-                break
-            self._update()
-        self.widget.ended = ENDED if not self.world.is_there else ""
-        self._closed.set()
+        while not self._closed.wait(INTERVAL_S) and self.is_live:
+            with self._lock:
+                if not self._over:
+                    self._update()
+        self._end()
+        if not self.world.is_there:
+            self.widget.ended = ENDED
 
     def _receive(self, widget, content: dict, buffers) -> None:
         """What somebody did in the page: a button held, a slider moved."""
-        if self._closed.is_set():
-            return
-        try:
-            if "drive" in content:
-                self.world.drive(*content["drive"])
-            elif "volts" in content:
-                self.world.set_voltage(*content["volts"])
-            elif "sense" in content:
-                self.world.set_quantity(*content["sense"])
-        except (TypeError, ValueError, IndexError, struct.error):
-            pass  # a page of another version says something else
-        self._update()
+        with self._lock:
+            if self._over:
+                return
+            try:
+                if "drive" in content:
+                    self.world.drive(*content["drive"])
+                elif "volts" in content:
+                    self.world.set_voltage(*content["volts"])
+                elif "sense" in content:
+                    self.world.set_quantity(*content["sense"])
+            except (TypeError, ValueError, IndexError, struct.error):
+                pass  # a page of another version says something else
+            self._update()

@@ -38,7 +38,7 @@ _ADVICE = "Free some with `del`, or start the board afresh with `%ucore reset`."
 
 _log = logging.getLogger("ukernel.hub")
 _RELAYED = {wire.EXECUTE_RESULT: "execute_result", wire.DISPLAY_DATA: "display_data"}
-_ANSWERS = (wire.COMPLETE_REPLY, wire.INSPECT_REPLY)
+_ANSWERS = (wire.COMPLETE_REPLY, wire.INSPECT_REPLY, wire.EVERY_REPLY)
 
 
 class Desk:
@@ -62,7 +62,9 @@ class Desk:
         self._revival: asyncio.TimerHandle | None = None
         self._untold: set = set()  # clients that do not know yet that the board was restarted for a cell
         self._said = ""  # text outside of messages, since the last message
-        self.inquiries = Inquiries(self._put_question, self._new_parent)
+        self.inquiries = Inquiries(
+            self._put_question, self._new_parent, lambda: self._waiting_status() if self.running else None
+        )
         self._attaching: set[asyncio.Future] = set()
         # Random, so that threads left by another hub's cells are not taken for children of ours.
         self._parent = random.randrange(1, 65536)
@@ -491,10 +493,15 @@ class Desk:
             self.board.send(wire.INPUT_REPLY, cell.parent, value.encode("utf-8", "replace"))
 
     def _put_question(self, type_: int, parent: int, content: bytes) -> bool:
-        if self.state != "ready" or self.running is not None:
+        if self.state != "ready" or (self.running is not None and type_ != wire.EVERY_REQUEST):
             return False
         self.board.send(type_, parent, content)
         return True
+
+    def ask_producers(self, client, request: int, stop: str) -> None:
+        """Ask what `ucore.every` calls, and end the one named ``stop``; while a cell runs, too. Raises BoardGoneError."""
+        self._check_ready()
+        self.inquiries.producers(client, request, stop)
 
     def leave(self, client) -> None:
         """Forget a client: its waiting cells are dropped, the one that runs goes on without a listener."""

@@ -20,7 +20,7 @@ __all__ = ["REQUEST", "Errands"]
 
 REQUEST = "ucore_request"
 _INTERRUPTED = {"status": "error", "ename": "KeyboardInterrupt", "evalue": ""}
-_ASKABLE = ("reset_request", "interrupt_request")
+_ASKABLE = ("reset_request", "interrupt_request", "producers_request")
 
 
 class Errands:
@@ -93,7 +93,7 @@ class _Errand:
             if content["do"] == "run":
                 self._asked = self._attachment.send("execute_request", self._cell(content), self._receive)
             else:
-                self._attachment.send(content["type"], content["content"], lambda _, answer: self._answer(answer))
+                self._attachment.send(content["type"], content["content"], self._receive_answer)
         except UcoreError as lost:
             self._fail(lost)
 
@@ -116,6 +116,12 @@ class _Errand:
             self._tell(content["name"], format_stream(content, self._switchboard.sources))
         else:
             self._switchboard.frontend.publish(msg_type, content, self._parent)
+
+    def _receive_answer(self, msg_type: str, content: dict) -> None:
+        if msg_type != "status":
+            self._answer(content)
+        elif not self._over:
+            self._tell("stderr", waiting_text(content))
 
     def _end(self, reply: dict) -> None:
         if reply.get("status", "ok") == "ok":

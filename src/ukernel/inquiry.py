@@ -8,10 +8,13 @@ from collections.abc import Callable
 from ucore import wire
 
 from . import syntax
+from .errors import NoAnswerError
+from .hubcell import failure
 
 __all__ = ["Inquiries"]
 
 ASK_TIMEOUT_S = 5.0  # a board between two cells answers in milliseconds
+LOOK_S = 1.0  # after so long without an answer whoever waits is told which cell is in the way
 MAX_QUESTION = 1000  # bytes; no name is longer
 _DOTTED = re.compile(rf"(?:{syntax.WORD}|\.)*\Z")  # the dotted name that ends at the cursor; perhaps empty
 _WORD = re.compile(f"{syntax.WORD}*")
@@ -21,12 +24,18 @@ class Inquiries:
     """The questions put to one board.
 
     ``put(type, parent, content)`` sends a message to the board, and returns False where it has no ear for questions;
-    ``new_parent()`` gives a number for it.
+    ``new_parent()`` gives a number for it; ``holder()`` says what is told while a cell runs, None where none does.
     """
 
-    def __init__(self, put: Callable[[int, int, bytes], bool], new_parent: Callable[[], int]):
+    def __init__(
+        self,
+        put: Callable[[int, int, bytes], bool],
+        new_parent: Callable[[], int],
+        holder: "Callable[[], dict | None]" = lambda: None,
+    ):
         self._put = put
         self._new_parent = new_parent
+        self._holder = holder
         self._open: dict = {}  # parent -> (what takes the answer, timer)
 
     def __contains__(self, parent: int) -> bool:
@@ -64,15 +73,47 @@ class Inquiries:
         """Ask how many sessions with hosts the board's agent has had, ours included; None where no answer comes."""
         self._ask(wire.INSPECT_REQUEST, "", lambda found: tell(found.get("sessions") if isinstance(found, dict) else None))
 
-    def _ask(self, type_: int, text: str, answer) -> None:
-        """Put a question; ``answer(None)`` at once where nobody hears it, and where no answer comes in time."""
+    def producers(self, client, request: int, stop: str) -> None:
+        """Ask what `ucore.every` calls, and end what is called ``stop``.
+
+        Their thread answers while a cell runs, too. Where they have none the board does so after that cell, which the client is told of.
+        """
+
+        def answer(found) -> None:
+            content = {"status": "ok", "producers": found}
+            if not isinstance(found, list):
+                content = failure(NoAnswerError("The board did not answer. Try again; `%ucore status` says what it does."))
+            client.send("producers_reply", request, content)
+
+        parent = self._ask(wire.EVERY_REQUEST, stop, answer)
+        if parent:
+            self._open[parent][1].cancel()
+            self._wait(parent, 0.0, lambda status: client.send("status", request, status))
+
+    def _wait(self, parent: int, silent_s: float, tell: "Callable[[dict], None] | None") -> None:
+        """Give up an answer that has not come ``ASK_TIMEOUT_S`` after the board was free for it; ``tell`` once of a cell before that."""
+
+        def look() -> None:
+            holder = self._holder()
+            if holder is not None and tell is not None:
+                tell(holder)
+            if holder is None and silent_s >= ASK_TIMEOUT_S:
+                self._settle(parent, None)
+            else:
+                self._wait(parent, 0.0 if holder else silent_s + LOOK_S, None if holder else tell)
+
+        self._open[parent] = self._open[parent][0], asyncio.get_running_loop().call_later(LOOK_S, look)
+
+    def _ask(self, type_: int, text: str, answer) -> int:
+        """Put a question; ``answer(None)`` at once where nobody hears it, and where no answer comes in time. Return its number, 0 for none."""
         data = text.encode("utf-8", "replace")
         parent = self._new_parent()
         if len(data) > MAX_QUESTION or not self._put(type_, parent, data):
-            return answer(None)
+            answer(None)
+            return 0
         timer = asyncio.get_running_loop().call_later(ASK_TIMEOUT_S, self._settle, parent, None)
         self._open[parent] = answer, timer
-        return None
+        return parent
 
     def answer(self, parent: int, content: bytes) -> None:
         """Take the board's answer, which may come too late. Raises ValueError for one that is no JSON."""

@@ -27,6 +27,7 @@ API = (
     "open_pipe",
     "producers",
 )  # of the board's `ucore`, some of it loaded when first asked for
+PUBLIC = frozenset((*API, "getpass", "start_new_thread", "stdin"))  # the rest of what it has is the agent's
 HELP_WIDTH = 90  # characters: a front end's tooltip is no wider than a cell
 _FUNCTIONS = ("function", "builtin_function_or_method")  # they do not tell whose they are; the cells do
 _CALLED = (*_FUNCTIONS, "bound_method", "method", "builtin_method", "closure", "generator", "type")
@@ -61,8 +62,10 @@ def complete(switchboard: "Switchboard", request: Message) -> None:
     if of_module:
         typed = f"{of_module[1]}.{of_module[2]}"
     owner, dot, word = typed.rpartition(".")
-    if dot and not owner:  # an attribute of what only running it would tell
-        switchboard.frontend.answer(request, _matches((), word, cursor))
+    if dot and not owner:  # an attribute of what only running it would tell, or of what is known to be made
+        maker = _made(code[end : cursor - len(typed)])
+        made = signatures.Names([code, *switchboard.sources.texts()]).made_by(maker) if maker else ""
+        switchboard.frontend.answer(request, _matches(signatures.names(made) if made else (), word, cursor))
         return
 
     def reply(content: "dict | None") -> None:
@@ -73,7 +76,10 @@ def complete(switchboard: "Switchboard", request: Message) -> None:
             texts = [code, *switchboard.sources.texts()]
             names = _names_in_cells(texts, owner) - {word}
             names |= signatures.names(signatures.Names(texts).full(owner) if owner else "") - {""}
-        names.update(API if owner == "ucore" else () if owner else keyword.kwlist)
+        if owner == "ucore":
+            names = {name for name in names if name.startswith("_")} | PUBLIC
+        elif not owner:
+            names.update(keyword.kwlist)
         switchboard.frontend.reply(request, _matches(names, word, cursor))
         switchboard.frontend.status("idle", request)
 
@@ -86,18 +92,20 @@ def complete(switchboard: "Switchboard", request: Message) -> None:
 def inspect(switchboard: "Switchboard", request: Message) -> None:
     code = request.content["code"]
     cursor = _cursor(request)
-    if cursor <= (cells.find_magic(code) or (0, 0))[1]:
+    end = (cells.find_magic(code) or (0, 0))[1]
+    if cursor <= end:
         switchboard.send_to_subkernel("shell", request)
         return
-    name = _name_at(code, cursor) or _called(code[cells.find_magic(code)[1] : cursor])  # type: ignore[index]
+    word = _WORD.match(code[cursor:])[0]  # type: ignore[index]
+    name = _name(code[end:cursor] + word) or _called(code[end:cursor])
 
     def reply(content: "dict | None") -> None:
         content = explain(name, content or {}, [code, *switchboard.sources.texts()])
         switchboard.frontend.reply(request, content)
         switchboard.frontend.status("idle", request)
 
-    if not name:
-        switchboard.frontend.answer(request, {"status": "ok", "found": False, "data": {}, "metadata": {}})
+    if not name or "(" in name:  # of what a call makes the board knows nothing without calling it
+        switchboard.frontend.answer(request, explain(name, {}, [code, *switchboard.sources.texts()]))
         return
     question = {"code": name, "cursor_pos": len(name), "detail_level": request.content.get("detail_level", 0)}
     _ask_board(switchboard, request, "inspect_request", question, reply)
@@ -144,17 +152,29 @@ def _cursor(request: Message) -> int:
     return min(max(cursor, 0), size) if isinstance(cursor, int) else size
 
 
-def _name_at(code: str, cursor: int) -> str:
-    """Return the dotted name that the cursor touches, up to the end of the word there; empty where there is none."""
-    name = _NAME.search(code[:cursor])[0] + _WORD.match(code[cursor:])[0]  # type: ignore[index]
+def _name(text: str) -> str:
+    """Return the dotted name that ends the text, "Pin().irq" for `Pin(2).irq`; empty where there is none."""
+    name = _NAME.search(text)[0]  # type: ignore[index]
+    maker = _made(text[: -len(name)]) if name.startswith(".") else ""
+    return (f"{maker}()" if maker else "") + name if _NAMES.fullmatch(name.lstrip(".") if maker else name) else ""
+
+
+def _made(text: str) -> str:
+    """Return the dotted name that is called where the text ends, `Pin` for `Pin(2)`; empty where nothing is."""
+    text = text.rstrip(" \t")
+    if not text.endswith(")"):
+        return ""
+    places = syntax.Syntax(text[:-1]).open
+    name = _NAME.search(text[: places[-1]].rstrip(" \t"))[0] if places and text[places[-1]] == "(" else ""  # type: ignore[index]
     return name if _NAMES.fullmatch(name) else ""
 
 
 def _called(text: str) -> str:
-    """Return the name of the innermost call whose parentheses are open where the text ends; empty where there is none."""
+    """Return the name of the innermost call whose parentheses are open where the text ends, as `_name` does; empty where there is
+    none."""
     for place in reversed(syntax.Syntax(text).open):
-        name = _NAME.search(text[:place].rstrip(" \t"))[0] if text[place] == "(" else ""  # type: ignore[index]
-        if _NAMES.fullmatch(name) and not keyword.iskeyword(name):
+        name = _name(text[:place].rstrip(" \t")) if text[place] == "(" else ""
+        if name and not keyword.iskeyword(name):
             return name
     return ""
 

@@ -237,7 +237,7 @@ def _boards(switchboard: _Switchboard, rest: str, names: dict) -> None:
         print("No board is connected. `%ucore use virtual` brings one that needs no hardware.")
 
 
-_views: dict = {}  # by port: the live picture of a virtual board, of which there is one
+_views: dict = {}  # by port: the live picture of a virtual board, of which there is one however often it is shown
 
 
 def _board(switchboard: _Switchboard, rest: str, names: dict) -> None:
@@ -254,11 +254,11 @@ def _board(switchboard: _Switchboard, rest: str, names: dict) -> None:
         raise UcoreError(
             f"The board {own['name']} is a real one: look at it. `%ucore use virtual` brings one whose pins can be seen here."
         )
-    before = _views.pop(own["port"], None)
-    if before is not None:
-        before.close()
-    view = _views[own["port"]] = boardview.BoardView(about["world"], f"{own['name']}: {about['banner']}")
-    display(view.widget)
+    for port in [port for port, view in _views.items() if not view.is_live]:
+        _views.pop(port).close()
+    if own["port"] not in _views:
+        _views[own["port"]] = boardview.BoardView(about["world"], f"{own['name']}: {about['banner']}")
+    display(_views[own["port"]].widget)
 
 
 def _use(switchboard: _Switchboard, rest: str, names: dict) -> None:
@@ -335,14 +335,9 @@ def _pull(switchboard: _Switchboard, rest: str, names: dict):
     return values.decode_text(answer["value"])
 
 
-# On the board, in turn with its cells; what `every` loads is not loaded for the question.
-_PRODUCERS = "(__import__('ucore').producers() if 'every' in __import__('ucore').__dict__ else {})"
-
-
 def _producers(switchboard: _Switchboard, rest: str, names: dict) -> None:
     _take_nothing("producers", rest)
-    row = "(one.name, one.period_ms, one.calls, one.pipe and one.pipe.name)"
-    found = _pull(switchboard, f"[{row} for one in {_PRODUCERS}.values()]", names)
+    found = _ask_producers(switchboard)
     for name, period_ms, calls, pipe in sorted(found):
         print(f"{name:20} every {period_ms:g} ms, {calls:,} calls, {f'to the pipe {pipe}' if pipe else 'no pipe'}")
     if not found:
@@ -352,14 +347,16 @@ def _producers(switchboard: _Switchboard, rest: str, names: dict) -> None:
 def _stop(switchboard: _Switchboard, rest: str, names: dict) -> None:
     if not rest:
         raise _MisuseError("%ucore stop takes the name of a producer.")
-    stop = "[[one.name, one.name == name and one.stop()] for one in list(found.values())]"
-    text = ascii(rest)
-    found = _pull(switchboard, f"(lambda found, name: {stop})({_PRODUCERS}, {text})", names)
-    known = sorted(name for name, _ in found)
+    known = sorted(name for name, *_ in _ask_producers(switchboard, rest))
     if rest not in known:
         others = f"It has {', '.join(known)}." if known else "It has none."
         raise UsageError(f"The board has no producer {rest!r} (of ucore.every). {others}")
     print(f"The producer {rest} has stopped.")
+
+
+def _ask_producers(switchboard: _Switchboard, stop: str = "") -> list:
+    """Return the board's producers; what is called ``stop`` it then ends. Answered while a cell runs, too."""
+    return switchboard.ask("ask", type="producers_request", content={"stop": stop})["producers"]
 
 
 def _help(switchboard: _Switchboard, rest: str, names: dict) -> None:

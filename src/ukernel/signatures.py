@@ -16,6 +16,7 @@ from .source import MODULES
 __all__ = ["Entry", "Names", "class_of", "find", "module_of", "names"]
 
 _BOARD = Path(wire.__file__).parent
+_MAKERS = {"ucore.open_pipe": "ucore.Pipe"}  # functions whose values are of a class of the table
 _OPENING = "_Opening.write"  # what `Pipe.write` is
 # Where the stubs hold all that CPython has: what MicroPython has too is what its documentation says a word about.
 _PADDED = ("asyncio", "os", "ssl", "sys")
@@ -93,7 +94,14 @@ class Names:
                 self._imported.setdefault(match[2] or match[1], known)  # type: ignore[arg-type]
 
     def full(self, name: str) -> str:
-        """Return the dotted name with a module of the firmware for its first part, empty where it means none."""
+        """Return the dotted name with a module of the firmware for its first part, empty where it means none.
+
+        "Pin().irq" is `irq` of what a call of `Pin` makes.
+        """
+        maker, call, rest = name.partition("().")
+        if call:
+            made = self.made_by(maker)
+            return f"{made}.{rest}" if made else ""
         first, dot, rest = name.partition(".")
         known = self._imported.get(first) or module_of(first) or self._class_of_variable(first)
         return known + dot + rest if known else ""
@@ -104,10 +112,14 @@ class Names:
         for text in self._texts:
             found = assigned.findall(text)
             if found:
-                first, dot, rest = found[-1].partition(".")
-                known = (self._imported.get(first) or module_of(first) or "") + dot + rest
-                return {"ucore.open_pipe": "ucore.Pipe"}.get(known, known if known in _classes().values() else "")
+                return self.made_by(found[-1])
         return ""
+
+    def made_by(self, name: str) -> str:
+        """Return the class of what a call of this dotted name makes, where the table knows it: of a class, or of `ucore.open_pipe`."""
+        first, dot, rest = name.partition(".")
+        known = (self._imported.get(first) or module_of(first) or "") + dot + rest
+        return _MAKERS.get(known, known if known in _classes().values() else "")
 
 
 @functools.cache

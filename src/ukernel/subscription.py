@@ -39,6 +39,7 @@ MAX_WAIT_S = 0.1  # in one system call: where Ctrl-C does not end the call (Wind
 CLOSED = "closed"  # the one good end
 LEFT = "left"
 LOST_CONNECTION = "connection lost"
+HUB_ENDS = "hub stopped", LOST_CONNECTION
 ENDED_FOR_GOOD = CLOSED, "board restarted"  # what is opened then is another opening, although boards count anew
 END_SENTENCES = {
     CLOSED: "the producer closed it",
@@ -329,7 +330,8 @@ class Pipe:
         here, last = self.opening, self.ends[-1] if self.ends else None
         if last is None or self.frames > last.frames:
             return None
-        goes_on = here is not None and (not self._is_same(here) or _place(here) != self._last)
+        # Once its end is taken down, `opening` is the old one until the pipe has been found again.
+        goes_on = here is not None and not self._noted and (not self._is_same(here) or _place(here) != self._last)
         return None if goes_on else last.reason
 
     def _is_same(self, here: dict) -> bool:
@@ -381,7 +383,7 @@ class Pipe:
             reader = FrameReader()
             heeded = reader.events, 0, *self._heeded[2:]
             self._socket, self._reader, self._heeded, self._hung_up = connection, reader, heeded, False
-            self._noted, self.opening, self.end_reason = False, None, None
+            self.opening, self._noted, self.end_reason = None, False, None  # in this order: `awaits` is asked in other threads
         if self._left.is_set():
             self.end_reason = LEFT
             connection.close()

@@ -14,7 +14,7 @@ import numpy as np
 from .axis import format_seconds
 from .decoder import CallableDecoder, FormatDecoder
 from .reader import Frames
-from .subscription import CLOSED, END_SENTENCES, HINT_AFTER_S, LEFT, LOSS_SENTENCES, End, Pipe, did_you_mean
+from .subscription import CLOSED, END_SENTENCES, HINT_AFTER_S, HUB_ENDS, LEFT, LOSS_SENTENCES, End, Pipe, did_you_mean
 from .window import Window
 
 __all__ = ["Note", "Trace"]
@@ -123,6 +123,8 @@ class Trace:
         elif (reason := self.pipe.awaits) is not None:
             why = END_SENTENCES.get(reason, reason)
             text = f"{why}; waiting for the board to open pipe {self.name!r} again{self._meant}"
+            if self.pipe.opening is not None and reason in HUB_ENDS:  # it may be open there: nobody knows
+                text = f"{why}; waiting for the next hub, which a %%ucore cell starts"
             if self.pipe.obstacle:
                 text = f"{why}; pipe {self.name!r} cannot be read again: {self.pipe.obstacle}"
             notes.append(Note(text, "info" if reason == CLOSED else "warning"))

@@ -242,7 +242,7 @@ def _environment() -> "dict[str, str]":
 
 def _choose(options) -> "tuple[str, str, list, str]":
     """Return (python, version, command, note for the banner). Raises UcoreError."""
-    start = "import _virtualboot; _virtualboot.start()"
+    start = "__import__('_virtualboot').start()"  # no name of it is left among the user's
     note = ""
     if options.python != "cpython" and HAS_TERMINALS and not options.socket:
         program = firmware.build(package=options.package) if options.build else firmware.find(options.package)

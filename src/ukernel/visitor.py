@@ -219,6 +219,12 @@ class Visitor(asyncio.Protocol):
         code = content["code"]
         self._here().inquiries.inspect(self, request, code, int(content.get("cursor_pos", len(code))))
 
+    def _producers(self, request, content):
+        stop = content.get("stop", "")
+        if not isinstance(stop, str):
+            raise UsageError("stop must be the name of a producer")
+        self._here().ask_producers(self, request, stop)
+
     async def _boards(self, request, content):
         self.send("boards_reply", request, {"status": "ok", "boards": await self.hub.boards()})
 
@@ -252,6 +258,7 @@ class Visitor(asyncio.Protocol):
         "leave_request": _leave,
         "complete_request": _complete,
         "inspect_request": _inspect,
+        "producers_request": _producers,
         "boards_request": _boards,
         "pipes_request": _pipes,
         "listen_request": _listen,

@@ -107,6 +107,34 @@ def test_producers_are_listed_and_stopped_from_a_host_cell(bench):
     assert not bench.pipe("my sensor").open
 
 
+BUSY = "%%ucore\nprint('started')\nwhile True:\n    pass"
+
+
+def test_producers_are_listed_and_stopped_while_a_cell_computes(bench):
+    bench.board("ucore.every(10, lambda: 1.5, pipe='adc')\nucore.every(500, lambda: None, name='blink');")
+    held = bench.neighbour.send(BUSY)
+    bench.neighbour.wait_for_text(held, "started")
+    listed = bench.host("%ucore producers")
+    assert [line.split()[0] for line in listed.text().splitlines()] == ["adc", "blink"]
+    assert bench.host("%ucore stop adc").text() == "The producer adc has stopped.\n"
+    assert [line.split()[0] for line in bench.host("%ucore producers").text().splitlines()] == ["blink"]
+    bench.wait_for(lambda: not bench.pipe("adc").open, "the end of the pipe")
+    bench.neighbour.interrupt()
+    assert bench.neighbour.finish(held)[0].error == "KeyboardInterrupt"  # it ran all the time
+    bench.host("%ucore stop blink")
+    assert bench.board_value("ucore.producers()") == {}
+
+
+def test_where_no_producer_goes_on_the_question_waits_for_the_cell_and_says_so(bench):
+    held = bench.neighbour.send(BUSY)
+    bench.neighbour.wait_for_text(held, "started")
+    waiting = bench.notebook.send("%ucore producers")
+    bench.notebook.wait_for_text(waiting, "Waiting for the board: a notebook")
+    bench.neighbour.interrupt()
+    bench.neighbour.finish(held)
+    assert "The board has no producer." in bench.notebook.finish(waiting)[0].text()
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -288,6 +316,16 @@ def test_any_notebook_can_bring_a_virtual_board(board):
         assert notebook.run("%ucore use virtual").reply["status"] == "ok"
         assert notebook.run("%%ucore\nmine").error == "NameError"
         assert notebook.run("%%ucore\nimport machine\nmachine.Pin(2)").reply["status"] == "ok"
+
+
+def test_after_a_reset_the_only_names_are_the_users_and_pythons(board):
+    with Notebook("ucore") as notebook:
+        notebook.run("%ucore reset")
+        names = notebook.run("%%ucore\nkept = 1\nsorted(name for name in globals() if name[:2] != '__')")
+        assert names.result == "['kept', 'ucore']"
+        found = set(notebook.complete("%%ucore\n|")["matches"])
+        assert {"kept", "print", "ucore"} <= found and "sessions" not in found
+        assert "_virtualboot" not in notebook.complete("%%ucore\n_|")["matches"]
 
 
 def test_reset_starts_the_board_afresh(board):

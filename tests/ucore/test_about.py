@@ -3,7 +3,7 @@
 import sys
 
 import ucore
-from ucore import about
+from ucore import about, wire
 
 CELL = "<cell c>"
 
@@ -176,3 +176,22 @@ def test_an_object_is_said_to_be_of_a_class_and_of_what_module_that_is():
     assert about.inspect(names, "system.path")["super"] == about.inspect(names, "system")["self"] == "sys"
     assert about.inspect(names, "text")["self"] in (".str", "builtins.str")  # the firmware's own say no module
     assert "super" not in about.inspect(names, "text")
+
+
+class _Asked:
+    """A link that keeps what is sent."""
+
+    session = 3
+
+    def send(self, type, parent, content):
+        import json
+
+        self.said = json.loads(content.decode())
+
+
+def test_where_nothing_is_typed_yet_names_are_offered_and_an_inspection_tells_the_sessions():
+    link = _Asked()
+    about.answer(link, {"mine": 1}, wire.COMPLETE_REQUEST, 1, b"")
+    assert "mine" in link.said and "print" in link.said and "sessions" not in link.said
+    about.answer(link, {"mine": 1}, wire.INSPECT_REQUEST, 1, b"")
+    assert link.said == {"sessions": 3}

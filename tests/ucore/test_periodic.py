@@ -567,3 +567,28 @@ def test_one_late_write_of_a_thread_whose_own_opening_has_ended_is_not_blamed():
         assert threads.warn == []
         threads.writes(1, pipe)  # it goes on all the same
         assert threads.warn == ["adc"]
+
+
+def replies(scene):
+    """The answers to questions about producers, by the question."""
+    from ucore.quirks import json
+
+    found = {}
+    for kind, _, payload in scene.host.frames():
+        if kind == wire.MESSAGE and payload[0] == wire.EVERY_REPLY:
+            found[payload[1]] = json.loads(bytes(payload[3:]).decode())
+    return found
+
+
+def test_their_thread_answers_for_them_and_stops_them_while_a_cell_runs():
+    scene = Scene()
+    periodic.every(10, lambda: 1.5, pipe="adc")
+    blink = periodic.every(50, lambda: None, name="blink")
+    scene.link.cell = 7
+    scene.link.inbox.append((wire.EVERY_REQUEST, 8, b""))
+    assert scene.run(45)
+    assert sorted(replies(scene)[8]) == [["adc", 10, 0, "adc"], ["blink", 50, 0, None]]
+    scene.link.inbox.append((wire.EVERY_REQUEST, 9, b"adc"))
+    assert scene.run(45)
+    assert sorted(row[0] for row in replies(scene)[9]) == ["adc", "blink"]
+    assert periodic.producers() == {"blink": blink} and not pipes.is_pipe_open("adc")

@@ -1,10 +1,14 @@
 """What of a virtual board is shown, and what its sliders write; the page's half is in tests/browser."""
 
 import struct
+import threading
+import time
+from pathlib import Path
 
 import pytest
 
-from ukernel.boardview import World, describe
+from ukernel import linemagic, virtualregistry
+from ukernel.boardview import ENDED, World, describe
 from ukernel.errors import BoardGoneError
 from ukernel.simulated import _virtualworld as layout
 
@@ -71,3 +75,82 @@ def test_a_pin_that_is_not_there_is_refused(memory, pin):
 def test_a_board_that_has_ended_is_said_to_have(tmp_path):
     with pytest.raises(BoardGoneError, match="has ended"):
         World(tmp_path / "gone")
+
+
+# `%ucore board`
+
+
+class Switchboard:
+    """Says which board the notebook has: that whose memory is this file."""
+
+    def __init__(self, memory):
+        self.memory = memory
+
+    def ask(self, do):
+        return {"name": "kitchen", "port": str(self.memory)}
+
+    def show(self):
+        linemagic._board(self, "", {})
+        return linemagic._views[str(self.memory)]
+
+
+@pytest.fixture
+def switchboard(memory, monkeypatch):
+    about = {"port": str(memory), "world": str(memory), "banner": "a virtual board"}
+    monkeypatch.setattr(virtualregistry, "running", lambda: [about])
+    monkeypatch.setattr(linemagic, "_views", {})
+    yield Switchboard(memory)
+    for view in linemagic._views.values():
+        view.close()
+
+
+def held(memory):
+    """What the process holds of a board's picture: widgets, threads, and pieces of its memory."""
+    from ipywidgets.widgets.widget import _instances
+
+    threads = [one for one in threading.enumerate() if one.name == "ucore-board-view"]
+    return len(_instances), len(threads), Path("/proc/self/maps").read_text().count(str(memory))
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_board_shown_again_and_again_is_one_picture_and_leaves_nothing(switchboard, memory):
+    widgets = held(memory)[0]
+    view = switchboard.show()
+    once = held(memory)
+    assert once[1:] == (1, 1)
+    assert all(switchboard.show() is view for _ in range(4)) and held(memory) == once
+    view.close()
+    wait_until(lambda: held(memory) == (widgets, 0, 0))
+    assert switchboard.show() is not view and held(memory) == once
+
+
+def test_the_picture_of_a_board_that_has_ended_stays_until_there_is_another_one(switchboard, memory):
+    widgets = held(memory)[0]
+    view = switchboard.show()
+    memory.rename(memory.with_name("gone"))
+    wait_until(lambda: view.widget.ended == ENDED)
+    assert held(memory)[1:] == (0, 0) and view.widget.comm is not None
+    memory.write_bytes(layout.blank())
+    assert switchboard.show() is not view and view.widget.comm is None
+    switchboard.show().close()
+    wait_until(lambda: held(memory) == (widgets, 0, 0))
+
+
+def test_a_notebook_keeps_in_words_what_the_board_does(switchboard, memory):
+    widget = switchboard.show().widget
+    assert widget._repr_mimebundle_()[0]["text/plain"] == "kitchen: a virtual board\nNo program has touched a pin yet."
+
+
+def test_what_the_page_says_while_the_picture_is_updated_is_done_and_after_its_end_is_none(switchboard, memory):
+    view = switchboard.show()
+    view._receive(view.widget, {"drive": [7, 1]}, [])
+    assert memory.read_bytes()[layout.DRIVEN + 7] == 1
+    view.close()
+    view._receive(view.widget, {"drive": [7, 0]}, [])
+    assert memory.read_bytes()[layout.DRIVEN + 7] == 1

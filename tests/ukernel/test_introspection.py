@@ -80,7 +80,7 @@ def test_a_name_is_completed_where_it_stands(before, after):
 
 def test_keywords_and_the_boards_own_module_are_known_without_the_board():
     assert Bench(board("aw")).complete("%%ucore\naw|")[1] == ["aw", "await"]
-    assert Bench().complete("%%ucore\nucore.|")[1] == list(introspection.API)
+    assert Bench().complete("%%ucore\nucore.|")[1] == sorted(introspection.PUBLIC)
     assert "import" not in Bench().complete("%%ucore\nx.im|")[1]
 
 
@@ -235,6 +235,44 @@ def test_names_with_an_underscore_come_when_they_are_asked_for():
     assert Bench(names).complete("%%ucore\nobj.|")[1] == ["y"]
     assert Bench(names).complete("%%ucore\nobj._|")[1] == ["__class__", "_x"]
     assert Bench(names).complete("%%ucore\n_|")[1] == ["__class__", "_x"]
+
+
+@pytest.mark.parametrize("code", ["ucore.|", "from ucore import |"])
+def test_of_the_boards_module_its_public_names_are_offered_and_the_agents_only_with_an_underscore(code):
+    bench = Bench(board("agent", "link", "pipes", "open_pipe", "_link"))
+    assert bench.complete("%%ucore\n" + code)[1] == sorted(introspection.PUBLIC)
+    assert {"open_pipe", "every", "start_new_thread", "stdin"} < introspection.PUBLIC
+    assert bench.complete("%%ucore\n" + code.replace("|", "_|"))[1] == ["_link"]
+
+
+@pytest.mark.parametrize(
+    ("code", "call"),
+    [
+        ("ucore.open_pipe('a').write(|", "ucore.open_pipe().write(data)"),
+        ("ucore.open_pipe('a').wri|te", "ucore.open_pipe().write(data)"),
+        ("from machine import Pin\nPin(2).irq(|", "Pin().irq(handler=None"),
+        ("from machine import Pin\nPin(int('2'), (Pin.OUT)).irq(print, |", "Pin().irq(handler=None"),
+        ("import machine\nx = [machine.I2C(0, scl=')').scan(|", "machine.I2C().scan()"),
+    ],
+)
+def test_what_a_known_call_makes_is_inspected_without_calling_anything(code, call):
+    bench = Bench(about("int", **{"is": ".int", "of": ""}))
+    assert bench.ask("inspect_request", "%%ucore\n" + code)["data"]["text/plain"].startswith("Call:  " + call)
+    assert not bench.asked
+
+
+def test_what_a_known_call_makes_is_completed_and_what_another_one_makes_is_not():
+    assert Bench().complete("%%ucore\nfrom machine import Pin\nPin(2).ir|")[1] == ["irq"]
+    for code in (
+        "Pin(2).ir|",
+        "make(2).ir|",
+        "x.Pin(2).ir|",
+        "make().Pin(2).ir|",
+        "(Pin).ir|",
+        "from mine import Pin\nPin(2).ir|",
+    ):
+        assert Bench().complete("%%ucore\n" + code)[1] == []
+        assert not Bench().ask("inspect_request", "%%ucore\n" + code)["found"]
 
 
 def test_every_function_of_the_boards_module_has_a_line_of_help():

@@ -621,6 +621,27 @@ def test_a_board_that_counts_its_openings_anew_has_another_one_after_a_restart(l
         assert pipe.losses == {"between": 7}
 
 
+def test_a_reader_whose_hub_was_killed_says_why_nothing_comes_until_there_is_another_one(listener):
+    def break_off(feed):
+        feed.opened()
+        feed.frame(b"a")
+        feed.hang_up()
+
+    def refuse(board):
+        raise HubUnreachableError("there is no hub")
+
+    listener.script = break_off
+    with pytest.warns(PipeEndedEarlyWarning), subscribe("adc", follow=True, timeout=0.3) as pipe:
+        find, pipe._again = pipe._again, refuse
+        assert next(pipe) == b"a" and pipe.awaits is None
+        with pytest.raises(TimeoutError, match="it has not been opened again: the connection to the board hub broke"):
+            next(pipe)
+        assert pipe.awaits == "connection lost"
+        openings(listener, (2, 0, [b"b"], None))
+        pipe._again = find
+        assert pipe.read(timeout=30) == b"b" and pipe.awaits is None
+
+
 def test_what_keeps_a_reader_from_the_next_opening_is_said(listener):
     def refuse(board):
         raise PipeNameError("the pipe is open on kitchen and garden.")
@@ -1094,9 +1115,12 @@ def test_a_reader_that_follows_waits_for_the_next_hub_and_starts_none(tmp_path, 
         pipe = subscribe("adc", follow=True, timeout=20)
         serve(hub, attached, b"ab")
         assert next(pipe) == b"ab"
-    with pytest.warns(PipeEndedEarlyWarning, match="the board hub stopped"), pytest.raises(TimeoutError):
+    with (
+        pytest.warns(PipeEndedEarlyWarning, match="the board hub stopped"),
+        pytest.raises(TimeoutError, match="nothing came for 1 s; it has not been opened again: the board hub stopped"),
+    ):
         pipe.read(timeout=1)
-    assert advert.find() is None
+    assert pipe.awaits == "hub stopped" and advert.find() is None
     with running_hub() as hub, client.connect(start=False) as attached:
         serve(hub, attached, b"cd")
         reading = threading.Thread(target=lambda: got.append(next(pipe)))

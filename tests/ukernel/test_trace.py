@@ -13,6 +13,8 @@ from fakelistener import FakeListener
 
 from ukernel import pipes, trace
 from ukernel.decoder import as_decoder
+from ukernel.errors import HubUnreachableError, PipeNameError
+from ukernel.scene import RUNNING, WAITING, Look, Scene
 
 UNKNOWN = math.inf
 
@@ -215,6 +217,53 @@ def test_a_trace_says_what_it_waits_for_until_the_pipe_goes_on(listener):
     finally:
         one.stop()
     assert one.ended.text == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "note"),
+    [
+        (
+            HubUnreachableError("there is no hub"),
+            "the connection to the board hub broke; waiting for the next hub, which a %%ucore cell starts",
+        ),
+        (
+            PipeNameError("it is open on kitchen and garden."),
+            "the connection to the board hub broke; pipe 'adc' cannot be read again: it is open on kitchen and garden.",
+        ),
+    ],
+)
+def test_a_chart_waits_between_two_hubs_and_says_so(listener, obstacle, note):
+    def refuse(board):
+        asked.set()
+        raise obstacle
+
+    asked = threading.Event()
+    pipe = pipes._subscribe("adc", None, False, False, follow=True, after_close=False, warns=False)
+    feed = listener.feed()
+    find, pipe._again = pipe._again, refuse
+    one = trace.Trace(pipe, as_decoder(None), 10)
+    scene = Scene([one], Look("adc", 10), 100)
+    changed = threading.Event()
+    one.start(changed.set)
+    try:
+        opening(feed, 1)
+        feed.floats(1)
+        wait_until(changed, lambda: one.window.seen == 1)
+        assert scene.state == RUNNING and one.notes() == [] and pipe.awaits is None
+        before = one.news
+        feed.hang_up()
+        assert asked.wait(30)
+        wait_until(changed, lambda: one.news != before)
+        assert (scene.state, pipe.awaits, pipe.ends) == (WAITING, "connection lost", [(1, "connection lost")])
+        wait_until(changed, lambda: [tuple(one) for one in scene.notes()] == [(note, "warning")])
+        pipe._again = find
+        feed = listener.feed()  # of the next hub
+        opening(feed, 1, 1)
+        feed.floats(2)
+        wait_until(changed, lambda: one.window.seen == 2)
+        assert scene.state == RUNNING and one.notes() == [] and pipe.awaits is None
+    finally:
+        one.stop()
 
 
 def wait_until(changed, condition):
