@@ -109,10 +109,10 @@ WAYS = {
     "a cell": "\n" + FAST,
     "nested quotes": '\nd = {\'k\': 1}\nprint(f"{d["k"]}")\n' + FAST,
     "tabs and spaces": "\ndef odd(x):\n\tif x:\n\t\treturn 5\n        return 6\n" + FAST,
-    "exec of a file": f"\nopen('prog.txt', 'w').write({FAST!r})\nexec(open('prog.txt').read())",
-    "__import__": f"\nopen('prog_a.py', 'w').write('import ucore' + {FAST!r})\nimport sys\nsys.path.append('.')\n"
+    "exec of a file": f"\nwith open('prog.txt', 'w') as f: f.write({FAST!r})\nexec(open('prog.txt').read())",
+    "__import__": f"\nwith open('prog_a.py', 'w') as f: f.write('import ucore' + {FAST!r})\nimport sys\nsys.path.append('.')\n"
     "prog = __import__('prog_a')\nheart, beats = prog.heart, prog.beats",
-    "a helper": f"\nopen('helper_b.py', 'w').write('def run(text, names):\\n    exec(text, names)\\n')\nimport sys\nsys.path.append('.')\n"
+    "a helper": f"\nwith open('helper_b.py', 'w') as f: f.write('def run(text, names):\\n    exec(text, names)\\n')\nimport sys\nsys.path.append('.')\n"
     f"import helper_b\nhelper_b.run({FAST!r}, globals())",
 }
 
