@@ -16,6 +16,25 @@ def test_a_pin_remembers_and_toggles(board):
     assert board.ask("pin.toggle(); print(pin()); pin.on(); print(pin()); pin.off(); print(pin())").split() == ["0", "1", "0"]
 
 
+def test_the_led_of_the_board_has_a_name(board):
+    board.ask("machine.Pin('LED', machine.Pin.OUT).on()")
+    assert board.ask("print(machine.Pin('LED') is machine.Pin(2), machine.Pin(2)())") == "True 1"
+
+
+def test_a_star_import_brings_all_of_the_machine_and_nothing_else(board):
+    board.ask("names = {}; exec('from machine import *', names)")
+    brought = set(board.ask("print(*[name for name in names if name[0] != '_'])").split())
+    assert brought == set(
+        ["ADC", "DAC", "PWM", "Pin", "Signal", "I2C", "SoftI2C", "SPI", "SoftSPI", "UART", "Timer", "RTC", "WDT", "lightsleep", "deepsleep", "idle", "reset", "soft_reset", "reset_cause", "wake_reason", "unique_id", "freq", "disable_irq", "enable_irq", "time_pulse_us", "bitstream", "PWRON_RESET", "HARD_RESET", "WDT_RESET", "DEEPSLEEP_RESET", "SOFT_RESET", "PIN_WAKE", "TIMER_WAKE"]
+    )
+
+
+@pytest.mark.micropython
+def test_requests_and_mip_are_frozen_in():
+    with LineBoard("micropython") as board:
+        assert board.ask("import requests, mip; print(callable(requests.get), callable(mip.install))") == "True True"
+
+
 def test_an_input_reads_its_pull(board):
     assert board.ask("print(machine.Pin(5, machine.Pin.IN, machine.Pin.PULL_UP)())") == "1"
     assert board.ask("print(machine.Pin(6, machine.Pin.IN)())") == "0"
