@@ -23,11 +23,14 @@ print(used, keyword=3)
 """
 
 
-def failing(code: str, cells=(BOARD,)) -> str:
-    """Run a host cell that fails, and return what is said about it."""
+def failing(code: str, cells=(BOARD,), folder=None) -> str:
+    """Run a host cell that fails, and return what is said about it. Its lines are known where there is a folder for them, as IPython's are."""
     names: dict = {}
+    path = folder / f"cell{abs(hash(code))}.py" if folder else "<cell>"
+    if folder:
+        path.write_text(code)
     with pytest.raises(Exception) as raised:
-        exec(compile(code, "<cell>", "exec"), names)
+        exec(compile(code, str(path), "exec"), names)
     return hints.hint(raised.value, list(cells), names)
 
 
@@ -52,16 +55,49 @@ def test_so_is_what_only_micropythons_module_of_a_name_has(code):
     assert "is MicroPython's" in failing(code, ()) and "%%ucore" in failing(code, ())
 
 
-@pytest.mark.parametrize("name", ["adc", "low", "high", "step", "file", "squares", "big", "table", "filled"])
+@pytest.mark.parametrize("name", ["low", "high", "step", "squares", "big", "table", "filled"])
 def test_a_variable_that_a_board_cell_sets_is_on_the_board_and_can_be_pulled(name):
     said = failing(f"print({name})")
     assert f"`{name}` is on the board" in said and "%%ucore" in said and f"`{name} = %ucore pull {name}`" in said
 
 
-@pytest.mark.parametrize("name", ["read", "Sensor", "sleep_ms", "network", "system"])
-def test_a_function_a_class_or_a_module_cannot_be_pulled(name):
+@pytest.mark.parametrize("name", ["read", "Sensor", "sleep_ms", "network", "system", "adc", "file"])
+def test_a_function_a_class_a_module_or_an_object_of_the_boards_cannot_be_pulled(name):
     said = failing(name)
     assert "%%ucore" in said and "pull" not in said
+
+
+def test_of_a_pin_its_level_can_be_pulled():
+    cell = "%%ucore\nfrom machine import Pin\nled = Pin(2, Pin.OUT)"
+    assert failing("led + 1", [cell]).endswith("Or copy its level: `level = %ucore pull led.value()`.")
+
+
+@pytest.mark.parametrize("value", ["ucore.open_pipe('x')", "open('x')", "machine.PWM(2)", "Sensor()", "lambda: 1"])
+def test_an_object_of_the_boards_is_not_offered(value):
+    said = failing("thing", [f"%%ucore\nthing = {value}"])
+    assert "is on the board" in said and "pull" not in said
+
+
+@pytest.mark.parametrize("value", ["adc.read_uv()", "sum(x)", "sensor.values()"])
+def test_what_a_function_has_returned_may_be_a_value(value):
+    assert "if that is of numbers and text: `thing = %ucore pull thing`" in failing("thing", [f"%%ucore\nthing = {value}"])
+
+
+def test_a_module_that_both_sides_have_can_be_imported_here_as_well():
+    cell = "%%ucore\nimport time, json"
+    assert "Or `import json` in this cell" in failing("json.dumps(1)", [cell])
+    assert failing("json.dumps(1)", []) == ""
+
+
+def test_but_not_where_it_is_micropythons_part_that_is_used(tmp_path):
+    for cells in ([], ["%%ucore\nimport time"]):
+        said = failing("time.sleep_ms(3)", cells, tmp_path)
+        assert "`time.sleep_ms` is MicroPython's" in said and "import time" not in said
+    assert "Or `import time` in this cell" in failing("time.sleep(3)", ["%%ucore\nimport time"], tmp_path)
+
+
+def test_what_micropythons_compiler_knows_is_micropythons():
+    assert "`const` is MicroPython's" in failing("x = const(3)", [])
 
 
 @pytest.mark.parametrize("name", ["i", "helper", "n", "inner", "used", "keyword", "nobody", "Config", "__magic"])
