@@ -2,6 +2,7 @@
 cells have. It runs in the sub-kernel; the traceback stays IPython's.
 """
 
+import difflib
 import importlib
 import linecache
 import re
@@ -14,6 +15,7 @@ __all__ = ["hint", "register"]
 
 MAX_CELLS = 1000  # of the latest, in which a name is looked for
 _CANNOT_IMPORT = re.compile(r"cannot import name '(\w+)' from '([\w.]+)'")
+_NO_MAGIC = re.compile(r"magic (?:function )?`(%%?)(\w+)` not found")  # of IPython's
 _SCOPES = ("funcdef", "classdef", "lambdef", "comp_for", "sync_comp_for")  # of parso's: what they bind is theirs
 _CODE = ("funcdef", "classdef", "import_name", "import_from", "with_stmt")  # what they bind cannot be pulled
 _MAKE_OBJECTS = ("ucore.open_pipe", "ucore.every", "open", "iter", "asyncio.create_task")
@@ -23,10 +25,12 @@ _TO_RUN = f"to run this cell on the board, begin it with `{cells.MAGIC}`."
 
 def register(ip) -> None:
     """Have an IPython shell print the words below the traceback."""
+    from IPython.core.error import UsageError
 
     def look(result) -> None:
         error = result.error_in_exec
-        said = hint(error, _board_cells(ip), ip.user_ns) if isinstance(error, (ImportError, NameError, AttributeError)) else ""
+        known = (ImportError, NameError, AttributeError, UsageError)
+        said = hint(error, _board_cells(ip), ip.user_ns) if isinstance(error, known) else ""
         if said:
             print(said, file=sys.stderr)
 
@@ -54,6 +58,9 @@ def hint(error: BaseException, board_cells: "list[str]", user_names: dict) -> st
         return _about_name(error.name or "", line, board_cells)
     if isinstance(error, AttributeError) and isinstance(error.obj, type(sys)):
         return _about_attribute(error.obj.__name__, error.name or "")
+    misspelt = _NO_MAGIC.search(str(error))
+    if misspelt and difflib.get_close_matches(misspelt[2].lower(), ["ucore"], cutoff=0.7):
+        return f"Did you mean `{misspelt[1]}ucore`?"
     return ""
 
 

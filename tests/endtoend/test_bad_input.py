@@ -193,6 +193,11 @@ def _plain(text: str) -> str:
     return re.sub(r"\x1b\[[\d;]*m", "", text)
 
 
+@pytest.mark.parametrize(("cell", "meant"), [("%ucoer status", "`%ucore`"), ("%%ucoer\n1 + 1", "`%%ucore`")])
+def test_a_misspelt_magic_is_told_how_it_is_spelt(notebook, cell, meant):
+    assert f"Did you mean {meant}?" in notebook.run(cell).text("stderr")
+
+
 @pytest.mark.parametrize(
     ("cell", "error", "words"),
     [

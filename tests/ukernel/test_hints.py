@@ -1,6 +1,7 @@
 """Words below a host cell that is the board's."""
 
 import pytest
+from IPython.core.error import UsageError
 
 from ukernel import hints
 
@@ -133,3 +134,16 @@ def test_a_cell_that_no_grammar_reads_tells_what_it_can():
 def test_what_a_star_brings_is_on_the_board_too():
     assert "from `machine.Pin`" in failing("Pin(2)", ["%%ucore\nfrom machine import *"])
     assert failing("Pin(2)", ["%%ucore\nfrom mylib import *"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("Line magic function `%ucoer` not found.", "Did you mean `%ucore`?"),
+        ("Cell magic `%%ucoer` not found.", "Did you mean `%%ucore`?"),
+        ("Cell magic `%%uCore` not found.", "Did you mean `%%ucore`?"),
+        ("Line magic function `%matplotlob` not found.", ""),
+    ],
+)
+def test_a_misspelt_magic_is_told_how_it_is_spelt(said, meant):
+    assert hints.hint(UsageError(said), [], {}) == meant
