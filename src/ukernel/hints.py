@@ -7,6 +7,7 @@ import importlib
 import linecache
 import re
 import sys
+from collections.abc import Callable
 from typing import NamedTuple
 
 from . import cells, signatures, syntax
@@ -18,19 +19,22 @@ _CANNOT_IMPORT = re.compile(r"cannot import name '(\w+)' from '([\w.]+)'")
 _NO_MAGIC = re.compile(r"magic (?:function )?`(%%?)(\w+)` not found")  # of IPython's
 _SCOPES = ("funcdef", "classdef", "lambdef", "comp_for", "sync_comp_for")  # of parso's: what they bind is theirs
 _CODE = ("funcdef", "classdef", "import_name", "import_from", "with_stmt")  # what they bind cannot be pulled
+_VALUES = frozenset(
+    ["bool", "int", "float", "complex", "str", "bytes", "bytearray", "list", "tuple", "dict", "set", "frozenset", "range", "deque", "array", "NoneType"]
+)
 _MAKE_OBJECTS = ("ucore.open_pipe", "ucore.every", "open", "iter", "asyncio.create_task")
 _WITHOUT_IMPORT = ("const",)  # what MicroPython's compiler knows of itself
 _TO_RUN = f"to run this cell on the board, begin it with `{cells.MAGIC}`."
 
 
-def register(ip) -> None:
-    """Have an IPython shell print the words below the traceback."""
+def register(ip, type_of: "Callable[[str], str]") -> None:
+    """Have an IPython shell print the words below the traceback. type_of: tells the type of a name on the board, see `linemagic.register`."""
     from IPython.core.error import UsageError
 
     def look(result) -> None:
         error = result.error_in_exec
         known = (ImportError, NameError, AttributeError, UsageError)
-        said = hint(error, _board_cells(ip), ip.user_ns) if isinstance(error, known) else ""
+        said = hint(error, _board_cells(ip), ip.user_ns, type_of) if isinstance(error, known) else ""
         if said:
             print(said, file=sys.stderr)
 
@@ -43,7 +47,9 @@ def _board_cells(ip) -> "list[str]":
     return [code for code in codes if cells.MAGIC in code and cells.is_board_cell(code)]
 
 
-def hint(error: BaseException, board_cells: "list[str]", user_names: dict) -> str:
+def hint(
+    error: BaseException, board_cells: "list[str]", user_names: dict, type_of: "Callable[[str], str]" = lambda name: ""
+) -> str:
     """Return what to say about an error of a host cell, empty where it has nothing to do with the board."""
     if isinstance(error, ModuleNotFoundError):
         return _about_module(error.name or "", board_cells)
@@ -55,7 +61,7 @@ def hint(error: BaseException, board_cells: "list[str]", user_names: dict) -> st
         if entry is None or entry.tb_frame.f_globals is not user_names:
             return ""  # of a library that has such a name by chance
         line = linecache.getline(entry.tb_frame.f_code.co_filename, entry.tb_lineno)
-        return _about_name(error.name or "", line, board_cells)
+        return _about_name(error.name or "", line, board_cells, type_of)
     if isinstance(error, AttributeError) and isinstance(error.obj, type(sys)):
         return _about_attribute(error.obj.__name__, error.name or "")
     misspelt = _NO_MAGIC.search(str(error))
@@ -80,7 +86,7 @@ def _about_attribute(module: str, name: str) -> str:
     return f"`{module}.{name}` is MicroPython's: {_TO_RUN}" if known and signatures.find(f"{known}.{name}") else ""
 
 
-def _about_name(name: str, line: str, board_cells: "list[str]") -> str:
+def _about_name(name: str, line: str, board_cells: "list[str]", type_of: "Callable[[str], str]") -> str:
     """What to say about a name that no cell of the host has bound. line: where it was used, empty where that is not known."""
     if name == "ucore":
         return f"`ucore` is the board's: {_TO_RUN}"
@@ -95,18 +101,24 @@ def _about_name(name: str, line: str, board_cells: "list[str]") -> str:
         or_here = ""
     bound = next(filter(None, (_binding(code, name) for code in board_cells)), None)
     if bound:
-        return f"`{name}` is on the board: {_TO_RUN}" + (or_here or _how_to_copy(name, bound, board_cells))
+        return f"`{name}` is on the board: {_TO_RUN}" + (or_here or _how_to_copy(name, bound, type_of(name), board_cells))
     full = signatures.Names(board_cells).full(name)
     if "." in full and signatures.find(full):  # by a `from machine import *`
         return f"`{name}` is on the board, from `{full}`: {_TO_RUN}"
     known = signatures.module_of(name)
     if known and known not in sys.stdlib_module_names:
         return f"`{name}` is a module of MicroPython: {_TO_RUN}"
-    return ""
+    kind = type_of(name)  # perhaps main.py has set it, or another notebook
+    return f"`{name}` is on the board: {_TO_RUN}" + (or_here or _how_to_copy(name, _Bound(), kind, board_cells)) if kind else ""
 
 
-def _how_to_copy(name: str, bound: "_Bound", board_cells: "list[str]") -> str:
-    """The end of a hint: how the value comes to the host, where it is one that can."""
+def _how_to_copy(name: str, bound: "_Bound", kind: str, board_cells: "list[str]") -> str:
+    """The end of a hint: how the value comes to the host, where it is one that can. kind: its type, where the board has told it."""
+    kind = kind.rpartition(".")[2]
+    if kind == "Pin":
+        return f" Or copy its level: `level = %ucore pull {name}.value()`."
+    if kind:
+        return f" Or copy its value: `{name} = %ucore pull {name}`." if kind in _VALUES else ""
     if bound.made_by:
         full = signatures.Names(board_cells).full(bound.made_by)
         if full == "machine.Pin":

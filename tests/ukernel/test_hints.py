@@ -24,15 +24,18 @@ print(used, keyword=3)
 """
 
 
-def failing(code: str, cells=(BOARD,), folder=None) -> str:
-    """Run a host cell that fails, and return what is said about it. Its lines are known where there is a folder for them, as IPython's are."""
+def failing(code: str, cells=(BOARD,), folder=None, on_board=()) -> str:
+    """Run a host cell that fails, and return what is said about it. Its lines are known where there is a folder for them, as IPython's are.
+
+    on_board: the types of what the board has, by name.
+    """
     names: dict = {}
     path = folder / f"cell{abs(hash(code))}.py" if folder else "<cell>"
     if folder:
         path.write_text(code)
     with pytest.raises(Exception) as raised:
         exec(compile(code, str(path), "exec"), names)
-    return hints.hint(raised.value, list(cells), names)
+    return hints.hint(raised.value, list(cells), names, lambda name: dict(on_board).get(name, ""))
 
 
 @pytest.mark.parametrize(
@@ -95,6 +98,20 @@ def test_but_not_where_it_is_micropythons_part_that_is_used(tmp_path):
         said = failing("time.sleep_ms(3)", cells, tmp_path)
         assert "`time.sleep_ms` is MicroPython's" in said and "import time" not in said
     assert "Or `import time` in this cell" in failing("time.sleep(3)", ["%%ucore\nimport time"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "advice"),
+    [
+        ("float", "Or copy its value: `thing = %ucore pull thing`."),
+        ("_virtualpins.Pin", "Or copy its level: `level = %ucore pull thing.value()`."),
+        ("function", "begin it with `%%ucore`."),
+    ],
+)
+def test_a_name_that_main_py_or_another_notebook_has_set_is_on_the_board_by_its_own_word(kind, advice):
+    for cells in ([], ["%%ucore\nthing = made_somehow()"]):
+        said = failing("thing", cells, on_board={"thing": kind})
+        assert said.startswith("`thing` is on the board") and said.endswith(advice)
 
 
 def test_what_micropythons_compiler_knows_is_micropythons():
