@@ -7,6 +7,8 @@ import importlib
 import linecache
 import re
 import sys
+from array import array
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -19,9 +21,8 @@ _CANNOT_IMPORT = re.compile(r"cannot import name '(\w+)' from '([\w.]+)'")
 _NO_MAGIC = re.compile(r"magic (?:function )?`(%%?)(\w+)` not found")  # of IPython's
 _SCOPES = ("funcdef", "classdef", "lambdef", "comp_for", "sync_comp_for")  # of parso's: what they bind is theirs
 _CODE = ("funcdef", "classdef", "import_name", "import_from", "with_stmt")  # what they bind cannot be pulled
-_VALUES = frozenset(
-    ["bool", "int", "float", "complex", "str", "bytes", "bytearray", "list", "tuple", "dict", "set", "frozenset", "range", "deque", "array", "NoneType"]
-)
+_VALUES = (bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, range, deque, array, type(None))
+_VALUE_TYPES = frozenset(kind.__name__ for kind in _VALUES)  # what can be pulled, see values.WHAT_CAN
 _MAKE_OBJECTS = ("ucore.open_pipe", "ucore.every", "open", "iter", "asyncio.create_task")
 _WITHOUT_IMPORT = ("const",)  # what MicroPython's compiler knows of itself
 _TO_RUN = f"to run this cell on the board, begin it with `{cells.MAGIC}`."
@@ -118,7 +119,7 @@ def _how_to_copy(name: str, bound: "_Bound", kind: str, board_cells: "list[str]"
     if kind == "Pin":
         return f" Or copy its level: `level = %ucore pull {name}.value()`."
     if kind:
-        return f" Or copy its value: `{name} = %ucore pull {name}`." if kind in _VALUES else ""
+        return f" Or copy its value: `{name} = %ucore pull {name}`." if kind in _VALUE_TYPES else ""
     if bound.made_by:
         full = signatures.Names(board_cells).full(bound.made_by)
         if full == "machine.Pin":
