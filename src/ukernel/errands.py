@@ -83,7 +83,7 @@ class _Errand:
             self._switchboard.loop.call_later(INSPECT_S, lambda: self._answer({}))
             try:
                 question = {"code": name, "cursor_pos": len(name)}
-                self._attachment.send("inspect_request", question, lambda _, answer: self._answer(answer))
+                self._attachment.send("inspect_request", question, lambda _, told: self._answer({"type": told.get("type")}))
                 return
             except UcoreError:
                 pass
