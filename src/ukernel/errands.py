@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["REQUEST", "Errands"]
 
 REQUEST = "ucore_request"
+INSPECT_S = 0.3  # that a host cell which has failed waits for a hint; a board between two cells answers in milliseconds
 _INTERRUPTED = {"status": "error", "ename": "KeyboardInterrupt", "evalue": ""}
 _ASKABLE = ("reset_request", "interrupt_request", "producers_request")
 
@@ -71,8 +72,22 @@ class _Errand:
             self._attachment.when_ready(lambda error: self._answer({"error": str(error)}) if error else self._tell_own(None))
         elif do == "run" or (do == "ask" and content.get("type") in _ASKABLE):
             self._attachment.when_ready(self._send)
+        elif do == "inspect":
+            self._inspect(content["name"])
         else:
             self._fail(UsageError(f"The switchboard does not know {do!r}."))
+
+    def _inspect(self, name: str) -> None:
+        """Ask what the board has by this name. The answer is empty where there is no board yet, or one that does not answer at once."""
+        if self._attachment.is_ready:
+            self._switchboard.loop.call_later(INSPECT_S, lambda: self._answer({}))
+            try:
+                question = {"code": name, "cursor_pos": len(name)}
+                self._attachment.send("inspect_request", question, lambda _, told: self._answer({"type": told.get("type")}))
+                return
+            except UcoreError:
+                pass
+        self._answer({})
 
     def _tell_own(self, error: "Exception | None") -> None:
         if error is not None:

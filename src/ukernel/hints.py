@@ -2,8 +2,15 @@
 cells have. It runs in the sub-kernel; the traceback stays IPython's.
 """
 
+import difflib
+import importlib
+import linecache
 import re
 import sys
+from array import array
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
 
 from . import cells, signatures, syntax
 
@@ -11,17 +18,24 @@ __all__ = ["hint", "register"]
 
 MAX_CELLS = 1000  # of the latest, in which a name is looked for
 _CANNOT_IMPORT = re.compile(r"cannot import name '(\w+)' from '([\w.]+)'")
+_NO_MAGIC = re.compile(r"magic (?:function )?`(%%?)(\w+)` not found")  # of IPython's
 _SCOPES = ("funcdef", "classdef", "lambdef", "comp_for", "sync_comp_for")  # of parso's: what they bind is theirs
-_CODE = ("funcdef", "classdef", "import_name", "import_from")
+_CODE = ("funcdef", "classdef", "import_name", "import_from", "with_stmt")  # what they bind cannot be pulled
+_VALUES = (bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, range, deque, array, type(None))
+_VALUE_TYPES = frozenset(kind.__name__ for kind in _VALUES)  # what can be pulled, see values.WHAT_CAN
+_MAKE_OBJECTS = ("ucore.open_pipe", "ucore.every", "open", "iter", "asyncio.create_task")
+_WITHOUT_IMPORT = ("const",)  # what MicroPython's compiler knows of itself
 _TO_RUN = f"to run this cell on the board, begin it with `{cells.MAGIC}`."
 
 
-def register(ip) -> None:
-    """Have an IPython shell print the words below the traceback."""
+def register(ip, type_of: "Callable[[str], str]") -> None:
+    """Have an IPython shell print the words below the traceback. type_of: tells the type of a name on the board, see `linemagic.register`."""
+    from IPython.core.error import UsageError
 
     def look(result) -> None:
         error = result.error_in_exec
-        said = hint(error, _board_cells(ip), ip.user_ns) if isinstance(error, (ImportError, NameError, AttributeError)) else ""
+        known = (ImportError, NameError, AttributeError, UsageError)
+        said = hint(error, _board_cells(ip), ip.user_ns, type_of) if isinstance(error, known) else ""
         if said:
             print(said, file=sys.stderr)
 
@@ -34,7 +48,9 @@ def _board_cells(ip) -> "list[str]":
     return [code for code in codes if cells.MAGIC in code and cells.is_board_cell(code)]
 
 
-def hint(error: BaseException, board_cells: "list[str]", user_names: dict) -> str:
+def hint(
+    error: BaseException, board_cells: "list[str]", user_names: dict, type_of: "Callable[[str], str]" = lambda name: ""
+) -> str:
     """Return what to say about an error of a host cell, empty where it has nothing to do with the board."""
     if isinstance(error, ModuleNotFoundError):
         return _about_module(error.name or "", board_cells)
@@ -42,9 +58,16 @@ def hint(error: BaseException, board_cells: "list[str]", user_names: dict) -> st
         match = _CANNOT_IMPORT.search(str(error))
         return _about_attribute(match[2], match[1]) if match else ""
     if isinstance(error, NameError):
-        return _about_name(error.name or "", board_cells) if _is_of_cell(error, user_names) else ""
+        entry = _last_entry(error)
+        if entry is None or entry.tb_frame.f_globals is not user_names:
+            return ""  # of a library that has such a name by chance
+        line = linecache.getline(entry.tb_frame.f_code.co_filename, entry.tb_lineno)
+        return _about_name(error.name or "", line, board_cells, type_of)
     if isinstance(error, AttributeError) and isinstance(error.obj, type(sys)):
         return _about_attribute(error.obj.__name__, error.name or "")
+    misspelt = _NO_MAGIC.search(str(error))
+    if misspelt and difflib.get_close_matches(misspelt[2].lower(), ["ucore"], cutoff=0.7):
+        return f"Did you mean `{misspelt[1]}ucore`?"
     return ""
 
 
@@ -64,47 +87,98 @@ def _about_attribute(module: str, name: str) -> str:
     return f"`{module}.{name}` is MicroPython's: {_TO_RUN}" if known and signatures.find(f"{known}.{name}") else ""
 
 
-def _about_name(name: str, board_cells: "list[str]") -> str:
+def _about_name(name: str, line: str, board_cells: "list[str]", type_of: "Callable[[str], str]") -> str:
+    """What to say about a name that no cell of the host has bound. line: where it was used, empty where that is not known."""
     if name == "ucore":
         return f"`ucore` is the board's: {_TO_RUN}"
-    bound = next(filter(None, (_binding(code, name) for code in board_cells)), "")
+    if name in _WITHOUT_IMPORT:
+        return f"`{name}` is MicroPython's: {_TO_RUN}"
+    if name in sys.stdlib_module_names and signatures.module_of(name):
+        used = re.search(rf"\b{re.escape(name)}\.(\w+)", line)
+        if used and not hasattr(importlib.import_module(name), used[1]) and (said := _about_attribute(name, used[1])):
+            return said  # to import it here would not help
+        or_here = f" Or `import {name}` in this cell, for the computer's."
+    else:
+        or_here = ""
+    bound = next(filter(None, (_binding(code, name) for code in board_cells)), None)
     if bound:
-        copies = f" Or copy its value: `{name} = %ucore pull {name}`." if bound == "value" else ""
-        return f"`{name}` is on the board: {_TO_RUN}{copies}"
+        return f"`{name}` is on the board: {_TO_RUN}" + (or_here or _how_to_copy(name, bound, type_of(name), board_cells))
     full = signatures.Names(board_cells).full(name)
     if "." in full and signatures.find(full):  # by a `from machine import *`
         return f"`{name}` is on the board, from `{full}`: {_TO_RUN}"
     known = signatures.module_of(name)
     if known and known not in sys.stdlib_module_names:
         return f"`{name}` is a module of MicroPython: {_TO_RUN}"
-    return ""
+    kind = type_of(name)  # perhaps main.py has set it, or another notebook
+    return f"`{name}` is on the board: {_TO_RUN}" + (or_here or _how_to_copy(name, _Bound(), kind, board_cells)) if kind else ""
 
 
-def _is_of_cell(error: BaseException, user_names: dict) -> bool:
-    """Whether it is a cell's own line that failed, not one of a library that has such a name by chance."""
+def _how_to_copy(name: str, bound: "_Bound", kind: str, board_cells: "list[str]") -> str:
+    """The end of a hint: how the value comes to the host, where it is one that can. kind: its type, where the board has told it."""
+    kind = kind.rpartition(".")[2]
+    if kind == "Pin":
+        return f" Or copy its level: `level = %ucore pull {name}.value()`."
+    if kind:
+        return f" Or copy its value: `{name} = %ucore pull {name}`." if kind in _VALUE_TYPES else ""
+    if bound.made_by:
+        full = signatures.Names(board_cells).full(bound.made_by)
+        if full == "machine.Pin":
+            return f" Or copy its level: `level = %ucore pull {name}.value()`."
+        if (full or bound.made_by) in _MAKE_OBJECTS or bound.made_by.rpartition(".")[2][:1].isupper():
+            return ""
+        return f" Or copy its value, if that is of numbers and text: `{name} = %ucore pull {name}`."
+    return f" Or copy its value: `{name} = %ucore pull {name}`." if bound.is_value else ""
+
+
+def _last_entry(error: BaseException):
+    """Return the traceback's entry for the line that failed."""
     entry = error.__traceback__
     while entry is not None and entry.tb_next is not None:
         entry = entry.tb_next
-    return entry is not None and entry.tb_frame.f_globals is user_names
+    return entry
 
 
-def _binding(code: str, name: str) -> str:
-    """Return what a cell's text binds to a global name of the board's: "value", "code" (a function, a class, a module), or nothing."""
+class _Bound(NamedTuple):
+    """What a name stands for, as far as the text says. made_by: the dotted name of what was called for it."""
+
+    is_value: bool = False  # none: a function, a class, a module, an object of the board's
+    made_by: str = ""
+
+
+def _binding(code: str, name: str) -> "_Bound | None":
+    """Return what a cell's text binds to a global name of the board's."""
     if name not in code:
-        return ""
+        return None
     try:
         tree = syntax.read(cells.blank_magics(code)).tree(recover=True)
     except syntax.UnreadableError:
-        return ""
+        return None
     plain = syntax.plain_name(name)
     nodes = [tree]
     while nodes:
         node = nodes.pop()
         if node.type == "name" and node.value == plain and _is_global(node):
-            definition = node.get_definition()
-            return "code" if definition is not None and definition.type in _CODE else "value"
+            return _bound(node)
         nodes += getattr(node, "children", ())
-    return ""
+    return None
+
+
+def _bound(name) -> _Bound:
+    definition = name.get_definition()
+    if definition is None or definition.type not in ("expr_stmt", "namedexpr_test"):
+        return _Bound(definition is None or definition.type not in _CODE)
+    value = definition.children[-1]
+    if value.type == "annassign":
+        value = value.children[-1]
+    if value.type == "testlist_star_expr" and name.parent.type == "testlist_star_expr":  # a, b = 1, 2
+        places = name.parent.children
+        if len(places) == len(value.children):
+            value = value.children[places.index(name)]
+    if value.type == "lambdef":
+        return _Bound()
+    if value.type == "atom_expr" and value.children[-1].type == "trailer" and value.children[-1].children[0].value == "(":
+        return _Bound(made_by="".join(part.get_code(include_prefix=False) for part in value.children[:-1]))
+    return _Bound(is_value=True)
 
 
 def _is_global(name) -> bool:

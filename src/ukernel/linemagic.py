@@ -26,8 +26,8 @@ FORCE = "--force"
 MAX_PUSH = wire.MAX_MESSAGE - 16  # bytes, as a cell may have
 
 
-def register(ip) -> None:
-    """Register the magic with an IPython shell."""
+def register(ip) -> "Callable[[str], str]":
+    """Register the magic with an IPython shell. Returns a function that tells of what type a name on the board is, see `_Switchboard`."""
     from IPython.core.magic import needs_local_scope, no_var_expand
 
     switchboard = _Switchboard(ip.kernel)
@@ -44,6 +44,7 @@ def register(ip) -> None:
     ucore.__doc__ = _usage()
     ip.register_magic_function(ucore, "line", "ucore")
     _offer_completions(ip)
+    return switchboard.type_of
 
 
 def _offer_completions(ip) -> None:
@@ -112,6 +113,13 @@ class _Switchboard:
         if content.get("status") == "error":
             raise by_name(content.get("ename", "UcoreError"), content.get("evalue", ""))
         return content
+
+    def type_of(self, name: str) -> str:
+        """Return the type of what the board has by this name; empty where it has none, or cannot say so at once."""
+        try:
+            return str(self.ask("inspect", name=name).get("type") or "")
+        except (UcoreError, KeyboardInterrupt):
+            return ""
 
     def ask_user(self, prompt: str, ident, parent: dict, password: bool = False) -> str:
         """Return what the user types: in the place of ipykernel's own, which would take our answers, and we its."""

@@ -21,8 +21,7 @@ def load_ipython_extension(ip) -> None:
     ip.register_magic_function(ucore, "cell", "ucore")
     # IPython takes a cell magic that is not at the cell's start for a line magic of that name.
     ip.register_magic_function(_misplaced, "line", cells.MAGIC[1:])
-    linemagic.register(ip)
-    hints.register(ip)
+    hints.register(ip, linemagic.register(ip))
 
 
 def _bring_magic_up(lines: list[str]) -> list[str]:

@@ -1,7 +1,6 @@
 """The picture of a chart: a PNG, and HTML that goes on answering when there is no kernel any more.
 
-Drawn by matplotlib where there is matplotlib. Else it is an SVG, and the PNG beside it, for whoever shows no such, is drawn by the few
-lines below, which know no letters but digits.
+Drawn by matplotlib where there is matplotlib. Else by `still`, as an SVG and, for whoever shows no such, as a PNG that looks like it.
 """
 
 import base64
@@ -15,17 +14,17 @@ from pathlib import Path
 
 import numpy as np
 
-from . import imports
+from . import imports, still
+from .glyphs import SCALE
+from .raster import PixelPen
 from .scene import HEIGHT, Scene
-from .vector import draw_svg
+from .vector import SvgPen
 
 __all__ = ["Painter", "Png", "encode_png", "make_bundle", "script"]
 
-SCALE = 2  # sharp lines on today's screens
 SIZE = (700, 350)  # on the page
 EFFORT = 6  # of the compression: these pictures are kept
-BAND = (249, 234, 218)  # where something is missing
-MARGINS = (70, 12, 14, 30)  # left, right, top and bottom of the axes drawn without matplotlib
+BAND = "#f9eada"  # where something is missing
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5569a", "#a87b00", "#3b8fc4", "#7a5195", "#5f6b6d")  # as in canvas/src/theme.js
 
 
@@ -42,11 +41,12 @@ class Png(bytes):
 class Painter:
     """Draws a scene as PNG, again and again.
 
-    scale: pixels of the PNG per pixel of the page.
+    scale: pixels of the PNG per pixel of the page; two of them are sharp on today's screens. 1 or 2.
     """
 
     def __init__(self, scene: Scene, scale: int = SCALE):
         self._scene = scene
+        self._scale = scale
         self._canvas = None
         self._has_failed = False
         if imports.load_matplotlib():
@@ -73,14 +73,19 @@ class Painter:
                 return Png(encode_png(np.asarray(self._canvas.buffer_rgba())[..., :3], EFFORT))
             except Exception:  # a style that cannot be drawn here, TeX without TeX: a plain picture is better than none
                 self._canvas, self._has_failed = None, True
-        return Png(encode_png(_draw(self._scene), EFFORT))
+        pixels = self._draw(PixelPen).pixels
+        if self._scale < SCALE:
+            height, width, _ = pixels.shape
+            pixels = pixels.reshape(height // SCALE, SCALE, width // SCALE, SCALE, 3).mean(axis=(1, 3)).astype(np.uint8)
+        return Png(encode_png(pixels, EFFORT))
 
     def paint_vectors(self) -> str:
-        """Return the scene as an SVG, where that says more than the PNG, which has no letters; else nothing."""
-        if self._canvas is not None:
-            return ""
+        """Return the scene as an SVG, where there is no matplotlib; else nothing."""
+        return "" if self._canvas is not None else self._draw(SvgPen).svg()
+
+    def _draw(self, make_pen):
         size = SIZE[0], round(SIZE[1] * self._scene.look.height / HEIGHT)
-        return draw_svg(self._scene, size, COLOURS, "#" + bytes(BAND).hex())
+        return still.draw(self._scene, size, COLOURS, BAND, make_pen)
 
 
 @cache
@@ -126,69 +131,3 @@ def encode_png(pixels, effort: int = 1) -> bytes:
     for kind, body in ((b"IHDR", header), (b"IDAT", zlib.compress(rows, effort)), (b"IEND", b"")):
         parts += [struct.pack(">I", len(body)), kind, body, struct.pack(">I", zlib.crc32(kind + body))]
     return b"".join(parts)
-
-
-# Without matplotlib
-
-# Rows of five characters' worth of pixels, four wide: enough for the numbers at the ends of the axes.
-_GLYPHS = {
-    "0": "69996", "1": "26227", "2": "E168F", "3": "E161E", "4": "99F11", "5": "F8E1E", "6": "68E96", "7": "F1244",
-    "8": "69696", "9": "69716", "-": "00F00", ".": "00004", "e": "06F87", "+": "04E40",
-}  # fmt: skip
-
-
-def _draw(scene: Scene):
-    """Lines, frame and the numbers at its corners: an array (height, width, 3)."""
-    width, height = SIZE
-    left, right, top, bottom = MARGINS
-    image = np.full((height, width, 3), 255, np.uint8)
-    inner = image[top : height - bottom, left : width - right]
-    rows, columns = inner.shape[:2]
-    for index in range(5):
-        inner[round(index * (rows - 1) / 4)] = inner[:, round(index * (columns - 1) / 4)] = 225
-    inner[0] = inner[-1] = inner[:, 0] = inner[:, -1] = 120
-    (x_low, x_high), (y_low, y_high) = scene.x, scene.y
-    for band in scene.bands():
-        start, stop = ((x - x_low) / (x_high - x_low) * (columns - 1) for x in (band.start, band.stop))
-        inner[1:-1, max(round(start), 1) : max(round(stop), round(start) + 2, 0)] = BAND
-    for number, curve in enumerate(scene.curves()):
-        x, y = curve.points
-        _stroke(
-            inner,
-            (x - x_low) / (x_high - x_low) * (columns - 1),
-            (y_high - y) / (y_high - y_low) * (rows - 1),
-            tuple(bytes.fromhex(COLOURS[number % len(COLOURS)][1:])),
-        )
-    for value, row in ((y_high, top), (y_low, height - bottom - 11)):
-        _write(image, f"{value:.4g}", left - 6, row)
-    for value, column in ((x_low, left + 30), (x_high, width - right)):
-        _write(image, f"{value:.4g}", column, height - bottom + 8)
-    return image
-
-
-def _stroke(image, x, y, colour) -> None:
-    """Draw the line through these points, two pixels wide; a point that is NaN interrupts it."""
-    rows, columns = image.shape[:2]
-    y = np.clip(y, -rows, 2 * rows)
-    drawn = ~np.isnan(y[:-1] + y[1:]) & (x[:-1] > -columns) & (x[1:] < 2 * columns)
-    x0, y0 = x[:-1][drawn], y[:-1][drawn]
-    dx, dy = np.diff(x)[drawn], np.diff(y)[drawn]
-    steps = np.maximum(abs(dx), abs(dy)).astype(int) + 1
-    # Of all segments at once: each has a point at either end, and one for every pixel between.
-    segment = np.repeat(np.arange(len(steps)), steps + 1)
-    at = (np.arange(len(segment)) - np.repeat(np.cumsum(steps + 1) - steps - 1, steps + 1)) / steps[segment]
-    column = np.rint(x0[segment] + dx[segment] * at).astype(int)
-    row = np.rint(y0[segment] + dy[segment] * at).astype(int)
-    for shift in (0, 1):
-        inside = (column >= 0) & (column < columns) & (row + shift >= 0) & (row + shift < rows)
-        image[row[inside] + shift, column[inside]] = colour
-
-
-def _write(image, text: str, right: int, top: int) -> None:
-    """Write a number so that it ends at this column."""
-    for place, letter in enumerate(reversed(text)):
-        for line, code in enumerate(_GLYPHS.get(letter, "00000")):
-            for bit in range(4):
-                if int(code, 16) >> (3 - bit) & 1:
-                    row, column = top + 2 * line, right - 10 * (place + 1) + 2 * bit
-                    image[row : row + 2, column : column + 2] = 60

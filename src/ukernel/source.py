@@ -3,6 +3,7 @@
 What is put into a cell's text leaves every line at its number, and every string as it was.
 """
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import syntax
@@ -25,6 +26,21 @@ MODULES = frozenset(
     lwip machine math micropython neopixel network ntptime onewire os platform random re select socket ssl struct sys time uctypes vfs
     _thread esp esp32 espnow rp2 ucore""".split()  # noqa: SIM905
 )
+
+
+# What people type after a `!`, and how a board's program says it.
+_ON_BOARD = {
+    "ls": "import os; os.listdir()",
+    "dir": "import os; os.listdir()",
+    "cat": 'print(open("FILE").read())',
+    "rm": 'import os; os.remove("FILE")',
+    "mkdir": 'import os; os.mkdir("FOLDER")',
+    "rmdir": 'import os; os.rmdir("FOLDER")',
+    "mv": 'import os; os.rename("OLD", "NEW")',
+    "pwd": "import os; os.getcwd()",
+    "cd": 'import os; os.chdir("FOLDER")',
+    "df": 'import os; os.statvfs("/")',
+}
 
 
 class Program(NamedTuple):
@@ -52,6 +68,9 @@ def _refuse_magics(text: syntax.Syntax) -> None:
             advice = f"{word} belongs above the %%ucore."
         else:
             advice = f"{word} is for the Python on your computer. Put this line into a cell without %%ucore."
+            command = re.match(r"[!%]+\s*(\w+)", text.text[at:])
+            if command and command[1] in _ON_BOARD:
+                advice += f" On the board, that is `{_ON_BOARD[command[1]]}`."
         raise UsageError(f"Line {line}: {advice}")
 
 

@@ -193,6 +193,20 @@ def _plain(text: str) -> str:
     return re.sub(r"\x1b\[[\d;]*m", "", text)
 
 
+def test_a_name_that_no_cell_of_the_notebook_has_set_is_asked_for_on_the_board(notebook):
+    notebook.run("%%ucore\nglobals()['set' + 'ting'] = 4.5\nglobals()['la' + 'mp'] = __import__('machine').Pin('LED')")
+    assert "`setting = %ucore pull setting`" in notebook.run("setting").text("stderr")
+    assert notebook.run("setting = %ucore pull setting\nsetting").result == "4.5"
+    assert "`level = %ucore pull lamp.value()`" in notebook.run("lamp").text("stderr")
+    assert notebook.run("level = %ucore pull lamp.value()\nlevel").result in "01"
+    assert notebook.run("nowhere").text("stderr") == ""
+
+
+@pytest.mark.parametrize(("cell", "meant"), [("%ucoer status", "`%ucore`"), ("%%ucoer\n1 + 1", "`%%ucore`")])
+def test_a_misspelt_magic_is_told_how_it_is_spelt(notebook, cell, meant):
+    assert f"Did you mean {meant}?" in notebook.run(cell).text("stderr")
+
+
 @pytest.mark.parametrize(
     ("cell", "error", "words"),
     [

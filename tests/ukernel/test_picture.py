@@ -59,7 +59,7 @@ def test_the_line_is_where_the_values_are(painters):
     image = pixels(Painter(scene_of([0.25] * 200, ylim=(0.0, 1.0))).paint())
     line = line_of(image)
     rows = np.flatnonzero(line.sum(axis=1) > image.shape[1] / 2)
-    top, bottom = {"matplotlib": (0.10, 0.85), "alone": (14 / 350, 320 / 350)}[painters]
+    top, bottom = {"matplotlib": (0.10, 0.85), "alone": (36 / 350, 306 / 350)}[painters]
     assert abs(rows.mean() / len(image) - (top + 0.75 * (bottom - top))) < 0.01
 
 
@@ -153,6 +153,73 @@ def test_without_matplotlib_the_picture_has_letters_all_the_same(alone):
     assert base64.b64encode(data["image/svg+xml"].encode()).decode() in data["text/html"]
     # Said once: in the picture, and in the words for those who do not see it.
     assert re.sub('src="[^"]*"', "", data["text/html"]).count("12 frames are missing") == 1
+
+
+def ink_of(image, top, bottom, left=0.0, right=1.0):
+    """How much of a part of the picture, in pixels of the page, is dark: letters."""
+    scale = image.shape[1] / 700
+    part = image[int(top * scale) : int(bottom * scale), int(left * scale) : int(right * scale) or None]
+    return (part.sum(axis=2) < 400).mean()
+
+
+def test_without_matplotlib_the_png_has_title_names_units_numbers_and_notes_too(alone):
+    trace = StillTrace("imu", 100)
+    trace.window.add(np.array([[0.5, -0.5]] * 100), 0.0)
+    look = Look("Motion", 100, (-1.0, 1.0), ("x & y",), units="g")
+    scene = Scene([trace], look, 1000)
+    scene.update()
+    bare = pixels(Painter(scene).paint())
+    assert bare.shape == (700, 1400, 3)
+    for name, *place in (
+        ("title", 8, 26, 76, 200),
+        ("names", 34, 50, 98, 250),
+        ("units", 36, 54, 50, 70),
+        ("numbers of the values", 60, 300, 0, 70),
+        ("numbers of the samples", 312, 326, 76, 700),
+        ("what the axis is", 330, 345, 76, 200),
+    ):
+        assert ink_of(bare, *place) > 0.005, name
+    trace.notes = lambda: [Note("12 frames are missing", "warning")]
+    noted = pixels(Painter(scene).paint())
+    assert ink_of(noted, 334, 350, 76, 400) > 0.02 and not ink_of(bare, 346, 350)
+
+
+def test_the_pictures_are_as_high_as_the_chart_and_higher_where_names_and_notes_need_it(alone):
+    def sizes(channels, **look):
+        trace = StillTrace("imu", 100)
+        trace.window.add(np.zeros((100, channels)), 0.0)
+        scene = Scene([trace], Look("imu", 100, **look), 1000)
+        scene.update()
+        painter = Painter(scene)
+        return pixels(painter.paint()).shape[0] / 2, int(ElementTree.fromstring(painter.paint_vectors()).get("height"))
+
+    assert sizes(1, height=640) == (700, 700)
+    assert sizes(1, height=160) == (175, 175)
+    high, same = sizes(64, height=160)
+    assert high == same > 300
+
+
+def test_a_small_png_is_the_same_at_half_the_size(alone):
+    scene = scene_of(np.sin(np.arange(200) / 20))
+    small, large = (pixels(Painter(scene, scale).paint()) for scale in (1, 2))
+    assert small.shape == (350, 700, 3)
+    assert abs(small - large.reshape(350, 2, 700, 2, 3).mean(axis=(1, 3))).max() <= 1
+
+
+@pytest.mark.parametrize("text", ["温度 \x00 \n\t", "x" * 500, "word " * 200, "", "🙂"], ids=lambda text: repr(text)[:12])
+def test_whatever_is_to_be_written_there_are_pictures(alone, text):
+    trace = StillTrace("imu", 100)
+    trace.window.add(np.array([[5.0, -5.0]] * 100), 0.0)
+    trace.notes = lambda: [Note(text, "warning")]
+    scene = Scene([trace], Look(text, 100, (-1.0, 1.0), (text, text), units=text), 1000)
+    scene.update()
+    painter = Painter(scene)
+    assert pixels(painter.paint()).shape[1] == 1400
+    ElementTree.fromstring(painter.paint_vectors())
+
+
+def test_a_lone_sample_is_a_dot(alone):
+    assert 4 <= line_of(pixels(Painter(scene_of([np.nan] * 50 + [0.5] + [np.nan] * 50)).paint())).sum() <= 40
 
 
 @pytest.mark.parametrize("values", [[], [1.0], [np.nan] * 50, [1e299, -1e299], [np.inf, 0, 1], [1e9, 1e9 + 1e-7]], ids=str)

@@ -1,7 +1,17 @@
 """The simulated peripherals, on both Pythons that a virtual board may run."""
 
+import re
+from pathlib import Path
+
 import pytest
 from lineboard import PYTHONS, LineBoard
+
+BOARDS_PAGE = Path(__file__).parents[2] / "docs" / "boards.md"
+MACHINE = """
+    ADC DAC PWM Pin Signal I2C SoftI2C SPI SoftSPI UART Timer RTC WDT lightsleep deepsleep idle reset soft_reset reset_cause wake_reason
+    unique_id freq disable_irq enable_irq time_pulse_us bitstream PWRON_RESET HARD_RESET WDT_RESET DEEPSLEEP_RESET SOFT_RESET PIN_WAKE
+    TIMER_WAKE
+"""
 
 
 @pytest.fixture(scope="module", params=PYTHONS)
@@ -14,6 +24,23 @@ def test_a_pin_remembers_and_toggles(board):
     board.ask("pin = machine.Pin(2, machine.Pin.OUT, value=1)")
     assert board.ask("print(pin.value(), machine.Pin(2)(), pin)") == "1 1 Pin(2)"
     assert board.ask("pin.toggle(); print(pin()); pin.on(); print(pin()); pin.off(); print(pin())").split() == ["0", "1", "0"]
+
+
+def test_the_led_of_the_board_has_a_name(board):
+    board.ask("machine.Pin('LED', machine.Pin.OUT).on()")
+    assert board.ask("print(machine.Pin('LED') is machine.Pin(2), machine.Pin(2)())") == "True 1"
+
+
+def test_a_star_import_brings_all_of_the_machine_and_nothing_else(board):
+    board.ask("names = {}; exec('from machine import *', names)")
+    brought = set(board.ask("print(*[name for name in names if name[0] != '_'])").split())
+    assert brought == set(MACHINE.split())
+
+
+@pytest.mark.micropython
+def test_requests_and_mip_are_frozen_in():
+    with LineBoard("micropython") as board:
+        assert board.ask("import requests, mip; print(callable(requests.get), callable(mip.install))") == "True True"
 
 
 def test_an_input_reads_its_pull(board):
@@ -155,6 +182,24 @@ def test_an_ssd1306_holds_what_a_driver_draws_by_either_bus(board):
     )
     board.ask("spi.write(b'\\x21\\x03\\x04\\x22\\x01\\x02'); dc(1); spi.write(b'wxyz'); cs(1); spi.write(b'lost')")
     assert board.ask("print(bytes([memory[D + at] for at in (131, 132, 259, 260)]))") == "b'wxyz'"
+
+
+def test_the_devices_do_what_the_page_about_boards_shows(board):
+    sensors, display = re.findall(r"```python\n%%ucore\n(.*?)```", BOARDS_PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    board.ask("machine.I2C(0).writeto_mem(0x68, 0x6B, b'\\x80')")  # as it is after power on
+    said = board.ask(f"page = {{}}; exec({sensors!r}, page)").splitlines()
+    assert said[0] == "['0x3c', '0x68', '0x76']" and 20 < float(said[1]) < 22
+    x, y, z = (float(part) for part in said[2].strip("()").split(","))
+    assert 0.97 < (x * x + y * y + z * z) ** 0.5 < 1.03
+    if board.board.python == "cpython":
+        pytest.skip("CPython has no framebuf")
+    board.ask(f"exec({display!r}, page)")
+    assert (
+        board.ask(
+            "from _virtualboard import memory, world; D = world.DISPLAY_DATA; print(memory[world.DISPLAY], any(memory[D:D + 48]))"
+        )
+        == "1 True"
+    )
 
 
 def test_spi_reads_what_it_writes(board):

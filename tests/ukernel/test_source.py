@@ -86,6 +86,22 @@ def test_what_is_for_the_host_is_told_where_it_belongs(body, sentence):
 
 
 @pytest.mark.parametrize(
+    ("body", "there"),
+    [
+        ("!ls -l", "`import os; os.listdir()`"),
+        ("x = 1\n! cat boot.py", '`print(open("FILE").read())`'),
+        ("!rm f", '`import os; os.remove("FILE")`'),
+        ("%pwd", "`import os; os.getcwd()`"),
+        ("files = !ls", "`import os; os.listdir()`"),
+    ],
+)
+def test_what_a_shell_does_with_files_is_told_in_the_boards_words(body, there):
+    with pytest.raises(UsageError, match=r"without %%ucore\. On the board, that is") as caught:
+        source.program(cells.parse("%%ucore\n" + body))
+    assert there in str(caught.value)
+
+
+@pytest.mark.parametrize(
     "body",
     [
         "x = (5\n%3)",

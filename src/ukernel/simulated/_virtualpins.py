@@ -5,11 +5,12 @@ import micropython
 from _virtualboard import memory, world
 
 _MAX_PIN = 48
+_LED = 2  # where most ESP32 boards have it
 _WATCH_US = 5000  # how often the world's levels are looked at while a pin has a handler
 
 
 class Pin:
-    """A pin that remembers. ``Pin(2, Pin.OUT)``; all objects of one number share the level."""
+    """A pin that remembers. ``Pin(2, Pin.OUT)``, ``Pin("LED")`` (which is pin 2); all objects of one number share the level."""
 
     IN = 1
     OUT = 3
@@ -25,6 +26,8 @@ class Pin:
     def __new__(cls, id, *args, **kwargs):
         if isinstance(id, Pin):
             id = id._number
+        elif id == "LED":
+            id = _LED
         if not isinstance(id, int) or not 0 <= id <= _MAX_PIN:
             raise ValueError("invalid pin")
         pin = cls._pins.get(id)

@@ -12,14 +12,20 @@ Signals, so that a plot shows something and a test knows what to expect:
 What the world does to inputs and sensors instead is `_virtualworld`.
 """
 
+# A star import brings what has no underscore: the machine's own, and nothing of this file's.
 import _thread
-import os
-import time
+import os as _os
+import time as _time
 
 import _virtualchip
-from _virtualanalog import ADC  # noqa: F401 (it is the module's)
-from _virtualboard import memory, store, world
-from _virtualpins import Pin  # noqa: F401
+from _virtualanalog import ADC, DAC, PWM  # noqa: F401 (they are the module's, as all that comes from `_virtual…` below)
+from _virtualboard import memory as _memory
+from _virtualboard import store as _store
+from _virtualboard import world as _world
+from _virtualbuses import I2C, SPI, SoftI2C, SoftSPI  # noqa: F401
+from _virtualclocks import RTC, WDT, deepsleep, lightsleep  # noqa: F401
+from _virtualpins import Pin, Signal  # noqa: F401
+from _virtualuart import UART  # noqa: F401
 
 PWRON_RESET = 1
 HARD_RESET = 2
@@ -33,38 +39,14 @@ TIMER_WAKE = 4
 _EXIT_HARD = 82
 _EXIT_SOFT = 83
 
-# What few programs use is loaded for those that do.
-_HOMES = {
-    "DAC": "_virtualanalog",
-    "PWM": "_virtualanalog",
-    "Signal": "_virtualpins",
-    "I2C": "_virtualbuses",
-    "SoftI2C": "_virtualbuses",
-    "SPI": "_virtualbuses",
-    "SoftSPI": "_virtualbuses",
-    "UART": "_virtualuart",
-    "RTC": "_virtualclocks",
-    "WDT": "_virtualclocks",
-    "lightsleep": "_virtualclocks",
-    "deepsleep": "_virtualclocks",
-}
-
-
-def __getattr__(name):
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(name)
-    found = globals()[name] = getattr(__import__(home), name)
-    return found
-
 
 def _identity():
-    text = os.getenv("UCORE_VIRTUAL_ID") or "02005e10c0de"
+    text = _os.getenv("UCORE_VIRTUAL_ID") or "02005e10c0de"
     return bytes([int(text[i : i + 2], 16) for i in range(0, len(text) - 1, 2)])
 
 
 _unique_id = _identity()
-_reset_cause = int(os.getenv("UCORE_VIRTUAL_RESET_CAUSE") or PWRON_RESET)
+_reset_cause = int(_os.getenv("UCORE_VIRTUAL_RESET_CAUSE") or PWRON_RESET)
 _freq_hz = 240_000_000
 
 
@@ -106,7 +88,7 @@ def wake_reason():
 
 def idle():
     """Let other threads run."""
-    time.sleep_ms(1)
+    _time.sleep_ms(1)
 
 
 def disable_irq():
@@ -121,21 +103,21 @@ def enable_irq(state=0):
 def time_pulse_us(pin, pulse_level, timeout_us=1_000_000):
     """Return how long the pin stays at a level, in microseconds; -2 where it does not come to it in time, -1 where it does not leave it."""
     for level, late in ((pulse_level, -2), (1 - pulse_level, -1)):
-        began = time.ticks_us()
+        began = _time.ticks_us()
         while pin.value() != level:
-            if time.ticks_diff(time.ticks_us(), began) > timeout_us:
+            if _time.ticks_diff(_time.ticks_us(), began) > timeout_us:
                 return late
-            time.sleep_us(10)
-    return time.ticks_diff(time.ticks_us(), began)
+            _time.sleep_us(10)
+    return _time.ticks_diff(_time.ticks_us(), began)
 
 
 def bitstream(pin, encoding, timing, data):
     """Send bits to the pixels on a pin: green, red, blue of each, a byte each."""
-    count = min(len(data) // 3, world.MAX_PIXELS)
-    store(world.PIXELS, "<HB", count, pin._number)
+    count = min(len(data) // 3, _world.MAX_PIXELS)
+    _store(_world.PIXELS, "<HB", count, pin._number)
     for start in range(0, 3 * count, 3):
-        at = world.PIXEL_DATA + start
-        memory[at], memory[at + 1], memory[at + 2] = data[start + 1], data[start], data[start + 2]
+        at = _world.PIXEL_DATA + start
+        _memory[at], _memory[at + 1], _memory[at + 2] = data[start + 1], data[start], data[start + 2]
 
 
 class Timer:
