@@ -326,7 +326,7 @@ def test_where_there_is_no_kernel_any_more_the_picture_is_there(open_notebook, l
     notebook.run(0)
     notebook.wait("ucore.view()?.drawn > 0 && ucore.state().state === 'stopped'")
     saved = notebook.save().cells[0].outputs[0].data
-    assert set(saved) == {"image/png", "text/html", "text/plain"}
+    assert {*saved} - {"image/svg+xml"} == {"image/png", "text/html", "text/plain"}  # by matplotlib, or in vectors, too
     notebook.shut_down()
     notebook.page.goto("about:blank")
     notebook.page.goto(f"{lab.url}doc/tree/saved.ipynb?token={lab.token}")
@@ -338,7 +338,7 @@ def test_where_there_is_no_kernel_any_more_the_picture_is_there(open_notebook, l
 
 def test_a_notebook_that_was_saved_while_its_chart_moved_has_a_picture(open_notebook, listener, lab):
     listener.script = sine
-    often = "import ukernel.canvas\nukernel.canvas.TWIN_S = (0.5, 0.2)\nfrom ukernel.pipes import live_plot\n"
+    often = "import ukernel.canvas\nukernel.canvas.TWIN_S = (0.5, 0.5)\nfrom ukernel.pipes import live_plot\n"
     notebook = open_notebook("moving", f"{often}chart = live_plot('adc', title='Pin 4')", "chart.stop()")
     notebook.run(0)
     wait_for_samples(notebook, WIDTH)
@@ -559,7 +559,7 @@ def test_where_scripts_may_not_run_the_saved_chart_is_its_picture(browser, noteb
         image = page.locator("img")
         assert image.is_visible() and image.bounding_box()["width"] == 700
         assert image.get_attribute("alt").startswith("Line chart of adc")
-        assert page.get_by_text("Producer closed the pipe").is_visible()
+        assert "Producer closed the pipe" in image.get_attribute("alt")
     finally:
         page.context.close()
 
