@@ -8,10 +8,13 @@ export class Figures {
         this.at = -Infinity;
     }
 
+    // Returns in how many milliseconds to ask again, where they are older than what is shown; 0 where they are not.
     update(store, now) {
-        if (now - this.at < PAUSE_MS && store.state !== "stopped") return;
+        const rest = this.at + PAUSE_MS - now;
+        if (rest > 0 && store.state !== "stopped") return rest;
         this.at = now;
         this.found = store.figures();
+        return 0;
     }
 
     // Of one line; undefined or null where there are none. The newest value may be newer than they are.

@@ -56,6 +56,7 @@ export class View {
     destroy() {
         cancelAnimationFrame(this.request);
         clearTimeout(this.columnsTimer);
+        clearTimeout(this.figuresTimer);
         this.sizes.disconnect();
         this.unwatch?.();
         this.plot?.destroy();
@@ -84,7 +85,9 @@ export class View {
             this.plot.setScale("x", { min: x[0], max: x[1] });
             this.plot.setScale("y", { min: y[0], max: y[1] });
         });
-        this.figures.update(store, performance.now());
+        const rest = this.figures.update(store, performance.now());
+        clearTimeout(this.figuresTimer);
+        if (rest) this.figuresTimer = setTimeout(() => this.update(), rest); // where no other picture comes
         this.frame.say(this);
         this.readOut();
         this.toolbar.show();
