@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import threading
 import time
@@ -18,7 +19,12 @@ from ukernel.virtualline import RESET
 ANSWER_S = 10.0  # a board that has just been opened may boot first
 GRACE_S = 5.0  # a cable pulled and put back within this is no event at all
 PROBE = b"\x02"  # Ctrl-B: MicroPython's prompt shows itself; neither an agent nor a program is disturbed
+INTERRUPT = b"\x03"  # Ctrl-C: a program that has run since the boot, main.py, ends
+MAIN_S = 1.0  # that main.py has, on a virtual board, to end by itself; it boots in a tenth of it
+SLOW_MAIN_S = 6.0  # on a chip, which takes seconds to boot and to connect to a network
 PROMPT = re.compile(r'>>> |{"v":|raw REPL; CTRL-B')  # the prompt, or its echo of our hello
+BOOTED = re.compile(r"soft reboot|µcore virtual board.*, boot \d+ \(")
+MAX_TAIL = 200  # characters: more than what `BOOTED` looks for
 MAX_INSTALLS = 2
 COMPUTERS = ("linux", "darwin", "win32")  # the sys.platform of virtual boards
 SLOW_DOWN_S = 0.5  # a board that looks at its line answers in a tenth of it
@@ -62,6 +68,8 @@ class Board:
         self._open_stream = open_stream
         self._install = install
         self._installs = 0
+        self._main_s = 0.0
+        self._interrupt_at = math.inf
         self._options = session_options
         self._session: Session | None = None
         self._stream: Stream | None = None
@@ -116,7 +124,22 @@ class Board:
 
     def _press_reset(self) -> None:
         self._stream.write(RESET)
-        self._session.start(time.monotonic())
+        self._expect_boot(time.monotonic())
+
+    def _expect_boot(self, now: float) -> None:
+        """The board starts afresh: no agent answers before main.py has ended."""
+        self._session.start(now)
+        self._allow_main(now, MAIN_S if self.is_virtual else SLOW_MAIN_S)
+
+    def _allow_main(self, now: float, main_s: float) -> None:
+        """Interrupt what answers no hello ``main_s`` seconds long: a cell does, main.py does not."""
+        self._main_s = main_s
+        self._interrupt_at = now + main_s
+
+    def _interrupt_main(self, now: float) -> None:
+        self._interrupt_at = now + self._main_s  # main.py may swallow one
+        if not other_reader(self.port):  # whose program it may be
+            self._stream.write(INTERRUPT)
 
     def _run(self) -> None:
         try:
@@ -174,11 +197,15 @@ class Board:
         session.start(now)
         answer_by: float | None = now + (ANSWER_S if not self.facts else GRACE_S)
         heard = tail = ""
+        is_known = bool(self.facts)  # then it may run a cell, which is told of a lost line before it is interrupted
+        self._allow_main(now, MAIN_S if self.is_virtual and not is_known else SLOW_MAIN_S)
         if self._may_install():
             stream.write(PROBE)
         while not self._closing.is_set():
             while self._commands:
                 self._commands.popleft()()
+            if session.state == CONNECTING and now >= self._interrupt_at:
+                self._interrupt_main(now)
             self._send_due(session, stream, now)
             deadline = session.deadline(now)
             if session.state == CONNECTING:
@@ -203,17 +230,18 @@ class Board:
                 if isinstance(event, Refused):
                     self._refuse(event.error)
                     return told
-                if isinstance(event, Console) and self._may_install():
-                    if session.state == CONNECTING:
-                        heard = (heard + event.text)[-1000:]
-                        if PROMPT.search(heard):
-                            raise _AtPrompt
-                        continue
-                    tail = (tail + event.text)[-40:]  # text comes in pieces
-                    if "soft reboot" in tail:
+                if isinstance(event, Console) and session.state == CONNECTING and self._may_install():
+                    heard = (heard + event.text)[-1000:]
+                    if PROMPT.search(heard):
+                        raise _AtPrompt
+                    continue
+                if isinstance(event, Console) and session.state == READY:
+                    tail = (tail + event.text)[-MAX_TAIL:]  # text comes in pieces
+                    if BOOTED.search(tail):
                         tail = ""
-                        session.start(now)  # no agent of ours will answer
-                        stream.write(PROBE)
+                        self._expect_boot(now)
+                        if self._may_install():
+                            stream.write(PROBE)
                 if isinstance(event, Ready) and heard:
                     self._deliver(self, Console(heard))  # what the board said while it booted
                     heard = ""
@@ -221,6 +249,7 @@ class Board:
                     # Back within the grace, with nothing lost: nobody need know. Otherwise even the same session is news.
                     self.facts = event.facts
                     self._installs = 0
+                    self._interrupt_at = math.inf
                     self.state = READY
                     if event.resumed and not told:
                         continue

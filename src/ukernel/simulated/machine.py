@@ -13,7 +13,6 @@ What the world does to inputs and sensors instead is `_virtualworld`.
 """
 
 import _thread
-import os
 import time
 
 import _virtualchip
@@ -59,12 +58,12 @@ def __getattr__(name):
 
 
 def _identity():
-    text = os.getenv("UCORE_VIRTUAL_ID") or "02005e10c0de"
+    text = _virtualchip.setting("UCORE_VIRTUAL_ID") or "02005e10c0de"
     return bytes([int(text[i : i + 2], 16) for i in range(0, len(text) - 1, 2)])
 
 
 _unique_id = _identity()
-_reset_cause = int(os.getenv("UCORE_VIRTUAL_RESET_CAUSE") or PWRON_RESET)
+_reset_cause = int(_virtualchip.setting("UCORE_VIRTUAL_RESET_CAUSE") or PWRON_RESET)
 _freq_hz = 240_000_000
 
 
