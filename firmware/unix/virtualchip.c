@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -168,9 +169,21 @@ static const mp_rom_map_elem_t flash_locals_table[] = {
 static MP_DEFINE_CONST_DICT(flash_locals, flash_locals_table);
 static MP_DEFINE_CONST_OBJ_TYPE(flash_type, MP_QSTR_Flash, MP_TYPE_FLAG_NONE, make_new, flash_make_new, locals_dict, &flash_locals);
 
+// Tells whoever holds the other end of the line that boot.py or main.py runs, and no cell.
+static void show_running(bool on) {
+    struct termios line;
+    if (tcgetattr(STDIN_FILENO, &line) == 0) {
+        line.c_lflag = on ? line.c_lflag | TOSTOP : line.c_lflag & ~TOSTOP;
+        tcsetattr(STDIN_FILENO, TCSANOW, &line);
+    }
+}
+
 // run(path): runs a file, if it is there, as a chip runs boot.py and main.py; true where it has asked for a soft reset.
 static mp_obj_t virtualchip_run(mp_obj_t path) {
-    return mp_obj_new_bool(pyexec_file_if_exists(mp_obj_str_get_str(path)) & PYEXEC_FORCED_EXIT);
+    show_running(true);
+    int ret = pyexec_file_if_exists(mp_obj_str_get_str(path));
+    show_running(false);
+    return mp_obj_new_bool(ret & PYEXEC_FORCED_EXIT);
 }
 static MP_DEFINE_CONST_FUN_OBJ_1(virtualchip_run_obj, virtualchip_run);
 

@@ -14,14 +14,14 @@ from ukernel import ports, settings
 from ukernel.errors import BoardBusyError, BoardError, BoardGoneError, NoAnswerError, UcoreError
 from ukernel.session import CONNECTING, READY, Console, Gone, Ready, Refused, Session
 from ukernel.stream import Stream, open_stream, other_reader
-from ukernel.virtualline import RESET
+from ukernel.virtualline import END_MAIN, RESET
 
 ANSWER_S = 10.0  # a board that has just been opened may boot first
 GRACE_S = 5.0  # a cable pulled and put back within this is no event at all
 PROBE = b"\x02"  # Ctrl-B: MicroPython's prompt shows itself; neither an agent nor a program is disturbed
-INTERRUPT = b"\x03"  # Ctrl-C: a program that has run since the boot, main.py, ends
-MAIN_S = 1.0  # that main.py has, on a virtual board, to end by itself; it boots in a tenth of it
-SLOW_MAIN_S = 6.0  # on a chip, which takes seconds to boot and to connect to a network
+INTERRUPT = b"\x03"
+MAIN_S = 1.0  # that a virtual board's main.py has to end by itself; the board boots in a tenth of it
+SLOW_MAIN_S = 6.0  # that a chip's has, which takes seconds to boot and to connect to a network
 PROMPT = re.compile(r'>>> |{"v":|raw REPL; CTRL-B')  # the prompt, or its echo of our hello
 BOOTED = re.compile(r"soft reboot|µcore virtual board.*, boot \d+ \(")
 MAX_TAIL = 200  # characters: more than what `BOOTED` looks for
@@ -68,8 +68,7 @@ class Board:
         self._open_stream = open_stream
         self._install = install
         self._installs = 0
-        self._main_s = 0.0
-        self._interrupt_at = math.inf
+        self._end_main_at = math.inf
         self._options = session_options
         self._session: Session | None = None
         self._stream: Stream | None = None
@@ -129,17 +128,12 @@ class Board:
     def _expect_boot(self, now: float) -> None:
         """The board starts afresh: no agent answers before main.py has ended."""
         self._session.start(now)
-        self._allow_main(now, MAIN_S if self.is_virtual else SLOW_MAIN_S)
+        self._end_main_at = now + (MAIN_S if self.is_virtual else SLOW_MAIN_S)
 
-    def _allow_main(self, now: float, main_s: float) -> None:
-        """Interrupt what answers no hello ``main_s`` seconds long: a cell does, main.py does not."""
-        self._main_s = main_s
-        self._interrupt_at = now + main_s
-
-    def _interrupt_main(self, now: float) -> None:
-        self._interrupt_at = now + self._main_s  # main.py may swallow one
-        if not other_reader(self.port):  # whose program it may be
-            self._stream.write(INTERRUPT)
+    def _end_main(self, now: float) -> None:
+        """Interrupt a main.py that does not end. No cell: on a chip, only where none can run, since it has just booted."""
+        self._end_main_at = now + MAIN_S  # it may swallow an interrupt
+        self._stream.write(END_MAIN if self.is_virtual else INTERRUPT)
 
     def _run(self) -> None:
         try:
@@ -197,15 +191,14 @@ class Board:
         session.start(now)
         answer_by: float | None = now + (ANSWER_S if not self.facts else GRACE_S)
         heard = tail = ""
-        is_known = bool(self.facts)  # then it may run a cell, which is told of a lost line before it is interrupted
-        self._allow_main(now, MAIN_S if self.is_virtual and not is_known else SLOW_MAIN_S)
+        self._end_main_at = now + MAIN_S if self.is_virtual else math.inf
         if self._may_install():
             stream.write(PROBE)
         while not self._closing.is_set():
             while self._commands:
                 self._commands.popleft()()
-            if session.state == CONNECTING and now >= self._interrupt_at:
-                self._interrupt_main(now)
+            if session.state == CONNECTING and now >= self._end_main_at:
+                self._end_main(now)
             self._send_due(session, stream, now)
             deadline = session.deadline(now)
             if session.state == CONNECTING:
@@ -249,7 +242,7 @@ class Board:
                     # Back within the grace, with nothing lost: nobody need know. Otherwise even the same session is news.
                     self.facts = event.facts
                     self._installs = 0
-                    self._interrupt_at = math.inf
+                    self._end_main_at = math.inf
                     self.state = READY
                     if event.resumed and not told:
                         continue
@@ -307,7 +300,8 @@ class Board:
             + (
                 "If it is a virtual board, the next attempt restarts it: run the cell again."
                 if self.is_virtual
-                else "Press its reset button, or run `ucore virtual` for a board without hardware."
+                else f"Press its reset button; `ucore install {self.port}` stops a main.py that never ends. `ucore virtual` runs a board "
+                "without hardware."
             )
         )
 
