@@ -97,6 +97,20 @@ def test_another_hub_finds_the_board_after_a_restart_from_a_cell(start_board, st
         notebook.close()
 
 
+def test_a_board_without_a_button_on_its_line_is_interrupted_after_a_reset(start_board, start_hub, main, monkeypatch):
+    monkeypatch.setattr(Board, "is_virtual", False)
+    monkeypatch.setattr("ukernel.board.SLOW_MAIN_S", 1.0)
+    start_hub()
+    with start_board() as board:
+        notebook = BoardClient(board.port)
+        save(notebook, main)
+        began = time.monotonic()
+        assert notebook.request("reset_request", {"force": True}, 30)["status"] == "ok"
+        assert answers(notebook)
+        assert time.monotonic() - began < SOON_S
+        notebook.close()
+
+
 def test_a_board_that_hung_is_restarted_with_it(start_board, start_hub, main, monkeypatch):
     monkeypatch.setattr("ukernel.session.SILENT_S", 1.0)
     start_hub()
