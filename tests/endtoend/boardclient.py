@@ -13,13 +13,18 @@ class BoardClient:
         self.request = self._hub.request
         self.request("attach_request", {"board": port, "client": "a test"}, 30)
 
-    def send(self, code):
-        """Put a cell in line; returns its number."""
-        return self._hub.send("execute_request", {"code": code})
+    def begin(self, code):
+        """Return once the board runs the cell."""
+        self._hub.send("execute_request", {"code": code})
+        busy = None
+        while busy != "busy":
+            message = self._hub.receive(PATIENCE_S)
+            assert message, "nothing came"
+            busy = message["content"].get("execution_state")
 
     def run(self, code, interrupt=False):
         """Run a cell to its end; returns (what it printed on stderr and as result, its reply)."""
-        number = self.send(f"_ucore_show({code})" if "\n" not in code else code)
+        number = self._hub.send("execute_request", {"code": f"_ucore_show({code})" if "\n" not in code else code})
         said = ""
         while True:
             message = self._hub.receive(PATIENCE_S)

@@ -127,11 +127,11 @@ def test_a_board_that_hung_is_restarted_with_it(start_board, start_hub, main, mo
         notebook.close()
 
 
-def test_a_cell_that_runs_is_not_interrupted_by_another_hub(start_board, start_hub):
+def test_a_silent_cell_is_not_interrupted_by_another_hub(start_board, start_hub):
     hub = start_hub()
     with start_board() as board:
         notebook = BoardClient(board.port)
-        notebook.send("import time\nended = 0\nfor _ in range(30): time.sleep(0.1)\nended = 1\n")
+        notebook.begin("import time\nended = 0\nfor _ in range(30): time.sleep(0.1)\nended = 1\n")
         notebook.close()
         hub.stop()
         start_hub()
