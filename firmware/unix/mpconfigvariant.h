@@ -14,6 +14,11 @@
 // The port's atomic section is a recursive mutex, with a GIL as well.
 #define MICROPY_PY_THREAD_RECURSIVE_MUTEX (1)
 
+// No chip has these, and the host is not the board's to see. `_virtualchip.setting` has the variables that are for the board.
+#undef MICROPY_PY_OS_ERRNO
+#undef MICROPY_PY_OS_GETENV_PUTENV_UNSETENV
+#undef MICROPY_PY_OS_SYSTEM
+
 // A scheduled callback runs soon, even when the main thread sleeps: wake it (patches/2-terminal.patch).
 void mp_unix_wake_main_thread(void);
 #define MICROPY_SCHED_HOOK_SCHEDULED mp_unix_wake_main_thread()

@@ -14,5 +14,8 @@ MICROPY_PY_FFI = 0
 MICROPY_PY_JNI = 0
 MICROPY_VFS_LFS1 = 0
 
+# No chip has it.
+MICROPY_PY_TERMIOS = 0
+
 # A chip's REPL, raw REPL included; the port has one of its own without.
 SHARED_SRC_C_EXTRA += runtime/pyexec.c

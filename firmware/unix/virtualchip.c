@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -71,9 +72,21 @@ static mp_obj_t virtualchip_tick(size_t n_args, const mp_obj_t *args) {
 }
 static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(virtualchip_tick_obj, 5, 5, virtualchip_tick);
 
-// The file that an environment variable names, shared with the host; NULL without.
+// An environment variable that is for the board, as UCORE_VIRTUAL_ID; NULL without. The others are the host's.
+static const char *get_setting(const char *variable) {
+    return strncmp(variable, "UCORE_VIRTUAL_", 14) == 0 ? getenv(variable) : NULL;
+}
+
+// setting(variable): its text; None without.
+static mp_obj_t virtualchip_setting(mp_obj_t variable) {
+    const char *text = get_setting(mp_obj_str_get_str(variable));
+    return text ? mp_obj_new_str_from_cstr(text) : mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(virtualchip_setting_obj, virtualchip_setting);
+
+// The file that such a variable names, shared with the host; NULL without.
 static void *map_file(const char *variable, size_t *size) {
-    const char *path = getenv(variable);
+    const char *path = get_setting(variable);
     int fd = path ? open(path, O_RDWR | O_NOFOLLOW) : -1;
     if (fd < 0) {
         return NULL;
@@ -156,9 +169,21 @@ static const mp_rom_map_elem_t flash_locals_table[] = {
 static MP_DEFINE_CONST_DICT(flash_locals, flash_locals_table);
 static MP_DEFINE_CONST_OBJ_TYPE(flash_type, MP_QSTR_Flash, MP_TYPE_FLAG_NONE, make_new, flash_make_new, locals_dict, &flash_locals);
 
+// Tells whoever holds the other end of the line that boot.py or main.py runs, and no cell.
+static void show_running(bool on) {
+    struct termios line;
+    if (tcgetattr(STDIN_FILENO, &line) == 0) {
+        line.c_lflag = on ? line.c_lflag | TOSTOP : line.c_lflag & ~TOSTOP;
+        tcsetattr(STDIN_FILENO, TCSANOW, &line);
+    }
+}
+
 // run(path): runs a file, if it is there, as a chip runs boot.py and main.py; true where it has asked for a soft reset.
 static mp_obj_t virtualchip_run(mp_obj_t path) {
-    return mp_obj_new_bool(pyexec_file_if_exists(mp_obj_str_get_str(path)) & PYEXEC_FORCED_EXIT);
+    show_running(true);
+    int ret = pyexec_file_if_exists(mp_obj_str_get_str(path));
+    show_running(false);
+    return mp_obj_new_bool(ret & PYEXEC_FORCED_EXIT);
 }
 static MP_DEFINE_CONST_FUN_OBJ_1(virtualchip_run_obj, virtualchip_run);
 
@@ -182,6 +207,7 @@ static const mp_rom_map_elem_t virtualchip_globals_table[] = {
     { MP_ROM_QSTR(MP_QSTR_reset), MP_ROM_PTR(&virtualchip_reset_obj) },
     { MP_ROM_QSTR(MP_QSTR_tick), MP_ROM_PTR(&virtualchip_tick_obj) },
     { MP_ROM_QSTR(MP_QSTR_Flash), MP_ROM_PTR(&flash_type) },
+    { MP_ROM_QSTR(MP_QSTR_setting), MP_ROM_PTR(&virtualchip_setting_obj) },
     { MP_ROM_QSTR(MP_QSTR_memory), MP_ROM_PTR(&virtualchip_memory_obj) },
     { MP_ROM_QSTR(MP_QSTR_run), MP_ROM_PTR(&virtualchip_run_obj) },
     { MP_ROM_QSTR(MP_QSTR_repl), MP_ROM_PTR(&virtualchip_repl_obj) },

@@ -32,7 +32,7 @@ RING = 1000 if UNIX else 400 if sys.platform == "rp2" else 200
 MAIN_WRITES = sys.platform == "rp2"
 PACED = ESP32 or UNIX  # on unix for the tests
 # The REPL's UART can be set to another rate while it is in use; a virtual board's is simulated, for the tests.
-SPEEDS = ESP32 or (UNIX and bool(os.getenv("UCORE_VIRTUAL_UART")))
+SPEEDS = ESP32 or (UNIX and bool((os.getenv if CPYTHON else __import__("_virtualchip").setting)("UCORE_VIRTUAL_UART")))
 MAX_BAUD = 921600
 IDLE_MS = 200  # an idle agent's look around, which is all that a first callback waits for
 SOON_MS = 20  # the same once there have been callbacks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import threading
 import time
@@ -13,12 +14,17 @@ from ukernel import ports, settings
 from ukernel.errors import BoardBusyError, BoardError, BoardGoneError, NoAnswerError, UcoreError
 from ukernel.session import CONNECTING, READY, Console, Gone, Ready, Refused, Session
 from ukernel.stream import Stream, open_stream, other_reader
-from ukernel.virtualline import RESET
+from ukernel.virtualline import END_MAIN, RESET
 
 ANSWER_S = 10.0  # a board that has just been opened may boot first
 GRACE_S = 5.0  # a cable pulled and put back within this is no event at all
 PROBE = b"\x02"  # Ctrl-B: MicroPython's prompt shows itself; neither an agent nor a program is disturbed
+INTERRUPT = b"\x03"
+MAIN_S = 1.0  # that a virtual board's main.py has to end by itself; the board boots in a tenth of it
+SLOW_MAIN_S = 6.0  # that a chip's has, which takes seconds to boot and to connect to a network
 PROMPT = re.compile(r'>>> |{"v":|raw REPL; CTRL-B')  # the prompt, or its echo of our hello
+BOOTED = re.compile(r"soft reboot|µcore virtual board.*, boot \d+ \(")
+MAX_TAIL = 200  # characters: more than what `BOOTED` looks for
 MAX_INSTALLS = 2
 COMPUTERS = ("linux", "darwin", "win32")  # the sys.platform of virtual boards
 SLOW_DOWN_S = 0.5  # a board that looks at its line answers in a tenth of it
@@ -62,6 +68,7 @@ class Board:
         self._open_stream = open_stream
         self._install = install
         self._installs = 0
+        self._end_main_at = math.inf
         self._options = session_options
         self._session: Session | None = None
         self._stream: Stream | None = None
@@ -116,7 +123,17 @@ class Board:
 
     def _press_reset(self) -> None:
         self._stream.write(RESET)
-        self._session.start(time.monotonic())
+        self._expect_boot(time.monotonic())
+
+    def _expect_boot(self, now: float) -> None:
+        """The board starts afresh: no agent answers before main.py has ended."""
+        self._session.start(now)
+        self._end_main_at = now + (MAIN_S if self.is_virtual else SLOW_MAIN_S)
+
+    def _end_main(self, now: float) -> None:
+        """Interrupt a main.py that does not end. No cell: on a chip, only where none can run, since it has just booted."""
+        self._end_main_at = now + MAIN_S  # it may swallow an interrupt
+        self._stream.write(END_MAIN if self.is_virtual else INTERRUPT)
 
     def _run(self) -> None:
         try:
@@ -174,11 +191,14 @@ class Board:
         session.start(now)
         answer_by: float | None = now + (ANSWER_S if not self.facts else GRACE_S)
         heard = tail = ""
+        self._end_main_at = now + MAIN_S if self.is_virtual else math.inf
         if self._may_install():
             stream.write(PROBE)
         while not self._closing.is_set():
             while self._commands:
                 self._commands.popleft()()
+            if session.state == CONNECTING and now >= self._end_main_at:
+                self._end_main(now)
             self._send_due(session, stream, now)
             deadline = session.deadline(now)
             if session.state == CONNECTING:
@@ -203,17 +223,18 @@ class Board:
                 if isinstance(event, Refused):
                     self._refuse(event.error)
                     return told
-                if isinstance(event, Console) and self._may_install():
-                    if session.state == CONNECTING:
-                        heard = (heard + event.text)[-1000:]
-                        if PROMPT.search(heard):
-                            raise _AtPrompt
-                        continue
-                    tail = (tail + event.text)[-40:]  # text comes in pieces
-                    if "soft reboot" in tail:
+                if isinstance(event, Console) and session.state == CONNECTING and self._may_install():
+                    heard = (heard + event.text)[-1000:]
+                    if PROMPT.search(heard):
+                        raise _AtPrompt
+                    continue
+                if isinstance(event, Console) and session.state == READY:
+                    tail = (tail + event.text)[-MAX_TAIL:]  # text comes in pieces
+                    if BOOTED.search(tail):
                         tail = ""
-                        session.start(now)  # no agent of ours will answer
-                        stream.write(PROBE)
+                        self._expect_boot(now)
+                        if self._may_install():
+                            stream.write(PROBE)
                 if isinstance(event, Ready) and heard:
                     self._deliver(self, Console(heard))  # what the board said while it booted
                     heard = ""
@@ -221,6 +242,7 @@ class Board:
                     # Back within the grace, with nothing lost: nobody need know. Otherwise even the same session is news.
                     self.facts = event.facts
                     self._installs = 0
+                    self._end_main_at = math.inf
                     self.state = READY
                     if event.resumed and not told:
                         continue
@@ -278,7 +300,8 @@ class Board:
             + (
                 "If it is a virtual board, the next attempt restarts it: run the cell again."
                 if self.is_virtual
-                else "Press its reset button, or run `ucore virtual` for a board without hardware."
+                else f"Press its reset button; `ucore install {self.port}` stops a main.py that never ends. `ucore virtual` runs a board "
+                "without hardware."
             )
         )
 

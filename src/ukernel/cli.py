@@ -63,8 +63,9 @@ def _install(options: argparse.Namespace) -> None:
     from . import installer, ports, settings
 
     port = ports.resolve(options.board or settings.board())
-    installer.ensure_agent(port, print)
-    print(f"µcore runs on {port}. Nothing starts by itself at boot: a notebook does it when it needs the board.")
+    copied = installer.ensure_agent(port, print)
+    later = " Nothing starts by itself at boot: a notebook does it when it needs the board." if copied else ""
+    print(f"µcore runs on {port}.{later}")
 
 
 def _add_target(parser: argparse.ArgumentParser) -> None:

@@ -155,6 +155,7 @@ def _extend_modules() -> None:
     chip.reset = lambda code, soft: os._exit(code)
     chip.tick = _tick
     chip.memory = _memory
+    chip.setting = os.environ.get
     sys.modules.update(micropython=micropython, _virtualchip=chip)
     for name in ALIASES:
         sys.modules["u" + name] = __import__(name)

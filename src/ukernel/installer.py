@@ -54,6 +54,9 @@ def _v():
  except OSError:
   return -1
 def _w():
+ w = sys.modules.get('ucore.wire')
+ if w:
+  return None if w.__file__[0] == '/' else w.BUILD
  was = sys.path[:], [n for n in sys.modules if n.split('.')[0] == 'ucore']
  if was[1]:
   return None
@@ -132,7 +135,7 @@ def ensure_agent(port: str, report: Callable[[str], None] | None = None) -> bool
                 f"The board on {port} runs MicroPython {_dotted(version)}; µcore needs 1.20 or later. Install a newer MicroPython on the board."
             )
         if frozen == pack.BUILD:
-            report("µcore is part of the board's firmware")
+            report("µcore is part of the board's firmware: nothing is copied")
             repl.start(_START_FROZEN)
             return False
         files = pack.files(platform, compiled=bytecode == BYTECODE)

@@ -9,7 +9,8 @@ The board's input has a terminal of its own because 0x03 must interrupt the boar
 driver's ``kbd_intr`` does: while A has signals on, this process turns 0x03 into SIGINT. A is also the board's controlling terminal:
 when this process dies, even by SIGKILL, A hangs up and takes the board with it.
 
-Either line has the board's reset button as well: `RESET` on it is not for the board, however that hangs.
+Either line has the board's reset button as well: `RESET` on it is not for the board, however that hangs. `END_MAIN` is Ctrl-C for
+boot.py and main.py, and for no cell; the board says by TOSTOP, which has no meaning on A otherwise, that it runs them.
 """
 
 import os
@@ -21,12 +22,14 @@ import sys
 import threading
 import time
 
-__all__ = ["HAS_TERMINALS", "RESET", "RING", "Socket", "Terminal"]
+__all__ = ["END_MAIN", "HAS_TERMINALS", "RESET", "RING", "Socket", "Terminal"]
 
 RING = 2048  # bytes that the board's input holds while nobody reads it; more are dropped, as a UART does
 STUCK_S = 2.0  # output that nobody takes for so long is dropped, as USB drivers do
 INTERRUPT = b"\x03"
-RESET = b"\x10\x10ucore reset\n"  # in what the protocol says to a board, no 0x10 follows another one
+# In what the protocol says to a board, no 0x10 follows another one.
+RESET = b"\x10\x10ucore reset\n"
+END_MAIN = b"\x10\x10ucore break\n"  # as long as RESET
 
 try:
     import fcntl
@@ -90,8 +93,9 @@ class Terminal:
         self.chip.boot(stdin=self.slave_a, stdout=self.master_b, stderr=self.master_b, preexec_fn=_take_terminal)
 
     def _to_board(self, data: bytes) -> None:
-        data = self.button.take(data)
-        if INTERRUPT in data and termios.tcgetattr(self.slave_a)[3] & termios.ISIG:
+        flags = termios.tcgetattr(self.slave_a)[3]
+        data = self.button.take(data, can_interrupt=bool(flags & termios.TOSTOP))
+        if INTERRUPT in data and flags & termios.ISIG:
             data = data.replace(INTERRUPT, b"")
             if self.chip.process.poll() is None:
                 os.kill(self.chip.process.pid, signal.SIGINT)  # by the terminal, it would wait behind a full queue
@@ -184,20 +188,23 @@ class Socket:
 
 
 class _Button:
-    """The reset button: pressed by `RESET` among the bytes to the board, in one piece or in two."""
+    """The reset button: pressed by `RESET` among the bytes to the board, in one piece or in two. `END_MAIN` becomes a Ctrl-C."""
 
     def __init__(self, chip):
         self._chip = chip
         self._tail = b""
 
-    def take(self, data: bytes) -> bytes:
+    def take(self, data: bytes, can_interrupt: bool = False) -> bytes:
         """Return the bytes that are for the board; press the button where they say so."""
-        before, pressed, after = (self._tail + data).rpartition(RESET)
+        whole = self._tail + data
+        before, pressed, after = whole.rpartition(RESET)
         self._tail = after[1 - len(RESET) :]
-        if not pressed:
-            return data
-        self._chip.reset()
-        return after
+        if pressed:
+            self._chip.reset()
+            data = after
+        if END_MAIN in after:
+            data = data.replace(END_MAIN, b"") + (INTERRUPT if can_interrupt else b"")
+        return data
 
 
 def _is_writable(file, timeout_s: float) -> bool:

@@ -292,7 +292,9 @@ def test_a_rig_goes_on_after_a_reset_with_a_gap_that_says_so(notebook, listener)
     notebook.wait("ucore.state().notes.length === 0 && ucore.state().state === 'running'")
     (gap,) = notebook.get("ucore.view().store.traces[0].breaks")
     assert (gap["from"], gap["to"], gap["lost"], gap["why"]) == (99, 100, 0, "the board restarted")
-    notebook.wait("document.querySelector('.ucore-stats').textContent === 'min 0.25  max 0.75  mean 0.50'")  # nothing more comes
+    notebook.wait(
+        "document.querySelector('.ucore-stats').textContent === 'min 0.25  max 0.75  mean 0.50'"
+    )  # nothing more comes
     box = notebook.page.locator(".u-over").bounding_box()
     notebook.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     notebook.wait("ucore.state().text.includes('the board restarted')")

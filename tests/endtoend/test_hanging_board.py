@@ -6,6 +6,7 @@ import threading
 
 import psutil
 import pytest
+from boardclient import BoardClient
 
 from scripted import HubThread, wait_until
 from ukernel import client, desk, session
@@ -21,7 +22,6 @@ HANGS = {
     "native": NATIVE + "hang()",
     "viper": NATIVE.replace("native", "viper") + "hang()",
     "big number": "10 ** (10 ** 7)",
-    "program": "import os\nos.system('sleep 1000')",
     "thread": NATIVE + "import _thread\n_thread.start_new_thread(hang, ())\nhang()",
 }
 
@@ -49,36 +49,9 @@ def hub(tmp_path, monkeypatch, impatient):
     hub.stop()
 
 
-class Client:
-    def __init__(self, port):
-        self._hub = client.connect(start=False)
-        self.request = self._hub.request
-        self.request("attach_request", {"board": port, "client": "a test"}, 30)
-
-    def run(self, code, interrupt=False):
-        """Run a cell to its end; returns (what it printed on stderr and as result, its reply)."""
-        number = self._hub.send("execute_request", {"code": f"_ucore_show({code})" if "\n" not in code else code})
-        said = ""
-        while True:
-            message = self._hub.receive(PATIENCE_S)
-            assert message, "nothing came"
-            content = message["content"]
-            if message["type"] == "status" and content["execution_state"] == "busy" and interrupt:
-                self._hub.send("interrupt_request", {"parent": number})
-            elif message["type"] == "stream":
-                said += content["text"] * (content["name"] == "stderr")
-            elif message["type"] == "execute_result":
-                said += content["data"]["text/plain"]
-            elif message["type"] == "execute_reply" and message["parent"] == number:
-                return said, content
-
-    def close(self):
-        self._hub.close()
-
-
 @pytest.fixture
 def notebook(hub, board):
-    notebook = Client(board.port)
+    notebook = BoardClient(board.port)
     yield notebook
     notebook.close()
 
@@ -116,7 +89,7 @@ def test_a_thread_that_hangs_the_board_between_two_cells_is_no_concern_of_the_ne
 
 def test_a_reset_restarts_a_virtual_board_that_hangs_in_a_cell_which_nobody_has_stopped(notebook, board):
     failed = []
-    other = Client(board.port)
+    other = BoardClient(board.port)
     thread = threading.Thread(target=lambda: failed.append(other.run(HANGS["native"] + "\n")[1]["ename"]))
     thread.start()
     wait_until(lambda: board_process(board).cpu_percent(0.1) > 50, "the loop")

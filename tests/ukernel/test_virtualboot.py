@@ -45,6 +45,28 @@ def test_its_files_are_its_own(board):
     assert mpremote(board, "exec", tricks) == "no\n" * 3
 
 
+@pytest.mark.parametrize("name", ["system", "getenv", "putenv", "unsetenv", "popen", "errno", "VfsPosix"])
+def test_no_name_leads_from_it_to_the_host(board, name):
+    assert mpremote(board, "exec", f"import os, vfs; print(hasattr(os, {name!r}), hasattr(vfs, {name!r}))") == "False False\n"
+
+
+@pytest.mark.parametrize("name", ["termios", "ffi", "jni"])
+def test_no_module_leads_from_it_to_the_host(board, name):
+    assert mpremote(board, "exec", f"try: import {name}; print('seen')\nexcept ImportError: print('no')") == "no\n"
+
+
+def test_no_other_way_leads_from_it_to_the_host(board):
+    assert mpremote(board, "exec", "import sys; print(hasattr(sys, 'executable'))") == "False\n"
+    mounted = "import vfs; print([type(mounted).__name__ for mounted, place in vfs.mount()])"
+    assert mpremote(board, "exec", mounted) == "['VfsLfs2']\n"
+    local = "import socket\ntry: socket.socket(1); print('seen')\nexcept OSError as error: print(error.errno)"
+    assert mpremote(board, "exec", local) == "97\n"  # EAFNOSUPPORT
+    chip = (
+        "import _virtualchip as chip; print(chip.setting('HOME'), chip.memory('HOME'), len(chip.setting('UCORE_VIRTUAL_ID')))"
+    )
+    assert mpremote(board, "exec", chip) == "None None 12\n"
+
+
 def test_its_flash_is_as_small_as_a_chips(board):
     fill = "n = 0\ntry:\n with open('/big', 'w') as f:\n  while True: n += f.write('x' * 4096)\nexcept OSError as e: print(e.errno, n)"
     errno, size = mpremote(board, "exec", fill).split()
@@ -94,6 +116,17 @@ def test_a_person_gets_a_prompt_with_a_carriage_return(board):
         line.write(b"6 * 7\r")
         read_until(line, b"\n42")
         read_until(line, b">>> ")
+
+
+def test_it_needs_no_installation(board):
+    began = time.monotonic()
+    command = [sys.executable, "-m", "ukernel.cli", "install", board.port]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 0, done.stderr
+    assert "µcore is part of the board's firmware: nothing is copied" in done.stdout
+    assert "copying" not in done.stdout
+    assert time.monotonic() - began < 5  # within 2 s on a computer that does nothing else
+    assert mpremote(board, "exec", "import os; print(os.listdir('/lib'))") == "[]\n"
 
 
 def test_a_file_that_was_left_open_is_written_by_a_soft_reset(board):

@@ -1,7 +1,8 @@
 """What a virtual board does when it starts, as a chip does: its flash is mounted, boot.py and main.py run, then the agent serves.
 
 A carriage return ends the agent: then there is the REPL, raw REPL included, until a soft reset. The flash is a file (environment
-variable UCORE_VIRTUAL_FLASH) with littlefs on it; nothing of the host's files can be seen.
+variable UCORE_VIRTUAL_FLASH) with littlefs on it; nothing of the host's files can be seen. Ctrl-C ends a main.py that does not end,
+and the agent serves.
 """
 
 import os
@@ -36,8 +37,9 @@ def mount():
 
 def start():
     """Boot. Never returns."""
+    micropython.kbd_intr(-1)  # Ctrl-C is for boot.py, main.py and cells alone
     mount()
-    raw = bool(os.getenv("UCORE_VIRTUAL_RAW"))
+    raw = bool(_virtualchip.setting("UCORE_VIRTUAL_RAW"))
     reset = _virtualchip.run("boot.py")
     if not reset and not raw:
         reset = _virtualchip.run("main.py")
@@ -54,7 +56,6 @@ def start():
 
 def _serve():
     """Let the agent serve, until somebody wants the REPL."""
-    micropython.kbd_intr(3)  # as while main.py runs
     import ucore.agent
 
     try:

@@ -14,7 +14,6 @@ What the world does to inputs and sensors instead is `_virtualworld`.
 
 # A star import brings what has no underscore: the machine's own, and nothing of this file's.
 import _thread
-import os as _os
 import time as _time
 
 import _virtualchip
@@ -41,12 +40,12 @@ _EXIT_SOFT = 83
 
 
 def _identity():
-    text = _os.getenv("UCORE_VIRTUAL_ID") or "02005e10c0de"
+    text = _virtualchip.setting("UCORE_VIRTUAL_ID") or "02005e10c0de"
     return bytes([int(text[i : i + 2], 16) for i in range(0, len(text) - 1, 2)])
 
 
 _unique_id = _identity()
-_reset_cause = int(_os.getenv("UCORE_VIRTUAL_RESET_CAUSE") or PWRON_RESET)
+_reset_cause = int(_virtualchip.setting("UCORE_VIRTUAL_RESET_CAUSE") or PWRON_RESET)
 _freq_hz = 240_000_000
 
 

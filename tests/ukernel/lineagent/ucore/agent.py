@@ -17,6 +17,7 @@ def serve():
     cpython = sys.implementation.name == "cpython"
     source = open(0, "rb", 0, closefd=False) if cpython else sys.stdin.buffer
     names = dict(NAMES, source=source)
+    micropython.kbd_intr(3)
     answer = "READY"
     while True:
         try:
