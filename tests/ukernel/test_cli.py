@@ -3,6 +3,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -81,6 +82,7 @@ def test_the_version_is_that_of_the_package(capsys):
 @pytest.fixture
 def private_hub(tmp_path, monkeypatch):
     monkeypatch.setenv("UCORE_STATE_PATH", str(tmp_path / "hub.json"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where no virtual board of other tests is
 
 
 def test_without_a_hub_the_boards_are_those_that_are_plugged_in(private_hub, monkeypatch, capsys):
