@@ -19,6 +19,9 @@
 #undef MICROPY_PY_OS_GETENV_PUTENV_UNSETENV
 #undef MICROPY_PY_OS_SYSTEM
 
+// Every chip has this one.
+#define MICROPY_PY_OS_UNAME (1)
+
 // A scheduled callback runs soon, even when the main thread sleeps: wake it (patches/2-terminal.patch).
 void mp_unix_wake_main_thread(void);
 #define MICROPY_SCHED_HOOK_SCHEDULED mp_unix_wake_main_thread()

@@ -178,11 +178,23 @@ static void show_running(bool on) {
     }
 }
 
+// What a program defines at its top level its functions find: both belong to __main__, whoever has called us.
+static void enter_main(nlr_jump_callback_node_globals_locals_t *before) {
+    before->globals = mp_globals_get();
+    before->locals = mp_locals_get();
+    mp_globals_set(&MP_STATE_VM(dict_main));
+    mp_locals_set(&MP_STATE_VM(dict_main));
+    nlr_push_jump_callback(&before->callback, mp_globals_locals_set_from_nlr_jump_callback);
+}
+
 // run(path): runs a file, if it is there, as a chip runs boot.py and main.py; true where it has asked for a soft reset.
 static mp_obj_t virtualchip_run(mp_obj_t path) {
+    nlr_jump_callback_node_globals_locals_t before;
+    enter_main(&before);
     show_running(true);
     int ret = pyexec_file_if_exists(mp_obj_str_get_str(path));
     show_running(false);
+    nlr_pop_jump_callback(true);
     return mp_obj_new_bool(ret & PYEXEC_FORCED_EXIT);
 }
 static MP_DEFINE_CONST_FUN_OBJ_1(virtualchip_run_obj, virtualchip_run);
@@ -193,10 +205,13 @@ static mp_obj_t virtualchip_repl(mp_obj_t raw) {
     if (raw != mp_const_none) {
         pyexec_mode_kind = mp_obj_is_true(raw) ? PYEXEC_MODE_RAW_REPL : PYEXEC_MODE_FRIENDLY_REPL;
     }
+    nlr_jump_callback_node_globals_locals_t before;
+    enter_main(&before);
     int ret;
     do {
         ret = pyexec_mode_kind == PYEXEC_MODE_RAW_REPL ? pyexec_raw_repl() : pyexec_friendly_repl();
     } while (ret == 0);
+    nlr_pop_jump_callback(true);
     mp_hal_stdout_tx_str("MPY: soft reboot\r\n");
     return mp_obj_new_bool(pyexec_mode_kind == PYEXEC_MODE_RAW_REPL);
 }

@@ -18,7 +18,7 @@ def __getattr__(name):
     # One text takes less memory than its words as names, of which most boards need few.
     if " %s " % name in " open_pipe close_pipe is_pipe_open Pipe display stdin every producers start_new_thread getpass ":
         if _link is None:
-            raise RuntimeError("ucore is the board's: put %%ucore on the first line")
+            raise RuntimeError("ucore serves board cells: put %%ucore on the first line (boot.py and main.py run before it)")
         return _link.get(name)
     for module in _real:
         if hasattr(module, name):

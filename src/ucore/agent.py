@@ -88,8 +88,10 @@ def _step(link, runner):
             runner.take(parent, content)
             link.inbox.pop(0)
         return
-    if not link.take(type):
+    message = link.take(type)
+    if not message:
         return  # the thread of the producers was faster
+    type, parent, content = message  # or took the one before
     if type == wire.SHUTDOWN_REQUEST:
         link.leave = RESET
     elif type != wire.INPUT_REPLY:

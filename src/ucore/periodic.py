@@ -22,6 +22,8 @@ EARLY_MS = 5 if ESP32 else 0
 NUMBERS = int, float, bool  # which is no int in MicroPython
 MAX_MS = 0x1FFFFFFF  # what `ticks_diff` can tell apart: six days
 
+_NOTHING = object()
+
 _link = None
 _all = []  # the producers; _lock held to change it
 _lock = allocate_lock()  # never held in a call of what is the user's, or in a write
@@ -103,7 +105,7 @@ class Producer:
         return goes
 
 
-def every(period_ms, read=None, pipe=None, name=None):
+def every(period_ms, read=_NOTHING, pipe=None, name=None):
     """Call ``read()`` now and every ``period_ms`` milliseconds from now on, in the background, and write what it returns to the pipe.
 
     A number is one float (``"<f"``), a tuple or a list as many; bytes go as they are, None writes nothing. ``pipe``: a name, or a `Pipe`;
@@ -117,10 +119,10 @@ def every(period_ms, read=None, pipe=None, name=None):
         raise TypeError("every() takes the period first, in milliseconds: every(10, read)")
     if not 1 <= period_ms <= MAX_MS:
         raise ValueError("the period is from 1 to %d ms, not %s" % (MAX_MS, period_ms))
-    if read is None:
+    if read is _NOTHING:
         return lambda read: every(period_ms, read, pipe, name)
     if not callable(read):
-        raise TypeError("every() calls a function, not a %s" % type(read).__name__)
+        raise TypeError("every() calls a function, not a %s: every(10, read), without read's parentheses" % type(read).__name__)
     if isinstance(read, Producer):
         read = read._read
     opened = None
@@ -136,7 +138,7 @@ def every(period_ms, read=None, pipe=None, name=None):
         raise ValueError("what has no name of its own needs one here: every(10, read, name='blink')")
     if _link.inside():
         raise RuntimeError("not in a callback")
-    if pipe:
+    if pipe is not None:
         opened = ucore.open_pipe(pipe, opened is not None and opened._opening.drop)
     made = Producer(name, period_ms, read, opened, _link.runner.parent())
     replaced = []
@@ -265,7 +267,7 @@ def _run():
                     _link.forget(get_ident())  # of a pipe that is opened again the thread is to see the new opening
             wait_ms = SLICE_MS
             short = False
-            _heed()
+            _heed(ones)
             for one in ones:
                 wait_ms = min(wait_ms, one._step(False))
                 short = short or one.period_ms < 2 * EARLY_MS
@@ -276,16 +278,24 @@ def _run():
         raise
 
 
-def _heed():
-    """Answer what the host asks about producers: here, for the main thread does not as long as it runs a cell."""
+def _heed(ones):
+    """Answer what the host asks about producers: here, for the main thread does not as long as it runs a cell.
+
+    Not where none of them writes: who reads the line may have to wait for the rest of what is torn, and a control loop must not.
+    """
+    if not _link.cell or not any([one.pipe for one in ones]):
+        return
+    request = None
     try:
-        if _link.cell and ticks_diff(ticks_ms(), _link.pumped) > SLICE_MS:
+        if ticks_diff(ticks_ms(), _link.pumped) > SLICE_MS:
             _link.do(_link.pump)
-        request = _link.inbox and _link.take(wire.EVERY_REQUEST)
+        request = _link.take(wire.EVERY_REQUEST)
         if request:
             _link.do(rare, "about", "answer", _link, None, *request)
     except Exception:  # too little memory is no reason to stop producing
-        pass
+        if request:
+            with _link.rx:
+                _link.inbox.insert(0, request)
 
 
 def _tick(timer):

@@ -355,6 +355,7 @@ def _producers(switchboard: _Switchboard, rest: str, names: dict) -> None:
 def _stop(switchboard: _Switchboard, rest: str, names: dict) -> None:
     if not rest:
         raise _MisuseError("%ucore stop takes the name of a producer.")
+    rest = rest.strip("'\"")
     known = sorted(name for name, *_ in _ask_producers(switchboard, rest))
     if rest not in known:
         others = f"It has {', '.join(known)}." if known else "It has none."

@@ -5,13 +5,16 @@ import time
 import pytest
 from boardclient import BoardClient
 
+from rig import Rig
 from scripted import HubThread
-from ukernel import installer
+from ucore import wire
+from ukernel import installer, session
 from ukernel.board import Board
 from ukernel.virtualboard import VirtualBoard
 
 pytestmark = pytest.mark.micropython
 
+OK = b'{"status":"ok"}'
 SOON_S = 5.0  # a second that main.py has, and what a busy computer takes; half of what a silent board is given
 MAINS = {
     "busy": "while True: pass\n",
@@ -138,3 +141,21 @@ def test_a_silent_cell_is_not_interrupted_by_another_hub(start_board, start_hub)
         notebook = BoardClient(board.port)
         assert notebook.run("ended") == ("1", {"status": "ok"})
         notebook.close()
+
+
+def test_a_cell_is_not_interrupted_although_main_serves_it():
+    with Rig() as rig:
+        assert (
+            rig.run("with open('/main.py', 'w') as file:\n    file.write('import ucore.agent\\nucore.agent.serve()\\n')") == OK
+        )
+        rig.board.press_reset()
+        rig.wait_for(session.Ready, 20)
+        cell = "import time\nend = time.ticks_add(time.ticks_ms(), 3000)\nwhile time.ticks_diff(end, time.ticks_ms()) > 0: pass"
+        parent = rig.start_cell(cell)
+        rig.wait_for(session.Message, 20, type=wire.STATUS, parent=parent)
+        rig.board.close()
+        # Another hub meets a board that is silent for longer than main.py is given.
+        rig.board = Board(rig.virtual.port, lambda board, event: rig.events.put(event))
+        rig.callback(rig.board.close)
+        rig.board.start()
+        assert rig.wait_for(session.Message, 20, type=wire.EXECUTE_REPLY, parent=parent).content == OK

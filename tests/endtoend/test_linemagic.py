@@ -117,10 +117,13 @@ def test_producers_are_listed_and_stopped_while_a_cell_computes(bench):
     listed = bench.host("%ucore producers")
     assert [line.split()[0] for line in listed.text().splitlines()] == ["adc", "blink"]
     assert bench.host("%ucore stop adc").text() == "The producer adc has stopped.\n"
-    assert [line.split()[0] for line in bench.host("%ucore producers").text().splitlines()] == ["blink"]
     bench.wait_for(lambda: not bench.pipe("adc").open, "the end of the pipe")
+    # Of those that are left none has a pipe: their thread keeps away from the line.
+    waiting = bench.notebook.send("%ucore producers")
+    bench.notebook.wait_for_text(waiting, "Waiting for the board: a notebook")
     bench.neighbour.interrupt()
     assert bench.neighbour.finish(held)[0].error == "KeyboardInterrupt"  # it ran all the time
+    assert "blink" in bench.notebook.finish(waiting)[0].text()
     bench.host("%ucore stop blink")
     assert bench.board_value("ucore.producers()") == {}
 

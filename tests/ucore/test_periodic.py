@@ -412,6 +412,7 @@ def test_what_it_cannot_take_it_says_and_replaces_nothing():
     assert "from 1 to" in raises(ValueError, periodic.every, 0, len)
     assert "from 1 to" in raises(ValueError, periodic.every, -5, len)
     assert "calls a function" in raises(TypeError, periodic.every, 10, 5, pipe="adc")
+    assert "without read's parentheses" in raises(TypeError, periodic.every, 10, None, name="blink")  # what a call returned
     assert "name or a Pipe" in raises(TypeError, periodic.every, 10, len, pipe=5)
     assert "name=" in raises(ValueError, periodic.every, 10, lambda: 1)
     assert "str" in raises(TypeError, periodic.every, 10, len, name=5)

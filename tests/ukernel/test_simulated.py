@@ -223,6 +223,14 @@ def test_a_uart_gets_back_what_it_sends_at_its_rate(board):
         board.ask("machine.UART(7)")
 
 
+def test_a_text_is_bytes_to_a_bus(board):
+    board.ask("uart = machine.UART(1, baudrate=9600, timeout=500); i2c = machine.I2C(0); rtc = machine.RTC()")
+    assert (
+        board.ask("print(uart.write('5 µA'), uart.flush(), uart.read(), i2c.writeto(0x3C, 'µ'))") == "5 None b'5 \\xc2\\xb5A' 2"
+    )
+    assert board.ask("rtc.memory('µ'); print(rtc.memory(), machine.SPI(1).write('text'))") == "b'\\xc2\\xb5' None"
+
+
 def test_a_uart_can_be_polled(board):
     if board.board.python == "cpython":
         pytest.skip("CPython polls files only")

@@ -45,6 +45,32 @@ def test_its_files_are_its_own(board):
     assert mpremote(board, "exec", tricks) == "no\n" * 3
 
 
+SEES = "x = 1\ndef f():\n    global y\n    y = x + 1\n    return x\nprint(f(), y)\n"
+
+
+def test_functions_of_a_program_see_its_names_wherever_it_runs(board, tmp_path):
+    (tmp_path / "sees.py").write_text(SEES)
+    assert mpremote(board, "run", str(tmp_path / "sees.py")) == "1 2\n"
+    assert mpremote(board, "exec", SEES) == "1 2\n"
+    mpremote(board, "fs", "cp", str(tmp_path / "sees.py"), ":main.py")
+    with serial.Serial(board.port, timeout=0.1) as line:
+        line.write(b"\r")
+        read_until(line, b">>> ")
+        line.write(b"x = 7\rdef g(): return x\r\r\rg()\r")
+        read_until(line, b"7\r\n>>> ")
+        line.write(b"\x04")
+        read_until(line, b"1 2\n")
+
+
+def test_mpremote_mounts_a_folder_of_the_computer(board, tmp_path):
+    (tmp_path / "module.py").write_text("value = 17\n")
+    assert "17" in mpremote(board, "mount", str(tmp_path), "exec", "import module; print(module.value)")
+
+
+def test_it_says_what_it_is(board):
+    assert "1.25" in mpremote(board, "exec", "import os; print(os.uname().release)")
+
+
 @pytest.mark.parametrize("name", ["system", "getenv", "putenv", "unsetenv", "popen", "errno", "VfsPosix"])
 def test_no_name_leads_from_it_to_the_host(board, name):
     assert mpremote(board, "exec", f"import os, vfs; print(hasattr(os, {name!r}), hasattr(vfs, {name!r}))") == "False False\n"

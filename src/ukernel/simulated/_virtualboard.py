@@ -14,6 +14,11 @@ def sensed(quantity, own):
     return own if said != said else said
 
 
+def as_bytes(data):
+    """Return what a bus takes as bytes: any buffer, and a text, which is one in MicroPython."""
+    return data.encode() if isinstance(data, str) else bytes(data)
+
+
 def number16(at):
     """Return the two bytes at ``at`` as a number."""
     return memory[at] | memory[at + 1] << 8

@@ -4,7 +4,7 @@ On every I2C bus are an SSD1306 (0x3C), an MPU6050 (0x68) and a BME280 (0x76). T
 select, pin 16 says whether bytes are data. A read gives what is written: MOSI is wired to MISO, too.
 """
 
-from _virtualboard import memory, world
+from _virtualboard import as_bytes, memory, world
 from _virtualdevices import ON_I2C, SSD1306, device
 
 ENODEV = 19
@@ -39,12 +39,13 @@ class I2C:
 
     def writeto(self, addr, buf, stop=True):
         """Write bytes; return how many were acknowledged."""
-        self._device(addr).receive(bytes(buf))
-        return len(buf)
+        data = as_bytes(buf)
+        self._device(addr).receive(data)
+        return len(data)
 
     def writevto(self, addr, vector, stop=True):
         """Write several buffers in one go; return how many bytes were acknowledged."""
-        return self.writeto(addr, b"".join([bytes(part) for part in vector]), stop)
+        return self.writeto(addr, b"".join([as_bytes(part) for part in vector]), stop)
 
     def readfrom(self, addr, nbytes, stop=True):
         """Read bytes."""
@@ -65,7 +66,7 @@ class I2C:
 
     def writeto_mem(self, addr, memaddr, buf, *, addrsize=8):
         """Write from a register on."""
-        self.writeto(addr, memaddr.to_bytes(addrsize // 8, "big") + bytes(buf))
+        self.writeto(addr, memaddr.to_bytes(addrsize // 8, "big") + as_bytes(buf))
 
     def __repr__(self):
         return "I2C(%d, freq=%d)" % (self._id, self._freq)
@@ -102,7 +103,7 @@ class SPI:
     def write(self, buf):
         """Write bytes."""
         if memory[world.LEVELS + DISPLAY_SELECT] == 0:
-            device(SSD1306).take(bytes(buf), memory[world.LEVELS + DISPLAY_DATA_PIN] == 1)
+            device(SSD1306).take(as_bytes(buf), memory[world.LEVELS + DISPLAY_DATA_PIN] == 1)
 
     def read(self, nbytes, write=0):
         """Read bytes while one and the same is written: it comes back."""
@@ -115,9 +116,10 @@ class SPI:
 
     def write_readinto(self, write_buf, read_buf):
         """Write and read at once: what is written comes back. Raises ValueError for buffers of different lengths."""
-        if len(write_buf) != len(read_buf):
+        data = as_bytes(write_buf)
+        if len(data) != len(read_buf):
             raise ValueError("buffers must be the same length")
-        read_buf[:] = bytes(write_buf)
+        read_buf[:] = data
 
     def __repr__(self):
         return "SPI(%d, baudrate=%d)" % (self._id, self._baudrate)

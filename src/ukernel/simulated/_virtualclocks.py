@@ -4,7 +4,7 @@ import _thread
 import time
 
 import _virtualchip
-from _virtualboard import memory, number16, store, world
+from _virtualboard import as_bytes, memory, number16, store, world
 
 EXIT_WATCHDOG = (
     84  # exit codes by which the virtual board's process knows why the chip stopped; ukernel.virtualboard has the same
@@ -38,9 +38,10 @@ class RTC:
         """Return the bytes that a deep sleep does not forget, or set them: 2,048 at most (ValueError for more)."""
         if data is None:
             return bytes(memory[world.RTC_DATA : world.RTC_DATA + number16(world.RTC)])
+        data = as_bytes(data)
         if len(data) > world.MAX_RTC:
             raise ValueError("buffer too long")
-        memory[world.RTC_DATA : world.RTC_DATA + len(data)] = bytes(data)
+        memory[world.RTC_DATA : world.RTC_DATA + len(data)] = data
         store(world.RTC, "<H", len(data))
         return None
 

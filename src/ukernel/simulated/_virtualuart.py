@@ -5,6 +5,7 @@ import struct
 import time
 
 import _virtualchip
+from _virtualboard import as_bytes
 
 _POLL = 3  # requests of a stream's ioctl, and what they say: MicroPython's own numbers
 _READABLE = 1
@@ -51,7 +52,7 @@ class UART(io.IOBase):
 
     def write(self, data):
         """Send bytes; return how many."""
-        data = bytes(data)
+        data = as_bytes(data)
         if self._id == 0:
             return len(data)
         step_us = 10_000_000 // self._baudrate
