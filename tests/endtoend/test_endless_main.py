@@ -150,7 +150,7 @@ def test_a_cell_is_not_interrupted_although_main_serves_it():
         )
         rig.board.press_reset()
         rig.wait_for(session.Ready, 20)
-        cell = "import time\nend = time.ticks_add(time.ticks_ms(), 3000)\nwhile time.ticks_diff(end, time.ticks_ms()) > 0: pass"
+        cell = "import time\nend = time.ticks_add(time.ticks_ms(), 3000)\nwhile time.ticks_diff(end, time.ticks_ms()) > 0: pass\nprint('done')"
         parent = rig.start_cell(cell)
         rig.wait_for(session.Message, 20, type=wire.STATUS, parent=parent)
         rig.board.close()
