@@ -97,17 +97,18 @@ class _Switchboard:
         """Return the answer's content. Raises what it says went wrong (see errors.py), and KeyboardInterrupt."""
         kernel, answers = self._kernel, self._answers
         parent, ident = kernel.get_parent("shell"), kernel._parent_ident["shell"]
-        with self._lock:
-            question = kernel.session.send(kernel.stdin_socket, "ucore_request", {"do": do, **content}, parent, ident=ident)
-            number = question["header"]["msg_id"]
-            answers[number] = None
+        number = None
         try:
+            with self._lock:
+                question = kernel.session.send(kernel.stdin_socket, "ucore_request", {"do": do, **content}, parent, ident=ident)
+                number = question["header"]["msg_id"]
+                answers[number] = None
             self._wait_for(lambda: answers[number] is not None)
             content = answers[number]["content"]
         except KeyboardInterrupt:
             raise KeyboardInterrupt from None  # without the lines of what it struck
         finally:
-            del answers[number]  # what comes later, nobody waits for
+            answers.pop(number, None)  # what comes later, nobody waits for
         if content.get("ename") == "KeyboardInterrupt":
             raise KeyboardInterrupt
         if content.get("status") == "error":
