@@ -2,10 +2,9 @@
 
 import math
 import textwrap
-import time
 
 from .axis import Scale
-from .scene import HEIGHT, Look, Scene
+from .scene import AXIS_NAMES, HEIGHT, Look, Scene
 
 __all__ = ["Drawing", "size_inches"]
 
@@ -17,7 +16,6 @@ LEFT, RIGHT, ABOVE, BELOW = 0.77, 0.14, 0.35, 0.525
 LINE = 0.19
 NAMES_A_LINE = 5
 LETTERS_AN_INCH = 13
-LABELS = {"samples": "samples", "seconds": "seconds ago", "time": "time"}
 
 
 def size_inches(look: Look) -> "tuple[float, float]":
@@ -40,7 +38,7 @@ class Drawing:
             axes.set_prop_cycle(color=colours)
         look = scene.look
         # In all of them dollar signs are dollar signs.
-        axes.set_xlabel(LABELS[look.x], loc="left")
+        axes.set_xlabel(AXIS_NAMES[look.x], loc="left")
         self._units = axes.text(-0.015, 1.025, "", transform=axes.transAxes, ha="right", va="bottom", fontsize="small")
         self._units.set_parse_math(False)
         axes.grid(alpha=0.3)
@@ -99,10 +97,8 @@ class Drawing:
         least = LEAST_BAND * (x_high - x_low) / self.columns / 2
         bands = [(min(a, (a + b) / 2 - least), max(b, (a + b) / 2 + least)) for _, a, b, _, _ in self._scene.bands()]
         self._bands.set_verts([[(a, 0), (a, 1), (b, 1), (b, 0)] for a, b in bands])
-        low, high = self._scene.off_scale()
-        scale = self._scene.scale
-        self._off[0].set_text("" if low is None else f"▼ values down to {scale.text(low)}: ylim=None follows them")
-        self._off[1].set_text("" if high is None else f"▲ values up to {scale.text(high)}: ylim=None follows them")
+        for text, words in zip(self._off, self._scene.off_scale_words(), strict=True):
+            text.set_text(words)
         width = int(LETTERS_AN_INCH * (self._figure.get_figwidth() - LEFT))
         notes = [line for note in self._scene.notes() for line in textwrap.wrap(note.text, width)]
         self._text.set_text("\n".join(notes))
@@ -161,10 +157,9 @@ class Drawing:
         return self._scale.tick(value, _step(self.axes.yaxis))
 
     def _write_time(self, seconds: float, _place=None) -> str:
-        newest_at = self._scene.newest_at
         if self._scene.look.x == "seconds":
             return Scale(0, 1, "").tick(-seconds, _step(self.axes.xaxis))
-        return time.strftime("%H:%M:%S", time.localtime(newest_at + seconds)) if newest_at > 0 else ""
+        return self._scene.clock(seconds)
 
 
 def _step(axis) -> float:

@@ -10,12 +10,13 @@ from .axis import Limits, Scale
 from .bins import Break, make_envelope
 from .trace import Note, Trace
 
-__all__ = ["HEIGHT", "RUNNING", "STOPPED", "WAITING", "Band", "Curve", "Look", "Scene"]
+__all__ = ["AXIS_NAMES", "HEIGHT", "RUNNING", "STOPPED", "WAITING", "Band", "Curve", "Look", "Scene"]
 
 WAITING = "waiting"  # for the board to open the pipe, or for the first sample
 RUNNING = "running"
 STOPPED = "stopped"
 TOGETHER_S = 1.0  # pipes that ended within this long have ended at the same time
+AXIS_NAMES = {"samples": "samples", "seconds": "seconds ago", "time": "time"}
 HEIGHT = 320  # of a chart on the page, in CSS pixels
 
 
@@ -173,6 +174,18 @@ class Scene:
         limits = [envelope.limits() for envelope in self.envelopes]
         low, high = min(low for low, _ in limits), max(high for _, high in limits)
         return (low if low < self.y[0] else None), (high if high > self.y[1] else None)
+
+    def off_scale_words(self) -> "tuple[str, str]":
+        """What a still says of values below and above the limits; empty where none are."""
+        signs = "▼ values down to", "▲ values up to"
+        return tuple(
+            "" if value is None else f"{words} {self.scale.text(value)}: ylim=None follows them"
+            for value, words in zip(self.off_scale(), signs, strict=True)
+        )
+
+    def clock(self, seconds: float) -> str:
+        """The time of day at a place of the horizontal axis; empty before there is a sample."""
+        return time.strftime("%H:%M:%S", time.localtime(self.newest_at + seconds)) if self.newest_at > 0 else ""
 
     def stats(self) -> list:
         """For each trace and channel the lowest and the highest value in the window and the mean; None where there is none."""

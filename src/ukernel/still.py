@@ -1,12 +1,11 @@
 """The still picture of a chart where there is no matplotlib: where things stand, for a pen of vectors or of pixels."""
 
 import math
-import time
 
 import numpy as np
 
 from . import glyphs
-from .scene import Scene
+from .scene import AXIS_NAMES, Scene
 
 __all__ = ["draw"]
 
@@ -17,7 +16,6 @@ GAP = 8  # between an axis and what is written beside it
 LABELS_ACROSS, LABELS_UP = 7, 6  # of an axis, at most
 LEAST_BAND = 3
 WHITE, BLACK, INK, GREY, GRID = "#ffffff", "#111111", "#333333", "#666666", "#e3e3e3"
-AXIS_NAMES = {"samples": "samples", "seconds": "seconds ago", "time": "time"}
 
 
 def draw(scene: Scene, size: "tuple[int, int]", colours: "tuple[str, ...]", band: str, make_pen):
@@ -31,7 +29,7 @@ def draw(scene: Scene, size: "tuple[int, int]", colours: "tuple[str, ...]", band
     labels = [(value, scale.tick(value, _step(*scene.y, LABELS_UP))) for value in _ticks(*scene.y, LABELS_UP)]
     left = max(LEFT, math.ceil(max((glyphs.width(text) for _, text in labels), default=0)) + GAP + 4)
     right = width - RIGHT
-    low, high = (_say_off(scale, *what) for what in zip(scene.off_scale(), ("▼ values down to", "▲ values up to"), strict=True))
+    low, high = scene.off_scale_words()
     names = _place_names([curve.name for curve in curves], right - left) if len(curves) > 1 or look.labels else []
     notes = [line for note in scene.notes() for line in _wrap(note.text, right - left)]
     is_wide = glyphs.width(scale.units) > left - GAP - 4  # units have a line of their own, then
@@ -97,10 +95,6 @@ class _Axes:
             yield start - spare, stop - start + 2 * spare
 
 
-def _say_off(scale, value: "float | None", words: str) -> str:
-    return "" if value is None else f"{words} {scale.text(value)}: ylim=None follows them"
-
-
 def _place_names(names: "list[str]", room: float) -> "list[tuple[float, int]]":
     """Return where each name of a line stands, in pixels and rows: in columns as wide as the longest."""
     column = 22 + max(map(glyphs.width, names), default=0) + 22
@@ -143,8 +137,7 @@ def _ticks(low: float, high: float, most: int) -> "list[float]":
 
 def _write_x(scene: Scene, value: float) -> str:
     if scene.look.x == "time":
-        newest_at = scene.newest_at
-        return time.strftime("%H:%M:%S", time.localtime(newest_at + value)) if newest_at > 0 else ""
+        return scene.clock(value)
     step = _step(*scene.x, LABELS_ACROSS)
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
     return f"{abs(value):,.{decimals}f}"
