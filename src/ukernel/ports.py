@@ -80,9 +80,14 @@ def find_boards() -> "list[PortInfo]":
 def find_virtual_boards() -> "list[PortInfo]":
     """Return the virtual boards that run on this computer, sorted by port."""
     return [
-        PortInfo(about["port"], about["name"] or describe(about["port"]).name, "virtual", PTY, about["banner"])
+        PortInfo(about["port"], about["name"] or _unnamed(about["port"]), "virtual", PTY, about["banner"])
         for about in virtualregistry.running()
     ]
+
+
+def _unnamed(port: str) -> str:
+    """Return what a virtual board without a name of its own is called."""
+    return describe(port).name if "://" in port else _word(f"virtual-{port.rpartition('/')[2]}")
 
 
 def describe(port: str) -> "PortInfo":
@@ -95,8 +100,7 @@ def describe(port: str) -> "PortInfo":
         kind = SOCKET if parts.scheme == "socket" else UART
         return PortInfo(port, _word(f"{parts.scheme}-{parts.netloc or 'board'}"), "remote", kind, f"a board at {port}")
     if re.match(r"/dev/(pts/\d+|ttys\d+)$", port):
-        named = [about["name"] for about in virtualregistry.running() if about["port"] == port]
-        name = "".join(named) or _word(f"virtual-{port.rpartition('/')[2]}")
+        name = next((board.name for board in find_virtual_boards() if board.port == port), _unnamed(port))
         return PortInfo(port, name, "virtual", PTY, "a pseudo-terminal")
     return PortInfo(port, _word(os.path.basename(port)), "serial", UART, "a serial port")
 

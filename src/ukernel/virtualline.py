@@ -92,10 +92,13 @@ class Terminal:
             os.write(self.master_b, text)
         self.chip.boot(stdin=self.slave_a, stdout=self.master_b, stderr=self.master_b, preexec_fn=_take_terminal)
 
+    def _has(self, flag: int) -> bool:
+        """Whether the board has set this flag of A's."""
+        return bool(termios.tcgetattr(self.slave_a)[3] & flag)
+
     def _to_board(self, data: bytes) -> None:
-        flags = termios.tcgetattr(self.slave_a)[3]
-        data = self.button.take(data, can_interrupt=bool(flags & termios.TOSTOP))
-        if INTERRUPT in data and flags & termios.ISIG:
+        data = self.button.take(data, lambda: self._has(termios.TOSTOP))
+        if INTERRUPT in data and self._has(termios.ISIG):
             data = data.replace(INTERRUPT, b"")
             if self.chip.process.poll() is None:
                 os.kill(self.chip.process.pid, signal.SIGINT)  # by the terminal, it would wait behind a full queue
@@ -194,8 +197,8 @@ class _Button:
         self._chip = chip
         self._tail = b""
 
-    def take(self, data: bytes, can_interrupt: bool = False) -> bytes:
-        """Return the bytes that are for the board; press the button where they say so."""
+    def take(self, data: bytes, runs_main=lambda: False) -> bytes:
+        """Return the bytes that are for the board; press the button where they say so. ``runs_main`` is asked before an interrupt."""
         whole = self._tail + data
         before, pressed, after = whole.rpartition(RESET)
         self._tail = after[1 - len(RESET) :]
@@ -203,7 +206,7 @@ class _Button:
             self._chip.reset()
             data = after
         if END_MAIN in after:
-            data = data.replace(END_MAIN, b"") + (INTERRUPT if can_interrupt else b"")
+            data = data.replace(END_MAIN, b"") + (INTERRUPT if runs_main() else b"")
         return data
 
 
