@@ -14,6 +14,8 @@ def pytest_addoption(parser):
 
 def pytest_collection_modifyitems(config, items):
     if config.getoption("--fast"):
-        left = [item for item in items if item.get_closest_marker("slow") or SLOW & {*item.path.parents}]
+        kept, left = [], []
+        for item in items:
+            (left if item.get_closest_marker("slow") or SLOW & {*item.path.parents} else kept).append(item)
         config.hook.pytest_deselected(items=left)
-        items[:] = [item for item in items if item not in left]
+        items[:] = kept

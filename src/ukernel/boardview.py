@@ -37,10 +37,9 @@ class World:
 
     def __init__(self, path: "str | Path"):
         self._path = Path(path)
-        self._at = layout
         try:
             with open(self._path, "r+b") as file:
-                self._memory = mmap.mmap(file.fileno(), self._at.SIZE)
+                self._memory = mmap.mmap(file.fileno(), layout.SIZE)
         except (OSError, ValueError):
             raise BoardGoneError(f"{ENDED} `%ucore use virtual` brings another one.") from None
 
@@ -55,7 +54,7 @@ class World:
 
     def state(self) -> dict:
         """Return what the board does: what a page needs to show it, as JSON can hold it."""
-        at, memory = self._at, self._memory
+        at, memory = layout, self._memory
         pins = []
         for number in range(at.PINS):
             level = memory[at.LEVELS + number]
@@ -94,26 +93,26 @@ class World:
 
     def dots(self) -> bytes:
         """Return the display's memory: 1,024 bytes, a byte eight dots of a column."""
-        return self._memory[self._at.DISPLAY_DATA : self._at.DISPLAY_DATA + self._at.DISPLAY_BYTES]
+        return self._memory[layout.DISPLAY_DATA : layout.DISPLAY_DATA + layout.DISPLAY_BYTES]
 
     def drive(self, pin: int, level: "int | None") -> None:
         """Give an input a level; None leaves it to its pull again."""
         self._check_pin(pin)
-        self._memory[self._at.DRIVEN + pin] = self._at.UNUSED if level is None else int(bool(level))
+        self._memory[layout.DRIVEN + pin] = layout.UNUSED if level is None else int(bool(level))
 
     def set_voltage(self, pin: int, volts: "float | None") -> None:
         """Give a converter a voltage, 0 to 3.3 V; None leaves it its sine again."""
         self._check_pin(pin)
         microvolts = -1 if volts is None else int(1e6 * min(max(volts, 0.0), 3.3))
-        struct.pack_into("<i", self._memory, self._at.VOLTAGES + 4 * pin, microvolts)
+        struct.pack_into("<i", self._memory, layout.VOLTAGES + 4 * pin, microvolts)
 
     def set_quantity(self, name: str, value: "float | None") -> None:
         """Give the sensors something to see (see `RANGES`); None leaves them their own signal again."""
-        index = self._at.QUANTITIES.index(name)
-        struct.pack_into("<f", self._memory, self._at.SENSORS + 4 * index, math.nan if value is None else value)
+        index = layout.QUANTITIES.index(name)
+        struct.pack_into("<f", self._memory, layout.SENSORS + 4 * index, math.nan if value is None else value)
 
     def _check_pin(self, pin: int) -> None:
-        if not 0 <= pin < self._at.PINS:
+        if not 0 <= pin < layout.PINS:
             raise ValueError(f"There is no pin {pin}.")
 
 

@@ -116,18 +116,16 @@ def _about_name(name: str, line: str, board_cells: "list[str]", type_of: "Callab
 def _how_to_copy(name: str, bound: "_Bound", kind: str, board_cells: "list[str]") -> str:
     """The end of a hint: how the value comes to the host, where it is one that can. kind: its type, where the board has told it."""
     kind = kind.rpartition(".")[2]
-    if kind == "Pin":
+    made_by = "" if kind else bound.made_by
+    full = signatures.Names(board_cells).full(made_by) if made_by else ""
+    if kind == "Pin" or full == "machine.Pin":
         return f" Or copy its level: `level = %ucore pull {name}.value()`."
-    if kind:
-        return f" Or copy its value: `{name} = %ucore pull {name}`." if kind in _VALUE_TYPES else ""
-    if bound.made_by:
-        full = signatures.Names(board_cells).full(bound.made_by)
-        if full == "machine.Pin":
-            return f" Or copy its level: `level = %ucore pull {name}.value()`."
-        if (full or bound.made_by) in _MAKE_OBJECTS or bound.made_by.rpartition(".")[2][:1].isupper():
+    if made_by:
+        if (full or made_by) in _MAKE_OBJECTS or made_by.rpartition(".")[2][:1].isupper():
             return ""
         return f" Or copy its value, if that is of numbers and text: `{name} = %ucore pull {name}`."
-    return f" Or copy its value: `{name} = %ucore pull {name}`." if bound.is_value else ""
+    is_value = kind in _VALUE_TYPES if kind else bound.is_value
+    return f" Or copy its value: `{name} = %ucore pull {name}`." if is_value else ""
 
 
 def _last_entry(error: BaseException):
