@@ -129,6 +129,24 @@ def test_a_shutdown_while_a_chart_moves(quiet):
     assert quiet.said == ""
 
 
+def test_a_shutdown_in_which_zeromq_is_the_first_to_go(quiet):
+    pytest.importorskip("anywidget")
+    slow_end = """
+import time, zmq.utils.garbage
+def stop(stop=zmq.utils.garbage.gc.stop, sleep=time.sleep):
+    stop()
+    sleep(1)  # what is sent now has no collector any more
+zmq.utils.garbage.gc.stop = stop
+from IPython.display import display
+"""
+    big = "display({'image/png': b'x' * 100_000}, raw=True)"
+    with quiet as notebook:
+        assert notebook.run(PRODUCER).error is None
+        assert notebook.run(CHART).error is None
+        assert notebook.run(slow_end + big).error is None
+    assert quiet.said == ""
+
+
 def test_restarts(quiet):
     with quiet as notebook:
         for number in range(10):
