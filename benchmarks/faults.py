@@ -19,7 +19,7 @@ import psutil
 from emulator import Faults
 from rig import ALIVE, Rig
 from ucore import wire
-from ukernel import session
+from ukernel.link import session
 
 LINE = {"baudrate": 921600, "line": "uart", "latency_s": 0.004}
 BAD = {

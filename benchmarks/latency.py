@@ -17,7 +17,7 @@ import time
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "tests"))  # the rig is the tests'
 
 from rig import Rig
-from ukernel import session
+from ukernel.link import session
 
 BAUDRATE, LATENCY_S, PERIOD_MS = 115200, 0.001, 10
 FRAME_BYTES = 1 + 2 + 4 + 4 + 1  # mark, kind and number, sample, CRC, mark

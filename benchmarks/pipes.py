@@ -30,7 +30,8 @@ import warnings
 import psutil
 
 from ucore import wire
-from ukernel import advert, client, firmware, hub, session
+from ukernel import advert, client, firmware, hub
+from ukernel.link import session
 from ukernel.pipes import collect, pipes, subscribe
 from ukernel.virtualboard import VirtualBoard
 

@@ -13,8 +13,9 @@ sys.path.append(str(pathlib.Path(__file__).parents[1] / "tests"))
 
 from emulator import BoardUart, Faults, LineEmulator  # noqa: F401
 from ucore import wire
-from ukernel import firmware, session
+from ukernel import firmware
 from ukernel.board import Board
+from ukernel.link import session
 from ukernel.virtualboard import VirtualBoard
 
 PRODUCER = """

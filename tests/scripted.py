@@ -11,9 +11,10 @@ import time
 from contextlib import contextmanager
 
 from ucore import wire
-from ukernel import advert, session
+from ukernel import advert
 from ukernel.errors import BoardNotFoundError
 from ukernel.hub import Hub
+from ukernel.link import session
 
 PATIENCE_S = 20.0  # before a test says that it hangs
 

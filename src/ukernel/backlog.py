@@ -6,7 +6,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, deque
 
-from .clock import Times
+from ukernel.link.clock import Times
 
 __all__ = ["MAX_ALL_BYTES", "MAX_ENDED", "MAX_PIPE_BYTES", "Backlog", "Backlogs", "Piece"]
 

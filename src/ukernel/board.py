@@ -10,11 +10,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from ukernel import ports, settings
-from ukernel.errors import BoardBusyError, BoardError, BoardGoneError, NoAnswerError, UcoreError
-from ukernel.session import CONNECTING, READY, Console, Gone, Ready, Refused, Session
-from ukernel.stream import Stream, open_stream, other_reader
-from ukernel.virtualline import END_MAIN, RESET
+from ukernel.link.session import CONNECTING, READY, Console, Gone, Ready, Refused, Session
+
+from . import ports, settings
+from .errors import BoardBusyError, BoardError, BoardGoneError, NoAnswerError, UcoreError
+from .stream import Stream, open_stream, other_reader
+from .virtualline import END_MAIN, RESET
 
 ANSWER_S = 10.0  # a board that has just been opened may boot first
 GRACE_S = 5.0  # a cable pulled and put back within this is no event at all
@@ -39,7 +40,7 @@ class _AtPrompt(Exception):
 class Board:
     """The board on ``port``.
 
-    deliver(board, event) is called on the board's thread, with the events of `ukernel.session`. A lost stream is opened again on the
+    deliver(board, event) is called on the board's thread, with the events of `ukernel.link.session`. A lost stream is opened again on the
     port that ``look_for()`` names then (by default the one with the same USB serial number, or of the same name); within GRACE_S
     nobody notices, after it a Gone is delivered, and a Ready once the board is back. A Refused ends the board. Where the board shows
     MicroPython's prompt instead of answering, ``install(port)`` is called, with the port closed, to put the agent there (see

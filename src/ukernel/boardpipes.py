@@ -6,7 +6,8 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from . import session
+from ukernel.link import session
+
 from .opening import Opening
 
 if TYPE_CHECKING:

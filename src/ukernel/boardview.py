@@ -11,8 +11,9 @@ import threading
 from functools import cache
 from pathlib import Path
 
+from ukernel.simulated import _virtualworld as layout
+
 from .errors import BoardGoneError, UsageError
-from .simulated import _virtualworld as layout
 
 __all__ = ["BoardView", "World"]
 

@@ -10,8 +10,8 @@ import random
 from collections import OrderedDict
 
 from ucore import wire
+from ukernel.link import session
 
-from . import session
 from .boardpipes import BoardPipes
 from .bundle import make_bundle
 from .cellnames import CellNames

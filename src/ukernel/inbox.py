@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 
-from .session import PipeBatch
+from ukernel.link.session import PipeBatch
 
 __all__ = ["Inbox"]
 

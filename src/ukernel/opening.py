@@ -17,8 +17,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 
+from ukernel.link.clock import Times
+
 from .backlog import Backlogs, Piece
-from .clock import Times
 
 __all__ = ["Opening", "Reader", "encode_batch", "encode_plain", "encode_timed"]
 

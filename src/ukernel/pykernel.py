@@ -45,7 +45,7 @@ def main() -> None:
     import zmq.utils.garbage  # noqa: F401
     from ipykernel.kernelapp import IPKernelApp
 
-    from ukernel import magics
+    from . import magics
 
     app = IPKernelApp.instance()
     app.initialize()

@@ -7,9 +7,10 @@ import re
 import shutil
 from pathlib import Path
 
+from ukernel.simulated import _virtualworld as world
+
 from . import settings
 from .errors import BoardBusyError, SettingError
-from .simulated import _virtualworld as world
 from .tempfolder import TempFolder
 
 __all__ = ["Storage"]

@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 from ucore import wire
-from ukernel import installer, session
+from ukernel import installer
 from ukernel.board import Board
+from ukernel.link import session
 
 EMULATOR = Path(__file__).resolve().parents[3] / "shared" / "pico"
 PATIENCE_S = 60.0  # device time lags wall time on a busy machine

@@ -6,7 +6,8 @@ import pytest
 from picos import Talker, mpremote
 
 from ucore import wire
-from ukernel import installer, session
+from ukernel import installer
+from ukernel.link import session
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

@@ -8,7 +8,8 @@ import pytest
 
 from rig import Rig
 from ucore import wire
-from ukernel import advert, client, session
+from ukernel import advert, client
+from ukernel.link import session
 from ukernel.virtualboard import VirtualBoard
 
 pytestmark = [pytest.mark.micropython, pytest.mark.slow, pytest.mark.timeout(300)]

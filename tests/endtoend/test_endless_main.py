@@ -8,8 +8,9 @@ from boardclient import BoardClient
 from rig import Rig
 from scripted import HubThread
 from ucore import wire
-from ukernel import installer, session
+from ukernel import installer
 from ukernel.board import Board
+from ukernel.link import session
 from ukernel.virtualboard import VirtualBoard
 
 pytestmark = pytest.mark.micropython
@@ -115,7 +116,7 @@ def test_a_board_without_a_button_on_its_line_is_interrupted_after_a_reset(start
 
 
 def test_a_board_that_hung_is_restarted_with_it(start_board, start_hub, main, monkeypatch):
-    monkeypatch.setattr("ukernel.session.SILENT_S", 1.0)
+    monkeypatch.setattr("ukernel.link.session.SILENT_S", 1.0)
     start_hub()
     with start_board() as board:
         notebook = BoardClient(board.port)

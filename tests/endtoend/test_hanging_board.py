@@ -9,9 +9,10 @@ import pytest
 from boardclient import BoardClient
 
 from scripted import HubThread, wait_until
-from ukernel import client, desk, session
+from ukernel import client, desk
 from ukernel.board import Board
 from ukernel.errors import NoAnswerError
+from ukernel.link import session
 from ukernel.virtualboard import VirtualBoard
 
 pytestmark = pytest.mark.micropython

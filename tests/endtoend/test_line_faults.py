@@ -8,7 +8,7 @@ import pytest
 from emulator import Faults
 from rig import ALIVE, Rig
 from ucore import wire
-from ukernel import session
+from ukernel.link import session
 
 LINE = {"baudrate": 921600, "line": "uart", "latency_s": 0.002}
 NOTHING_WRONG = {"lost": 0, "duplicated": 0, "reordered": 0, "wrong": 0}

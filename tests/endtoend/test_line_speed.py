@@ -7,9 +7,9 @@ import pytest
 
 from emulator import Faults, has_compiler
 from rig import Rig
-from ukernel import session
 from ukernel.board import Board
-from ukernel.speed import STEADY
+from ukernel.link import session
+from ukernel.link.baudrate import STEADY
 
 pytestmark = pytest.mark.skipif(
     not has_compiler(), reason="the board's UART cannot be emulated here: no Linux, or no C compiler"

@@ -6,7 +6,7 @@ import pytest
 
 from emulator import Faults
 from rig import Rig
-from ukernel import session
+from ukernel.link import session
 
 # Each frame is the time of day just before its `pipe.write`; on a virtual board that is the host's clock.
 PRODUCER = """

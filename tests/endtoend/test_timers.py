@@ -6,7 +6,8 @@ import pytest
 
 from rig import Rig
 from ucore import wire
-from ukernel import session, source
+from ukernel import source
+from ukernel.link import session
 
 SET_UP = """
 import machine, struct

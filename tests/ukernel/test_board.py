@@ -7,9 +7,10 @@ import types
 import pytest
 
 from ucore import wire
-from ukernel import board, session
+from ukernel import board
 from ukernel.board import Board
 from ukernel.errors import BoardGoneError, BoardNotFoundError, NoAnswerError
+from ukernel.link import session
 from ukernel.virtualboard import VirtualBoard
 
 

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from ucore import wire
-from ukernel.clock import MAX_DRIFT, Clock
+from ukernel.link.clock import MAX_DRIFT, Clock
 
 PIPE = 1
 

@@ -7,9 +7,10 @@ import time
 import pytest
 
 from ucore import wire
-from ukernel import firmware, session
+from ukernel import firmware
 from ukernel.board import Board
 from ukernel.errors import UcoreError
+from ukernel.link import session
 from ukernel.virtualboard import VirtualBoard
 
 pytestmark = pytest.mark.micropython

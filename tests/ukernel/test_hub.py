@@ -7,7 +7,7 @@ import pytest
 
 from scripted import PATIENCE_S, ScriptedBoard, running_hub, wait_until
 from ucore import wire
-from ukernel import advert, client, desk, inbox, ports, session, virtualregistry, visitor
+from ukernel import advert, client, desk, inbox, ports, virtualregistry, visitor
 from ukernel.errors import (
     BoardBusyError,
     BoardError,
@@ -20,6 +20,7 @@ from ukernel.errors import (
     UsageError,
 )
 from ukernel.hub import FIRST_CLIENT_S
+from ukernel.link import session
 
 KITCHEN = "scripted://kitchen"
 

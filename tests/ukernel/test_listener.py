@@ -11,8 +11,8 @@ import pytest
 from scripted import PATIENCE_S, running_hub, wait_until
 from ukernel import advert, backlog, client, listener, opening
 from ukernel.backlog import Piece
-from ukernel.clock import Times
 from ukernel.errors import BoardGoneError, HubDeniedError, HubError, PipeNameError, UsageError
+from ukernel.link.clock import Times
 
 KITCHEN = "scripted://kitchen"
 

@@ -14,7 +14,7 @@ from forwarder import Forwarder
 
 from scripted import PATIENCE_S, running_hub, wait_until
 from ukernel import advert, backlog, client
-from ukernel.clock import Times
+from ukernel.link.clock import Times
 
 READER = Path(__file__).parents[2] / "examples" / "pipe-reader.mjs"
 

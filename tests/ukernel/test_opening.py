@@ -9,7 +9,7 @@ import pytest
 
 from ukernel import backlog, opening
 from ukernel.backlog import Backlogs
-from ukernel.clock import Times
+from ukernel.link.clock import Times
 from ukernel.opening import Opening, Reader
 from ukernel.reader import FrameReader, Frames
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ucore import wire
-from ukernel import session
-from ukernel.sender import line
-from ukernel.session import Session
+from ukernel.link import session
+from ukernel.link.sender import line
+from ukernel.link.session import Session
 
 NONCE = 0x12345678
 

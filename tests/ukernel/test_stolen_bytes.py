@@ -4,7 +4,7 @@ import pytest
 
 from rig import Rig
 from ucore import wire
-from ukernel import session
+from ukernel.link import session
 
 pytestmark = pytest.mark.micropython
 

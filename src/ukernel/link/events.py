@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ukernel.clock import Times
+from .clock import Times
 
 __all__ = ["Console", "Gone", "Message", "PipeBatch", "PipeClosed", "PipeOpened", "Ready", "Refused"]
 

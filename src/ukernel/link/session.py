@@ -7,7 +7,7 @@
     wait until session.deadline(now), or until data arrives
 
 docs/protocol.md specifies what travels; `ucore.wire` holds its numbers; `ucore.link` is the other end. Here are the hello, the state
-of the session and of the running cell; `ukernel.receiver` and `ukernel.sender` are the two directions, `ukernel.speed` the baud rate.
+of the session and of the running cell; `ukernel.link.receiver` and `ukernel.link.sender` are the two directions, `ukernel.link.baudrate` the baud rate.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ import os
 from binascii import crc32
 
 from ucore import wire
-from ukernel.clock import Clock
 from ukernel.errors import BoardVersionError
-from ukernel.events import Console, Gone, Message, PipeBatch, PipeClosed, PipeOpened, Ready, Refused
-from ukernel.receiver import Counts, Receiver
-from ukernel.sender import Sender, line
-from ukernel.speed import LOST, Speed, uart_window
+
+from .baudrate import LOST, Speed, uart_window
+from .clock import Clock
+from .events import Console, Gone, Message, PipeBatch, PipeClosed, PipeOpened, Ready, Refused
+from .receiver import Counts, Receiver
+from .sender import Sender, line
 
 __all__ = [
     "CONNECTING",

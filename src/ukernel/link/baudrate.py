@@ -11,7 +11,8 @@ import math
 import struct
 
 from ucore import wire
-from ukernel.sender import line
+
+from .sender import line
 
 __all__ = ["Speed", "uart_window"]
 

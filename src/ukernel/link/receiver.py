@@ -6,9 +6,10 @@ import struct
 from dataclasses import dataclass, field
 
 from ucore import wire
-from ukernel.clock import Clock
-from ukernel.events import Message, PipeBatch, PipeClosed, PipeOpened
 from ukernel.source import CUT
+
+from .clock import Clock
+from .events import Message, PipeBatch, PipeClosed, PipeOpened
 
 __all__ = ["Counts", "Receiver"]
 
