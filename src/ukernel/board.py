@@ -11,10 +11,11 @@ from collections import deque
 from collections.abc import Callable
 
 from ukernel.link.session import CONNECTING, READY, Console, Gone, Ready, Refused, Session
+from ukernel.ports import discovery
+from ukernel.ports.stream import Stream, open_stream, other_reader
 
-from . import ports, settings
+from . import settings
 from .errors import BoardBusyError, BoardError, BoardGoneError, NoAnswerError, UcoreError
-from .stream import Stream, open_stream, other_reader
 from .virtualline import END_MAIN, RESET
 
 ANSWER_S = 10.0  # a board that has just been opened may boot first
@@ -60,10 +61,10 @@ class Board:
         self.port = port
         self.facts: dict = {}
         self.state = CONNECTING
-        self._info = ports.describe(port)
+        self._info = discovery.describe(port)
         self.name = self._info.name
         # A pseudo-terminal that has hung up never comes back: its number may soon be a stranger's.
-        self._comes_back = look_for is not None or self._info.kind != ports.PTY
+        self._comes_back = look_for is not None or self._info.kind != discovery.PTY
         self._look_for = look_for or self._by_serial_number
         self._deliver = deliver
         self._open_stream = open_stream
@@ -94,7 +95,7 @@ class Board:
     @property
     def is_virtual(self) -> bool:
         """Whether it is a virtual board, whose reset button is on its line; a board that is not known yet may be one."""
-        return self._info.kind in (ports.PTY, ports.SOCKET) and self.facts.get("platform", "linux") in COMPUTERS
+        return self._info.kind in (discovery.PTY, discovery.SOCKET) and self.facts.get("platform", "linux") in COMPUTERS
 
     def press_reset(self) -> None:
         """Press a virtual board's reset button, whatever it does: a Ready says that it is back."""
@@ -335,7 +336,7 @@ class Board:
 
     def _by_serial_number(self) -> str:
         if self._info.serial_number:
-            for info in ports.find_boards():
+            for info in discovery.find_boards():
                 if info.serial_number == self._info.serial_number:
                     return info.port
         return self.port

@@ -34,7 +34,9 @@ def _boards(options: argparse.Namespace) -> None:
 
 def _known_boards() -> "list[dict]":
     """Return the boards that are plugged in, virtual ones that run, the one in UCORE_BOARD; and what the hub, where one runs, knows of them."""
-    from . import client, ports, settings
+    from ukernel.ports import discovery
+
+    from . import client, settings
 
     try:
         with client.connect(start=False) as hub:
@@ -42,11 +44,11 @@ def _known_boards() -> "list[dict]":
     except HubUnreachableError:
         found = [
             {"name": info.name, "port": info.port, "description": info.description, "state": "free"}
-            for info in ports.find_boards() + ports.find_virtual_boards()
+            for info in discovery.find_boards() + discovery.find_virtual_boards()
         ]
     chosen = settings.board()
     if chosen and not any(chosen in (board["name"], board["port"]) for board in found):
-        info = ports.describe(chosen)
+        info = discovery.describe(chosen)
         found.append(
             {"name": info.name, "port": chosen, "description": f"{info.description}, in UCORE_BOARD", "state": "not in use"}
         )
@@ -60,9 +62,11 @@ def _add_port(parser: argparse.ArgumentParser) -> None:
 
 
 def _install(options: argparse.Namespace) -> None:
-    from . import installer, ports, settings
+    from ukernel.ports import discovery
 
-    port = ports.resolve(options.board or settings.board())
+    from . import installer, settings
+
+    port = discovery.resolve(options.board or settings.board())
     copied = installer.ensure_agent(port, print)
     later = " Nothing starts by itself at boot: a notebook does it when it needs the board." if copied else ""
     print(f"µcore runs on {port}.{later}")

@@ -11,8 +11,9 @@ import signal
 import sys
 
 from ucore import wire
+from ukernel.ports import discovery
 
-from . import advert, ports, settings
+from . import advert, settings
 from .backlog import Backlogs
 from .desk import Desk
 from .errors import BoardError, HubError, PipeNameError, UcoreError, describe
@@ -157,7 +158,7 @@ class Hub:
         )
         if desk is None:
             # Looking for boards reads the USB tree: not in the loop.
-            port = await self._loop.run_in_executor(None, ports.resolve, ref)
+            port = await self._loop.run_in_executor(None, discovery.resolve, ref)
             while self._closing:  # perhaps that very board is just being let go
                 await asyncio.wait(self._closing)
             desk = next((desk for desk in self.desks.values() if port in (desk.port, desk.board.port)), None)
@@ -251,7 +252,7 @@ class Hub:
 
     async def boards(self) -> "list[dict]":
         """Return the boards in use, the ones that are plugged in, and the virtual ones that run."""
-        found = await self._loop.run_in_executor(None, lambda: ports.find_boards() + ports.find_virtual_boards())
+        found = await self._loop.run_in_executor(None, lambda: discovery.find_boards() + discovery.find_virtual_boards())
         boards = [desk.as_dict() for desk in self.desks.values()]
         held = {desk.board.port for desk in self.desks.values()} | set(self.desks)
         for info in found:

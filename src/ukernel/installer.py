@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable
 
 from ucore import wire
+from ukernel.ports import stream
 
-from . import pack, stream
+from . import pack
 from .errors import BoardError, BoardGoneError, BoardVersionError, NoAnswerError
 
 __all__ = ["ensure_agent"]

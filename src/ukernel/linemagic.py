@@ -253,12 +253,14 @@ def _board(switchboard: _Switchboard, rest: str, names: dict) -> None:
     _take_nothing("board", rest)
     from IPython.display import display
 
-    from . import boardview, virtualregistry
+    from ukernel.ports import virtual
+
+    from . import boardview
 
     own = switchboard.ask("own")
     if own.get("error"):
         raise UcoreError(own["error"])
-    about = next((about for about in virtualregistry.running() if about["port"] == own["port"]), None)
+    about = next((about for about in virtual.running() if about["port"] == own["port"]), None)
     if about is None:
         raise UcoreError(
             f"The board {own['name']} is a real one: look at it. `%ucore use virtual` brings one whose pins can be seen here."

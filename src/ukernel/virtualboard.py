@@ -18,7 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import firmware, virtualregistry
+from ukernel.ports import virtual
+
+from . import firmware
 from .errors import BoardGoneError, SettingError, UcoreError, describe
 from .tempfolder import TempFolder
 from .virtualline import HAS_TERMINALS, Socket, Terminal
@@ -283,7 +285,7 @@ def run(options, announce) -> None:
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), _stop)
         about = {"port": line.port, "name": options.name or "", "banner": chip.banner, "world": chip.storage.world}
-        virtualregistry.announce(chip.storage.folder, about)
+        virtual.announce(chip.storage.folder, about)
         announce({**about, "python": chip.python, "version": chip.version})
         line.run(sys.stdin.fileno() if options.stdin_leash else None)
     finally:

@@ -9,8 +9,8 @@ import pytest
 from frontend import Notebook
 
 import ucore
-from ukernel import ports
 from ukernel.pipes import collect, live_plot, subscribe
+from ukernel.ports import discovery
 from ukernel.virtualboard import VirtualBoard
 
 BAD_NAMES = {
@@ -150,7 +150,7 @@ def test_an_unknown_option_is_refused_with_the_known_ones(bench):
 
 
 def test_without_a_board_the_error_says_what_was_looked_for_and_what_to_do(private_environment):
-    if ports.find_boards():
+    if discovery.find_boards():
         pytest.skip("a board is plugged in")
     with _notebook() as notebook:
         outcome = notebook.run("%%ucore\n1")

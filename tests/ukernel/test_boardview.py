@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ukernel import linemagic, virtualregistry
+from ukernel import linemagic
 from ukernel.boardview import ENDED, World, describe
 from ukernel.errors import BoardGoneError
+from ukernel.ports import virtual
 from ukernel.simulated import _virtualworld as layout
 
 
@@ -97,7 +98,7 @@ class Switchboard:
 @pytest.fixture
 def switchboard(memory, monkeypatch):
     about = {"port": str(memory), "world": str(memory), "banner": "a virtual board"}
-    monkeypatch.setattr(virtualregistry, "running", lambda: [about])
+    monkeypatch.setattr(virtual, "running", lambda: [about])
     monkeypatch.setattr(linemagic, "_views", {})
     yield Switchboard(memory)
     for view in linemagic._views.values():

@@ -8,7 +8,8 @@ import tempfile
 import pytest
 
 from scripted import running_hub
-from ukernel import __version__, advert, cli, client, installer, ports
+from ukernel import __version__, advert, cli, client, installer
+from ukernel.ports import discovery
 
 
 def test_the_virtual_board_says_what_runs_where_and_how_to_use_it_and_ends_on_ctrl_c():
@@ -86,15 +87,15 @@ def private_hub(tmp_path, monkeypatch):
 
 
 def test_without_a_hub_the_boards_are_those_that_are_plugged_in(private_hub, monkeypatch, capsys):
-    info = ports.PortInfo("/dev/ttyACM7", "esp32-abc", "esp32", "usb_jtag", "a chip", "abc")
-    monkeypatch.setattr(ports, "find_boards", lambda: [info])
+    info = discovery.PortInfo("/dev/ttyACM7", "esp32-abc", "esp32", "usb_jtag", "a chip", "abc")
+    monkeypatch.setattr(discovery, "find_boards", lambda: [info])
     cli.main(["boards"])
     assert capsys.readouterr().out.split() == ["esp32-abc", "/dev/ttyACM7", "a", "chip", "free"]
 
 
 def test_a_board_that_a_hub_holds_is_listed_with_its_users(private_hub, monkeypatch, capsys):
-    monkeypatch.setattr(ports, "find_boards", list)
-    monkeypatch.setattr(ports, "resolve", lambda ref: ref)
+    monkeypatch.setattr(discovery, "find_boards", list)
+    monkeypatch.setattr(discovery, "resolve", lambda ref: ref)
     with running_hub(), client.connect() as hub:
         hub.request("attach_request", {"board": "/dev/scripted", "client": "the notebook a.ipynb"})
         cli.main(["boards"])
@@ -103,13 +104,13 @@ def test_a_board_that_a_hub_holds_is_listed_with_its_users(private_hub, monkeypa
 
 
 def test_without_any_board_the_virtual_one_is_named(private_hub, monkeypatch, capsys):
-    monkeypatch.setattr(ports, "find_boards", list)
+    monkeypatch.setattr(discovery, "find_boards", list)
     cli.main(["boards"])
     assert "ucore virtual" in capsys.readouterr().out
 
 
 def test_pipes_are_listed_with_their_rate_and_loss(private_hub, monkeypatch, capsys):
-    monkeypatch.setattr(ports, "resolve", lambda ref: ref)
+    monkeypatch.setattr(discovery, "resolve", lambda ref: ref)
     cli.main(["pipes"])
     assert capsys.readouterr().out == "No pipe is open.\n"
     with running_hub() as hub, client.connect() as attached:

@@ -7,7 +7,7 @@ import pytest
 
 from scripted import PATIENCE_S, ScriptedBoard, running_hub, wait_until
 from ucore import wire
-from ukernel import advert, client, desk, inbox, ports, virtualregistry, visitor
+from ukernel import advert, client, desk, inbox, visitor
 from ukernel.errors import (
     BoardBusyError,
     BoardError,
@@ -21,6 +21,7 @@ from ukernel.errors import (
 )
 from ukernel.hub import FIRST_CLIENT_S
 from ukernel.link import session
+from ukernel.ports import discovery, virtual
 
 KITCHEN = "scripted://kitchen"
 
@@ -497,9 +498,9 @@ def test_a_silent_board_is_an_error_in_bounded_time(hub, monkeypatch):
 
 
 def test_boards_in_use_and_free_boards_are_listed(hub, notebook, monkeypatch):
-    free = ports.PortInfo("/dev/ttyX0", "rp2-123456", "rp2", "usb_cdc", "Pico", "E123456")
-    monkeypatch.setattr(ports, "find_boards", lambda: [free])
-    monkeypatch.setattr(virtualregistry, "running", list)  # those of other tests
+    free = discovery.PortInfo("/dev/ttyX0", "rp2-123456", "rp2", "usb_cdc", "Pico", "E123456")
+    monkeypatch.setattr(discovery, "find_boards", lambda: [free])
+    monkeypatch.setattr(virtual, "running", list)  # those of other tests
     used, idle = notebook.client.request("boards_request")["boards"]
     assert (used["name"], used["state"], used["clients"]) == ("kitchen", "ready", ["a notebook"])
     assert idle == {"name": "rp2-123456", "port": "/dev/ttyX0", "state": "free", "description": "Pico"}

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from ukernel import ports
 from ukernel.errors import BoardNotFoundError
+from ukernel.ports import discovery
 
 
 def port(device, vid=None, pid=None, serial_number=None, product=None):
@@ -22,7 +22,7 @@ MOUSE = port("/dev/ttyACM9", 0x046D, 0xC077, "123456")
 
 def test_boards_are_found_by_their_usb_identity(plugged):
     plugged(PICO, MODEM, ESP32, MOUSE, BRIDGE)
-    found = [(board.port, board.name, board.kind) for board in ports.find_boards()]
+    found = [(board.port, board.name, board.kind) for board in discovery.find_boards()]
     assert found == [
         ("/dev/ttyACM0", "esp32-b2-c3", "usb_jtag"),
         ("/dev/ttyACM1", "rp2-7e6f21", "usb_cdc"),
@@ -35,23 +35,23 @@ def test_finding_opens_no_port(plugged, monkeypatch):
 
     plugged(ESP32, BRIDGE)
     monkeypatch.setattr(serial, "serial_for_url", lambda *args, **kwargs: pytest.fail("a port was opened"))
-    assert len(ports.find_boards()) == 2
+    assert len(discovery.find_boards()) == 2
 
 
 def test_without_a_choice_the_only_board_is_meant(plugged):
     plugged(MODEM, PICO)
-    assert ports.resolve(None) == "/dev/ttyACM1"
+    assert discovery.resolve(None) == "/dev/ttyACM1"
 
 
 def test_a_board_is_meant_by_name_or_port(plugged):
     plugged(PICO, ESP32)
-    assert ports.resolve("rp2-7e6f21") == "/dev/ttyACM1"
-    assert ports.resolve("/dev/ttyACM0") == "/dev/ttyACM0"
+    assert discovery.resolve("rp2-7e6f21") == "/dev/ttyACM1"
+    assert discovery.resolve("/dev/ttyACM0") == "/dev/ttyACM0"
 
 
 @pytest.mark.parametrize("url", ["socket://127.0.0.1:9000", "rfc2217://lab:2217", "loop://"])
 def test_urls_are_taken_as_they_are(plugged, url):
-    assert ports.resolve(url) == url
+    assert discovery.resolve(url) == url
 
 
 @pytest.mark.skipif(os.name == "nt", reason="symbolic links")
@@ -59,13 +59,13 @@ def test_a_link_to_a_port_means_the_port(plugged, tmp_path):
     target = tmp_path / "ttyX"
     target.touch()
     (tmp_path / "by-id").symlink_to(target)
-    assert ports.resolve(str(tmp_path / "by-id")) == str(target)
+    assert discovery.resolve(str(tmp_path / "by-id")) == str(target)
 
 
 def test_no_board_is_an_error_that_helps(plugged):
     plugged(MODEM)
     with pytest.raises(BoardNotFoundError, match="UCORE_BOARD") as caught:
-        ports.resolve(None)
+        discovery.resolve(None)
     assert "ucore-virtual" in str(caught.value)
     assert "ucore virtual" in str(caught.value)
 
@@ -73,24 +73,24 @@ def test_no_board_is_an_error_that_helps(plugged):
 def test_several_boards_are_an_error_that_lists_them(plugged):
     plugged(ESP32, PICO)
     with pytest.raises(BoardNotFoundError, match=r"esp32-b2-c3 \(/dev/ttyACM0\), rp2-7e6f21 \(/dev/ttyACM1\)"):
-        ports.resolve(None)
+        discovery.resolve(None)
 
 
 def test_an_unknown_name_is_an_error_that_says_what_was_found(plugged):
     plugged(PICO)
     with pytest.raises(BoardNotFoundError, match=r"'teapot'.*rp2-7e6f21"):
-        ports.resolve("teapot")
+        discovery.resolve("teapot")
 
 
 def test_two_boards_of_one_name_must_be_told_apart_by_port(plugged):
     plugged(PICO, port("/dev/ttyACM5", 0x2E8A, 0x0005, "FF614C311B7E6F21"))
     with pytest.raises(BoardNotFoundError, match="/dev/ttyACM5"):
-        ports.resolve("rp2-7e6f21")
+        discovery.resolve("rp2-7e6f21")
 
 
 def test_every_port_has_a_name(plugged):
     plugged(PICO)
-    assert ports.describe("/dev/ttyACM1").name == "rp2-7e6f21"
-    assert ports.describe("/dev/pts/7").name == "virtual-7"
-    assert ports.describe("socket://127.0.0.1:9000").name == "socket-127.0.0.1-9000"
-    assert ports.describe("/dev/ttyS3").name == "ttys3"
+    assert discovery.describe("/dev/ttyACM1").name == "rp2-7e6f21"
+    assert discovery.describe("/dev/pts/7").name == "virtual-7"
+    assert discovery.describe("socket://127.0.0.1:9000").name == "socket-127.0.0.1-9000"
+    assert discovery.describe("/dev/ttyS3").name == "ttys3"

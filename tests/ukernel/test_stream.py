@@ -10,7 +10,7 @@ import pytest
 
 from scripted import PATIENCE_S
 from ukernel.errors import BoardBusyError, BoardGoneError, BoardNotFoundError
-from ukernel.stream import open_stream, other_reader
+from ukernel.ports.stream import open_stream, other_reader
 
 posix = pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals")
 
@@ -152,7 +152,7 @@ def test_what_came_before_the_line_went_is_read_first(ends):
 
 
 def test_a_line_that_takes_nothing_any_more_is_given_up(ends, monkeypatch):
-    monkeypatch.setattr("ukernel.stream._WRITE_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("ukernel.ports.stream._WRITE_TIMEOUT_S", 0.01)
     with pytest.raises(BoardGoneError, match="takes no bytes"):
         ends.stream.write(bytes(50_000_000))
 
@@ -169,7 +169,7 @@ def test_a_port_in_use_is_an_error_that_names_who_has_it(plugged):
     far, near = os.openpty()
     name = os.ttyname(near)
     os.close(near)
-    code = f"import ukernel.stream; s = ukernel.stream.open_stream({name!r}); print('up', flush=True); input()"
+    code = f"import ukernel.ports.stream; s = ukernel.ports.stream.open_stream({name!r}); print('up', flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"up\n"
         with pytest.raises(BoardBusyError) as caught:

@@ -5,7 +5,7 @@ import json
 import os
 from pathlib import Path
 
-from . import tempfolder
+from ukernel import tempfolder
 
 __all__ = ["announce", "running"]
 

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from .errors import BoardBusyError, BoardError, BoardGoneError, BoardNotFoundError
-from .ports import NO_BOARD_HINT, SOCKET, PortInfo, describe
+from ukernel.errors import BoardBusyError, BoardError, BoardGoneError, BoardNotFoundError
+
+from .discovery import NO_BOARD_HINT, SOCKET, PortInfo, describe
 
 __all__ = ["Stream", "open_stream", "other_reader"]
 

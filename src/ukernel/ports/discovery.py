@@ -5,8 +5,9 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from . import virtualregistry
-from .errors import BoardNotFoundError
+from ukernel.errors import BoardNotFoundError
+
+from . import virtual
 
 __all__ = [
     "NO_BOARD_HINT",
@@ -81,7 +82,7 @@ def find_virtual_boards() -> "list[PortInfo]":
     """Return the virtual boards that run on this computer, sorted by port."""
     return [
         PortInfo(about["port"], about["name"] or _unnamed(about["port"]), "virtual", PTY, about["banner"])
-        for about in virtualregistry.running()
+        for about in virtual.running()
     ]
 
 
