@@ -18,7 +18,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests" / "chip")]
 
 from picos import Pico, Talker, missing  # noqa: E402
 
-from ukernel import installer, pack  # noqa: E402
+from ukernel.install import installer, pack  # noqa: E402
 
 HEAP = "gc.collect(); print(gc.mem_alloc() - __main__.before)"
 START = "import gc\ngc.collect()\nbefore = gc.mem_alloc()\nimport ucore.agent\nucore.agent.serve()\n"

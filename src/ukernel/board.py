@@ -45,7 +45,7 @@ class Board:
     port that ``look_for()`` names then (by default the one with the same USB serial number, or of the same name); within GRACE_S
     nobody notices, after it a Gone is delivered, and a Ready once the board is back. A Refused ends the board. Where the board shows
     MicroPython's prompt instead of answering, ``install(port)`` is called, with the port closed, to put the agent there (see
-    `ukernel.installer`). ``session_options`` are those of `Session`.
+    `ukernel.install.installer`). ``session_options`` are those of `Session`.
     """
 
     def __init__(

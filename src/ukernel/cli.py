@@ -62,9 +62,10 @@ def _add_port(parser: argparse.ArgumentParser) -> None:
 
 
 def _install(options: argparse.Namespace) -> None:
+    from ukernel.install import installer
     from ukernel.ports import discovery
 
-    from . import installer, settings
+    from . import settings
 
     port = discovery.resolve(options.board or settings.board())
     copied = installer.ensure_agent(port, print)

@@ -282,7 +282,7 @@ def _board(port: str, deliver):
     from .board import Board
 
     def install(port: str) -> None:
-        from . import installer  # mpremote, for a stock board only
+        from ukernel.install import installer  # mpremote, for a stock board only
 
         installer.ensure_agent(port)
 

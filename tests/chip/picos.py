@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 from ucore import wire
-from ukernel import installer
 from ukernel.board import Board
+from ukernel.install import installer
 from ukernel.link import session
 
 EMULATOR = Path(__file__).resolve().parents[3] / "shared" / "pico"

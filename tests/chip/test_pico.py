@@ -6,7 +6,7 @@ import pytest
 from picos import Talker, mpremote
 
 from ucore import wire
-from ukernel import installer
+from ukernel.install import installer
 from ukernel.link import session
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]

@@ -8,8 +8,8 @@ from boardclient import BoardClient
 from rig import Rig
 from scripted import HubThread
 from ucore import wire
-from ukernel import installer
 from ukernel.board import Board
+from ukernel.install import installer
 from ukernel.link import session
 from ukernel.virtualboard import VirtualBoard
 

@@ -8,7 +8,8 @@ import tempfile
 import pytest
 
 from scripted import running_hub
-from ukernel import __version__, advert, cli, client, installer
+from ukernel import __version__, advert, cli, client
+from ukernel.install import installer
 from ukernel.ports import discovery
 
 

@@ -7,8 +7,9 @@ import re
 
 import pytest
 
-from ukernel import firmware, pack, values
+from ukernel import firmware, values
 from ukernel.client import connect
+from ukernel.install import pack
 from ukernel.pipes import subscribe
 from ukernel.virtualboard import VirtualBoard
 

@@ -4,7 +4,7 @@ A chip has little memory, and every name that its firmware does not know costs s
 constants stand where they are used, and names of our own become names that every MicroPython has in its ROM. What users see keeps
 its name. The frozen package is not packed: frozen code costs no memory.
 
-``python -m ukernel.pack esp32`` prints what an ESP32 gets.
+``python -m ukernel.install.pack esp32`` prints what an ESP32 gets.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import sys
 from pathlib import Path
 
 from ucore import wire
+from ukernel.tempfolder import TempFolder
 
-from .packnames import FOREIGN, rename_texts, shorten
-from .packtree import Fold, Module, Resolve, Strip, drop_methods, drop_unused
-from .tempfolder import TempFolder
+from .names import FOREIGN, rename_texts, shorten
+from .transform import Fold, Module, Resolve, Strip, drop_methods, drop_unused
 
 __all__ = ["BUILD", "RARE", "files", "sources"]
 

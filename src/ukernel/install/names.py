@@ -1,6 +1,6 @@
 """The names in a packed package: which must stay, and which short ones the others get.
 
-The lists are in ``packnames.ini`` beside this file.
+The lists are in ``names.ini`` beside this file.
 """
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable
 
 from ucore import wire
+from ukernel.errors import BoardError, BoardGoneError, BoardVersionError, NoAnswerError
 from ukernel.ports import stream
 
 from . import pack
-from .errors import BoardError, BoardGoneError, BoardVersionError, NoAnswerError
 
 __all__ = ["ensure_agent"]
 

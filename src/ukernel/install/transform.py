@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from .packnames import DEFINITIONS, FOREIGN, PUBLIC, arguments, bound
+from .names import DEFINITIONS, FOREIGN, PUBLIC, arguments, bound
 
 __all__ = ["Fold", "Module", "Resolve", "Strip", "drop_methods", "drop_unused"]
 
