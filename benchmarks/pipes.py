@@ -30,10 +30,11 @@ import warnings
 import psutil
 
 from ucore import wire
-from ukernel import advert, client, firmware, hub
+from ukernel import advert, client, hub
 from ukernel.link import session
 from ukernel.pipes import collect, pipes, subscribe
-from ukernel.virtualboard import VirtualBoard
+from ukernel.virtual import firmware
+from ukernel.virtual.process import VirtualBoard
 
 FRAMES_PER_S = 100_000
 READERS = 16

@@ -20,8 +20,9 @@ import tempfile
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "tests"))  # the rig is the tests'
 
 from rig import PRODUCER, Rig
-from ukernel import client, firmware
-from ukernel.virtualboard import VirtualBoard
+from ukernel import client
+from ukernel.virtual import firmware
+from ukernel.virtual.process import VirtualBoard
 
 LIMIT = {115200: 2880, 921600: 23040}
 CASES = {

@@ -88,7 +88,7 @@ def run(source: Path, output: Path) -> tuple:
 
 def build_board() -> None:
     """See to it that the virtual board is MicroPython where that can be built; where it cannot, say so."""
-    from ukernel import firmware
+    from ukernel.virtual import firmware
 
     try:
         firmware.build(lambda line: print(f"virtual board: {line}", flush=True))

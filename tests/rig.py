@@ -13,10 +13,10 @@ sys.path.append(str(pathlib.Path(__file__).parents[1] / "tests"))
 
 from emulator import BoardUart, Faults, LineEmulator  # noqa: F401
 from ucore import wire
-from ukernel import firmware
 from ukernel.board import Board
 from ukernel.link import session
-from ukernel.virtualboard import VirtualBoard
+from ukernel.virtual import firmware
+from ukernel.virtual.process import VirtualBoard
 
 PRODUCER = """
 import struct, _thread

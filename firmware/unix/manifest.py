@@ -1,6 +1,6 @@
 # What is frozen into the virtual board: asyncio, the board package, the simulated peripherals, and what the source package has of
 # micropython-lib, which is little.
-# The build (ukernel.firmware) stages our own files in one folder and passes its path as STAGE_DIR.
+# The build (ukernel.virtual.firmware) stages our own files in one folder and passes its path as STAGE_DIR.
 include("$(MPY_DIR)/extmod/asyncio")
 require("requests")
 require("mip")

@@ -282,7 +282,7 @@ class Attachments:
         return client.connect()
 
     def start_virtual_board(self):
-        from .virtualboard import VirtualBoard
+        from ukernel.virtual.process import VirtualBoard
 
         board = VirtualBoard()
         board.start()

@@ -4,9 +4,11 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from . import __version__, virtualboard
+from ukernel.virtual import process
+from ukernel.virtual.line import HAS_TERMINALS
+
+from . import __version__
 from .errors import HubUnreachableError, UcoreError, describe
-from .virtualline import HAS_TERMINALS
 
 __all__ = ["main"]
 
@@ -19,7 +21,7 @@ def _virtual(options: argparse.Namespace) -> None:
         print(f"Use it from another terminal: UCORE_BOARD={about['port']} jupyter lab")
         print("Ctrl-C stops it.", flush=True)
 
-    virtualboard.run(options, announce)
+    process.run(options, announce)
 
 
 def _boards(options: argparse.Namespace) -> None:
@@ -124,7 +126,7 @@ def _no_arguments(parser: argparse.ArgumentParser) -> None:
 # Name, what it does, what adds its arguments, what runs it.
 _Row = tuple[str, str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]]
 COMMANDS: "list[_Row]" = [
-    ("virtual", "run a virtual board until Ctrl-C", virtualboard.add_arguments, _virtual),
+    ("virtual", "run a virtual board until Ctrl-C", process.add_arguments, _virtual),
     ("install", "put µcore on a MicroPython board", _add_port, _install),
     ("install-kernels", "make the kernels known to Jupyter", _add_target, _install_kernels),
     ("stop", "stop the board hub", _no_arguments, _stop),

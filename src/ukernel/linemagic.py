@@ -254,8 +254,7 @@ def _board(switchboard: _Switchboard, rest: str, names: dict) -> None:
     from IPython.display import display
 
     from ukernel.ports import virtual
-
-    from . import boardview
+    from ukernel.virtual import view as boardview
 
     own = switchboard.ask("own")
     if own.get("error"):

@@ -11,7 +11,7 @@ import nbconvert
 import nbformat
 import pytest
 
-from ukernel import firmware
+from ukernel.virtual import firmware
 
 WIDTH = 200  # of the default window
 

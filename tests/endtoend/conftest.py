@@ -71,7 +71,7 @@ def own_notebook(private_environment):
 @pytest.fixture(scope="session")
 def micropython():
     """The virtual board's MicroPython, built if need be; a test that needs it is skipped where it cannot be built."""
-    from ukernel import firmware
+    from ukernel.virtual import firmware
 
     try:
         return firmware.build()

@@ -10,7 +10,7 @@ from rig import Rig
 from ucore import wire
 from ukernel import advert, client
 from ukernel.link import session
-from ukernel.virtualboard import VirtualBoard
+from ukernel.virtual.process import VirtualBoard
 
 pytestmark = [pytest.mark.micropython, pytest.mark.slow, pytest.mark.timeout(300)]
 

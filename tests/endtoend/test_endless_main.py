@@ -11,7 +11,7 @@ from ucore import wire
 from ukernel.board import Board
 from ukernel.install import installer
 from ukernel.link import session
-from ukernel.virtualboard import VirtualBoard
+from ukernel.virtual.process import VirtualBoard
 
 pytestmark = pytest.mark.micropython
 

@@ -13,7 +13,7 @@ from ukernel import client, desk
 from ukernel.board import Board
 from ukernel.errors import NoAnswerError
 from ukernel.link import session
-from ukernel.virtualboard import VirtualBoard
+from ukernel.virtual.process import VirtualBoard
 
 pytestmark = pytest.mark.micropython
 
@@ -139,7 +139,7 @@ def test_a_notebooks_own_board_whose_process_hangs_is_replaced(own_notebook, mon
     """The line's own process stands still: the hub cannot help, so the notebook brings another board."""
     assert own_notebook.run("%%ucore\n1").result == "1"
     kernel = psutil.Process(own_notebook.manager.provisioner.process.pid)
-    (owner,) = [child for child in kernel.children() if "ukernel.virtualboard" in child.cmdline()]
+    (owner,) = [child for child in kernel.children() if "ukernel.virtual.process" in child.cmdline()]
     processes = [owner, *owner.children()]
     owner.suspend()
     for _ in range(6):

@@ -12,7 +12,7 @@ from scripted import wait_until
 from ukernel import advert, client
 from ukernel.errors import PipeEndedEarlyWarning
 from ukernel.pipes import subscribe
-from ukernel.virtualboard import VirtualBoard
+from ukernel.virtual.process import VirtualBoard
 
 COUNT = 300_000
 

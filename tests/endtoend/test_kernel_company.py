@@ -9,7 +9,7 @@ import pytest
 from frontend import PATIENCE_S, Notebook
 
 from ukernel import advert
-from ukernel.virtualboard import VirtualBoard
+from ukernel.virtual.process import VirtualBoard
 
 ENDLESS = "%%ucore\nimport time\nprint('started')\nwhile True:\n    time.sleep(0.01)"
 

@@ -16,7 +16,7 @@ PARTS = {
     "kernel": "ukernel.kernel",
     "sub-kernel": "ukernel.pykernel",
     "hub": "ukernel.hub",
-    "virtual board": "ukernel.virtualboard",
+    "virtual board": "ukernel.virtual.process",
     "board": "",
 }
 

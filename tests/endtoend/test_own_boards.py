@@ -74,7 +74,7 @@ def test_what_a_board_wrote_is_replayed_when_the_board_has_gone(pair):
     run(first, PRODUCER.format(1))
     run(first, "len(collect('same', n=5))")
     kernel = psutil.Process(first.manager.provisioner.pid)
-    (board,) = [child for child in kernel.children() if "ukernel.virtualboard" in child.cmdline()]
+    (board,) = [child for child in kernel.children() if "ukernel.virtual.process" in child.cmdline()]
     board.kill()
     wait_for_end([board])
     run(first, "import time\nwhile pipes()[0].open: time.sleep(0.01)")

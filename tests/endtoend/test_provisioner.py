@@ -7,7 +7,7 @@ from frontend import Notebook
 
 from ukernel import kernelspec
 from ukernel.errors import BoardError
-from ukernel.virtualboard import VirtualBoard
+from ukernel.virtual.process import VirtualBoard
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from frontend import Notebook
 
 from scripted import wait_until
 from ukernel import advert
-from ukernel.virtualboard import VirtualBoard
+from ukernel.virtual.process import VirtualBoard
 
 BARO = "%%ucore\nclass Baro:\n    def read(self):\n        return 1 // 0\n"
 GYRO = "%%ucore\nclass Gyro:\n    def read(self):\n        return 17\n"

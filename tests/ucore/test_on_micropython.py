@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ukernel import firmware
+from ukernel.virtual import firmware
 
 HERE = Path(__file__).parent
 RUN_ALL = """

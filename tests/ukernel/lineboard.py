@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import serial
 
-from ukernel import firmware
 from ukernel.errors import UcoreError
-from ukernel.virtualboard import VirtualBoard
+from ukernel.virtual import firmware
+from ukernel.virtual.process import VirtualBoard
 
 PACKAGE = Path(__file__).parent / "lineagent" / "ucore"
 PYTHONS = [pytest.param("micropython", marks=pytest.mark.micropython), "cpython"]

@@ -11,7 +11,7 @@ from ukernel import board
 from ukernel.board import Board
 from ukernel.errors import BoardGoneError, BoardNotFoundError, NoAnswerError
 from ukernel.link import session
-from ukernel.virtualboard import VirtualBoard
+from ukernel.virtual.process import VirtualBoard
 
 
 class CutStream:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from ukernel import linemagic
-from ukernel.boardview import ENDED, World, describe
 from ukernel.errors import BoardGoneError
 from ukernel.ports import virtual
-from ukernel.simulated import _virtualworld as layout
+from ukernel.virtual.simulated import _virtualworld as layout
+from ukernel.virtual.view import ENDED, World, describe
 
 
 @pytest.fixture

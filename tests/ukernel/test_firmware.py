@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from lineboard import PACKAGE, need_micropython
 
-from ukernel import firmware, settings
-from ukernel.firmware import FirmwareError
+from ukernel import settings
+from ukernel.virtual import firmware
+from ukernel.virtual.firmware import FirmwareError
 
 
 @pytest.fixture

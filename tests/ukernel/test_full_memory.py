@@ -7,11 +7,11 @@ import time
 import pytest
 
 from ucore import wire
-from ukernel import firmware
 from ukernel.board import Board
 from ukernel.errors import UcoreError
 from ukernel.link import session
-from ukernel.virtualboard import VirtualBoard
+from ukernel.virtual import firmware
+from ukernel.virtual.process import VirtualBoard
 
 pytestmark = pytest.mark.micropython
 

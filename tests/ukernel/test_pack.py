@@ -7,11 +7,12 @@ import re
 
 import pytest
 
-from ukernel import firmware, values
+from ukernel import values
 from ukernel.client import connect
 from ukernel.install import pack
 from ukernel.pipes import subscribe
-from ukernel.virtualboard import VirtualBoard
+from ukernel.virtual import firmware
+from ukernel.virtual.process import VirtualBoard
 
 PLATFORMS = ["esp32", "rp2", "another one"]
 PRODUCE = """

@@ -12,10 +12,10 @@ from lineboard import PACKAGE, PYTHONS, LineBoard
 
 from boardfiles import has_written
 from scripted import wait_until
-from ukernel import virtualboard
 from ukernel.errors import BoardGoneError
-from ukernel.virtualboard import VirtualBoard
-from ukernel.virtualline import RESET, RING
+from ukernel.virtual import process as virtualboard
+from ukernel.virtual.line import RESET, RING
+from ukernel.virtual.process import VirtualBoard
 
 ENDLESS = {
     "a busy loop": "while True: pass",
@@ -206,7 +206,7 @@ def test_the_board_dies_with_its_process_even_by_sigkill(board):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_cleanly(number):
-    command = [sys.executable, "-m", "ukernel.virtualboard", "--python", "cpython"]
+    command = [sys.executable, "-m", "ukernel.virtual.process", "--python", "cpython"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.readline()
         while not psutil.Process(process.pid).children():
@@ -220,7 +220,7 @@ def test_a_signal_stops_it_cleanly(number):
 
 def test_it_ends_when_the_process_that_started_it_is_killed():
     script = (
-        "from ukernel.virtualboard import VirtualBoard\n"
+        "from ukernel.virtual.process import VirtualBoard\n"
         "board = VirtualBoard('cpython').start()\n"
         "print(board._process.pid, flush=True)\n"
         "import time; time.sleep(600)\n"
@@ -237,7 +237,7 @@ def test_when_both_that_would_remove_its_files_are_killed_the_next_start_does(tm
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     script = (
-        "from ukernel.virtualboard import VirtualBoard\n"
+        "from ukernel.virtual.process import VirtualBoard\n"
         "board = VirtualBoard('cpython').start()\n"
         "print(board._process.pid, flush=True)\n"
         "input()\n"
@@ -261,7 +261,7 @@ def test_a_board_that_cannot_start_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("UCORE_VIRTUAL_ID", "none")
     with pytest.raises(BoardGoneError, match="UCORE_VIRTUAL_ID"):
         VirtualBoard("cpython").start()
-    command = [sys.executable, "-m", "ukernel.virtualboard", "--python", "cpython"]
+    command = [sys.executable, "-m", "ukernel.virtual.process", "--python", "cpython"]
     assert b"UCORE_VIRTUAL_ID" in subprocess.run(command, stderr=subprocess.PIPE).stderr
     assert list(tmp_path.iterdir()) == []
 

@@ -9,8 +9,8 @@ import pytest
 import serial
 
 from ukernel.errors import BoardBusyError, SettingError
-from ukernel.virtualboard import VirtualBoard
-from ukernel.virtualstorage import Storage
+from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.storage import Storage
 
 pytestmark = pytest.mark.micropython
 PATIENCE_S = 30

@@ -34,7 +34,7 @@ SOFT_RESET = 5
 PIN_WAKE = 2
 TIMER_WAKE = 4
 
-# Exit codes by which the virtual board's process knows why the chip stopped; ukernel.virtualboard has the same.
+# Exit codes by which the virtual board's process knows why the chip stopped; ukernel.virtual.process has the same.
 _EXIT_HARD = 82
 _EXIT_SOFT = 83
 

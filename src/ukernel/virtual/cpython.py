@@ -1,4 +1,4 @@
-"""Runs the board's agent on CPython, for machines where MicroPython cannot be built: ``python -m ukernel.cpythonboard``.
+"""Runs the board's agent on CPython, for machines where MicroPython cannot be built: ``python -m ukernel.virtual.cpython``.
 
 The agent serves on standard input and output, as on a board. This module supplies what MicroPython has and CPython lacks
 (`micropython`, ``time.sleep_ms`` and the like), puts the simulated peripherals in the path, and makes 0x03 on the input an
@@ -36,7 +36,7 @@ _interruptible = True
 
 def main() -> None:
     """Run the agent until the input ends."""
-    parser = argparse.ArgumentParser(prog="python -m ukernel.cpythonboard")
+    parser = argparse.ArgumentParser(prog="python -m ukernel.virtual.cpython")
     parser.add_argument("--package", type=Path)
     options = parser.parse_args()
     if options.package:  # another `ucore` than the one that this package has imported

@@ -12,7 +12,7 @@ import _virtualchip
 import micropython
 import vfs
 
-EXIT_SOFT = 83  # ukernel.virtualboard has the same; after EXIT_RAW the board begins in the raw REPL
+EXIT_SOFT = 83  # ukernel.virtual.process has the same; after EXIT_RAW the board begins in the raw REPL
 EXIT_RAW = 86
 
 

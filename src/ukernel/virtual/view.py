@@ -1,7 +1,7 @@
 """`%ucore board`: a virtual board as one sees it, live: pins, lights, pixels, its display, and sliders for what it measures.
 
 What the board does, and what the sliders say, are in a memory that board and host share: see `simulated/_virtualworld.py`, whose layout this
-module reads and writes. The page's half is `boardview.js`.
+module reads and writes. The page's half is `view.js`.
 """
 
 import math
@@ -11,9 +11,9 @@ import threading
 from functools import cache
 from pathlib import Path
 
-from ukernel.simulated import _virtualworld as layout
+from ukernel.errors import BoardGoneError, UsageError
 
-from .errors import BoardGoneError, UsageError
+from .simulated import _virtualworld as layout
 
 __all__ = ["BoardView", "World"]
 
@@ -139,7 +139,7 @@ def _widget_class():
         raise UsageError("`%ucore board` needs anywidget: pip install 'ukernel[plot]'.") from None
 
     class BoardWidget(anywidget.AnyWidget):
-        _esm = Path(__file__).with_name("boardview.js")
+        _esm = Path(__file__).with_name("view.js")
         title = traitlets.Unicode().tag(sync=True)
         ranges = traitlets.Dict().tag(sync=True)
         state = traitlets.Dict().tag(sync=True)

@@ -1,6 +1,6 @@
 """A virtual board: the board's side of a serial line, with real MicroPython (or CPython) behind it.
 
-``python -m ukernel.virtualboard`` prints one JSON line, ``{"port", "python", "version", "banner"}``, and runs until it is told
+``python -m ukernel.virtual.process`` prints one JSON line, ``{"port", "python", "version", "banner"}``, and runs until it is told
 to stop. The port is a pseudo-terminal, which the hub opens as it would open a serial port; where there are none (Windows),
 or with ``--socket``, it is a ``socket://`` URL.
 """
@@ -18,20 +18,20 @@ import tempfile
 import time
 from pathlib import Path
 
+from ukernel.errors import BoardGoneError, SettingError, UcoreError, describe
 from ukernel.ports import virtual
+from ukernel.tempfolder import TempFolder
 
 from . import firmware
-from .errors import BoardGoneError, SettingError, UcoreError, describe
-from .tempfolder import TempFolder
-from .virtualline import HAS_TERMINALS, Socket, Terminal
-from .virtualstorage import Storage
+from .line import HAS_TERMINALS, Socket, Terminal
+from .storage import Storage
 
 __all__ = ["VirtualBoard", "main"]
 
 HEAP = "4m"  # as a board with SPIRAM has
 MIN_HEAP = 32 << 10  # with less, MicroPython for 64 bits has no room to start the agent
 MIN_SLICE_MS, MAX_SLICE_MS = 0.05, 10_000.0
-# How the board's process ends when its program asked for it (ukernel/simulated/machine.py has the same), and the
+# How the board's process ends when its program asked for it (ukernel/virtual/simulated/machine.py has the same), and the
 # machine.reset_cause() that follows; any other end is a crash.
 CAUSES = {
     0: ("its program ended", 5),
@@ -52,7 +52,7 @@ MAX_BOOT_DELAY_S = 5.0  # between two boots of a board that dies at once every t
 class VirtualBoard:
     """A virtual board in a process of its own, which ends with this object or with this process, whatever comes first.
 
-    ``python`` is "micropython" (BoardGoneError if it is not built, see `ukernel.firmware`), "cpython", or "auto": MicroPython
+    ``python`` is "micropython" (BoardGoneError if it is not built, see `ukernel.virtual.firmware`), "cpython", or "auto": MicroPython
     if it is built. It starts at once and never builds. ``slice_ms`` is how long a thread that waits lets another one compute, in
     milliseconds: a chip's operating system is coarser than the quarter that is the default. ``env`` is added to the board's
     environment variables. Use it in a ``with`` statement, or call `start` and `stop`.
@@ -91,7 +91,15 @@ class VirtualBoard:
     def _start(self) -> "VirtualBoard":
         # Made here and removed by both: whichever of the two is killed, the other one tidies up.
         self._folder = TempFolder("virtual-board")
-        command = [sys.executable, "-m", "ukernel.virtualboard", "--stdin-leash", "--folder", self._folder.path, *self._options]
+        command = [
+            sys.executable,
+            "-m",
+            "ukernel.virtual.process",
+            "--stdin-leash",
+            "--folder",
+            self._folder.path,
+            *self._options,
+        ]
         with tempfile.TemporaryFile() as errors:
             # Its standard input is the leash: it ends when this process does, however that happens.
             self._process = subprocess.Popen(
@@ -237,7 +245,7 @@ def _setting(name: str, parse, text: str):
 
 def _environment() -> "dict[str, str]":
     """Return our environment, in which child processes find these packages from any working folder."""
-    ours = str(Path(__file__).parents[1])
+    ours = str(Path(__file__).parents[2])
     paths = [ours, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in paths if path)}
 
@@ -260,7 +268,7 @@ def _choose(options) -> "tuple[str, str, list, str]":
             raise UcoreError("MicroPython for the virtual board is not built yet. Build it with: ucore virtual --build")
     elif options.python == "micropython":
         raise UcoreError("MicroPython for the virtual board needs a pseudo-terminal: use --python cpython here.")
-    command = [sys.executable, "-u", "-X", "utf8", "-m", "ukernel.cpythonboard"]
+    command = [sys.executable, "-u", "-X", "utf8", "-m", "ukernel.virtual.cpython"]
     if options.package:
         command += ["--package", options.package]
     return "cpython", ".".join(str(part) for part in sys.version_info[:3]), command, note
@@ -365,7 +373,7 @@ def _identity(text: str) -> str:
 
 def main() -> None:
     """Run a virtual board and print its JSON line."""
-    parser = argparse.ArgumentParser(prog="python -m ukernel.virtualboard", description="Run a virtual board.")
+    parser = argparse.ArgumentParser(prog="python -m ukernel.virtual.process", description="Run a virtual board.")
     add_arguments(parser)
     try:
         run(parser.parse_args(), lambda about: print(json.dumps(about), flush=True))

@@ -7,11 +7,11 @@ import re
 import shutil
 from pathlib import Path
 
-from ukernel.simulated import _virtualworld as world
+from ukernel import settings
+from ukernel.errors import BoardBusyError, SettingError
+from ukernel.tempfolder import TempFolder
 
-from . import settings
-from .errors import BoardBusyError, SettingError
-from .tempfolder import TempFolder
+from .simulated import _virtualworld as world
 
 __all__ = ["Storage"]
 

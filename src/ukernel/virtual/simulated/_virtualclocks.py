@@ -7,7 +7,7 @@ import _virtualchip
 from _virtualboard import as_bytes, memory, number16, store, world
 
 EXIT_WATCHDOG = (
-    84  # exit codes by which the virtual board's process knows why the chip stopped; ukernel.virtualboard has the same
+    84  # exit codes by which the virtual board's process knows why the chip stopped; ukernel.virtual.process has the same
 )
 EXIT_DEEPSLEEP = 85
 

@@ -15,8 +15,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import settings
-from .errors import UcoreError, describe
+from ukernel import settings
+from ukernel.errors import UcoreError, describe
 
 __all__ = ["FirmwareError", "build", "find", "version"]
 
@@ -90,7 +90,7 @@ def _root() -> Path:
 def _inputs(package: "Path | None") -> "dict[str, bytes]":
     """Return all that goes into the program: relative path to content, as it is at this moment."""
     here = Path(__file__).parent
-    firmware = here.parents[1] / "firmware"  # in a checkout
+    firmware = here.parents[2] / "firmware"  # in a checkout
     if not (firmware / "unix").is_dir():
         firmware = here / "_firmware"  # in an installed wheel
     if package is None:
