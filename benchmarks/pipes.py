@@ -30,9 +30,10 @@ import warnings
 import psutil
 
 from ucore import wire
-from ukernel import advert, client, hub
+from ukernel import client, hub
 from ukernel.link import session
 from ukernel.pipes import collect, pipes, subscribe
+from ukernel.protocol import statefile
 from ukernel.virtual import firmware
 from ukernel.virtual.process import VirtualBoard
 
@@ -122,10 +123,10 @@ class RunningHub:
         self._own = None
         if self._port is None:
             self._own = subprocess.Popen([sys.executable, __file__, "--hub"])
-            while advert.read() is None and self._own.poll() is None:
+            while statefile.read() is None and self._own.poll() is None:
                 time.sleep(0.01)
         self._client = client.connect()
-        self.process = psutil.Process(advert.read().pid)
+        self.process = psutil.Process(statefile.read().pid)
         self._client.request("attach_request", {"board": self._port or "standin://1", "client": "benchmarks/pipes.py"}, 30)
         return self
 

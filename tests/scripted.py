@@ -11,10 +11,10 @@ import time
 from contextlib import contextmanager
 
 from ucore import wire
-from ukernel import advert
 from ukernel.errors import BoardNotFoundError
 from ukernel.hub import Hub
 from ukernel.link import session
+from ukernel.protocol import statefile
 
 PATIENCE_S = 20.0  # before a test says that it hangs
 
@@ -146,11 +146,11 @@ class HubThread:
     def __init__(self, linger_s):
         self.boards = {}
         self.hub = Hub(self._make_board, linger_s)
-        self.claim = advert.Claim()
+        self.claim = statefile.Claim()
         assert self.claim.take()
         self._thread = threading.Thread(target=lambda: asyncio.run(self.hub.run(self.claim)))
         self._thread.start()
-        wait_until(lambda: advert.read() is not None, "the hub's start")
+        wait_until(lambda: statefile.read() is not None, "the hub's start")
         self.faults = []  # what went wrong inside the event loop
         self.call(lambda: self.hub._loop.set_exception_handler(lambda loop, context: self.faults.append(context)))
 

@@ -7,7 +7,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from . import advert, settings
+from ukernel.protocol import statefile
+
+from . import settings
 from .errors import BoardGoneError, HubUnreachableError, NoAnswerError, UcoreError, by_name
 from .loop import guard
 
@@ -293,7 +295,7 @@ class Attachments:
         for attachment in set(self._by_board.values()):
             attachment.close(restart)
         with contextlib.suppress(UcoreError, OSError):
-            advert.sweep()  # the hub may have been killed, and nobody else may need another one
+            statefile.sweep()  # the hub may have been killed, and nobody else may need another one
 
 
 def _label() -> str:

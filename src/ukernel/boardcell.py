@@ -9,7 +9,9 @@ import base64
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import boardtrace, cells, source, values, wrappers
+from ukernel.protocol import values
+
+from . import boardtrace, cells, source, wrappers
 from .envelope import Message
 from .errors import UcoreError
 from .introspection import explain
@@ -391,4 +393,4 @@ class _Capture:
         if data in (b"", values.NONE):
             return f"{self._name} = {self._printed!r}"
         text = base64.b64encode(data).decode()
-        return f"{self._name} = __import__('ukernel.values').values.decode_text({text!r})"
+        return f"{self._name} = __import__('ukernel.protocol.values').protocol.values.decode_text({text!r})"

@@ -5,8 +5,9 @@ import itertools
 import re
 from collections import OrderedDict
 
+from ukernel.protocol.cellnames import FRAME
+
 from . import cells, syntax
-from .cellnames import FRAME
 
 __all__ = ["Source", "Sources", "format_error", "format_stream"]
 

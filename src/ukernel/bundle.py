@@ -3,7 +3,7 @@
 import base64
 import json
 
-from . import values
+from ukernel.protocol import values
 
 __all__ = ["make_bundle"]
 

@@ -111,9 +111,11 @@ def _pipes(options: argparse.Namespace) -> None:
 
 
 def _token(options: argparse.Namespace) -> None:
-    from . import advert, settings
+    from ukernel.protocol import statefile
 
-    here = advert.find()
+    from . import settings
+
+    here = statefile.find()
     if here is None:
         raise HubUnreachableError(f"No board hub runs (looked at {settings.state_path()}).")
     print(here.token)

@@ -15,8 +15,9 @@ import time
 from collections import deque
 
 from ucore.wire import BUILD
+from ukernel.protocol import statefile
 
-from . import advert, settings
+from . import settings
 from .errors import HubDeniedError, HubError, HubUnreachableError, NoAnswerError, by_name, describe
 
 __all__ = ["HubClient", "connect", "connect_to_pipes", "open_reader"]
@@ -77,7 +78,7 @@ def _reach(request: dict, start: bool, timeout_s: float) -> socket.socket:
         )
     token = settings.pipe_token()
     if token is None:
-        here = advert.find()
+        here = statefile.find()
         if here is None:
             raise HubDeniedError(
                 f"UCORE_PIPE_PORT is {port}, but no hub runs on this machine whose token could be used. If the port is "
@@ -106,7 +107,7 @@ def _find(open_, start: bool, timeout_s: float, any_build: bool):
     starter = _Starter()
     try:
         while True:
-            here = advert.read() if start else advert.find()
+            here = statefile.read() if start else statefile.find()
             if here is not None:
                 try:
                     if any_build or here.build == BUILD:
@@ -115,7 +116,7 @@ def _find(open_, start: bool, timeout_s: float, any_build: bool):
                     _retire(here)
                 except OSError as error:
                     why = f"it is not answering ({error})"
-            elif advert.is_held():
+            elif statefile.is_held():
                 why = "one holds the lock beside its state file, but does not write that"
             elif not start:
                 raise HubUnreachableError(f"No board hub runs (looked at {settings.state_path()}).")
@@ -144,8 +145,8 @@ class _Starter:
         """Start a hub if none is starting. Raises HubUnreachableError if the last one could not."""
         if self._hub is None:
             path = settings.state_path()
-            advert.check_folder(path)
-            advert.check_kind(path.with_name(path.name + ".lock"))
+            statefile.check_folder(path)
+            statefile.check_kind(path.with_name(path.name + ".lock"))
             try:
                 self._start()
             except OSError as error:
@@ -201,7 +202,7 @@ class _Starter:
         return re.sub(r"^ukernel\.errors\.\w+: ", "", lines[-1]).rstrip(".") if lines else f"status {self._hub.returncode}"
 
 
-def _retire(here: advert.Advert) -> None:
+def _retire(here: statefile.Advert) -> None:
     """Ask a hub of another build to leave. Raises HubError, which names who uses it, if it is not idle."""
     with HubClient(_handshake(here.host, here.port, here.token, {"role": "client"})) as old:
         try:
@@ -219,11 +220,11 @@ def _handshake(host: str, port: int, token: str, request: dict, timeout_s: float
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         greeting = _read_line(sock)
-        hub_nonce = greeting[len(advert.GREETING) :]
-        if not greeting.startswith(advert.GREETING) or len(hub_nonce) != 32:
+        hub_nonce = greeting[len(statefile.GREETING) :]
+        if not greeting.startswith(statefile.GREETING) or len(hub_nonce) != 32:
             raise HubDeniedError(f"What answers on port {port} is no board hub of this version.")
         nonce = os.urandom(16).hex()
-        proof = advert.peer_proof(token, hub_nonce, nonce, request["role"], request.get("pipe", ""))
+        proof = statefile.peer_proof(token, hub_nonce, nonce, request["role"], request.get("pipe", ""))
         sock.sendall(json.dumps({**request, "nonce": nonce, "proof": proof}).encode() + b"\n")
         try:
             answer = json.loads(_read_line(sock))
@@ -232,7 +233,7 @@ def _handshake(host: str, port: int, token: str, request: dict, timeout_s: float
             raise HubDeniedError(f"What answers on port {port} is no board hub.") from None
         if ok is not True:
             raise by_name(ename or "HubDeniedError", f"The board hub refused the connection: {str(error).rstrip('.')}.")
-        if not advert.is_same(str(proof), advert.hub_proof(token, hub_nonce, nonce)):
+        if not statefile.is_same(str(proof), statefile.hub_proof(token, hub_nonce, nonce)):
             raise HubDeniedError(f"What answers on port {port} does not know the hub's token: it only poses as the hub.")
         sock.settimeout(None)
         return sock

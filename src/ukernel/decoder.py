@@ -9,7 +9,7 @@ import struct
 import time
 from array import array
 
-from .reader import Frames
+from ukernel.protocol.pipestream import Frames
 
 __all__ = ["Samples", "TimedSamples", "as_decoder"]
 

@@ -11,10 +11,10 @@ from collections import OrderedDict
 
 from ucore import wire
 from ukernel.link import session
+from ukernel.protocol.cellnames import CellNames
 
 from .boardpipes import BoardPipes
 from .bundle import make_bundle
-from .cellnames import CellNames
 from .errors import BoardBusyError, BoardGoneError, BoardRestartedError, NoAnswerError, UcoreError, UsageError
 from .hubcell import Cell, failure
 from .inbox import Inbox

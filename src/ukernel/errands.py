@@ -7,7 +7,8 @@ sees neither.
 import base64
 from typing import TYPE_CHECKING
 
-from . import values
+from ukernel.protocol import values
+
 from .boardtrace import format_stream
 from .envelope import Message
 from .errors import UcoreError, UsageError

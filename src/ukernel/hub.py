@@ -12,8 +12,9 @@ import sys
 
 from ucore import wire
 from ukernel.ports import discovery
+from ukernel.protocol import statefile
 
-from . import advert, settings
+from . import settings
 from .backlog import Backlogs
 from .desk import Desk
 from .errors import BoardError, HubError, PipeNameError, UcoreError, describe
@@ -44,7 +45,7 @@ class Hub:
         self.desks: dict[str, Desk] = {}
         self.silent: set[str] = set()  # ports whose board did not answer when it was last asked for
         self.backlogs = Backlogs()
-        self.advert: advert.Advert | None = None
+        self.advert: statefile.Advert | None = None
         self.listener: Listener | None = None
         self.notices = Notices()
         self._tasks: set[asyncio.Task] = set()
@@ -53,14 +54,14 @@ class Hub:
         self._leave_timer: asyncio.TimerHandle | None = None
         self._stop: asyncio.Event | None = None
 
-    async def run(self, claim: advert.Claim) -> None:
+    async def run(self, claim: statefile.Claim) -> None:
         """Serve until nobody needs the hub, or `stop`. ``claim`` must be taken. Raises OSError if it cannot publish."""
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         token = os.urandom(32).hex()
         self.listener = Listener(token, lambda: Visitor(self), self._subscribe)
         port = await self.listener.listen()
-        self.advert = advert.Advert(os.getpid(), "127.0.0.1", port, token, wire.BUILD)
+        self.advert = statefile.Advert(os.getpid(), "127.0.0.1", port, token, wire.BUILD)
         _on_signals(self._loop, self.stop)
         try:
             claim.publish(self.advert)
@@ -68,14 +69,14 @@ class Hub:
             _log.info("hub %d listens on port %d", os.getpid(), port)
             # Whoever started it is on the way, and must not find it gone again.
             self._leave_timer = self._loop.call_later(max(self.linger_s, FIRST_CLIENT_S), self.stop)
-            self._loop.call_later(advert.RENEW_S, self._renew, claim)
+            self._loop.call_later(statefile.RENEW_S, self._renew, claim)
             await self._stop.wait()
         finally:
             claim.withdraw()
             await self._finish()
             _log.info("hub %d leaves", os.getpid())
 
-    def _renew(self, claim: advert.Claim, refused: int = 0) -> None:
+    def _renew(self, claim: statefile.Claim, refused: int = 0) -> None:
         """See to it that the hub can be found, and that it is the only one, whoever tidies up in its folder."""
         if self._stop.is_set():
             return None
@@ -86,7 +87,7 @@ class Hub:
         if refused > 1:
             _log.warning("another hub has taken the place of this one, whose lock was removed")
             return self.stop()
-        self._loop.call_later(advert.RENEW_S, self._renew, claim, refused)
+        self._loop.call_later(statefile.RENEW_S, self._renew, claim, refused)
         return None
 
     def stop(self) -> None:
@@ -326,7 +327,7 @@ def _main(board_factory) -> int:
         logging.basicConfig(filename=log, level=logging.INFO, format="%(asctime)s %(process)d %(message)s")
     else:
         _log.addHandler(logging.NullHandler())
-    claim = advert.Claim()
+    claim = statefile.Claim()
     if not claim.take():
         _log.info("hub %d: another hub holds %s", os.getpid(), claim.path)
         return ANOTHER_HUB

@@ -4,7 +4,7 @@ import codecs
 import re
 import time
 
-from .cellnames import CellNames
+from ukernel.protocol.cellnames import CellNames
 
 __all__ = ["Cell", "failure"]
 

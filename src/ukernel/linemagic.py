@@ -16,8 +16,9 @@ import types
 from collections.abc import Callable
 
 from ucore import wire
+from ukernel.protocol import values
 
-from . import source, syntax, values
+from . import source, syntax
 from .errors import BoardBusyError, UcoreError, UsageError, by_name
 
 __all__ = ["register"]

@@ -8,8 +8,8 @@ import socket
 from collections.abc import Callable
 
 from ucore import wire
+from ukernel.protocol import statefile
 
-from . import advert
 from .errors import HubDeniedError, HubError, PipeNameError, UcoreError, UsageError
 from .opening import Reader
 
@@ -86,7 +86,7 @@ class _Door(asyncio.Protocol):
         strangers[self] = None
         self._timer = asyncio.get_running_loop().call_later(HANDSHAKE_TIMEOUT_S, transport.abort)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        transport.write(f"{advert.GREETING}{self._nonce}\n".encode())
+        transport.write(f"{statefile.GREETING}{self._nonce}\n".encode())
 
     def connection_lost(self, error):
         self._leave()
@@ -100,8 +100,8 @@ class _Door(asyncio.Protocol):
             return None
         self._line += data
         line, newline, rest = self._line.partition(b"\n")
-        if len(line) >= advert.MAX_LINE:
-            return self._refuse(UsageError(f"the first line must be shorter than {advert.MAX_LINE} bytes"))
+        if len(line) >= statefile.MAX_LINE:
+            return self._refuse(UsageError(f"the first line must be shorter than {statefile.MAX_LINE} bytes"))
         if newline:
             try:
                 request, peer = self._check(bytes(line))
@@ -117,8 +117,8 @@ class _Door(asyncio.Protocol):
             role, nonce, proof, pipe = request["role"], request["nonce"], request["proof"], request.get("pipe") or ""
             if not all(isinstance(text, str) for text in (role, nonce, proof, pipe)) or len(nonce) != 32:
                 raise TypeError
-            expected = advert.peer_proof(self._listener.token, self._nonce, nonce, role, pipe)
-            known = advert.is_same(proof, expected)
+            expected = statefile.peer_proof(self._listener.token, self._nonce, nonce, role, pipe)
+            known = statefile.is_same(proof, expected)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise UsageError("the first line must be a JSON object with role, nonce and proof") from None
         if not known:
@@ -142,7 +142,7 @@ class _Door(asyncio.Protocol):
         except UcoreError as error:
             return self._refuse(error)
         self._leave()
-        proof = advert.hub_proof(self._listener.token, self._nonce, request["nonce"])
+        proof = statefile.hub_proof(self._listener.token, self._nonce, request["nonce"])
         self.transport.write(json.dumps({"ok": True, "proof": proof}).encode() + b"\n")
         self.transport.set_protocol(peer)
         peer.connection_made(self.transport)

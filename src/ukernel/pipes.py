@@ -20,12 +20,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ucore.wire import check_name
+from ukernel.protocol.pipestream import Stamp
 
 from .decoder import Samples, TimedSamples, as_decoder
 from .errors import PipeEndedEarlyWarning, UcoreError, UsageError
 from .imports import find_imported
 from .pipelist import PipeState, pipes
-from .reader import Stamp
 from .subscription import CLOSED, END_SENTENCES, Pipe, as_count, did_you_mean, warn
 
 if TYPE_CHECKING:

@@ -11,6 +11,8 @@ import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
+from ukernel.protocol.pipestream import FrameReader, Frames, Stamp
+
 from .decoder import Samples, TimedSamples, as_decoder
 from .errors import (
     HubUnreachableError,
@@ -22,7 +24,6 @@ from .errors import (
     PipeWarning,
     UcoreError,
 )
-from .reader import FrameReader, Frames, Stamp
 
 __all__ = ["End", "Pipe", "as_count", "describe_losses", "did_you_mean", "warn"]
 

@@ -9,7 +9,7 @@ import pytest
 from frontend import Notebook
 from workbench import Workbench
 
-from ukernel import advert
+from ukernel.protocol import statefile
 
 SOURCE = Path(__file__).parents[2] / "src"
 # Each variable that could lead a kernel to another one's files, hub or board.
@@ -56,9 +56,9 @@ def notebook(shared_notebook):
     """A working notebook on a virtual board, with nothing left over from the test before."""
     while shared_notebook.received():
         pass
-    hub = advert.read()
+    hub = statefile.read()
     yield shared_notebook
-    assert hub in (None, advert.read()), "the test has ended the hub of other tests' notebook: give it one of its own"
+    assert hub in (None, statefile.read()), "the test has ended the hub of other tests' notebook: give it one of its own"
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ import pytest
 
 from rig import Rig
 from ucore import wire
-from ukernel import advert, client
+from ukernel import client
 from ukernel.link import session
+from ukernel.protocol import statefile
 from ukernel.virtual.process import VirtualBoard
 
 pytestmark = [pytest.mark.micropython, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -81,7 +82,7 @@ def test_a_new_hub_finds_the_board_and_its_variables(tmp_path, monkeypatch, micr
             with client.connect() as hub:
                 hub.request("attach_request", {"board": board.port}, 60)
                 assert run(hub, code) == {"status": "ok"}
-                os.kill(advert.read().pid, signal.SIGKILL)
+                os.kill(statefile.read().pid, signal.SIGKILL)
 
 
 def test_a_time_limit_and_a_reset_hold(own_notebook, monkeypatch):

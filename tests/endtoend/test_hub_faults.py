@@ -9,9 +9,10 @@ import pytest
 from boardfiles import has_written
 from rig import PRODUCER
 from scripted import wait_until
-from ukernel import advert, client
+from ukernel import client
 from ukernel.errors import PipeEndedEarlyWarning
 from ukernel.pipes import subscribe
+from ukernel.protocol import statefile
 from ukernel.virtual.process import VirtualBoard
 
 COUNT = 300_000
@@ -26,7 +27,7 @@ def board(request, tmp_path, monkeypatch):
     monkeypatch.setenv("UCORE_HUB_LINGER_S", "0.5")
     with VirtualBoard(request.param) as board:
         yield board
-        if advert.read() is not None:
+        if statefile.read() is not None:
             with client.connect(start=False) as hub:
                 hub.request("stop_request", {}, 10)
 
@@ -55,7 +56,7 @@ def test_a_hub_that_is_killed_in_mid_stream_costs_a_known_number_of_frames(board
     with attach(board) as hub, subscribe("p") as first:
         start_producer(hub, pause_s=0.001)
         before = [struct.unpack("<I", first.read(timeout=20))[0] for _ in range(1000)]
-        os.kill(advert.read().pid, signal.SIGKILL)
+        os.kill(statefile.read().pid, signal.SIGKILL)
         with pytest.warns(PipeEndedEarlyWarning, match="hub"):
             before += numbers(first)
         assert first.end_reason == "connection lost"
@@ -112,7 +113,7 @@ with open('sign', 'w') as file:
         while "heard" not in text:
             message = hub.receive(20)
             text += message["content"].get("text", "")
-        pid = advert.read().pid
+        pid = statefile.read().pid
         os.kill(pid, signal.SIGSTOP)
         try:
             wait_until(lambda: has_written(board, "not heard"))

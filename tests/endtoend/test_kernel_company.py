@@ -8,7 +8,7 @@ import time
 import pytest
 from frontend import PATIENCE_S, Notebook
 
-from ukernel import advert
+from ukernel.protocol import statefile
 from ukernel.virtual.process import VirtualBoard
 
 ENDLESS = "%%ucore\nimport time\nprint('started')\nwhile True:\n    time.sleep(0.01)"
@@ -146,9 +146,9 @@ def test_papermill_runs_a_notebook_with_parameters(private_environment, tmp_path
 
 
 def _kill_hub() -> None:
-    os.kill(advert.read().pid, signal.SIGKILL)
+    os.kill(statefile.read().pid, signal.SIGKILL)
     deadline = time.monotonic() + PATIENCE_S
-    while advert.read() is not None:  # its lock is free once all its files are closed
+    while statefile.read() is not None:  # its lock is free once all its files are closed
         assert time.monotonic() < deadline
         time.sleep(0.01)
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from workbench import TOOLS, Workbench
 
-from ukernel import advert
 from ukernel.errors import PipeDataLostWarning, PipeEndedEarlyWarning, PipeEndedError
 from ukernel.pipes import collect, pipes, subscribe
+from ukernel.protocol import statefile
 
 FINITE = "with ucore.open_pipe('adc') as pipe:\n    for n in range({0}):\n        pipe.write(struct.pack('<f', n))"
 # A loop that samples and writes, on a thread, for tests that need a steady stream.
@@ -194,7 +194,7 @@ def test_a_rig_goes_on_after_a_reset_of_the_board_and_a_restart_of_the_hub(own_b
     bench.host(f"while len({ends}) < 1: time.sleep(0.02)")
     assert "the board restarted; waiting for the board to open pipe 'adc' again" in bench.value("repr(chart)")
     go_on(5000)
-    os.kill(advert.read(bench.state_path).pid, signal.SIGTERM)
+    os.kill(statefile.read(bench.state_path).pid, signal.SIGTERM)
     bench.host(f"while len({ends}) < 2: time.sleep(0.02)")
     go_on(9000)
     assert bench.value(f"[end.reason for end in {ends}]")[:2] == ["board restarted", "hub stopped"]
@@ -206,7 +206,7 @@ def test_a_hub_that_is_killed_in_mid_stream_is_no_clean_end(own_bench):
     own_bench.board("produce('adc')")
     with subscribe("adc", strict=True) as pipe:
         next(pipe)
-        os.kill(advert.read(own_bench.state_path).pid, signal.SIGKILL)
+        os.kill(statefile.read(own_bench.state_path).pid, signal.SIGKILL)
         with pytest.raises(PipeEndedError, match="the connection to the board hub broke"):
             for _ in pipe:
                 pass

@@ -9,7 +9,7 @@ import pytest
 from frontend import Notebook
 
 from scripted import wait_until
-from ukernel import advert
+from ukernel.protocol import statefile
 from ukernel.virtual.process import VirtualBoard
 
 BARO = "%%ucore\nclass Baro:\n    def read(self):\n        return 1 // 0\n"
@@ -71,7 +71,7 @@ def test_a_function_of_another_notebook_is_said_to_be_that(shared_board, monkeyp
 def test_after_the_hub_was_killed_no_wrong_line_is_shown(shared_board):
     with Notebook("ucore") as notebook:
         notebook.run(BARO + "old = Baro()")
-        hub = advert.read()
+        hub = statefile.read()
         os.kill(hub.pid, signal.SIGKILL)
         wait_until(lambda: not psutil.pid_exists(hub.pid) or psutil.Process(hub.pid).status() == "zombie", "the hub's end")
         notebook.run("%ucore status")  # if the kernel has not seen the hub's end yet, this is what fails

@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from ukernel import advert
 from ukernel.errors import HubDeniedError
+from ukernel.protocol import statefile
 
 TOKEN = "0f" * 32
-HERE = advert.Advert(os.getpid(), "127.0.0.1", 4242, TOKEN, "0.1.0")
+HERE = statefile.Advert(os.getpid(), "127.0.0.1", 4242, TOKEN, "0.1.0")
 
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
 
@@ -26,16 +26,16 @@ def path(tmp_path, monkeypatch):
 
 @pytest.fixture
 def claim(path):
-    claim = advert.Claim()
+    claim = statefile.Claim()
     assert claim.take()
     yield claim
     claim.release()
 
 
 def test_what_is_published_can_be_read(claim):
-    assert advert.read() is None
+    assert statefile.read() is None
     claim.publish(HERE)
-    assert advert.read() == HERE
+    assert statefile.read() == HERE
 
 
 @posix
@@ -59,24 +59,24 @@ def test_a_file_whose_hub_has_gone_is_stale(claim, path):
     claim.publish(HERE)
     claim.release()
     assert path.exists()
-    assert advert.read() is None
+    assert statefile.read() is None
 
 
 def test_a_killed_hub_leaves_a_stale_file(path):
     code = (
-        "from ukernel import advert; claim = advert.Claim(); claim.take(); "
+        "from ukernel.protocol import statefile as advert; claim = advert.Claim(); claim.take(); "
         f"claim.publish(advert.Advert(1, '127.0.0.1', 4242, {TOKEN!r}, '0.1.0')); print('up', flush=True); input()"
     )
     hub = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with hub:
         assert hub.stdout.readline().strip() == b"up"
-        assert advert.read().port == 4242
+        assert statefile.read().port == 4242
         os.kill(hub.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
     assert path.exists()
-    assert advert.read() is None
-    claim = advert.Claim()
+    assert statefile.read() is None
+    claim = statefile.Claim()
     assert claim.take()  # nothing is in the next hub's way,
-    assert advert.read() is None  # and its lock does not vouch for what the killed one has left
+    assert statefile.read() is None  # and its lock does not vouch for what the killed one has left
     claim.release()
 
 
@@ -90,7 +90,7 @@ def test_a_hub_that_leaves_leaves_nothing(claim, path):
 
 @posix
 def test_a_lock_on_a_file_that_was_removed_meanwhile_is_worth_nothing(claim, path, monkeypatch):
-    real_lock, tries = advert._lock, []
+    real_lock, tries = statefile._lock, []
 
     def leave_just_before(fd, shared=False):
         tries.append(fd)
@@ -98,28 +98,28 @@ def test_a_lock_on_a_file_that_was_removed_meanwhile_is_worth_nothing(claim, pat
             claim.release()  # the file that `fd` stands for is gone, and its lock free
         return real_lock(fd, shared)
 
-    monkeypatch.setattr(advert, "_lock", leave_just_before)
-    second = advert.Claim()
+    monkeypatch.setattr(statefile, "_lock", leave_just_before)
+    second = statefile.Claim()
     assert second.take()
     assert len(tries) > 1
     second.publish(HERE)
-    assert not advert.Claim().take()
+    assert not statefile.Claim().take()
     second.release()
 
 
 def test_sweeping_removes_what_a_killed_hub_has_left_and_nothing_else(claim, path):
     claim.publish(HERE)
-    advert.sweep()
-    assert advert.read() == HERE
+    statefile.sweep()
+    assert statefile.read() == HERE
     claim.release()
-    advert.sweep()
+    statefile.sweep()
     assert not path.exists()
-    advert.sweep()
+    statefile.sweep()
 
 
 def test_two_hubs_cannot_hold_it(claim):
     claim.publish(HERE)
-    assert not advert.Claim().take()
+    assert not statefile.Claim().take()
 
 
 def test_a_hub_waits_for_one_that_is_about_to_leave(claim, monkeypatch):
@@ -129,8 +129,8 @@ def test_a_hub_waits_for_one_that_is_about_to_leave(claim, monkeypatch):
         naps.append(1)
         claim.release()
 
-    monkeypatch.setattr(advert.time, "sleep", leave_meanwhile)
-    second = advert.Claim()
+    monkeypatch.setattr(statefile.time, "sleep", leave_meanwhile)
+    second = statefile.Claim()
     assert second.take()
     assert naps
     second.release()
@@ -165,7 +165,7 @@ def test_a_hub_removes_its_own_file_only(claim, path):
 def test_a_garbled_file_is_no_hub(claim, path, text):
     claim.publish(HERE)
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
-    assert advert.read() is None
+    assert statefile.read() is None
 
 
 @posix
@@ -173,7 +173,7 @@ def test_a_file_that_others_can_write_is_not_believed(claim, path):
     claim.publish(HERE)
     path.chmod(0o622)
     with pytest.raises(HubDeniedError, match="another user"):
-        advert.read()
+        statefile.read()
 
 
 @posix
@@ -182,7 +182,7 @@ def test_a_folder_that_others_can_write_in_is_refused_with_what_to_do(path, mode
     path.parent.mkdir()
     path.parent.chmod(mode)
     with pytest.raises(HubDeniedError, match="UCORE_STATE_PATH"):
-        advert.Claim().take()
+        statefile.Claim().take()
     assert not list(path.parent.iterdir())
 
 
@@ -191,7 +191,7 @@ def test_a_folder_that_others_can_write_in_is_refused_with_what_to_do(path, mode
 def test_in_a_folder_that_was_there_the_file_alone_is_closed(path, mode):
     path.parent.mkdir()
     path.parent.chmod(mode)
-    claim = advert.Claim()
+    claim = statefile.Claim()
     assert claim.take()
     claim.publish(HERE)
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(path.with_name("hub.json.lock").stat().st_mode) == 0o600
@@ -204,18 +204,18 @@ def test_a_lock_is_not_made_through_somebody_elses_link(path, tmp_path):
     path.parent.mkdir()
     path.with_name("hub.json.lock").symlink_to(tmp_path / "victim")
     with pytest.raises(OSError):
-        advert.Claim().take()
+        statefile.Claim().take()
     assert not (tmp_path / "victim").exists()
 
 
 def test_a_proof_is_good_for_one_greeting_one_role_and_one_pipe():
     proofs = {
-        advert.peer_proof(TOKEN, "a" * 32, "b" * 32, "reader", "adc"),
-        advert.peer_proof(TOKEN, "c" * 32, "b" * 32, "reader", "adc"),
-        advert.peer_proof(TOKEN, "a" * 32, "b" * 32, "client"),
-        advert.peer_proof(TOKEN, "a" * 32, "b" * 32, "reader", "imu"),
-        advert.peer_proof("1f" * 32, "a" * 32, "b" * 32, "reader", "adc"),
-        advert.hub_proof(TOKEN, "a" * 32, "b" * 32),
+        statefile.peer_proof(TOKEN, "a" * 32, "b" * 32, "reader", "adc"),
+        statefile.peer_proof(TOKEN, "c" * 32, "b" * 32, "reader", "adc"),
+        statefile.peer_proof(TOKEN, "a" * 32, "b" * 32, "client"),
+        statefile.peer_proof(TOKEN, "a" * 32, "b" * 32, "reader", "imu"),
+        statefile.peer_proof("1f" * 32, "a" * 32, "b" * 32, "reader", "adc"),
+        statefile.hub_proof(TOKEN, "a" * 32, "b" * 32),
     }
     assert len(proofs) == 6
     assert all(len(proof) == 64 and TOKEN not in proof for proof in proofs)
@@ -223,7 +223,7 @@ def test_a_proof_is_good_for_one_greeting_one_role_and_one_pipe():
 
 @pytest.mark.parametrize("odd", ["", "µ", "\ud800", "0" * 63])
 def test_odd_proofs_compare_as_wrong(odd):
-    assert not advert.is_same(odd, "0" * 64)
+    assert not statefile.is_same(odd, "0" * 64)
 
 
 def _make(path, kind):
@@ -244,7 +244,7 @@ def _make(path, kind):
 @pytest.mark.parametrize("kind", ["FIFO", "link", "folder", "link to nothing"])
 def test_what_is_no_file_is_refused_at_once_by_all_who_look(path, kind):
     _make(path, kind)
-    for look in (advert.read, advert.find, advert.Claim().take):
+    for look in (statefile.read, statefile.find, statefile.Claim().take):
         with pytest.raises(HubDeniedError, match=f"is a .*{kind.split()[0]}, where the board hub keeps a file"):
             look()
 
@@ -253,19 +253,19 @@ def test_what_is_no_file_is_refused_at_once_by_all_who_look(path, kind):
 @pytest.mark.parametrize("kind", ["FIFO", "link", "folder"])
 def test_a_hub_does_not_use_what_is_no_file_as_its_lock(path, kind):
     _make(path.with_name("hub.json.lock"), kind)
-    assert not advert.is_held()
+    assert not statefile.is_held()
     with pytest.raises((OSError, HubDeniedError)):
-        advert.Claim().take()
+        statefile.Claim().take()
 
 
 def test_a_state_file_that_is_removed_or_overwritten_is_written_again(claim, path):
     claim.publish(HERE)
     for damage in (path.unlink, lambda: path.write_text("nonsense")):
         damage()
-        assert advert.read() is None
-        assert advert.is_held()
+        assert statefile.read() is None
+        assert statefile.is_held()
         assert claim.renew()
-        assert advert.read() == HERE
+        assert statefile.read() == HERE
         assert not path.stat().st_mode & 0o077
 
 
@@ -274,11 +274,11 @@ def test_a_state_file_that_is_removed_or_overwritten_is_written_again(claim, pat
 def test_no_second_hub_comes_while_the_first_ones_lock_is_removed(claim, path):
     claim.publish(HERE)
     path.with_name("hub.json.lock").unlink()
-    assert advert.read() == HERE
-    assert not advert.Claim().take()
+    assert statefile.read() == HERE
+    assert not statefile.Claim().take()
     assert claim.renew()
-    assert not advert.Claim().take()
-    assert advert.read() == HERE
+    assert not statefile.Claim().take()
+    assert statefile.read() == HERE
 
 
 @posix
@@ -286,11 +286,11 @@ def test_a_hub_knows_that_another_one_took_its_place_and_leaves_its_files_alone(
     claim.publish(HERE)
     path.unlink()
     path.with_name("hub.json.lock").unlink()
-    second = advert.Claim()
+    second = statefile.Claim()
     assert second.take()
     second.publish(HERE._replace(pid=1))
     assert not claim.renew()
     claim.withdraw()
     claim.release()
-    assert advert.read() == HERE._replace(pid=1)
+    assert statefile.read() == HERE._replace(pid=1)
     second.release()

@@ -6,12 +6,13 @@ import re
 import pytest
 from jupyter_client.session import Session
 
-from ukernel import cells, source, values
+from ukernel import cells, source
 from ukernel.boardcell import BoardRun
 from ukernel.boardtrace import Sources
 from ukernel.envelope import Message, Signer
 from ukernel.errors import BoardNotFoundError, HubUnreachableError, UsageError
 from ukernel.lane import HostRun, Lane
+from ukernel.protocol import values
 
 KEY = "a key for tests"
 

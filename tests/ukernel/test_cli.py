@@ -8,9 +8,10 @@ import tempfile
 import pytest
 
 from scripted import running_hub
-from ukernel import __version__, advert, cli, client
+from ukernel import __version__, cli, client
 from ukernel.install import installer
 from ukernel.ports import discovery
+from ukernel.protocol import statefile
 
 
 def test_the_virtual_board_says_what_runs_where_and_how_to_use_it_and_ends_on_ctrl_c():
@@ -132,4 +133,4 @@ def test_the_token_is_that_of_the_living_hub(private_hub, capsys):
         cli.main(["token"])
     with running_hub():
         cli.main(["token"])
-        assert capsys.readouterr().out.strip() == advert.read().token
+        assert capsys.readouterr().out.strip() == statefile.read().token

@@ -15,8 +15,9 @@ import time
 import pytest
 
 from scripted import PATIENCE_S, wait_until
-from ukernel import advert, client
+from ukernel import client
 from ukernel.errors import HubDeniedError, HubError, HubUnreachableError, NoAnswerError, PipeNameError, SettingError
+from ukernel.protocol import statefile
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +36,7 @@ def path(tmp_path, monkeypatch):
 def stop_hubs():
     """Stop every hub that this process started: also one that lost a race, and took over when the winner left."""
     deadline = time.monotonic() + PATIENCE_S
-    while advert.read() is not None or any(hub.poll() is None for hub in client._started):
+    while statefile.read() is not None or any(hub.poll() is None for hub in client._started):
         assert time.monotonic() < deadline, "a hub does not leave"
         try:
             with client.connect(start=False, timeout_s=0) as stopper:
@@ -51,11 +52,11 @@ def log(path):
 def test_a_client_starts_the_hub_when_there_is_none(path):
     with client.connect() as first:
         assert first.request("pipes_request") == {"status": "ok", "pipes": []}
-        here = advert.read()
+        here = statefile.read()
         assert here.pid == client._started[-1].pid
     with client.connect() as second:
         assert second.request("boards_request")["status"] == "ok"
-    assert advert.read() == here
+    assert statefile.read() == here
 
 
 def test_a_client_that_must_not_start_one_says_that_there_is_none(path):
@@ -101,24 +102,24 @@ def test_threads_that_start_hubs_at_the_same_time_end_with_one(path):
 
 def test_a_killed_hub_is_replaced(path):
     with client.connect() as first:
-        killed = advert.read()
+        killed = statefile.read()
         os.kill(killed.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
         with pytest.raises(HubUnreachableError, match="lost"):
             first.request("pipes_request")
             first.receive(PATIENCE_S)
-    wait_until(lambda: advert.read() is None, "the lock's release")
+    wait_until(lambda: statefile.read() is None, "the lock's release")
     assert path.exists()  # stale: nobody tidied up
     with client.connect() as second:
         assert second.request("pipes_request")["status"] == "ok"
-        assert advert.read().pid != killed.pid
+        assert statefile.read().pid != killed.pid
 
 
 def test_a_stale_file_whose_port_somebody_else_has_is_not_connected_to(path):
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         stranger.settimeout(0.2)
-        claim = advert.Claim()
+        claim = statefile.Claim()
         assert claim.take()
-        claim.publish(advert.Advert(1, "127.0.0.1", stranger.getsockname()[1], "0f" * 32, client.BUILD))
+        claim.publish(statefile.Advert(1, "127.0.0.1", stranger.getsockname()[1], "0f" * 32, client.BUILD))
         claim.release()
         with client.connect() as found:
             assert found.request("pipes_request")["status"] == "ok"
@@ -130,7 +131,7 @@ def test_a_stale_file_whose_port_somebody_else_has_is_not_connected_to(path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_makes_the_hub_leave_tidily(path, number):
     with client.connect() as attached:
-        os.kill(advert.read().pid, number)
+        os.kill(statefile.read().pid, number)
         with pytest.raises(HubUnreachableError):
             attached.receive(PATIENCE_S)
     assert client._started[-1].wait(PATIENCE_S) == 0
@@ -163,19 +164,19 @@ def test_the_hub_keeps_nothing_of_its_starter_open(path):
     code = "from ukernel import client; client.connect().close(); print('started')"
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE_S)
     assert done.stdout.strip() == b"started"
-    assert advert.read() is not None
+    assert statefile.read() is not None
 
 
 class OlderHub:
     """A hub of another build, to the extent that a client sees it."""
 
     def __init__(self, answer):
-        self.claim = advert.Claim()
+        self.claim = statefile.Claim()
         assert self.claim.take()
         self.server = socket.create_server(("127.0.0.1", 0))
         self.token = "0f" * 32
         self.answer = answer
-        self.claim.publish(advert.Advert(1, "127.0.0.1", self.server.getsockname()[1], self.token, "0.0.1"))
+        self.claim.publish(statefile.Advert(1, "127.0.0.1", self.server.getsockname()[1], self.token, "0.0.1"))
         self.thread = threading.Thread(target=self.serve, daemon=True)
         self.thread.start()
 
@@ -186,7 +187,7 @@ class OlderHub:
             lines.write(f"ucore 1 {nonce}\n".encode())
             lines.flush()
             request = json.loads(lines.readline())
-            proof = advert.hub_proof(self.token, nonce, request["nonce"])
+            proof = statefile.hub_proof(self.token, nonce, request["nonce"])
             lines.write(json.dumps({"ok": True, "proof": proof}).encode() + b"\n")
             lines.flush()
             asked = json.loads(lines.readline())
@@ -203,7 +204,7 @@ def test_an_idle_hub_of_another_build_retires(path):
     OlderHub({"status": "ok"})
     with client.connect() as found:
         assert found.request("pipes_request")["status"] == "ok"
-        assert advert.read().build == client.BUILD
+        assert statefile.read().build == client.BUILD
 
 
 def test_a_hub_of_another_build_that_is_used_is_named_with_its_users(path):
@@ -304,7 +305,7 @@ def test_a_fixed_port_is_where_readers_connect(attached, monkeypatch):
 
 
 def test_a_token_from_the_environment_needs_no_state_file(attached, monkeypatch, tmp_path):
-    port, token = free_port(), advert.read().token
+    port, token = free_port(), statefile.read().token
     attached.request("listen_request", {"port": port})
     with monkeypatch.context() as elsewhere:
         elsewhere.setenv("UCORE_PIPE_PORT", str(port))
@@ -372,7 +373,7 @@ def test_another_user_gets_nothing(monkeypatch):
         monkeypatch.setenv("UCORE_STATE_PATH", str(path))
         with client.connect():
             path.parent.chmod(0o755)
-            argv = [sys.executable, "-c", code, str(advert.read().port), str(path), str(path) + ".lock"]
+            argv = [sys.executable, "-c", code, str(statefile.read().port), str(path), str(path) + ".lock"]
             said = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE_S)
             assert said.stdout.split("\n")[:3] == ["cannot read", "cannot read", "refused"], said.stderr
         stop_hubs()
@@ -394,25 +395,25 @@ def test_a_hub_that_cannot_start_says_why(monkeypatch, name, value, reason):
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 def test_a_hub_that_is_up_has_let_go_of_the_file_for_its_first_words(path):
     with client.connect():
-        assert os.readlink(f"/proc/{advert.read().pid}/fd/2") == os.devnull
+        assert os.readlink(f"/proc/{statefile.read().pid}/fd/2") == os.devnull
 
 
 @pytest.mark.parametrize("lose", [[""], [".lock"], ["", ".lock"]], ids=["the state file", "the lock", "both"])
 def test_a_hub_in_use_is_found_by_all_whatever_is_removed_under_it(path, lose):
     with client.connect() as first:
-        here = advert.read()
+        here = statefile.read()
         for ending in lose:
             path.with_name(path.name + ending).unlink()
         if len(lose) == 2:  # nothing is left that could keep another hub away before the first one has looked
-            wait_until(lambda: advert.read() is not None, "the hub to publish itself again")
+            wait_until(lambda: statefile.read() is not None, "the hub to publish itself again")
         with client.connect() as second, client.connect(start=False):
             assert second.request("pipes_request")["status"] == "ok"
-        wait_until(lambda: advert.read() == here and advert.is_held(), "the hub to put its files back")
+        wait_until(lambda: statefile.read() == here and statefile.is_held(), "the hub to put its files back")
         assert first.request("pipes_request")["status"] == "ok"
 
 
 def test_a_hub_that_holds_the_lock_and_says_nothing_is_not_called_none(path):
-    claim = advert.Claim()
+    claim = statefile.Claim()
     assert claim.take()
     try:
         with pytest.raises(HubUnreachableError, match="one holds the lock"):

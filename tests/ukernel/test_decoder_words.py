@@ -3,7 +3,7 @@
 import pytest
 
 from ukernel.decoder import Samples, as_decoder
-from ukernel.reader import Frames
+from ukernel.protocol.pipestream import Frames
 
 
 @pytest.mark.parametrize(

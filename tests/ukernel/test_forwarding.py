@@ -4,9 +4,10 @@ import pytest
 from forwarder import Forwarder
 
 from scripted import running_hub
-from ukernel import advert, client
+from ukernel import client
 from ukernel.errors import HubDeniedError, HubUnreachableError, PipeEndedError
 from ukernel.pipes import collect, pipes, subscribe
+from ukernel.protocol import statefile
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def remote(tmp_path, monkeypatch):
     monkeypatch.setenv("UCORE_STATE_PATH", str(tmp_path / "there" / "hub.json"))
     with running_hub() as hub, client.connect(start=False) as attached:
         attached.request("attach_request", {"board": "scripted://kitchen", "client": "a remote notebook"})
-        here = advert.read()
+        here = statefile.read()
         with Forwarder(here.port) as tunnel:
             monkeypatch.setenv("UCORE_PIPE_PORT", str(tunnel.port))
             monkeypatch.setenv("UCORE_PIPE_TOKEN", here.token)

@@ -7,7 +7,7 @@ import pytest
 
 from scripted import PATIENCE_S, ScriptedBoard, running_hub, wait_until
 from ucore import wire
-from ukernel import advert, client, desk, inbox, visitor
+from ukernel import client, desk, inbox, visitor
 from ukernel.errors import (
     BoardBusyError,
     BoardError,
@@ -22,6 +22,7 @@ from ukernel.errors import (
 from ukernel.hub import FIRST_CLIENT_S
 from ukernel.link import session
 from ukernel.ports import discovery, virtual
+from ukernel.protocol import statefile
 
 KITCHEN = "scripted://kitchen"
 
@@ -404,7 +405,7 @@ def test_an_unused_board_is_given_back_and_an_unused_hub_leaves():
             notebook.run("print hello")
         assert thread.boards["kitchen"].closed.wait(PATIENCE_S)
         thread.join()
-        assert advert.read() is None
+        assert statefile.read() is None
         assert not thread.claim.path.exists()
 
 
@@ -638,7 +639,7 @@ def test_nothing_is_told_of_a_board_that_has_restarted_since(hub, notebook):
 
 def test_replies_are_json_lines(hub):
     """The protocol as another language sees it, without the client library."""
-    here = advert.read()
+    here = statefile.read()
     sock = client._handshake(here.host, here.port, here.token, {"role": "client"})
     with sock, sock.makefile("rwb") as lines:
         lines.write(b'{"type":"pipes_request","id":7,"content":{}}\n')

@@ -9,10 +9,11 @@ import struct
 import pytest
 
 from scripted import PATIENCE_S, running_hub, wait_until
-from ukernel import advert, backlog, client, listener, opening
+from ukernel import backlog, client, listener, opening
 from ukernel.backlog import Piece
 from ukernel.errors import BoardGoneError, HubDeniedError, HubError, PipeNameError, UsageError
 from ukernel.link.clock import Times
+from ukernel.protocol import statefile
 
 KITCHEN = "scripted://kitchen"
 
@@ -94,7 +95,7 @@ class Subscription:
 
 def knock():
     """A connection to the listener, and its greeting."""
-    here = advert.read()
+    here = statefile.read()
     sock = socket.create_connection(("127.0.0.1", here.port), timeout=PATIENCE_S)
     return sock, sock.recv(100)
 
@@ -120,7 +121,7 @@ def proven(role="reader", token=None, **more):
     """A connection that has just sent a first line, with a good proof unless another token is given."""
     sock, greeting = knock()
     nonce = "ab" * 16
-    proof = advert.peer_proof(token or advert.read().token, greeting[8:40].decode(), nonce, role, more.get("pipe") or "")
+    proof = statefile.peer_proof(token or statefile.read().token, greeting[8:40].decode(), nonce, role, more.get("pipe") or "")
     sock.sendall(json.dumps({"role": role, "nonce": nonce, "proof": proof, **more}).encode() + b"\n")
     return sock
 
@@ -178,7 +179,7 @@ def test_a_proof_cannot_be_used_for_another_role_or_pipe(hub):
     sock, greeting = knock()
     with sock:
         nonce = "ab" * 16
-        proof = advert.peer_proof(advert.read().token, greeting[8:40].decode(), nonce, "reader", "adc")
+        proof = statefile.peer_proof(statefile.read().token, greeting[8:40].decode(), nonce, "reader", "adc")
         sock.sendall(json.dumps({"role": "reader", "pipe": "imu", "nonce": nonce, "proof": proof}).encode() + b"\n")
         assert json.loads(everything(sock))["ok"] is False
 
@@ -189,7 +190,7 @@ def test_an_overheard_proof_is_worthless(hub):
         overheard.append(sock)
         sock_2, _greeting = knock()
         with sock_2:
-            replayed = advert.peer_proof(advert.read().token, "00" * 16, "ab" * 16, "reader", "adc")
+            replayed = statefile.peer_proof(statefile.read().token, "00" * 16, "ab" * 16, "reader", "adc")
             sock_2.sendall(
                 json.dumps({"role": "reader", "pipe": "adc", "nonce": "ab" * 16, "proof": replayed}).encode() + b"\n"
             )
@@ -208,7 +209,7 @@ def test_a_thousand_strangers_keep_nobody_out(hub, attached, board):
     rooms = []
     try:
         for n in range(1000):
-            sock = socket.create_connection(("127.0.0.1", advert.read().port))
+            sock = socket.create_connection(("127.0.0.1", statefile.read().port))
             rooms.append(sock)
             if n % 3 == 0:
                 sock.sendall(b"noise")
@@ -227,7 +228,7 @@ def test_a_thousand_strangers_keep_nobody_out(hub, attached, board):
 
 
 def test_the_token_never_travels(hub, board):
-    here = advert.read()
+    here = statefile.read()
     heard = []
 
     class Ear(socket.socket):
@@ -276,7 +277,7 @@ def test_a_squatter_on_the_hubs_port_is_found_out(hub):
         learned = []
         thread = threading.Thread(target=pose)
         thread.start()
-        here = advert.read()
+        here = statefile.read()
         with pytest.raises(HubDeniedError, match="poses"):
             client._handshake("127.0.0.1", squatter.getsockname()[1], here.token, {"role": "client"})
         thread.join(PATIENCE_S)
@@ -307,7 +308,7 @@ def test_a_port_in_use_is_an_error_that_names_it(hub, attached):
 def test_a_second_listener_cannot_take_the_port(hub):
     with socket.socket() as thief, pytest.raises(OSError):
         thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        thief.bind(("127.0.0.1", advert.read().port))
+        thief.bind(("127.0.0.1", statefile.read().port))
         thief.listen()
 
 

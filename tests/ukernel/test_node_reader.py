@@ -13,8 +13,9 @@ from fakelistener import FakeListener
 from forwarder import Forwarder
 
 from scripted import PATIENCE_S, running_hub, wait_until
-from ukernel import advert, backlog, client
+from ukernel import backlog, client
 from ukernel.link.clock import Times
+from ukernel.protocol import statefile
 
 READER = Path(__file__).parents[2] / "examples" / "pipe-reader.mjs"
 
@@ -140,7 +141,7 @@ def test_it_reads_through_a_forwarded_port(hub, board, monkeypatch, tmp_path):
     board.open("adc")
     board.write(b"abcd", 4, 0)
     board.close_pipe(1)
-    here = advert.read()
+    here = statefile.read()
     with Forwarder(here.port) as tunnel, monkeypatch.context() as elsewhere:
         elsewhere.setenv("UCORE_STATE_PATH", str(tmp_path / "none.json"))
         elsewhere.setenv("UCORE_PIPE_PORT", str(tunnel.port))

@@ -11,7 +11,7 @@ from ukernel import backlog, opening
 from ukernel.backlog import Backlogs
 from ukernel.link.clock import Times
 from ukernel.opening import Opening, Reader
-from ukernel.reader import FrameReader, Frames
+from ukernel.protocol.pipestream import FrameReader, Frames
 
 
 class Peer:

@@ -7,10 +7,10 @@ import re
 
 import pytest
 
-from ukernel import values
 from ukernel.client import connect
 from ukernel.install import pack
 from ukernel.pipes import subscribe
+from ukernel.protocol import values
 from ukernel.virtual import firmware
 from ukernel.virtual.process import VirtualBoard
 

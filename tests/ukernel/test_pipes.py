@@ -15,7 +15,7 @@ import pytest
 from fakelistener import FakeListener
 
 from scripted import running_hub, wait_until
-from ukernel import advert, client, pipes, subscription
+from ukernel import client, pipes, subscription
 from ukernel.errors import (
     BoardGoneError,
     HubUnreachableError,
@@ -27,6 +27,7 @@ from ukernel.errors import (
     PipeNameError,
 )
 from ukernel.pipes import collect, subscribe
+from ukernel.protocol import statefile
 
 
 @pytest.fixture
@@ -325,7 +326,10 @@ def test_an_interrupted_read_goes_on_and_no_byte_is_lost_or_read_twice(listener,
         feed.end()
 
     def strike(number, frame):
-        if frame.f_globals["__name__"] in ("ukernel.subscription", "ukernel.reader"):  # anywhere in them, and only there
+        if frame.f_globals["__name__"] in (
+            "ukernel.subscription",
+            "ukernel.protocol.pipestream",
+        ):  # anywhere in them, and only there
             raise KeyboardInterrupt
 
     listener.script = script
@@ -1003,10 +1007,10 @@ def test_a_hub_that_does_not_answer_holds_nobody_up_beyond_the_seconds(monkeypat
     path = tmp_path / "hub.json"
     monkeypatch.setenv("UCORE_STATE_PATH", str(path))
     monkeypatch.setattr(pipes, "LEAST_HUB_S", 0.2)
-    claim = advert.Claim(path)
+    claim = statefile.Claim(path)
     assert claim.take()
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        claim.publish(advert.Advert(os.getpid(), "127.0.0.1", silent.getsockname()[1], 64 * "0", "fake"))
+        claim.publish(statefile.Advert(os.getpid(), "127.0.0.1", silent.getsockname()[1], 64 * "0", "fake"))
         with pytest.raises(HubUnreachableError, match=r"within 0\.2 s: it is not answering"):
             collect("adc", seconds=0.1)
     claim.withdraw()
@@ -1120,7 +1124,7 @@ def test_a_reader_that_follows_waits_for_the_next_hub_and_starts_none(tmp_path, 
         pytest.raises(TimeoutError, match="nothing came for 1 s; it has not been opened again: the board hub stopped"),
     ):
         pipe.read(timeout=1)
-    assert pipe.awaits == "hub stopped" and advert.find() is None
+    assert pipe.awaits == "hub stopped" and statefile.find() is None
     with running_hub() as hub, client.connect(start=False) as attached:
         serve(hub, attached, b"cd")
         reading = threading.Thread(target=lambda: got.append(next(pipe)))

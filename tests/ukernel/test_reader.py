@@ -6,7 +6,7 @@ import pytest
 from fakelistener import batch, notice
 
 from ukernel.errors import HubError
-from ukernel.reader import FrameReader, Frames
+from ukernel.protocol.pipestream import FrameReader, Frames
 
 
 def plain(*chunks):

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from scripted import running_hub
-from ukernel import advert, client
+from ukernel import client
+from ukernel.protocol import statefile
 
 NOBODY = 65534
 
@@ -91,7 +92,7 @@ def test_another_user_can_neither_read_nor_replace_nor_join(open_folder, monkeyp
         attached.request("attach_request", {"board": "scripted://kitchen", "client": "a notebook"})
         hub.boards["kitchen"].open("adc")
         hub.boards["kitchen"].write(b"secret", 6, 0)
-        here = advert.read()
+        here = statefile.read()
         done = as_nobody(STRANGER, str(path), str(here.port))
         assert done.returncode == 0, done.stderr
         assert here.token not in done.stdout and "secret" not in done.stdout
@@ -102,7 +103,7 @@ def test_another_user_can_neither_read_nor_replace_nor_join(open_folder, monkeyp
         assert found["squat"] == "OSError"
         for name in ("no proof", "wrong proof", "client"):
             assert found[name].startswith("{") and json.loads(found[name])["ok"] is False, found
-        assert advert.read() == here  # and the hub lives on
+        assert statefile.read() == here  # and the hub lives on
         assert attached.request("pipes_request")["pipes"][0]["readers"] == 0
     if not existing:
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700

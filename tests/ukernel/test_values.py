@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ucore import wire
-from ukernel import values
+from ukernel.protocol import values
 from ukernel.virtual import firmware
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ import struct
 from collections import deque
 from typing import NamedTuple
 
-from .errors import HubError
+from ukernel.errors import HubError
 
 __all__ = ["FrameReader", "Frames", "Stamp"]
 

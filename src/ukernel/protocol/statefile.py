@@ -13,8 +13,8 @@ import time
 from collections import namedtuple
 from pathlib import Path
 
-from . import settings
-from .errors import HubDeniedError
+from ukernel import settings
+from ukernel.errors import HubDeniedError
 
 __all__ = [
     "GREETING",

@@ -11,8 +11,7 @@ import operator
 import sys
 
 from ucore import wire
-
-from .imports import find_imported
+from ukernel.imports import find_imported
 
 __all__ = ["MIME", "NONE", "NO_MIME", "WHAT_CAN", "Pieces", "decode", "decode_text", "encode", "saving", "storing"]
 
