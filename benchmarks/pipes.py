@@ -30,7 +30,8 @@ import warnings
 import psutil
 
 from ucore import wire
-from ukernel import client, hub
+from ukernel import client
+from ukernel.hub import server
 from ukernel.link import session
 from ukernel.pipes import collect, pipes, subscribe
 from ukernel.protocol import statefile
@@ -350,7 +351,7 @@ def main() -> None:
     parser.add_argument("--hub", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.hub:
-        sys.exit(hub.main(StandIn))
+        sys.exit(server.main(StandIn))
     firmware.build()
     figures, peaks = {}, []
     parts = [

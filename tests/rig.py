@@ -13,7 +13,7 @@ sys.path.append(str(pathlib.Path(__file__).parents[1] / "tests"))
 
 from emulator import BoardUart, Faults, LineEmulator  # noqa: F401
 from ucore import wire
-from ukernel.board import Board
+from ukernel.hub.driver import Board
 from ukernel.link import session
 from ukernel.virtual import firmware
 from ukernel.virtual.process import VirtualBoard

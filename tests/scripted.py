@@ -1,6 +1,6 @@
 """Test doubles on the board's side of the hub, and a hub in a thread to use them with.
 
-A `ScriptedBoard` stands in for `ukernel.board.Board`: a test says on which words of a cell it does what, and may have it do
+A `ScriptedBoard` stands in for `ukernel.hub.driver.Board`: a test says on which words of a cell it does what, and may have it do
 anything else at any time. The hub, its sockets and its clients are real.
 """
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from ucore import wire
 from ukernel.errors import BoardNotFoundError
-from ukernel.hub import Hub
+from ukernel.hub.server import Hub
 from ukernel.link import session
 from ukernel.protocol import statefile
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from ucore import wire
-from ukernel.board import Board
+from ukernel.hub.driver import Board
 from ukernel.install import installer
 from ukernel.link import session
 

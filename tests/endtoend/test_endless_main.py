@@ -8,7 +8,7 @@ from boardclient import BoardClient
 from rig import Rig
 from scripted import HubThread
 from ucore import wire
-from ukernel.board import Board
+from ukernel.hub.driver import Board
 from ukernel.install import installer
 from ukernel.link import session
 from ukernel.virtual.process import VirtualBoard
@@ -103,7 +103,7 @@ def test_another_hub_finds_the_board_after_a_restart_from_a_cell(start_board, st
 
 def test_a_board_without_a_button_on_its_line_is_interrupted_after_a_reset(start_board, start_hub, main, monkeypatch):
     monkeypatch.setattr(Board, "is_virtual", False)
-    monkeypatch.setattr("ukernel.board.SLOW_MAIN_S", 1.0)
+    monkeypatch.setattr("ukernel.hub.driver.SLOW_MAIN_S", 1.0)
     start_hub()
     with start_board() as board:
         notebook = BoardClient(board.port)

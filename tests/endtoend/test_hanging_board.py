@@ -9,9 +9,10 @@ import pytest
 from boardclient import BoardClient
 
 from scripted import HubThread, wait_until
-from ukernel import client, desk
-from ukernel.board import Board
+from ukernel import client
 from ukernel.errors import NoAnswerError
+from ukernel.hub import sharedboard
+from ukernel.hub.driver import Board
 from ukernel.link import session
 from ukernel.virtual.process import VirtualBoard
 
@@ -31,7 +32,7 @@ HANGS = {
 def impatient(monkeypatch):
     """The hub of this process gives a board less time than a real one."""
     monkeypatch.setattr(session, "SILENT_S", 2.0)
-    monkeypatch.setattr(desk, "RESET_PATIENCE_S", 0.5)
+    monkeypatch.setattr(sharedboard, "RESET_PATIENCE_S", 0.5)
 
 
 @pytest.fixture
@@ -112,7 +113,7 @@ def test_who_asks_for_a_virtual_board_that_hung_gets_it_restarted(notebook, boar
 
 def test_a_real_board_that_hangs_needs_its_button_and_works_after_it(notebook, board, monkeypatch):
     monkeypatch.setattr(Board, "is_virtual", False)
-    monkeypatch.setattr(desk, "BUTTON_S", 1.0)
+    monkeypatch.setattr(sharedboard, "BUTTON_S", 1.0)
     _, reply = notebook.run(HANGS["native"] + "\n", interrupt=True)
     assert reply["ename"] == "NoAnswerError"
     assert "Only its reset button helps" in reply["evalue"]
@@ -122,12 +123,12 @@ def test_a_real_board_that_hangs_needs_its_button_and_works_after_it(notebook, b
     with pytest.raises(NoAnswerError, match="reset button"):
         notebook.request("reset_request", {"force": True}, PATIENCE_S)
     board_process(board).kill()  # the button
-    monkeypatch.setattr(desk, "BUTTON_S", 30.0)
+    monkeypatch.setattr(sharedboard, "BUTTON_S", 30.0)
     assert notebook.run("6 * 7") == ("42", {"status": "ok"})
 
 
 def test_a_virtual_board_that_hangs_when_a_new_hub_comes_is_restarted_at_the_second_attempt(hub, board, monkeypatch):
-    monkeypatch.setattr("ukernel.board.ANSWER_S", 4.0)
+    monkeypatch.setattr("ukernel.hub.driver.ANSWER_S", 4.0)
     os.kill(board_process(board).pid, signal.SIGSTOP)
     with client.connect(start=False) as asking:
         with pytest.raises(NoAnswerError, match="next attempt"):

@@ -7,7 +7,7 @@ import pytest
 
 from emulator import Faults, has_compiler
 from rig import Rig
-from ukernel.board import Board
+from ukernel.hub.driver import Board
 from ukernel.link import session
 from ukernel.link.baudrate import STEADY
 

@@ -83,7 +83,7 @@ def test_frames_carry_no_stamps_once_nobody_wants_them():
 
 
 def test_a_new_hub_turns_off_the_stamps_that_an_old_one_wanted():
-    from ukernel.board import Board
+    from ukernel.hub.driver import Board
 
     with Rig() as rig:
         rig.board.stamp(True)

@@ -7,9 +7,9 @@ import types
 import pytest
 
 from ucore import wire
-from ukernel import board
-from ukernel.board import Board
 from ukernel.errors import BoardGoneError, BoardNotFoundError, NoAnswerError
+from ukernel.hub import driver
+from ukernel.hub.driver import Board
 from ukernel.link import session
 from ukernel.virtual.process import VirtualBoard
 
@@ -40,8 +40,8 @@ class CutStream:
 
 @pytest.fixture
 def opened(monkeypatch):
-    monkeypatch.setattr(board, "GRACE_S", 0.6)
-    monkeypatch.setattr(board, "RETRY_S", 0.02)
+    monkeypatch.setattr(driver, "GRACE_S", 0.6)
+    monkeypatch.setattr(driver, "RETRY_S", 0.02)
     return []
 
 
@@ -92,7 +92,7 @@ def test_a_fault_of_our_own_is_told_instead_of_leaving_a_board_that_looks_alive(
 
 
 def test_a_board_in_a_boot_loop_says_what_it_printed(monkeypatch, tmp_path):
-    monkeypatch.setattr(board, "ANSWER_S", 2.0)
+    monkeypatch.setattr(driver, "ANSWER_S", 2.0)
     (tmp_path / "ucore").mkdir()
     (tmp_path / "ucore" / "__init__.py").write_text("raise OSError('no memory card')")
     with VirtualBoard("cpython", package=tmp_path / "ucore") as virtual:
@@ -108,13 +108,13 @@ def test_a_board_in_a_boot_loop_says_what_it_printed(monkeypatch, tmp_path):
 def test_a_board_that_boots_long_after_it_was_attached_is_given_time_to_answer(monkeypatch):
     late = []
     clock = types.SimpleNamespace(monotonic=lambda: time.monotonic() + sum(late), time=time.time)
-    monkeypatch.setattr(board, "time", clock)
+    monkeypatch.setattr(driver, "time", clock)
     with VirtualBoard("cpython") as virtual:
         events = queue.Queue()
         found = Board(virtual.port, lambda board, event: isinstance(event, session.Console) or events.put(event))
         found.start()
         assert isinstance(events.get(timeout=20), session.Ready)
-        late.append(board.ANSWER_S + 1)
+        late.append(driver.ANSWER_S + 1)
         found.send(wire.SHUTDOWN_REQUEST, 0, b"")
         event = events.get(timeout=20)
         found.close()

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from ukernel.bundle import make_bundle
+from ukernel.hub.mimebundle import make_bundle
 
 
 def test_a_repr_is_text():

@@ -1,7 +1,7 @@
 """Which of a board's few names for cells stands for which cell."""
 
 from ucore import wire
-from ukernel.hubcell import Cell
+from ukernel.hub.execution import Cell
 from ukernel.protocol.cellnames import MAX_OWNERS, CellNames
 
 READ = "def read():\n    return {}"

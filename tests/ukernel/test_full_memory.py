@@ -7,8 +7,8 @@ import time
 import pytest
 
 from ucore import wire
-from ukernel.board import Board
 from ukernel.errors import UcoreError
+from ukernel.hub.driver import Board
 from ukernel.link import session
 from ukernel.virtual import firmware
 from ukernel.virtual.process import VirtualBoard

@@ -7,7 +7,7 @@ import pytest
 
 from scripted import PATIENCE_S, ScriptedBoard, running_hub, wait_until
 from ucore import wire
-from ukernel import client, desk, inbox, visitor
+from ukernel import client
 from ukernel.errors import (
     BoardBusyError,
     BoardError,
@@ -19,7 +19,8 @@ from ukernel.errors import (
     NoAnswerError,
     UsageError,
 )
-from ukernel.hub import FIRST_CLIENT_S
+from ukernel.hub import connection, eventqueue, sharedboard
+from ukernel.hub.server import FIRST_CLIENT_S
 from ukernel.link import session
 from ukernel.ports import discovery, virtual
 from ukernel.protocol import statefile
@@ -382,7 +383,7 @@ def test_nonsense_from_a_client_or_a_board_harms_nobody(hub, notebook):
 
 
 def test_a_client_that_does_not_read_loses_output_not_replies(hub, notebook, monkeypatch):
-    monkeypatch.setattr(visitor, "MAX_PENDING_BYTES", 100_000)
+    monkeypatch.setattr(connection, "MAX_PENDING_BYTES", 100_000)
     request = notebook.send("hold")
     notebook.until("status", request)
     board = hub.boards["kitchen"]
@@ -492,7 +493,7 @@ def test_a_stopping_hub_fails_the_running_cell(hub, notebook):
 
 
 def test_a_silent_board_is_an_error_in_bounded_time(hub, monkeypatch):
-    monkeypatch.setattr(desk, "ATTACH_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(sharedboard, "ATTACH_TIMEOUT_S", 0.05)
     monkeypatch.setattr(ScriptedBoard, "start", lambda board: None)
     with client.connect(start=False) as asking, pytest.raises(NoAnswerError, match="reset button"):
         asking.request("attach_request", {"board": KITCHEN})
@@ -508,7 +509,7 @@ def test_boards_in_use_and_free_boards_are_listed(hub, notebook, monkeypatch):
 
 
 def test_the_boards_thread_is_held_back_while_the_hub_is_busy(hub, notebook, monkeypatch):
-    monkeypatch.setattr(inbox, "MAX_BYTES", 10_000)
+    monkeypatch.setattr(eventqueue, "MAX_BYTES", 10_000)
     board = hub.boards["kitchen"]
     busy, done = threading.Event(), threading.Event()
     hub.hub._loop.call_soon_threadsafe(lambda: (busy.set(), done.wait(PATIENCE_S)))
@@ -561,7 +562,7 @@ def test_a_board_that_others_use_is_reset_by_force_only(hub):
 
 
 def test_a_board_that_does_not_reset_is_an_error_and_goes_on(hub, notebook, monkeypatch):
-    monkeypatch.setattr(desk, "RESET_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(sharedboard, "RESET_TIMEOUT_S", 0.05)
     hub.boards["kitchen"].boots = False
     with pytest.raises(NoAnswerError):
         notebook.client.request("reset_request")

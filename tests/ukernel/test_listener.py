@@ -9,9 +9,10 @@ import struct
 import pytest
 
 from scripted import PATIENCE_S, running_hub, wait_until
-from ukernel import backlog, client, listener, opening
-from ukernel.backlog import Piece
+from ukernel import client
 from ukernel.errors import BoardGoneError, HubDeniedError, HubError, PipeNameError, UsageError
+from ukernel.hub import listener, opening, replay
+from ukernel.hub.replay import Piece
 from ukernel.link.clock import Times
 from ukernel.protocol import statefile
 
@@ -552,7 +553,7 @@ def test_pipes_are_listed_while_they_are_open_and_a_while_after(attached, board)
 
 @pytest.fixture
 def small_backlog(monkeypatch):
-    monkeypatch.setattr(backlog, "MAX_PIPE_BYTES", 1 << 20)
+    monkeypatch.setattr(replay, "MAX_PIPE_BYTES", 1 << 20)
 
 
 FRAME = 1000
@@ -580,7 +581,7 @@ def test_a_slow_reader_learns_the_exact_number(hub, board, small_backlog, option
     with Subscription("adc", options=options) as slow:
         (hidden,) = hub.hub.readers
         written = flood(hub, board, lambda: missed(hidden) > 5 * BATCH)
-        assert hub.call(lambda: hidden.opening.backlog.size_bytes) <= backlog.MAX_PIPE_BYTES
+        assert hub.call(lambda: hidden.opening.backlog.size_bytes) <= replay.MAX_PIPE_BYTES
         board.close_pipe(written)
         heard = slow.rest()
         numbers = [struct.unpack_from("<I", part)[0] for part in heard if isinstance(part, bytes)]
@@ -782,8 +783,8 @@ def test_a_board_that_was_gone_is_replayed_past_that(board):
 
 
 def test_the_replays_of_all_pipes_together_are_bounded(hub, board, monkeypatch):
-    monkeypatch.setattr(backlog, "MAX_ALL_BYTES", 4 << 20)
-    monkeypatch.setattr(backlog, "MAX_PIPE_BYTES", 1 << 20)
+    monkeypatch.setattr(replay, "MAX_ALL_BYTES", 4 << 20)
+    monkeypatch.setattr(replay, "MAX_PIPE_BYTES", 1 << 20)
     for number in range(40):
         board.open(f"p{number}", id=number, generation=number)
         board.write(bytes(200_000), 1000, 0, id=number)
@@ -800,11 +801,11 @@ def test_the_replays_of_all_pipes_together_are_bounded(hub, board, monkeypatch):
 
 
 def test_only_so_many_pipes_that_have_ended_are_kept(hub, board):
-    for number in range(backlog.MAX_ENDED + 5):
+    for number in range(replay.MAX_ENDED + 5):
         board.open(f"p{number}", generation=number)
         board.write(b"x", 1, 0)
         board.close_pipe(1)
-    assert [pipe["name"] for pipe in hub.call(hub.hub.pipes)] == [f"p{n}" for n in range(5, backlog.MAX_ENDED + 5)]
+    assert [pipe["name"] for pipe in hub.call(hub.hub.pipes)] == [f"p{n}" for n in range(5, replay.MAX_ENDED + 5)]
 
 
 def test_a_slow_pipe_costs_its_replay_little_more_than_its_bytes(hub, board):

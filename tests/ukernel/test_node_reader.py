@@ -13,7 +13,8 @@ from fakelistener import FakeListener
 from forwarder import Forwarder
 
 from scripted import PATIENCE_S, running_hub, wait_until
-from ukernel import backlog, client
+from ukernel import client
+from ukernel.hub import replay
 from ukernel.link.clock import Times
 from ukernel.protocol import statefile
 
@@ -119,7 +120,7 @@ def test_it_says_when_the_pipe_did_not_end_well(hub, board):
 
 
 def test_a_slow_one_is_told_what_it_missed(hub, board, monkeypatch):
-    monkeypatch.setattr(backlog, "MAX_PIPE_BYTES", 1 << 20)
+    monkeypatch.setattr(replay, "MAX_PIPE_BYTES", 1 << 20)
     board.open("adc")
     with Node("adc") as node:
         wait_until(lambda: hub.hub.readers)

@@ -1,10 +1,10 @@
 """What a restarted kernel must be told: the next process of that kernel, once."""
 
-from ukernel import notices
+from ukernel.hub import restartwarnings
 
 
 def test_a_sentence_is_for_the_next_process_of_the_kernel_once():
-    kept = notices.Notices()
+    kept = restartwarnings.Notices()
     kept.keep("kernel", "first", "kitchen", "left alone")
     assert kept.take("other", "x", "kitchen") == ""
     assert kept.take("kernel", "second", "cellar") == ""
@@ -13,15 +13,15 @@ def test_a_sentence_is_for_the_next_process_of_the_kernel_once():
 
 
 def test_the_process_that_left_it_is_not_told():
-    kept = notices.Notices()
+    kept = restartwarnings.Notices()
     kept.keep("kernel", "first", "kitchen", "left alone")
     assert kept.take("kernel", "first", "kitchen") == ""
     assert kept.take("kernel", "second", "kitchen") == ""
 
 
 def test_kernels_that_never_come_back_are_forgotten():
-    kept = notices.Notices()
-    for number in range(notices.MAX_NOTICES + 1):
+    kept = restartwarnings.Notices()
+    for number in range(restartwarnings.MAX_NOTICES + 1):
         kept.keep(f"kernel {number}", "i", "kitchen", "left alone")
     assert kept.take("kernel 0", "j", "kitchen") == ""
     assert kept.take("kernel 1", "j", "kitchen") == "left alone"

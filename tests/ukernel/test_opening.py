@@ -7,10 +7,10 @@ import struct
 
 import pytest
 
-from ukernel import backlog, opening
-from ukernel.backlog import Backlogs
+from ukernel.hub import opening, replay
+from ukernel.hub.opening import Opening, Reader
+from ukernel.hub.replay import Backlogs
 from ukernel.link.clock import Times
-from ukernel.opening import Opening, Reader
 from ukernel.protocol.pipestream import FrameReader, Frames
 
 
@@ -84,9 +84,9 @@ def test_every_frame_is_there_or_told_whatever_the_readers_do(seed, monkeypatch)
 
 
 async def _run(rng, monkeypatch):
-    monkeypatch.setattr(backlog, "MAX_PIPE_BYTES", 20_000)
-    monkeypatch.setattr(backlog, "MAX_ALL_BYTES", rng.choice([25_000, 1 << 20]))
-    monkeypatch.setattr(backlog, "JOINED_BYTES", 2_000)
+    monkeypatch.setattr(replay, "MAX_PIPE_BYTES", 20_000)
+    monkeypatch.setattr(replay, "MAX_ALL_BYTES", rng.choice([25_000, 1 << 20]))
+    monkeypatch.setattr(replay, "JOINED_BYTES", 2_000)
     backlogs = Backlogs()
     drops = rng.random() < 0.5
     pipe = Opening("kitchen", "adc", 1, drops=drops, backlogs=backlogs)
@@ -151,8 +151,8 @@ async def _run(rng, monkeypatch):
 
 
 def test_the_bound_is_kept_whatever_comes(monkeypatch):
-    monkeypatch.setattr(backlog, "MAX_PIPE_BYTES", 50_000)
-    monkeypatch.setattr(backlog, "MAX_ALL_BYTES", 120_000)
+    monkeypatch.setattr(replay, "MAX_PIPE_BYTES", 50_000)
+    monkeypatch.setattr(replay, "MAX_ALL_BYTES", 120_000)
     rng = random.Random(1)
     backlogs = Backlogs()
     openings = [Opening("kitchen", f"p{n}", n, backlogs=backlogs) for n in range(5)]
@@ -168,7 +168,7 @@ def test_the_bound_is_kept_whatever_comes(monkeypatch):
         assert sum(opening.backlog.size_bytes for opening in everything) <= 120_000
         for one in everything:
             held = [piece for piece in one.backlog._pieces if piece is not None]
-            assert one.backlog.size_bytes == sum(backlog.PIECE_BYTES + len(piece.data) for piece in held)
+            assert one.backlog.size_bytes == sum(replay.PIECE_BYTES + len(piece.data) for piece in held)
             assert one.backlog.stop - one.backlog.start == sum(piece.count for piece in held)
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from ukernel import waitingline
 from ukernel.errors import UsageError
-from ukernel.hubcell import Cell
+from ukernel.hub import fairqueue
+from ukernel.hub.execution import Cell
 
 
 class Client:
@@ -13,7 +13,7 @@ class Client:
 
 
 def line_of(*pairs):
-    line = waitingline.WaitingLine()
+    line = fairqueue.WaitingLine()
     for client, request in pairs:
         line.add(Cell(client, request, b""))
     return line
@@ -40,7 +40,7 @@ def test_one_cell_or_all_of_a_client_can_be_taken_out():
 
 
 def test_a_client_has_so_many_cells_in_line_and_no_more(monkeypatch):
-    monkeypatch.setattr(waitingline, "MAX_QUEUED", 2)
+    monkeypatch.setattr(fairqueue, "MAX_QUEUED", 2)
     a, b = Client(), Client()
     line = line_of((a, 1), (a, 2), (b, 1))
     with pytest.raises(UsageError, match="2 cells"):

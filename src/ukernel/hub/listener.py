@@ -8,9 +8,9 @@ import socket
 from collections.abc import Callable
 
 from ucore import wire
+from ukernel.errors import HubDeniedError, HubError, PipeNameError, UcoreError, UsageError
 from ukernel.protocol import statefile
 
-from .errors import HubDeniedError, HubError, PipeNameError, UcoreError, UsageError
 from .opening import Reader
 
 __all__ = ["Listener"]

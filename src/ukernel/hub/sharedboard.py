@@ -10,17 +10,17 @@ import random
 from collections import OrderedDict
 
 from ucore import wire
+from ukernel.errors import BoardBusyError, BoardGoneError, BoardRestartedError, NoAnswerError, UcoreError, UsageError
 from ukernel.link import session
 from ukernel.protocol.cellnames import CellNames
 
-from .boardpipes import BoardPipes
-from .bundle import make_bundle
-from .errors import BoardBusyError, BoardGoneError, BoardRestartedError, NoAnswerError, UcoreError, UsageError
-from .hubcell import Cell, failure
-from .inbox import Inbox
-from .inquiry import Inquiries
+from .eventqueue import Inbox
+from .execution import Cell, failure
+from .fairqueue import WaitingLine
+from .introspection import Inquiries
+from .mimebundle import make_bundle
 from .opening import Opening
-from .waitingline import WaitingLine
+from .pipes import BoardPipes
 
 __all__ = ["Desk"]
 

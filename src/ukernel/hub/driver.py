@@ -10,13 +10,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from ukernel import settings
+from ukernel.errors import BoardBusyError, BoardError, BoardGoneError, NoAnswerError, UcoreError
 from ukernel.link.session import CONNECTING, READY, Console, Gone, Ready, Refused, Session
 from ukernel.ports import discovery
 from ukernel.ports.stream import Stream, open_stream, other_reader
 from ukernel.virtual.line import END_MAIN, RESET
-
-from . import settings
-from .errors import BoardBusyError, BoardError, BoardGoneError, NoAnswerError, UcoreError
 
 ANSWER_S = 10.0  # a board that has just been opened may boot first
 GRACE_S = 5.0  # a cable pulled and put back within this is no event at all

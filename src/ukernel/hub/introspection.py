@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable
 
 from ucore import wire
+from ukernel import syntax
+from ukernel.errors import NoAnswerError
 
-from . import syntax
-from .errors import NoAnswerError
-from .hubcell import failure
+from .execution import failure
 
 __all__ = ["Inquiries"]
 

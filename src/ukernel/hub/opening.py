@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 from ukernel.link.clock import Times
 
-from .backlog import Backlogs, Piece
+from .replay import Backlogs, Piece
 
 __all__ = ["Opening", "Reader", "encode_batch", "encode_plain", "encode_timed"]
 

@@ -8,20 +8,19 @@ import asyncio
 import logging
 import os
 import signal
-import sys
 
 from ucore import wire
+from ukernel import settings
+from ukernel.errors import BoardError, HubError, PipeNameError, describe
 from ukernel.ports import discovery
 from ukernel.protocol import statefile
 
-from . import settings
-from .backlog import Backlogs
-from .desk import Desk
-from .errors import BoardError, HubError, PipeNameError, UcoreError, describe
+from .connection import Visitor
 from .listener import Listener
-from .notices import Notices
 from .opening import Opening, Reader
-from .visitor import Visitor
+from .replay import Backlogs
+from .restartwarnings import Notices
+from .sharedboard import Desk
 
 __all__ = ["Hub", "main"]
 
@@ -280,7 +279,7 @@ def _reads(reader: Reader, desk: Desk) -> bool:
 
 def _board(port: str, deliver):
     # Imported with the first board: a hub without one starts faster.
-    from .board import Board
+    from .driver import Board
 
     def install(port: str) -> None:
         from ukernel.install import installer  # mpremote, for a stock board only
@@ -339,10 +338,3 @@ def _main(board_factory) -> int:
     finally:
         claim.release()
     return 0
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UcoreError as error:
-        sys.exit(str(error))

@@ -11,7 +11,7 @@ from ukernel.link import session
 from .opening import Opening
 
 if TYPE_CHECKING:
-    from .desk import Desk
+    from .sharedboard import Desk
 
 __all__ = ["BoardPipes"]
 

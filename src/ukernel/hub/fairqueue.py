@@ -3,8 +3,9 @@
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 
-from .errors import UsageError
-from .hubcell import Cell
+from ukernel.errors import UsageError
+
+from .execution import Cell
 
 __all__ = ["WaitingLine"]
 

@@ -9,13 +9,13 @@ import logging
 from typing import TYPE_CHECKING, ClassVar
 
 from ucore import wire
+from ukernel.errors import BoardBusyError, BoardError, HubError, UcoreError, UsageError
 
-from .desk import Desk
-from .errors import BoardBusyError, BoardError, HubError, UcoreError, UsageError
-from .hubcell import failure
+from .execution import failure
+from .sharedboard import Desk
 
 if TYPE_CHECKING:
-    from .hub import Hub
+    from .server import Hub
 
 __all__ = ["Visitor"]
 
