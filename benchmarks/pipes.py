@@ -30,7 +30,7 @@ import warnings
 import psutil
 
 from ucore import wire
-from ukernel import client
+from ukernel.client import connection
 from ukernel.hub import server
 from ukernel.link import session
 from ukernel.pipes import collect, pipes, subscribe
@@ -126,7 +126,7 @@ class RunningHub:
             self._own = subprocess.Popen([sys.executable, __file__, "--hub"])
             while statefile.read() is None and self._own.poll() is None:
                 time.sleep(0.01)
-        self._client = client.connect()
+        self._client = connection.connect()
         self.process = psutil.Process(statefile.read().pid)
         self._client.request("attach_request", {"board": self._port or "standin://1", "client": "benchmarks/pipes.py"}, 30)
         return self
@@ -154,7 +154,7 @@ class RunningHub:
 
 def naive_per_s(samples: int) -> float:
     """Samples/s of a reader that takes frame after frame."""
-    with client.open_reader("bench", options=("replay",)) as sock:
+    with connection.open_reader("bench", options=("replay",)) as sock:
         taken = 0
         unpack = struct.Struct("<f").unpack
         values = []

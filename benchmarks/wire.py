@@ -20,7 +20,7 @@ import tempfile
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "tests"))  # the rig is the tests'
 
 from rig import PRODUCER, Rig
-from ukernel import client
+from ukernel.client import connection
 from ukernel.virtual import firmware
 from ukernel.virtual.process import VirtualBoard
 
@@ -64,7 +64,7 @@ def unthrottled(count: int) -> tuple[float, int]:
     """(samples/s from a board thread to an array in another process, samples lost)."""
     with tempfile.TemporaryDirectory() as folder, VirtualBoard("micropython") as board:
         os.environ["UCORE_STATE_PATH"] = os.path.join(folder, "hub.json")
-        with client.connect() as hub:
+        with connection.connect() as hub:
             hub.request("attach_request", {"board": board.port, "client": "benchmarks/wire.py"}, 20)
             reader = subprocess.Popen([sys.executable, "-c", READER, str(count)], stdout=subprocess.PIPE, text=True)
             reader.stdout.readline()

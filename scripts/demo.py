@@ -108,7 +108,7 @@ def isolate(output: Path) -> None:
 
 def ask_hub() -> tuple:
     """Return what the hub says about the board (a dict) and about the pipes it has seen."""
-    from ukernel import client
+    from ukernel.client import connection as client
     from ukernel.pipes import pipes
 
     hub = client.connect(start=False)

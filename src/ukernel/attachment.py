@@ -279,7 +279,7 @@ class Attachments:
     def connect_hub(self):
         if self._connect is not None:
             return self._connect()
-        from . import client
+        from ukernel.client import connection as client
 
         return client.connect()
 

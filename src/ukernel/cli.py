@@ -36,12 +36,13 @@ def _boards(options: argparse.Namespace) -> None:
 
 def _known_boards() -> "list[dict]":
     """Return the boards that are plugged in, virtual ones that run, the one in UCORE_BOARD; and what the hub, where one runs, knows of them."""
+    from ukernel.client import connection
     from ukernel.ports import discovery
 
-    from . import client, settings
+    from . import settings
 
     try:
-        with client.connect(start=False) as hub:
+        with connection.connect(start=False) as hub:
             found = hub.request("boards_request")["boards"]
     except HubUnreachableError:
         found = [
@@ -92,10 +93,10 @@ def _install_kernels(options: argparse.Namespace) -> None:
 
 
 def _stop(options: argparse.Namespace) -> None:
-    from . import client
+    from ukernel.client import connection
 
     try:
-        hub = client.connect(start=False)
+        hub = connection.connect(start=False)
     except HubUnreachableError:
         print("No board hub runs.")
         return

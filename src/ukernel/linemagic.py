@@ -197,9 +197,9 @@ def _describe(own: dict):
     if own.get("error"):
         yield "Board", f"none: {own['error']}"
         return
-    from . import client
+    from ukernel.client import connection
 
-    with client.connect() as hub:
+    with connection.connect() as hub:
         found = [board for board in hub.request("boards_request")["boards"] if board["name"] == own["name"]]
         known = hub.request("pipes_request")["pipes"]
     open_pipes = [pipe for pipe in known if pipe["board"] == own["name"] and pipe["open"]]
@@ -235,10 +235,10 @@ def _pipes(switchboard: _Switchboard, rest: str, names: dict) -> None:
 
 def _boards(switchboard: _Switchboard, rest: str, names: dict) -> None:
     _take_nothing("boards", rest)
-    from . import client
+    from ukernel.client import connection
 
     own = switchboard.ask("own", wait=False)
-    with client.connect() as hub:
+    with connection.connect() as hub:
         found = hub.request("boards_request")["boards"]
     for one in found:
         mark = "*" if one["name"] == own.get("name") else " "

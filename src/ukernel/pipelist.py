@@ -73,10 +73,12 @@ def pipes() -> "PipeStates":
     Raises HubUnreachableError where UCORE_PIPE_PORT names a port on which nobody answers, HubDeniedError, or NoAnswerError if
     the hub does not answer.
     """
-    from . import client, settings
+    from ukernel.client import connection
+
+    from . import settings
 
     try:
-        hub = client.connect_to_pipes()
+        hub = connection.connect_to_pipes()
     except HubUnreachableError:
         if settings.pipe_port() is not None:
             raise

@@ -146,7 +146,7 @@ def collect(
 def _subscribe(
     name: str, board: "str | None", replay: bool, timestamps: bool, hub_s: float = HUB_S, *, follow: bool = False, **how
 ) -> Pipe:
-    from .client import open_reader
+    from ukernel.client.connection import open_reader
 
     check_name(name)
     later = ["batches", *["timestamps"] * bool(timestamps)]

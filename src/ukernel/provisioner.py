@@ -43,10 +43,12 @@ class UcoreProvisioner(LocalProvisioner):
 
 def main(arguments: "list[str] | None" = None) -> None:
     """Start the hub where there is none, and attach the board; a virtual one is the kernel's own business."""
-    from . import client, settings
+    from ukernel.client import connection
+
+    from . import settings
 
     try:
-        with client.connect() as hub:
+        with connection.connect() as hub:
             port = settings.pipe_port()
             if port is not None:
                 hub.request("listen_request", {"port": port})

@@ -1,6 +1,6 @@
 """A client of the hub that runs board cells, without a kernel around it."""
 
-from ukernel import client
+from ukernel.client import connection
 
 PATIENCE_S = 60
 
@@ -9,7 +9,7 @@ class BoardClient:
     """A program that runs cells on the board at ``port``, through the hub that this process finds."""
 
     def __init__(self, port):
-        self._hub = client.connect(start=False)
+        self._hub = connection.connect(start=False)
         self.request = self._hub.request
         self.request("attach_request", {"board": port, "client": "a test"}, 30)
 

@@ -8,7 +8,7 @@ import pytest
 
 from rig import Rig
 from ucore import wire
-from ukernel import client
+from ukernel.client import connection
 from ukernel.link import session
 from ukernel.protocol import statefile
 from ukernel.virtual.process import VirtualBoard
@@ -79,7 +79,7 @@ def test_a_new_hub_finds_the_board_and_its_variables(tmp_path, monkeypatch, micr
 
     with VirtualBoard("micropython", slice_ms=SLICE_MS) as board:
         for code in (COMPUTING, "stopping.append(1)"):
-            with client.connect() as hub:
+            with connection.connect() as hub:
                 hub.request("attach_request", {"board": board.port}, 60)
                 assert run(hub, code) == {"status": "ok"}
                 os.kill(statefile.read().pid, signal.SIGKILL)

@@ -9,7 +9,7 @@ import pytest
 from boardclient import BoardClient
 
 from scripted import HubThread, wait_until
-from ukernel import client
+from ukernel.client import connection
 from ukernel.errors import NoAnswerError
 from ukernel.hub import sharedboard
 from ukernel.hub.driver import Board
@@ -130,7 +130,7 @@ def test_a_real_board_that_hangs_needs_its_button_and_works_after_it(notebook, b
 def test_a_virtual_board_that_hangs_when_a_new_hub_comes_is_restarted_at_the_second_attempt(hub, board, monkeypatch):
     monkeypatch.setattr("ukernel.hub.driver.ANSWER_S", 4.0)
     os.kill(board_process(board).pid, signal.SIGSTOP)
-    with client.connect(start=False) as asking:
+    with connection.connect(start=False) as asking:
         with pytest.raises(NoAnswerError, match="next attempt"):
             asking.request("attach_request", {"board": board.port}, PATIENCE_S)
         assert asking.request("attach_request", {"board": board.port}, PATIENCE_S)["status"] == "ok"

@@ -9,7 +9,7 @@ import pytest
 from boardfiles import has_written
 from rig import PRODUCER
 from scripted import wait_until
-from ukernel import client
+from ukernel.client import connection
 from ukernel.errors import PipeEndedEarlyWarning
 from ukernel.pipes import subscribe
 from ukernel.protocol import statefile
@@ -28,12 +28,12 @@ def board(request, tmp_path, monkeypatch):
     with VirtualBoard(request.param) as board:
         yield board
         if statefile.read() is not None:
-            with client.connect(start=False) as hub:
+            with connection.connect(start=False) as hub:
                 hub.request("stop_request", {}, 10)
 
 
 def attach(board):
-    hub = client.connect()
+    hub = connection.connect()
     hub.request("attach_request", {"board": board.port, "client": "a test"}, 30)
     return hub
 

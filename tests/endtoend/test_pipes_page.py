@@ -16,7 +16,7 @@ import pytest
 from frontend import Notebook
 from workbench import TOOLS
 
-from ukernel import client
+from ukernel.client import connection as client
 from ukernel.pipes import collect, live_plot, stop_live, subscribe
 
 BLOCKS = pipespage.find_blocks()

@@ -8,7 +8,8 @@ import tempfile
 import pytest
 
 from scripted import running_hub
-from ukernel import __version__, cli, client
+from ukernel import __version__, cli
+from ukernel.client import connection
 from ukernel.install import installer
 from ukernel.ports import discovery
 from ukernel.protocol import statefile
@@ -98,7 +99,7 @@ def test_without_a_hub_the_boards_are_those_that_are_plugged_in(private_hub, mon
 def test_a_board_that_a_hub_holds_is_listed_with_its_users(private_hub, monkeypatch, capsys):
     monkeypatch.setattr(discovery, "find_boards", list)
     monkeypatch.setattr(discovery, "resolve", lambda ref: ref)
-    with running_hub(), client.connect() as hub:
+    with running_hub(), connection.connect() as hub:
         hub.request("attach_request", {"board": "/dev/scripted", "client": "the notebook a.ipynb"})
         cli.main(["boards"])
     assert "/dev/scripted" in (out := capsys.readouterr().out)
@@ -115,7 +116,7 @@ def test_pipes_are_listed_with_their_rate_and_loss(private_hub, monkeypatch, cap
     monkeypatch.setattr(discovery, "resolve", lambda ref: ref)
     cli.main(["pipes"])
     assert capsys.readouterr().out == "No pipe is open.\n"
-    with running_hub() as hub, client.connect() as attached:
+    with running_hub() as hub, connection.connect() as attached:
         attached.request("attach_request", {"board": "scripted://kitchen", "client": "a test"})
         board = hub.boards["kitchen"]
         board.open("adc", drops=True)

@@ -15,7 +15,7 @@ import time
 import pytest
 
 from scripted import PATIENCE_S, wait_until
-from ukernel import client
+from ukernel.client import connection
 from ukernel.errors import HubDeniedError, HubError, HubUnreachableError, NoAnswerError, PipeNameError, SettingError
 from ukernel.protocol import statefile
 
@@ -36,10 +36,10 @@ def path(tmp_path, monkeypatch):
 def stop_hubs():
     """Stop every hub that this process started: also one that lost a race, and took over when the winner left."""
     deadline = time.monotonic() + PATIENCE_S
-    while statefile.read() is not None or any(hub.poll() is None for hub in client._started):
+    while statefile.read() is not None or any(hub.poll() is None for hub in connection._started):
         assert time.monotonic() < deadline, "a hub does not leave"
         try:
-            with client.connect(start=False, timeout_s=0) as stopper:
+            with connection.connect(start=False, timeout_s=0) as stopper:
                 stopper.request("stop_request")
         except (HubError, OSError):
             time.sleep(0.01)
@@ -50,18 +50,18 @@ def log(path):
 
 
 def test_a_client_starts_the_hub_when_there_is_none(path):
-    with client.connect() as first:
+    with connection.connect() as first:
         assert first.request("pipes_request") == {"status": "ok", "pipes": []}
         here = statefile.read()
-        assert here.pid == client._started[-1].pid
-    with client.connect() as second:
+        assert here.pid == connection._started[-1].pid
+    with connection.connect() as second:
         assert second.request("boards_request")["status"] == "ok"
     assert statefile.read() == here
 
 
 def test_a_client_that_must_not_start_one_says_that_there_is_none(path):
     with pytest.raises(HubUnreachableError, match=str(path)):
-        client.connect(start=False)
+        connection.connect(start=False)
     assert not path.exists()
 
 
@@ -88,7 +88,7 @@ def test_clients_that_start_hubs_at_the_same_time_end_with_one(path):
 
 def test_threads_that_start_hubs_at_the_same_time_end_with_one(path):
     clients = []
-    threads = [threading.Thread(target=lambda: clients.append(client.connect())) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: clients.append(connection.connect())) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -101,7 +101,7 @@ def test_threads_that_start_hubs_at_the_same_time_end_with_one(path):
 
 
 def test_a_killed_hub_is_replaced(path):
-    with client.connect() as first:
+    with connection.connect() as first:
         killed = statefile.read()
         os.kill(killed.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
         with pytest.raises(HubUnreachableError, match="lost"):
@@ -109,7 +109,7 @@ def test_a_killed_hub_is_replaced(path):
             first.receive(PATIENCE_S)
     wait_until(lambda: statefile.read() is None, "the lock's release")
     assert path.exists()  # stale: nobody tidied up
-    with client.connect() as second:
+    with connection.connect() as second:
         assert second.request("pipes_request")["status"] == "ok"
         assert statefile.read().pid != killed.pid
 
@@ -119,9 +119,9 @@ def test_a_stale_file_whose_port_somebody_else_has_is_not_connected_to(path):
         stranger.settimeout(0.2)
         claim = statefile.Claim()
         assert claim.take()
-        claim.publish(statefile.Advert(1, "127.0.0.1", stranger.getsockname()[1], "0f" * 32, client.BUILD))
+        claim.publish(statefile.Advert(1, "127.0.0.1", stranger.getsockname()[1], "0f" * 32, connection.BUILD))
         claim.release()
-        with client.connect() as found:
+        with connection.connect() as found:
             assert found.request("pipes_request")["status"] == "ok"
         with pytest.raises(TimeoutError):
             stranger.accept()
@@ -130,18 +130,18 @@ def test_a_stale_file_whose_port_somebody_else_has_is_not_connected_to(path):
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_makes_the_hub_leave_tidily(path, number):
-    with client.connect() as attached:
+    with connection.connect() as attached:
         os.kill(statefile.read().pid, number)
         with pytest.raises(HubUnreachableError):
             attached.receive(PATIENCE_S)
-    assert client._started[-1].wait(PATIENCE_S) == 0
+    assert connection._started[-1].wait(PATIENCE_S) == 0
     assert not path.exists()
 
 
 def test_an_unused_hub_leaves(path, monkeypatch):
     monkeypatch.setenv("UCORE_HUB_LINGER_S", "0.05")
-    client.connect().close()
-    assert client._started[-1].wait(PATIENCE_S) == 0
+    connection.connect().close()
+    assert connection._started[-1].wait(PATIENCE_S) == 0
     assert not path.exists()
 
 
@@ -149,14 +149,14 @@ def test_clients_come_through_while_hubs_come_and_go(path, monkeypatch):
     """With a linger of nothing every client meets a hub that leaves, has left, or is just starting."""
     monkeypatch.setenv("UCORE_HUB_LINGER_S", "0.001")
     for _ in range(5):
-        with client.connect() as passing:
+        with connection.connect() as passing:
             assert passing.request("pipes_request")["status"] == "ok"
 
 
 def test_a_hub_that_cannot_start_is_an_error_that_says_how_to_look(monkeypatch):
     monkeypatch.setenv("UCORE_HUB_LINGER_S", "never")
     with pytest.raises(HubUnreachableError, match=r"ukernel\.hub"):
-        client.connect()
+        connection.connect()
 
 
 def test_the_hub_keeps_nothing_of_its_starter_open(path):
@@ -202,16 +202,16 @@ class OlderHub:
 
 def test_an_idle_hub_of_another_build_retires(path):
     OlderHub({"status": "ok"})
-    with client.connect() as found:
+    with connection.connect() as found:
         assert found.request("pipes_request")["status"] == "ok"
-        assert statefile.read().build == client.BUILD
+        assert statefile.read().build == connection.BUILD
 
 
 def test_a_hub_of_another_build_that_is_used_is_named_with_its_users(path):
     old = OlderHub({"status": "error", "ename": "HubError", "evalue": "The board hub (build 0.0.1) is used by lab.ipynb."})
     try:
         with pytest.raises(HubError, match=r"lab\.ipynb.*ucore stop"):
-            client.connect()
+            connection.connect()
     finally:
         old.server.close()
         old.claim.release()
@@ -222,7 +222,7 @@ def test_a_hub_of_another_build_that_is_used_is_named_with_its_users(path):
 
 @pytest.fixture
 def attached():
-    with client.connect() as attached:
+    with connection.connect() as attached:
         yield attached
 
 
@@ -292,7 +292,7 @@ def free_port():
 
 
 def test_a_reader_starts_a_hub_too(path):
-    with client.open_reader("adc"), client.connect(start=False) as watcher:
+    with connection.open_reader("adc"), connection.connect(start=False) as watcher:
         assert watcher.request("pipes_request")["pipes"] == []
 
 
@@ -300,7 +300,7 @@ def test_a_fixed_port_is_where_readers_connect(attached, monkeypatch):
     port = free_port()
     attached.request("listen_request", {"port": port})
     monkeypatch.setenv("UCORE_PIPE_PORT", str(port))
-    with client.open_reader("adc") as reader:
+    with connection.open_reader("adc") as reader:
         assert reader.getpeername() == ("127.0.0.1", port)
 
 
@@ -311,12 +311,12 @@ def test_a_token_from_the_environment_needs_no_state_file(attached, monkeypatch,
         elsewhere.setenv("UCORE_PIPE_PORT", str(port))
         elsewhere.setenv("UCORE_STATE_PATH", str(tmp_path / "elsewhere.json"))
         with pytest.raises(HubDeniedError, match="UCORE_PIPE_TOKEN"):
-            client.open_reader("adc")
+            connection.open_reader("adc")
         elsewhere.setenv("UCORE_PIPE_TOKEN", "00" * 32)
         with pytest.raises(HubDeniedError, match="UCORE_PIPE_TOKEN"):
-            client.open_reader("adc")
+            connection.open_reader("adc")
         elsewhere.setenv("UCORE_PIPE_TOKEN", token)
-        client.open_reader("adc").close()
+        connection.open_reader("adc").close()
         assert not (tmp_path / "elsewhere.json").exists()
 
 
@@ -324,16 +324,16 @@ def test_a_fixed_port_never_starts_a_hub(path, monkeypatch):
     monkeypatch.setenv("UCORE_PIPE_PORT", str(free_port()))
     monkeypatch.setenv("UCORE_PIPE_TOKEN", "00" * 32)
     with pytest.raises(HubUnreachableError, match="UCORE_PIPE_PORT"):
-        client.open_reader("adc")
+        connection.open_reader("adc")
     assert not path.exists()
 
 
 def test_a_bad_port_or_name_is_refused_at_once(attached, monkeypatch):
     with pytest.raises(PipeNameError):
-        client.open_reader("")
+        connection.open_reader("")
     monkeypatch.setenv("UCORE_PIPE_PORT", "many")
     with pytest.raises(SettingError):
-        client.open_reader("adc")
+        connection.open_reader("adc")
 
 
 def test_what_is_no_hub_is_told_apart(monkeypatch):
@@ -350,7 +350,7 @@ def test_what_is_no_hub_is_told_apart(monkeypatch):
         thread = threading.Thread(target=speak)
         thread.start()
         with pytest.raises(HubDeniedError, match="no board hub"):
-            client.open_reader("adc")
+            connection.open_reader("adc")
         thread.join(PATIENCE_S)
 
 
@@ -371,7 +371,7 @@ def test_another_user_gets_nothing(monkeypatch):
         os.chmod(folder, 0o755)  # only what the hub makes is to be in the way
         path = pathlib.Path(folder) / "run" / "hub.json"
         monkeypatch.setenv("UCORE_STATE_PATH", str(path))
-        with client.connect():
+        with connection.connect():
             path.parent.chmod(0o755)
             argv = [sys.executable, "-c", code, str(statefile.read().port), str(path), str(path) + ".lock"]
             said = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE_S)
@@ -389,24 +389,24 @@ def test_another_user_gets_nothing(monkeypatch):
 def test_a_hub_that_cannot_start_says_why(monkeypatch, name, value, reason):
     monkeypatch.setenv(name, value)
     with pytest.raises(HubUnreachableError, match=reason):
-        client.connect()
+        connection.connect()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 def test_a_hub_that_is_up_has_let_go_of_the_file_for_its_first_words(path):
-    with client.connect():
+    with connection.connect():
         assert os.readlink(f"/proc/{statefile.read().pid}/fd/2") == os.devnull
 
 
 @pytest.mark.parametrize("lose", [[""], [".lock"], ["", ".lock"]], ids=["the state file", "the lock", "both"])
 def test_a_hub_in_use_is_found_by_all_whatever_is_removed_under_it(path, lose):
-    with client.connect() as first:
+    with connection.connect() as first:
         here = statefile.read()
         for ending in lose:
             path.with_name(path.name + ending).unlink()
         if len(lose) == 2:  # nothing is left that could keep another hub away before the first one has looked
             wait_until(lambda: statefile.read() is not None, "the hub to publish itself again")
-        with client.connect() as second, client.connect(start=False):
+        with connection.connect() as second, connection.connect(start=False):
             assert second.request("pipes_request")["status"] == "ok"
         wait_until(lambda: statefile.read() == here and statefile.is_held(), "the hub to put its files back")
         assert first.request("pipes_request")["status"] == "ok"
@@ -417,9 +417,9 @@ def test_a_hub_that_holds_the_lock_and_says_nothing_is_not_called_none(path):
     assert claim.take()
     try:
         with pytest.raises(HubUnreachableError, match="one holds the lock"):
-            client.connect(timeout_s=0.5)
+            connection.connect(timeout_s=0.5)
         with pytest.raises(HubUnreachableError, match="one holds the lock"):
-            client.connect(start=False, timeout_s=0.5)
+            connection.connect(start=False, timeout_s=0.5)
     finally:
         claim.release()
 
@@ -431,7 +431,7 @@ def test_a_fifo_in_the_place_of_a_file_is_refused_at_once(path, ending):
     fifo = path.with_name(path.name + ending)
     os.mkfifo(fifo)
     with pytest.raises(HubDeniedError, match="is a FIFO"):
-        client.connect()
+        connection.connect()
     fifo.unlink()
 
 
@@ -441,4 +441,4 @@ def test_a_hub_that_cannot_write_says_so_in_a_sentence(monkeypatch):
     with pytest.raises(
         HubUnreachableError, match=r"as soon as it was started: it cannot keep its files: No such .* \(/proc/hub"
     ):
-        client.connect()
+        connection.connect()

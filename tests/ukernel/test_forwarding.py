@@ -4,7 +4,7 @@ import pytest
 from forwarder import Forwarder
 
 from scripted import running_hub
-from ukernel import client
+from ukernel.client import connection
 from ukernel.errors import HubDeniedError, HubUnreachableError, PipeEndedError
 from ukernel.pipes import collect, pipes, subscribe
 from ukernel.protocol import statefile
@@ -14,7 +14,7 @@ from ukernel.protocol import statefile
 def remote(tmp_path, monkeypatch):
     """(a scripted board on a hub whose state file is out of reach, the tunnel that leads to the hub)."""
     monkeypatch.setenv("UCORE_STATE_PATH", str(tmp_path / "there" / "hub.json"))
-    with running_hub() as hub, client.connect(start=False) as attached:
+    with running_hub() as hub, connection.connect(start=False) as attached:
         attached.request("attach_request", {"board": "scripted://kitchen", "client": "a remote notebook"})
         here = statefile.read()
         with Forwarder(here.port) as tunnel:

@@ -7,7 +7,7 @@ import pytest
 
 from scripted import PATIENCE_S, ScriptedBoard, running_hub, wait_until
 from ucore import wire
-from ukernel import client
+from ukernel.client import connection as client
 from ukernel.errors import (
     BoardBusyError,
     BoardError,

@@ -9,7 +9,7 @@ import struct
 import pytest
 
 from scripted import PATIENCE_S, running_hub, wait_until
-from ukernel import client
+from ukernel.client import connection
 from ukernel.errors import BoardGoneError, HubDeniedError, HubError, PipeNameError, UsageError
 from ukernel.hub import listener, opening, replay
 from ukernel.hub.replay import Piece
@@ -32,7 +32,7 @@ def hub():
 
 @pytest.fixture
 def attached(hub):
-    with client.connect(start=False) as attached:
+    with connection.connect(start=False) as attached:
         attached.request("attach_request", {"board": KITCHEN, "client": "a notebook"})
         yield attached
 
@@ -46,7 +46,7 @@ class Subscription:
     """A reader as any language would write it: four bytes of length, then the body."""
 
     def __init__(self, pipe, board=None, options=()):
-        self.socket = client.open_reader(pipe, board, options)
+        self.socket = connection.open_reader(pipe, board, options)
         self.socket.settimeout(PATIENCE_S)
         self.file = self.socket.makefile("rb")
 
@@ -251,11 +251,11 @@ def test_the_token_never_travels(hub, board):
         return ear
 
     try:
-        client.socket.create_connection = listening
-        client.open_reader("adc").close()
-        client.connect(start=False).close()
+        connection.socket.create_connection = listening
+        connection.open_reader("adc").close()
+        connection.connect(start=False).close()
     finally:
-        client.socket.create_connection = original
+        connection.socket.create_connection = original
     assert heard
     assert here.token.encode() not in b"".join(heard)
 
@@ -280,7 +280,7 @@ def test_a_squatter_on_the_hubs_port_is_found_out(hub):
         thread.start()
         here = statefile.read()
         with pytest.raises(HubDeniedError, match="poses"):
-            client._handshake("127.0.0.1", squatter.getsockname()[1], here.token, {"role": "client"})
+            connection._handshake("127.0.0.1", squatter.getsockname()[1], here.token, {"role": "client"})
         thread.join(PATIENCE_S)
     assert here.token.encode() not in learned[0]
 
@@ -289,10 +289,10 @@ def test_roles_options_and_names_are_checked(hub):
     with proven("admin") as sock:
         assert "role" in json.loads(everything(sock))["error"]
     with pytest.raises(UsageError, match="telepathy"):
-        client.open_reader("adc", None, ["telepathy"])
+        connection.open_reader("adc", None, ["telepathy"])
     for name in ("", "x" * 65, "a\nb"):
         with pytest.raises(PipeNameError):
-            client.open_reader(name)
+            connection.open_reader(name)
 
 
 def test_a_port_in_use_is_an_error_that_names_it(hub, attached):
@@ -522,7 +522,7 @@ def test_a_stopping_hub_says_so_to_its_readers(hub, board):
 
 
 def test_a_reader_names_a_board_or_takes_the_only_one(hub, attached, board):
-    with client.connect(start=False) as other:
+    with connection.connect(start=False) as other:
         other.request("attach_request", {"board": "scripted://cellar", "client": "another"})
         cellar = hub.boards["cellar"]
         with Subscription("adc", board="cellar", options=["notices"]) as named:
@@ -532,7 +532,7 @@ def test_a_reader_names_a_board_or_takes_the_only_one(hub, attached, board):
             cellar.open("adc")
             assert named.notice()["open"]["board"] == "cellar"
             with pytest.raises(PipeNameError, match="cellar and kitchen"):
-                client.open_reader("adc")
+                connection.open_reader("adc")
             with Subscription("adc", board=KITCHEN, options=["notices"]) as by_port:
                 assert by_port.notice()["open"]["board"] == "kitchen"
 

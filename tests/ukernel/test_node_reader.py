@@ -13,7 +13,7 @@ from fakelistener import FakeListener
 from forwarder import Forwarder
 
 from scripted import PATIENCE_S, running_hub, wait_until
-from ukernel import client
+from ukernel.client import connection
 from ukernel.hub import replay
 from ukernel.link.clock import Times
 from ukernel.protocol import statefile
@@ -54,7 +54,7 @@ def hub(tmp_path, monkeypatch):
 
 @pytest.fixture
 def board(hub):
-    with client.connect(start=False) as attached:
+    with connection.connect(start=False) as attached:
         attached.request("attach_request", {"board": "scripted://kitchen", "client": "a notebook"})
         yield hub.boards["kitchen"]
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from ukernel.client import connect
+from ukernel.client.connection import connect
 from ukernel.install import pack
 from ukernel.pipes import subscribe
 from ukernel.protocol import values

@@ -15,7 +15,8 @@ import pytest
 from fakelistener import FakeListener
 
 from scripted import running_hub, wait_until
-from ukernel import client, pipes, subscription
+from ukernel import pipes, subscription
+from ukernel.client import connection
 from ukernel.errors import (
     BoardGoneError,
     HubUnreachableError,
@@ -1040,7 +1041,7 @@ def board(tmp_path, monkeypatch):
     """A scripted board, on a real hub."""
     monkeypatch.setenv("UCORE_STATE_PATH", str(tmp_path / "run" / "hub.json"))
     monkeypatch.delenv("UCORE_PIPE_PORT", raising=False)
-    with running_hub() as hub, client.connect(start=False) as attached:
+    with running_hub() as hub, connection.connect(start=False) as attached:
         attached.request("attach_request", {"board": "scripted://kitchen", "client": "a test"})
         yield hub.boards["kitchen"]
 
@@ -1115,7 +1116,7 @@ def test_a_reader_that_follows_waits_for_the_next_hub_and_starts_none(tmp_path, 
         hub.boards["kitchen"].open("adc")
         hub.boards["kitchen"].write(data, 2, 0)
 
-    with running_hub() as hub, client.connect(start=False) as attached:
+    with running_hub() as hub, connection.connect(start=False) as attached:
         pipe = subscribe("adc", follow=True, timeout=20)
         serve(hub, attached, b"ab")
         assert next(pipe) == b"ab"
@@ -1125,7 +1126,7 @@ def test_a_reader_that_follows_waits_for_the_next_hub_and_starts_none(tmp_path, 
     ):
         pipe.read(timeout=1)
     assert pipe.awaits == "hub stopped" and statefile.find() is None
-    with running_hub() as hub, client.connect(start=False) as attached:
+    with running_hub() as hub, connection.connect(start=False) as attached:
         serve(hub, attached, b"cd")
         reading = threading.Thread(target=lambda: got.append(next(pipe)))
         got = []

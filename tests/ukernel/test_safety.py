@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from scripted import running_hub
-from ukernel import client
+from ukernel.client import connection
 from ukernel.protocol import statefile
 
 NOBODY = 65534
@@ -88,7 +88,7 @@ def open_folder():
 def test_another_user_can_neither_read_nor_replace_nor_join(open_folder, monkeypatch, existing):
     path = open_folder / "hub.json" if existing else open_folder / "run" / "hub.json"
     monkeypatch.setenv("UCORE_STATE_PATH", str(path))
-    with running_hub() as hub, client.connect(start=False) as attached:
+    with running_hub() as hub, connection.connect(start=False) as attached:
         attached.request("attach_request", {"board": "scripted://kitchen", "client": "a notebook"})
         hub.boards["kitchen"].open("adc")
         hub.boards["kitchen"].write(b"secret", 6, 0)
@@ -125,5 +125,5 @@ def test_a_state_file_that_another_user_has_left_is_not_believed(open_folder, mo
     monkeypatch.setenv("UCORE_STATE_PATH", str(path))
     with running_hub():
         os.chown(path, NOBODY, NOBODY)
-        with pytest.raises(client.HubDeniedError, match="another user"):
-            client.open_reader("adc")
+        with pytest.raises(connection.HubDeniedError, match="another user"):
+            connection.open_reader("adc")

@@ -15,10 +15,9 @@ import time
 from collections import deque
 
 from ucore.wire import BUILD
+from ukernel import settings
+from ukernel.errors import HubDeniedError, HubError, HubUnreachableError, NoAnswerError, by_name, describe
 from ukernel.protocol import statefile
-
-from . import settings
-from .errors import HubDeniedError, HubError, HubUnreachableError, NoAnswerError, by_name, describe
 
 __all__ = ["HubClient", "connect", "connect_to_pipes", "open_reader"]
 
