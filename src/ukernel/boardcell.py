@@ -9,9 +9,10 @@ import base64
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ukernel.boards import rewrite, tracebacks
 from ukernel.protocol import values
 
-from . import boardtrace, cells, source, wrappers
+from . import cells, wrappers
 from .envelope import Message
 from .errors import UcoreError
 from .introspection import explain
@@ -46,7 +47,7 @@ class BoardRun:
         self._silent = request.content.get("silent", False)
         self._attachment = switchboard.attachments.get(cell.options.get("--board"))
         self._asked = 0  # the hub's number for the request; 0: not sent
-        self._source: boardtrace.Source | None = None  # its text, for tracebacks; once it is sent
+        self._source: tracebacks.Source | None = None  # its text, for tracebacks; once it is sent
         self._count: int | None = None  # the execution count, once the sub-kernel has given it
         self._open = False  # busy and execute_input are out: output may follow
         self._outputs = Outputs(switchboard.loop, self._publish)
@@ -139,7 +140,7 @@ class BoardRun:
 
     def _make_request(self, body: str) -> dict:
         path = self._cell.options.get("--save")
-        program = source.program(replace(self._cell, body=body)) if path is None else None
+        program = rewrite.program(replace(self._cell, body=body)) if path is None else None
         # What saves a file runs none of its lines.
         key, self._source = self._switchboard.sources.add(self.request.content["code"] if program else "")
         self._tell_count()
@@ -241,7 +242,7 @@ class BoardRun:
                 content = {"metadata": {}, **content, "execution_count": self._count}
                 self._frontend.publish(msg_type, content, self._parent)
         elif msg_type == "stream":
-            content = {"name": content["name"], "text": boardtrace.format_stream(content, self._switchboard.sources)}
+            content = {"name": content["name"], "text": tracebacks.format_stream(content, self._switchboard.sources)}
             self._frontend.publish(msg_type, content, self._parent)
         elif msg_type in ("display_data", "clear_output"):
             self._frontend.publish(msg_type, content, self._parent)
@@ -352,7 +353,7 @@ class BoardRun:
             ename, evalue = "StdinNotImplementedError", _NO_INPUT
         if self._source is not None:
             self._source.fail(lines)
-        traceback = boardtrace.format_error(ename, evalue, lines, self._switchboard.sources, result.get("cells"))
+        traceback = tracebacks.format_error(ename, evalue, lines, self._switchboard.sources, result.get("cells"))
         if self._cell.options.get("--no-raise"):
             # No error message: programs that run notebooks take one for a failure, whatever the reply says.
             self._frontend.publish("stream", {"name": "stderr", "text": "\n".join(traceback) + "\n"}, self._parent)
@@ -380,7 +381,7 @@ class _Capture:
     def problem(self) -> str:
         """Why nothing can be kept, if so."""
         stuck = self._pieces.stuck
-        if self._pieces.is_too_large or (stuck and stuck[2].endswith(source.CUT)):
+        if self._pieces.is_too_large or (stuck and stuck[2].endswith(rewrite.CUT)):
             return "The value is too large for --out. Take slices of it, or use a pipe."
         return f"The value is too much for --out: it is {stuck[1]}." if stuck and not stuck[2] else ""
 

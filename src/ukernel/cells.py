@@ -6,7 +6,8 @@ import shlex
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from . import syntax
+from ukernel.boards import syntax
+
 from .errors import UsageError
 
 __all__ = [

@@ -7,9 +7,9 @@ sees neither.
 import base64
 from typing import TYPE_CHECKING
 
+from ukernel.boards.tracebacks import format_stream
 from ukernel.protocol import values
 
-from .boardtrace import format_stream
 from .envelope import Message
 from .errors import UcoreError, UsageError
 from .outputs import waiting_text

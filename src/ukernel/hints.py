@@ -12,7 +12,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from . import cells, signatures, syntax
+from ukernel.boards import syntax
+
+from . import cells, signatures
 
 __all__ = ["hint", "register"]
 

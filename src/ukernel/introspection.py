@@ -6,10 +6,12 @@ import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from . import cells, signatures, syntax
+from ukernel.boards import syntax
+from ukernel.boards.rewrite import MODULES
+
+from . import cells, signatures
 from .envelope import Message
 from .errors import UcoreError, UsageError
-from .source import MODULES
 
 if TYPE_CHECKING:
     from .switchboard import Switchboard

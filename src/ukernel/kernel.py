@@ -40,7 +40,8 @@ def main(argv: "list[str] | None" = None) -> int:
         print(f"ukernel: the Python process of the notebook cannot be started: {describe(error)}.", file=sys.stderr)
         return 1
 
-    from . import syntax
+    from ukernel.boards import syntax
+
     from .attachment import Attachments
     from .switchboard import Switchboard
 

@@ -16,9 +16,9 @@ import types
 from collections.abc import Callable
 
 from ucore import wire
+from ukernel.boards import rewrite, syntax
 from ukernel.protocol import values
 
-from . import source, syntax
 from .errors import BoardBusyError, UcoreError, UsageError, by_name
 
 __all__ = ["register"]
@@ -335,7 +335,7 @@ def _evaluate(expression: str, names: dict):
 def _pull(switchboard: _Switchboard, rest: str, names: dict):
     if not syntax.is_expression(rest):
         raise _MisuseError(f"%ucore pull takes an expression for the board, not {rest!r}." if rest else "%ucore pull: what?")
-    answer = switchboard.ask("run", code=source.transform(f"\n{rest}", plain=True))
+    answer = switchboard.ask("run", code=rewrite.transform(f"\n{rest}", plain=True))
     if answer.get("stuck"):
         where, what, shown = answer["stuck"]
         place = f"its {where} is" if where else "it is"

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ucore import wire
-
-from . import syntax
-from .source import MODULES
+from ukernel.boards import syntax
+from ukernel.boards.rewrite import MODULES
 
 __all__ = ["Entry", "Names", "class_of", "find", "module_of", "names"]
 

@@ -12,10 +12,11 @@ from collections.abc import Callable
 
 import zmq
 
+from ukernel.boards.tracebacks import Sources
+
 from . import cells, introspection
 from .attachment import Attachments
 from .boardcell import BoardRun
-from .boardtrace import Sources
 from .envelope import Message, Signer
 from .errands import REQUEST, Errands
 from .errors import UsageError, describe

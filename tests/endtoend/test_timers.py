@@ -6,7 +6,7 @@ import pytest
 
 from rig import Rig
 from ucore import wire
-from ukernel import source
+from ukernel.boards import rewrite
 from ukernel.link import session
 
 SET_UP = """
@@ -51,7 +51,7 @@ def test_a_timer_may_print_and_write_whatever_it_interrupts(python):
     with Rig(python=python) as rig:
         messages = []
         for code in (SET_UP, BUSY, END):
-            assert rig.run(source.transform(code)) == b'{"status":"ok"}'
+            assert rig.run(rewrite.transform(code)) == b'{"status":"ok"}'
             messages += rig.passed_over
         while not any(isinstance(event, session.PipeClosed) for event in messages):
             messages.append(rig.events.get(timeout=20))
@@ -70,7 +70,7 @@ def test_a_timer_may_print_and_write_whatever_it_interrupts(python):
 @pytest.mark.parametrize("python", ["micropython", "cpython"])
 def test_an_interrupt_beside_a_timer_leaves_the_links_locks_whole(python):
     with Rig(python=python) as rig:
-        assert rig.run(source.transform(SET_UP)) == b'{"status":"ok"}'
+        assert rig.run(rewrite.transform(SET_UP)) == b'{"status":"ok"}'
         for number in range(60):
             cell = rig.start_cell(ENDLESS)
             rig.wait_for(session.Message, 10, type=wire.STATUS, parent=cell)
@@ -121,8 +121,8 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS)
 def test_a_timer_that_prints_never_hangs_the_board_however_it_came_there(way):
     with Rig() as rig:
-        assert rig.run(source.transform(WAYS[way])) == b'{"status":"ok"}'
-        assert rig.run(source.transform("\nucore.open_pipe('beats');")) == b'{"status":"ok"}'
+        assert rig.run(rewrite.transform(WAYS[way])) == b'{"status":"ok"}'
+        assert rig.run(rewrite.transform("\nucore.open_pipe('beats');")) == b'{"status":"ok"}'
         assert rig.run(MAIN) == b'{"status":"ok"}'
         text = printed(rig.passed_over)
         assert text.count(b"main") > 50 and text.count(b"beat") > 50

@@ -6,9 +6,10 @@ import re
 import pytest
 from jupyter_client.session import Session
 
-from ukernel import cells, source
+from ukernel import cells
 from ukernel.boardcell import BoardRun
-from ukernel.boardtrace import Sources
+from ukernel.boards import rewrite
+from ukernel.boards.tracebacks import Sources
 from ukernel.envelope import Message, Signer
 from ukernel.errors import BoardNotFoundError, HubUnreachableError, UsageError
 from ukernel.lane import HostRun, Lane
@@ -179,7 +180,7 @@ def test_what_does_not_belong_into_a_board_cell_is_an_error_of_the_cell(bench, m
     def refuse(cell):
         raise UsageError("Line 2: not there")
 
-    monkeypatch.setattr(source, "program", refuse)
+    monkeypatch.setattr(rewrite, "program", refuse)
     bench.execute("%%ucore\n1")
     bench.subkernel_begins()
     assert bench.frontend.last("error")["ename"] == "UsageError"

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from ukernel.boardtrace import Sources, format_error, format_stream
+from ukernel.boards.tracebacks import Sources, format_error, format_stream
 
 TRACEBACK = [
     "Traceback (most recent call last):",
@@ -168,7 +168,7 @@ def test_a_lone_carriage_return_ends_a_line_as_on_the_board(notebook):
 
 
 def test_old_cells_are_forgotten(notebook, monkeypatch):
-    monkeypatch.setattr("ukernel.boardtrace.MAX_CELLS", 10)
+    monkeypatch.setattr("ukernel.boards.tracebacks.MAX_CELLS", 10)
     first = notebook.cell(0, "%%ucore\n1 / 0")
     for count in range(1, 20):
         notebook.cell(count, "%%ucore\n1")

@@ -3,7 +3,7 @@
 import pytest
 from jupyter_client.session import Session
 
-from ukernel.boardtrace import Sources
+from ukernel.boards.tracebacks import Sources
 from ukernel.envelope import Message
 from ukernel.errands import REQUEST, Errands
 from ukernel.errors import BoardNotFoundError, HubUnreachableError

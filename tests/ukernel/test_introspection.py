@@ -4,7 +4,7 @@ import pytest
 from jupyter_client.session import Session
 
 from ukernel import cells, introspection, signatures
-from ukernel.boardtrace import Sources
+from ukernel.boards.tracebacks import Sources
 from ukernel.envelope import Message
 
 

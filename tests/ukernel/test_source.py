@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from ukernel import cells, source
+from ukernel import cells
+from ukernel.boards import rewrite
 from ukernel.errors import UsageError
 
 
@@ -34,7 +35,7 @@ from ukernel.errors import UsageError
     ],
 )
 def test_the_last_expression_is_handed_to_the_board_to_show(body, wrapped):
-    assert source.transform(body) == wrapped
+    assert rewrite.transform(body) == wrapped
 
 
 @pytest.mark.parametrize(
@@ -56,12 +57,12 @@ def test_the_last_expression_is_handed_to_the_board_to_show(body, wrapped):
     ],
 )
 def test_what_has_no_last_expression_goes_to_the_board_as_it_is(body):
-    assert source.transform(body) == body
+    assert rewrite.transform(body) == body
 
 
 @pytest.mark.parametrize("body", ["x = 1\n\n'é', (\n  1,\n)  # end\n", "\n\n\nf(a,\n  b)"])
 def test_wrapping_moves_no_line(body):
-    wrapped = source.transform(body)
+    wrapped = rewrite.transform(body)
     assert wrapped.count("\n") == body.count("\n")
     assert wrapped.replace("_ucore_show((", "", 1).replace("))", "", 1).split("\n")[0] == body.split("\n")[0]
 
@@ -81,7 +82,7 @@ def test_wrapping_moves_no_line(body):
 )
 def test_what_is_for_the_host_is_told_where_it_belongs(body, sentence):
     with pytest.raises(UsageError) as caught:
-        source.program(cells.parse("%%ucore\n" + body))
+        rewrite.program(cells.parse("%%ucore\n" + body))
     assert str(caught.value).startswith(sentence)
 
 
@@ -97,7 +98,7 @@ def test_what_is_for_the_host_is_told_where_it_belongs(body, sentence):
 )
 def test_what_a_shell_does_with_files_is_told_in_the_boards_words(body, there):
     with pytest.raises(UsageError, match=r"without %%ucore\. On the board, that is") as caught:
-        source.program(cells.parse("%%ucore\n" + body))
+        rewrite.program(cells.parse("%%ucore\n" + body))
     assert there in str(caught.value)
 
 
@@ -116,7 +117,7 @@ def test_what_a_shell_does_with_files_is_told_in_the_boards_words(body, there):
     ],
 )
 def test_a_remainder_and_a_string_are_no_magics(body):
-    source.program(cells.parse("%%ucore\n" + body))
+    rewrite.program(cells.parse("%%ucore\n" + body))
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_a_remainder_and_a_string_are_no_magics(body):
     ],
 )
 def test_it_is_told_where_a_result_may_be_that_was_not_found(body, is_read):
-    assert source.program(cells.parse("%%ucore\n" + body)).is_read is is_read
+    assert rewrite.program(cells.parse("%%ucore\n" + body)).is_read is is_read
 
 
 # --- top-level await -------------------------------------------------------------------------------------
@@ -164,21 +165,21 @@ def test_it_is_told_where_a_result_may_be_that_was_not_found(body, is_read):
     ],
 )
 def test_a_top_level_await_becomes_a_call_that_runs_the_event_loop(body, transformed):
-    first, *rest = source.transform("\n" + body).split("\n")
+    first, *rest = rewrite.transform("\n" + body).split("\n")
     assert first.startswith("from ucore.tasks import ")
     assert "\n".join(rest) == transformed
 
 
 @pytest.mark.parametrize("body", ["import time, machine", "t = machine.Timer(-1)", "button.irq(f);", "import driver"])
 def test_a_cell_without_an_await_or_a_result_travels_as_it_is(body):
-    assert source.transform("\n" + body) == "\n" + body
+    assert rewrite.transform("\n" + body) == "\n" + body
 
 
 @pytest.mark.parametrize(
     "body", ["async def f():\n    await g()", "class A:\n    async def f(self):\n        await g()", "f = lambda: 1  # await"]
 )
 def test_an_await_inside_a_coroutine_is_its_own_business(body):
-    assert source.transform("\n" + body) == "\n" + body
+    assert rewrite.transform("\n" + body) == "\n" + body
 
 
 def test_a_cell_with_awaits_runs_and_its_names_are_there_afterwards(monkeypatch):
@@ -211,7 +212,7 @@ await asyncio.sleep(0, total)
 """
     monkeypatch.delitem(sys.modules, "ucore.tasks", raising=False)  # not another test's: its event loop ends here
     try:
-        exec(source.transform(body), names)
+        exec(rewrite.transform(body), names)
     finally:
         sys.modules.pop("ucore.tasks").event_loop().close()
         asyncio.set_event_loop(None)

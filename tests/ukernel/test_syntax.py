@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ukernel import syntax
-from ukernel.syntax import Syntax, UnreadableError
+from ukernel.boards import syntax
+from ukernel.boards.syntax import Syntax, UnreadableError
 
 SOURCE = Path(__file__).parents[2] / "src"
 FILES = sorted((SOURCE / "ucore").glob("*.py")) + sorted((SOURCE / "ukernel").glob("*.py"))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from ucore import wire
-from ukernel import syntax
+from ukernel.boards import syntax
 from ukernel.errors import NoAnswerError
 
 from .execution import failure

@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass, field
 
 from ucore import wire
-from ukernel.source import CUT
+from ukernel.boards.rewrite import CUT
 
 from .clock import Clock
 from .events import Message, PipeBatch, PipeClosed, PipeOpened

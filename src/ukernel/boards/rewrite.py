@@ -6,11 +6,12 @@ What is put into a cell's text leaves every line at its number, and every string
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from ukernel.errors import UsageError
+
 from . import syntax
-from .errors import UsageError
 
 if TYPE_CHECKING:
-    from .cells import BoardCell
+    from ukernel.cells import BoardCell
 
 __all__ = ["CUT", "MODULES", "Program", "program", "transform"]
 

@@ -5,9 +5,10 @@ import itertools
 import re
 from collections import OrderedDict
 
+from ukernel import cells
 from ukernel.protocol.cellnames import FRAME
 
-from . import cells, syntax
+from . import syntax
 
 __all__ = ["Source", "Sources", "format_error", "format_stream"]
 
