@@ -106,7 +106,7 @@ def _stop(options: argparse.Namespace) -> None:
 
 
 def _pipes(options: argparse.Namespace) -> None:
-    from .pipelist import pipes
+    from ukernel.pipes.listing import pipes
 
     print(pipes().table())
 

@@ -217,7 +217,7 @@ def _describe(own: dict):
 
 
 def _describe_pipe(pipe: dict) -> str:
-    from .subscription import describe_losses
+    from ukernel.pipes.pipe import describe_losses
 
     rate = f"{pipe['frames_per_s']:,.0f} frames and {pipe['bytes_per_s']:,.0f} bytes per second"
     lost = {cause: count for cause, count in pipe["lost"].items() if count}
@@ -228,7 +228,7 @@ def _pipes(switchboard: _Switchboard, rest: str, names: dict) -> None:
     _take_nothing("pipes", rest)
     from IPython.display import display
 
-    from .pipelist import pipes
+    from ukernel.pipes.listing import pipes
 
     display(pipes())
 

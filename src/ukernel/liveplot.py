@@ -13,12 +13,13 @@ import threading
 import time
 from collections.abc import Callable
 
+from ukernel.pipes.pipe import Pipe
+
 from . import imports, matplotlibcanvas
 from .canvas import COLUMNS, Canvas
 from .errors import UsageError
 from .picture import Painter, Png
 from .scene import Look, Scene
-from .subscription import Pipe
 from .trace import NEWS_S, Trace
 
 __all__ = ["LivePlot", "start", "stop"]

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ukernel.pipes.decoders import CallableDecoder, FormatDecoder
+from ukernel.pipes.pipe import CLOSED, END_SENTENCES, HINT_AFTER_S, HUB_ENDS, LEFT, LOSS_SENTENCES, End, Pipe, did_you_mean
 from ukernel.protocol.pipestream import Frames
 
 from .axis import format_seconds
-from .decoder import CallableDecoder, FormatDecoder
-from .subscription import CLOSED, END_SENTENCES, HINT_AFTER_S, HUB_ENDS, LEFT, LOSS_SENTENCES, End, Pipe, did_you_mean
 from .window import Window
 
 __all__ = ["Note", "Trace"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ukernel.decoder import Samples, as_decoder
+from ukernel.pipes.decoders import Samples, as_decoder
 from ukernel.protocol.pipestream import Frames
 
 

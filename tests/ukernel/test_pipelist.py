@@ -1,6 +1,6 @@
 """The list of pipes, as people see it."""
 
-from ukernel.pipelist import PipeState, PipeStates
+from ukernel.pipes.listing import PipeState, PipeStates
 
 OPEN = PipeState("a<b>", "kitchen", True, 1234567, 2, 3, {"board": 3}, 99.6, 400.0, 4, "")
 ENDED = PipeState("old", "kitchen", False, 5, 0, 0, {}, 0.0, 0.0, 5, "board gone")

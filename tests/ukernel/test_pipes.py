@@ -15,7 +15,7 @@ import pytest
 from fakelistener import FakeListener
 
 from scripted import running_hub, wait_until
-from ukernel import pipes, subscription
+from ukernel import pipes
 from ukernel.client import connection
 from ukernel.errors import (
     BoardGoneError,
@@ -28,6 +28,7 @@ from ukernel.errors import (
     PipeNameError,
 )
 from ukernel.pipes import collect, subscribe
+from ukernel.pipes import pipe as subscription
 from ukernel.protocol import statefile
 
 
@@ -328,7 +329,7 @@ def test_an_interrupted_read_goes_on_and_no_byte_is_lost_or_read_twice(listener,
 
     def strike(number, frame):
         if frame.f_globals["__name__"] in (
-            "ukernel.subscription",
+            "ukernel.pipes.pipe",
             "ukernel.protocol.pipestream",
         ):  # anywhere in them, and only there
             raise KeyboardInterrupt

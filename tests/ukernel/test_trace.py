@@ -12,8 +12,8 @@ import pytest
 from fakelistener import FakeListener
 
 from ukernel import pipes, trace
-from ukernel.decoder import as_decoder
 from ukernel.errors import HubUnreachableError, PipeNameError
+from ukernel.pipes.decoders import as_decoder
 from ukernel.scene import RUNNING, WAITING, Look, Scene
 
 UNKNOWN = math.inf

@@ -11,10 +11,7 @@ import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ukernel.protocol.pipestream import FrameReader, Frames, Stamp
-
-from .decoder import Samples, TimedSamples, as_decoder
-from .errors import (
+from ukernel.errors import (
     HubUnreachableError,
     PipeClosedError,
     PipeDataLostWarning,
@@ -24,6 +21,9 @@ from .errors import (
     PipeWarning,
     UcoreError,
 )
+from ukernel.protocol.pipestream import FrameReader, Frames, Stamp
+
+from .decoders import Samples, TimedSamples, as_decoder
 
 __all__ = ["End", "Pipe", "as_count", "describe_losses", "did_you_mean", "warn"]
 
@@ -569,7 +569,7 @@ def did_you_mean(name: str) -> str:
     """What is open instead of this pipe, as the end of a sentence: one that has its name on another board, or nearly its name, or what
     there is; empty where nobody can tell.
     """
-    from .pipelist import open_pipes, resembling
+    from .listing import open_pipes, resembling
 
     known = open_pipes()
     if known is None:

@@ -20,16 +20,16 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ucore.wire import check_name
+from ukernel.errors import PipeEndedEarlyWarning, UcoreError, UsageError
+from ukernel.imports import find_imported
 from ukernel.protocol.pipestream import Stamp
 
-from .decoder import Samples, TimedSamples, as_decoder
-from .errors import PipeEndedEarlyWarning, UcoreError, UsageError
-from .imports import find_imported
-from .pipelist import PipeState, pipes
-from .subscription import CLOSED, END_SENTENCES, Pipe, as_count, did_you_mean, warn
+from .decoders import Samples, TimedSamples, as_decoder
+from .listing import PipeState, pipes
+from .pipe import CLOSED, END_SENTENCES, Pipe, as_count, did_you_mean, warn
 
 if TYPE_CHECKING:
-    from .liveplot import LivePlot
+    from ukernel.liveplot import LivePlot
 
 __all__ = ["Pipe", "PipeState", "Stamp", "TimedSamples", "collect", "live_plot", "pipes", "stop_live", "subscribe"]
 
@@ -229,7 +229,7 @@ def live_plot(
     if len(labels) > sum(lines):
         raise ValueError(f"{len(labels)} labels for {sum(lines)} lines: {labels!r}.")
     _need_numpy()
-    from . import liveplot, scene
+    from ukernel import liveplot, scene
 
     def read(name: str) -> Pipe:
         # Boards are asked for stamps only where they are shown.

@@ -4,7 +4,7 @@ import html
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from .errors import HubUnreachableError, UcoreError
+from ukernel.errors import HubUnreachableError, UcoreError
 
 __all__ = ["PipeState", "PipeStates", "open_pipes", "pipes", "resembling"]
 
@@ -73,9 +73,8 @@ def pipes() -> "PipeStates":
     Raises HubUnreachableError where UCORE_PIPE_PORT names a port on which nobody answers, HubDeniedError, or NoAnswerError if
     the hub does not answer.
     """
+    from ukernel import settings
     from ukernel.client import connection
-
-    from . import settings
 
     try:
         hub = connection.connect_to_pipes()
