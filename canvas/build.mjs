@@ -1,4 +1,4 @@
-// Builds src/ukernel/canvas.js, or the file named on the command line: one script that brings everything along.
+// Builds src/ukernel/charts/canvas.js, or the file named on the command line: one script that brings everything along.
 
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -9,7 +9,7 @@ const licence = readFileSync(here("node_modules/uplot/LICENSE"), "utf8").trim();
 
 await build({
     entryPoints: [here("src/chart.js")],
-    outfile: process.argv[2] ?? here("../src/ukernel/canvas.js"),
+    outfile: process.argv[2] ?? here("../src/ukernel/charts/canvas.js"),
     bundle: true,
     minify: true,
     format: "iife",

@@ -1,4 +1,4 @@
-"""Writes src/ukernel/glyphs.json: the letters of a chart's PNG where there is no matplotlib.
+"""Writes src/ukernel/charts/glyphs.json: the letters of a chart's PNG where there is no matplotlib.
 
 They are pixels of DejaVu Sans, under another name, as its licence asks; that is kept in the file. It needs Pillow, and Debian's package
 fonts-dejavu-core; it is run by hand when letters are missing: ``python scripts/make_glyphs.py``.
@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 FONTS = Path("/usr/share/fonts/truetype/dejavu")
 LICENCE = Path("/usr/share/doc/fonts-dejavu-core/copyright")
-TARGET = Path(__file__).parents[1] / "src" / "ukernel" / "glyphs.json"
+TARGET = Path(__file__).parents[1] / "src" / "ukernel" / "charts" / "glyphs.json"
 # File, and pixels to an em: of two screen pixels each, as `picture.SCALE` says.
 STYLES = {"plain": ("DejaVuSans.ttf", 24), "bold": ("DejaVuSans-Bold.ttf", 30)}
 # ASCII, Latin, Greek, Cyrillic; signs of units, numbers and notes; and what stands for all others.

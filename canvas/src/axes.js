@@ -5,7 +5,7 @@ import { decimalsOf, formatClock, formatDay, writeNumber } from "./numbers.js";
 const FONT = "12px system-ui, sans-serif";
 const AIR = 0.05; // above and below values that an axis follows
 const LEAST_AIR = 0.02; // that is left of it before the limits move
-const SHRINK_AFTER_MS = 2000; // see Limits in src/ukernel/axis.py
+const SHRINK_AFTER_MS = 2000; // see Limits in src/ukernel/charts/axis.py
 const DECADES = [1, 2, 5];
 // Steps of a time axis, in seconds: a watch has other round numbers.
 const WATCH = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800, 2_592_000];

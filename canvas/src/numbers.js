@@ -1,4 +1,4 @@
-// How numbers are written. The rules for values are those of src/ukernel/axis.py, and tests/numbers.json holds the two together.
+// How numbers are written. The rules for values are those of src/ukernel/charts/axis.py, and tests/numbers.json holds the two together.
 
 const TINY = 1e-30;
 const PIXELS = 300; // of a usual axis: what is smaller than one of them it does not resolve

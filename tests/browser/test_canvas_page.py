@@ -341,7 +341,7 @@ def test_where_there_is_no_kernel_any_more_the_picture_is_there(open_notebook, l
 
 def test_a_notebook_that_was_saved_while_its_chart_moved_has_a_picture(open_notebook, listener, lab):
     listener.script = sine
-    often = "import ukernel.canvas\nukernel.canvas.TWIN_S = (0.5, 1.5)\nfrom ukernel.pipes import live_plot\n"
+    often = "import ukernel.charts.canvas\nukernel.canvas.TWIN_S = (0.5, 1.5)\nfrom ukernel.pipes import live_plot\n"
     notebook = open_notebook("moving", f"{often}chart = live_plot('adc', title='Pin 4')", "chart.stop()")
     notebook.run(0)
     wait_for_samples(notebook, WIDTH)
@@ -654,7 +654,7 @@ def test_under_the_widget_magic_matplotlib_draws_and_moves(open_notebook, listen
 
 def test_without_anywidget_the_picture_moves_all_the_same(notebook, listener):
     listener.script = sine
-    notebook.run(2, "import ukernel.canvas as canvas\nfind_spec, canvas.find_spec = canvas.find_spec, lambda name: None")
+    notebook.run(2, "import ukernel.charts.canvas as canvas\nfind_spec, canvas.find_spec = canvas.find_spec, lambda name: None")
     notebook.run(1, "chart = live_plot('adc')")
     notebook.run(2, "canvas.find_spec = find_spec")
     image = "ucore.panel().node.querySelector('.jp-OutputArea-output img')?.src"
@@ -667,7 +667,7 @@ def test_without_anywidget_the_picture_moves_all_the_same(notebook, listener):
 
 def test_a_page_that_speaks_late_gets_its_chart_after_all(notebook, listener):
     listener.script = sine
-    notebook.run(2, "import ukernel.canvas as canvas\nsilence, canvas.SILENCE_S = canvas.SILENCE_S, 0.0")
+    notebook.run(2, "import ukernel.charts.canvas as canvas\nsilence, canvas.SILENCE_S = canvas.SILENCE_S, 0.0")
     notebook.start(1, "chart = live_plot('adc')\ntime.sleep(1)")  # what the page says waits behind the cell
     notebook.wait("window.ucoreDone[1]")
     wait_for_samples(notebook, WIDTH)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ukernel.axis import AIR, SHRINK_AFTER_S, Limits, Scale, format_seconds
+from ukernel.charts.axis import AIR, SHRINK_AFTER_S, Limits, Scale, format_seconds
 
 CASES = json.loads((Path(__file__).parents[2] / "canvas" / "tests" / "numbers.json").read_text(encoding="utf-8"))
 

@@ -5,8 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from ukernel.bins import Envelope, TimeEnvelope, make_envelope
-from ukernel.window import BINS, MAX_GAPS, Window
+from ukernel.charts.bins import Envelope, TimeEnvelope, make_envelope
+from ukernel.charts.window import BINS, MAX_GAPS, Window
 
 NO_ROOM = "no room"
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ukernel.canvas import encode
-from ukernel.scene import Look, Scene
-from ukernel.window import Window
+from ukernel.charts.canvas import encode
+from ukernel.charts.scene import Look, Scene
+from ukernel.charts.window import Window
 
 CANVAS = Path(__file__).parents[2] / "canvas"
 NODE = shutil.which("node")
@@ -163,7 +163,7 @@ def test_the_pages_own_tests_pass():
 
 
 def test_the_code_of_the_page_can_stand_in_a_notebook():
-    code = (Path(__file__).parents[2] / "src" / "ukernel" / "canvas.js").read_text(encoding="utf-8")
+    code = (Path(__file__).parents[2] / "src" / "ukernel" / "charts" / "canvas.js").read_text(encoding="utf-8")
     assert "</script" not in code.lower() and "<!--" not in code
     assert code.isascii()  # a page holds other text in twice the room, and does so for each chart it ever showed
     assert code.isascii()  # a page holds other text in twice the room, for each chart that it ever showed
@@ -178,4 +178,4 @@ def test_the_code_of_the_page_can_stand_in_a_notebook():
 def test_the_code_of_the_page_is_built_from_its_sources(tmp_path):
     subprocess.run([NODE, "build.mjs", tmp_path / "canvas.js"], cwd=CANVAS, check=True, timeout=100)
     built = (tmp_path / "canvas.js").read_bytes()
-    assert built == (CANVAS.parent / "src" / "ukernel" / "canvas.js").read_bytes(), "run: npm run build (in canvas/)"
+    assert built == (CANVAS.parent / "src" / "ukernel" / "charts" / "canvas.js").read_bytes(), "run: npm run build (in canvas/)"

@@ -63,9 +63,9 @@ def test_no_other_thread_imports_it(run):
 
 def test_a_chart_that_is_imported_in_another_thread_does_not_disturb_who_stops_one(run):
     assert run(
-        "half = type(sys)('ukernel.liveplot')\n"
+        "half = type(sys)('ukernel.charts.chart')\n"
         "half.__spec__ = type('Spec', (), {'_initializing': True})\n"
-        "sys.modules['ukernel.liveplot'] = half\n"
+        "sys.modules['ukernel.charts.chart'] = half\n"
         "pipes.stop_live()\n"
         "gate.leave.set()\n"
         "print('done')"

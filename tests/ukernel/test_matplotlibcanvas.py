@@ -11,7 +11,7 @@ from fakelistener import constant, sine
 from page import is_child, is_custom, model_of, state
 from PIL import Image
 
-from ukernel import matplotlibcanvas
+from ukernel.charts import matplotlibcanvas
 from ukernel.errors import UsageError
 
 SET_UP = "%matplotlib widget\nfrom ukernel.pipes import collect, live_plot, stop_live\nimport time"

@@ -18,10 +18,10 @@ from test_canvas import StillTrace
 from test_liveplot import constant, sine
 
 from ukernel import imports
-from ukernel.canvas import encode
-from ukernel.picture import COLOURS, Painter, Png, encode_png, make_bundle
-from ukernel.scene import Look, Scene
-from ukernel.trace import Note
+from ukernel.charts.canvas import encode
+from ukernel.charts.picture import COLOURS, Painter, Png, encode_png, make_bundle
+from ukernel.charts.scene import Look, Scene
+from ukernel.charts.trace import Note
 
 SET_UP = "from ukernel.pipes import live_plot, stop_live"
 VIEW = "application/vnd.jupyter.widget-view+json"

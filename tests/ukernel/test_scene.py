@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_canvas import StillTrace
 
-from ukernel.scene import Look, Scene
+from ukernel.charts.scene import Look, Scene
 
 
 def trace_of(values, name="adc", size=200, at=0.0):

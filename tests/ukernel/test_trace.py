@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from fakelistener import FakeListener
 
-from ukernel import pipes, trace
+from ukernel import pipes
+from ukernel.charts import trace
+from ukernel.charts.scene import RUNNING, WAITING, Look, Scene
 from ukernel.errors import HubUnreachableError, PipeNameError
 from ukernel.pipes.decoders import as_decoder
-from ukernel.scene import RUNNING, WAITING, Look, Scene
 
 UNKNOWN = math.inf
 

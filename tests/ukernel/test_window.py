@@ -6,8 +6,8 @@ import random
 import numpy as np
 import pytest
 
-from ukernel.bins import Envelope
-from ukernel.window import Window, sample_times
+from ukernel.charts.bins import Envelope
+from ukernel.charts.window import Window, sample_times
 
 STREAMS = [[1] * 50, [3, 0, 5, 1, 12, 2], [100], [9, 1, 10, 11], [10, 10, 10], [0, 0, 7]]
 

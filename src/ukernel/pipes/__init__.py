@@ -29,7 +29,7 @@ from .listing import PipeState, pipes
 from .pipe import CLOSED, END_SENTENCES, Pipe, as_count, did_you_mean, warn
 
 if TYPE_CHECKING:
-    from ukernel.liveplot import LivePlot
+    from ukernel.charts.chart import LivePlot
 
 __all__ = ["Pipe", "PipeState", "Stamp", "TimedSamples", "collect", "live_plot", "pipes", "stop_live", "subscribe"]
 
@@ -229,7 +229,8 @@ def live_plot(
     if len(labels) > sum(lines):
         raise ValueError(f"{len(labels)} labels for {sum(lines)} lines: {labels!r}.")
     _need_numpy()
-    from ukernel import liveplot, scene
+    from ukernel.charts import chart as liveplot
+    from ukernel.charts import scene
 
     def read(name: str) -> Pipe:
         # Boards are asked for stamps only where they are shown.

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from . import imports, still
+from ukernel import imports
+
+from . import still
 from .glyphs import SCALE
 from .raster import PixelPen
 from .scene import HEIGHT, Scene

@@ -18,7 +18,8 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from . import imports
+from ukernel import imports
+
 from .picture import Painter, make_bundle, script
 from .scene import Look, Scene
 from .trace import Note, Trace

@@ -6,9 +6,10 @@ the page, whose answer waits behind the running cell), and only the lines are dr
 
 import threading
 
-from . import imports
+from ukernel import imports
+from ukernel.errors import UsageError
+
 from .drawing import Drawing, size_inches
-from .errors import UsageError
 from .picture import encode_png
 from .scene import Look, Scene
 from .trace import Trace

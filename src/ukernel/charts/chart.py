@@ -13,11 +13,12 @@ import threading
 import time
 from collections.abc import Callable
 
+from ukernel import imports
+from ukernel.errors import UsageError
 from ukernel.pipes.pipe import Pipe
 
-from . import imports, matplotlibcanvas
+from . import matplotlibcanvas
 from .canvas import COLUMNS, Canvas
-from .errors import UsageError
 from .picture import Painter, Png
 from .scene import Look, Scene
 from .trace import NEWS_S, Trace
