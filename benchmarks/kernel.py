@@ -114,7 +114,7 @@ def cpu_percent(kernel: Kernel, seconds: float) -> float:
 def make_environment(folder: Path) -> None:
     """Kernelspecs, runtime folder, history and hub of this benchmark's own."""
     kernels = folder / "kernels"
-    shutil.copytree(ROOT / "src" / "ukernel" / "kernelspecs" / "ucore-virtual", kernels / "ucore-virtual")
+    shutil.copytree(ROOT / "src" / "ukernel" / "kernel" / "kernelspecs" / "ucore-virtual", kernels / "ucore-virtual")
     (kernels / "plain").mkdir()
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     (kernels / "plain" / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "plain", "language": "python"}))

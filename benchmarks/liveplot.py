@@ -321,7 +321,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # server, browser and folder must not outlive it
     with tempfile.TemporaryDirectory(prefix="ucore-bench-") as name:
         folder = pathlib.Path(name)
-        shutil.copytree(SOURCE / "ukernel" / "kernelspecs", folder / "jupyter" / "kernels")
+        shutil.copytree(SOURCE / "ukernel" / "kernel" / "kernelspecs", folder / "jupyter" / "kernels")
         state = folder / "hub.json"
         environment = {
             **os.environ,

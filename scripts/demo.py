@@ -52,8 +52,8 @@ def run(source: Path, output: Path) -> tuple:
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-    from ukernel import kernelspec
     from ukernel.errors import UcoreError
+    from ukernel.kernel import kernelspec
 
     build_board()
     isolate(output)

@@ -86,7 +86,7 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
 
 
 def _install_kernels(options: argparse.Namespace) -> None:
-    from . import kernelspec
+    from ukernel.kernel import kernelspec
 
     for folder in kernelspec.install(user=options.user, provisioner=options.provisioner):
         print(f"Installed the kernel {folder.name} in {folder}")

@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items):
 def lab(tmp_path_factory):
     """One server for all tests. Its kernels ask the hub that `listener` plays."""
     folder = tmp_path_factory.mktemp("lab")
-    shutil.copytree(SOURCE / "ukernel" / "kernelspecs", folder / "jupyter" / "kernels")
+    shutil.copytree(SOURCE / "ukernel" / "kernel" / "kernelspecs", folder / "jupyter" / "kernels")
     _add_kernel_with_a_hub_of_its_own(folder)
     environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN} | {
         "JUPYTER_PATH": str(folder / "jupyter"),

@@ -21,7 +21,7 @@ def private_environment(tmp_path_factory):
     """The environment in which every kernel of a test run starts."""
     folder = tmp_path_factory.mktemp("jupyter")
     kernels = folder / "kernels"
-    shutil.copytree(SOURCE / "ukernel" / "kernelspecs", kernels)
+    shutil.copytree(SOURCE / "ukernel" / "kernel" / "kernelspecs", kernels)
     temporary = folder / "tmp"
     temporary.mkdir()
     values = {

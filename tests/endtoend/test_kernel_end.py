@@ -14,7 +14,7 @@ from frontend import Notebook, wait_for_end
 # By a word of its command line. The board's own process is the one that none of these words is in.
 PARTS = {
     "kernel": "ukernel.kernel",
-    "sub-kernel": "ukernel.pykernel",
+    "sub-kernel": "ukernel.kernel.subkernel_main",
     "hub": "ukernel.hub",
     "virtual board": "ukernel.virtual.process",
     "board": "",

@@ -5,8 +5,8 @@ import json
 import pytest
 from frontend import Notebook
 
-from ukernel import kernelspec
 from ukernel.errors import BoardError
+from ukernel.kernel import kernelspec
 from ukernel.virtual.process import VirtualBoard
 
 

@@ -53,7 +53,7 @@ class Quiet:
 
 def _is_python_side(process: psutil.Process) -> bool:
     try:
-        return "ukernel.pykernel" in process.cmdline()
+        return "ukernel.kernel.subkernel_main" in process.cmdline()
     except psutil.Error:
         return False
 

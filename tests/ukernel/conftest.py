@@ -6,7 +6,7 @@ import pytest
 from fakelistener import FakeListener
 from page import Page
 
-from ukernel.loop import Loop
+from ukernel.kernel.loop import Loop
 
 
 @pytest.fixture(scope="module")

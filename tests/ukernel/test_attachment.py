@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from ukernel.attachment import Attachments
 from ukernel.errors import BoardNotFoundError, HubUnreachableError
-from ukernel.loop import Loop
+from ukernel.kernel.boardconnection import Attachments
+from ukernel.kernel.loop import Loop
 
 PATIENCE_S = 30.0
 

@@ -6,13 +6,13 @@ import re
 import pytest
 from jupyter_client.session import Session
 
-from ukernel import cells
-from ukernel.boardcell import BoardRun
 from ukernel.boards import rewrite
 from ukernel.boards.tracebacks import Sources
-from ukernel.envelope import Message, Signer
 from ukernel.errors import BoardNotFoundError, HubUnreachableError, UsageError
-from ukernel.lane import HostRun, Lane
+from ukernel.kernel import cellmagic
+from ukernel.kernel.boardexecution import BoardRun
+from ukernel.kernel.executequeue import HostRun, Lane
+from ukernel.kernel.messages import Message, Signer
 from ukernel.protocol import values
 
 KEY = "a key for tests"
@@ -105,7 +105,7 @@ class Bench:
         self.lane = Lane(self, self._make_run)
 
     def _make_run(self, request, lane):
-        cell = cells.parse(request.content["code"])
+        cell = cellmagic.parse(request.content["code"])
         return HostRun(self, request, lane) if cell is None else BoardRun(self, request, lane, cell)
 
     # what a run asks of the switchboard
@@ -243,7 +243,7 @@ def test_time_says_how_long_the_board_took(bench):
 
 def test_time_does_not_count_the_wait_for_another_cell(bench, monkeypatch):
     clock = [100.0]
-    monkeypatch.setattr("ukernel.wrappers.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("ukernel.kernel.wrappers.time.monotonic", lambda: clock[0])
     bench.execute("%%time\n%%ucore\n1")
     bench.subkernel_begins()
     bench.board_says("status", execution_state="queued", holder="a script")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ukernel import linemagic
 from ukernel.errors import BoardGoneError
+from ukernel.kernel import linemagic
 from ukernel.ports import virtual
 from ukernel.virtual.simulated import _virtualworld as layout
 from ukernel.virtual.view import ENDED, World, describe

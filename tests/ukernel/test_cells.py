@@ -2,8 +2,8 @@
 
 import pytest
 
-from ukernel import cells
 from ukernel.errors import UsageError
+from ukernel.kernel import cellmagic
 
 
 @pytest.mark.parametrize(
@@ -16,8 +16,8 @@ from ukernel.errors import UsageError
     ],
 )  # fmt: skip
 def test_a_cell_whose_first_real_line_is_the_magic_is_for_the_board(code):
-    assert cells.is_board_cell(code)
-    assert cells.parse(code) is not None
+    assert cellmagic.is_board_cell(code)
+    assert cellmagic.parse(code) is not None
 
 
 @pytest.mark.parametrize(
@@ -29,8 +29,8 @@ def test_a_cell_whose_first_real_line_is_the_magic_is_for_the_board(code):
     ],
 )  # fmt: skip
 def test_every_other_cell_is_for_the_host(code):
-    assert not cells.is_board_cell(code)
-    assert cells.parse(code) is None
+    assert not cellmagic.is_board_cell(code)
+    assert cellmagic.parse(code) is None
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_every_other_cell_is_for_the_host(code):
     ],
 )
 def test_what_stands_above_the_magic_is_read(line, above):
-    found = cells.parse(f"{line}\n%%ucore --timeout 3\n1").above
+    found = cellmagic.parse(f"{line}\n%%ucore --timeout 3\n1").above
     assert [(one.magic, set(one.kinds) if one.magic == "%%capture" else set(), one.name) for one in found] == above
 
 
@@ -64,33 +64,33 @@ def test_what_stands_above_the_magic_is_read(line, above):
 )
 def test_a_magic_that_cannot_stand_above_is_told_where_it_belongs(above, words):
     with pytest.raises(UsageError) as caught:
-        cells.parse(f"{above}\n%%ucore\n1")
+        cellmagic.parse(f"{above}\n%%ucore\n1")
     assert [word for word in words if word not in str(caught.value)] == []
 
 
 @pytest.mark.parametrize("magic", ["%%Ucore", "%%UCORE --no-raise", "%% ucore", "  %%uCore", "%%time\n%%Ucore"])
 def test_a_magic_that_is_almost_right_is_told_how_it_is_written(magic):
     with pytest.raises(UsageError, match="the magic is %%ucore"):
-        cells.parse(magic + "\n1")
+        cellmagic.parse(magic + "\n1")
 
 
 @pytest.mark.parametrize("before", ["", "\n", "# one\n\n# two\n", "%%time\n", "%%time\n\n%%capture x\n# "])
 def test_lines_keep_their_numbers(before):
     code = before + "%%ucore --timeout 3\nfirst\nsecond"
-    body = cells.parse(code).body
+    body = cellmagic.parse(code).body
     assert body.split("\n").index("second") == code.split("\n").index("second")
     assert body.strip() == "first\nsecond"
 
 
 def test_the_body_is_found_again_in_the_cell():
     code = "# note\n%%ucore --no-raise\nx = 1"
-    cell = cells.parse(code)
+    cell = cellmagic.parse(code)
     assert code[cell.body_start :] == "x = 1"
     assert code[cell.magic_start :].startswith("%%ucore")
 
 
 def test_options_are_read_in_any_order_and_form():
-    options = cells.parse("%%ucore --no-raise --board='my board' --timeout 2.5 --out result # why\n1").options
+    options = cellmagic.parse("%%ucore --no-raise --board='my board' --timeout 2.5 --out result # why\n1").options
     assert options == {"--no-raise": True, "--board": "my board", "--timeout": 2.5, "--out": "result"}
 
 
@@ -112,7 +112,7 @@ def test_options_are_read_in_any_order_and_form():
 )
 def test_an_option_that_is_not_understood_is_explained(line, words):
     with pytest.raises(UsageError) as caught:
-        cells.parse(f"%%ucore {line}\n1")
+        cellmagic.parse(f"%%ucore {line}\n1")
     for word in words:
         assert word in str(caught.value)
 
@@ -152,12 +152,12 @@ def test_an_option_that_is_not_understood_is_explained(line, words):
     ],
 )
 def test_completeness_is_told_as_a_console_needs_it(body, status):
-    assert cells.completeness(body)["status"] == status
+    assert cellmagic.completeness(body)["status"] == status
 
 
 def test_a_block_goes_on_with_its_indent():
-    assert cells.completeness("if x:\n    if y:")["indent"] == "        "
-    assert cells.completeness("if x:\n    y")["indent"] == "    "
+    assert cellmagic.completeness("if x:\n    if y:")["indent"] == "        "
+    assert cellmagic.completeness("if x:\n    y")["indent"] == "    "
 
 
 @pytest.mark.parametrize(
@@ -178,4 +178,4 @@ def test_a_block_goes_on_with_its_indent():
     ],
 )
 def test_a_question_mark_on_the_last_line_asks_for_help(body, asked):
-    assert cells.split_help(body) == asked
+    assert cellmagic.split_help(body) == asked

@@ -3,7 +3,7 @@
 import pytest
 from jupyter_client.session import Session
 
-from ukernel.envelope import Message, Signer
+from ukernel.kernel.messages import Message, Signer
 
 KEY = "a key for tests"
 
@@ -71,7 +71,7 @@ def test_what_is_no_message_is_refused(frames):
 
 
 def test_the_memory_for_signatures_is_bounded(session, monkeypatch):
-    monkeypatch.setattr("ukernel.envelope.MAX_REMEMBERED", 2)
+    monkeypatch.setattr("ukernel.kernel.messages.MAX_REMEMBERED", 2)
     signer = Signer(KEY)
     messages = [Message(session.serialize(session.msg("status", {"n": n}))) for n in range(3)]
     assert all(signer.accepts(message) for message in messages)

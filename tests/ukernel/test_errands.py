@@ -4,9 +4,9 @@ import pytest
 from jupyter_client.session import Session
 
 from ukernel.boards.tracebacks import Sources
-from ukernel.envelope import Message
-from ukernel.errands import REQUEST, Errands
 from ukernel.errors import BoardNotFoundError, HubUnreachableError
+from ukernel.kernel.magicrequests import REQUEST, Errands
+from ukernel.kernel.messages import Message
 
 
 class Bench:

@@ -3,7 +3,7 @@
 import pytest
 from IPython.core.error import UsageError
 
-from ukernel import hints
+from ukernel.kernel import hints
 
 BOARD = """%%ucore --timeout 5
 import network

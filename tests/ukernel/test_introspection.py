@@ -3,9 +3,9 @@
 import pytest
 from jupyter_client.session import Session
 
-from ukernel import cells, introspection, signatures
 from ukernel.boards.tracebacks import Sources
-from ukernel.envelope import Message
+from ukernel.kernel import cellmagic, introspection, signatures
+from ukernel.kernel.messages import Message
 
 
 class Bench:
@@ -132,7 +132,7 @@ def test_a_late_answer_is_no_second_one():
 
 def test_options_are_completed_on_the_magics_line_and_its_name_by_the_host():
     assert Bench().complete("%%ucore --t|\n1") == ("--t", ["--timeout"])
-    assert Bench().complete("%%ucore --timeout 3 |\n1") == ("", sorted(cells.OPTIONS))
+    assert Bench().complete("%%ucore --timeout 3 |\n1") == ("", sorted(cellmagic.OPTIONS))
     bench = Bench()
     bench.ask("complete_request", "%%uco|")
     assert len(bench.forwarded) == 1

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from ukernel import kernelspec
+from ukernel.kernel import kernelspec
 
 
 @pytest.mark.parametrize("name", kernelspec.NAMES)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ukernel.outputs import Outputs, waiting_text
+from ukernel.kernel.outputbuffer import Outputs, waiting_text
 
 
 @pytest.fixture

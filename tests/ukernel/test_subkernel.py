@@ -12,8 +12,8 @@ import psutil
 import pytest
 import zmq
 
-from ukernel.envelope import Message, Signer
-from ukernel.subkernel import Subkernel, describe_exit
+from ukernel.kernel.messages import Message, Signer
+from ukernel.kernel.subkernel import Subkernel, describe_exit
 
 CONNECTION = {"key": "a key for tests", "signature_scheme": "hmac-sha256", "kernel_name": "ucore"}
 PATIENCE_S = 60.0
@@ -147,7 +147,7 @@ def test_closing_leaves_no_process_and_no_folder(client):
 def test_it_does_not_outlive_a_killed_parent():
     script = (
         "import sys, time\n"
-        "from ukernel.subkernel import Subkernel\n"
+        "from ukernel.kernel.subkernel import Subkernel\n"
         f"subkernel = Subkernel({CONNECTION!r}, '')\n"
         "print(subkernel._process.pid, flush=True)\n"
         "time.sleep(1000)\n"

@@ -11,7 +11,7 @@ from ukernel.errors import UsageError
 from . import syntax
 
 if TYPE_CHECKING:
-    from ukernel.cells import BoardCell
+    from ukernel.kernel.cellmagic import BoardCell
 
 __all__ = ["CUT", "MODULES", "Program", "program", "transform"]
 

@@ -5,7 +5,7 @@ import itertools
 import re
 from collections import OrderedDict
 
-from ukernel import cells
+from ukernel.kernel import cellmagic
 from ukernel.protocol.cellnames import FRAME
 
 from . import syntax
@@ -32,19 +32,19 @@ class Source:
         self.failed_at: int | None = None  # the line whose error has ended it
         self.code = code
         # As the board counts them: str.splitlines knows more ends of lines. Up to the magic's, only \\n is one.
-        end = (cells.find_magic(code) or (0, 0))[1]
+        end = (cellmagic.find_magic(code) or (0, 0))[1]
         self.lines = code[:end].split("\n")[:-1] + re.split(r"\r\n?|\n", code[code.rfind("\n", 0, end) + 1 :])
 
     @functools.cached_property
     def functions(self) -> list[tuple[str, int, int]]:
         """Name, first and last line of what the cell defined: looked up only when an error asks for it."""
-        return syntax.Syntax(cells.blank_magics(self.code)).find_functions()
+        return syntax.Syntax(cellmagic.blank_magics(self.code)).find_functions()
 
     @functools.cached_property
     def catching(self) -> list[tuple[int, int]]:
         """First and last line of what the cell does with errors caught."""
         try:
-            return syntax.Syntax(cells.blank_magics(self.code)).find_catching()
+            return syntax.Syntax(cellmagic.blank_magics(self.code)).find_catching()
         except syntax.UnreadableError:
             return [(1, len(self.lines))]
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from ukernel.boards import syntax
 from ukernel.boards.rewrite import MODULES
+from ukernel.errors import UcoreError, UsageError
 
-from . import cells, signatures
-from .envelope import Message
-from .errors import UcoreError, UsageError
+from . import cellmagic, signatures
+from .messages import Message
 
 if TYPE_CHECKING:
     from .switchboard import Switchboard
@@ -46,8 +46,8 @@ _FROM_IMPORT = re.compile(rf"\s*from\s+({_W}(?:{_W}|\.)*)\s+import\s*\(?" + _LIS
 def complete(switchboard: "Switchboard", request: Message) -> None:
     code = request.content["code"]
     cursor = _cursor(request)
-    start, end = cells.find_magic(code) or (0, 0)
-    if cursor <= start + len(cells.MAGIC) or (cursor <= end and code[start:cursor].isspace()):
+    start, end = cellmagic.find_magic(code) or (0, 0)
+    if cursor <= start + len(cellmagic.MAGIC) or (cursor <= end and code[start:cursor].isspace()):
         switchboard.send_to_subkernel("shell", request)  # the magic's own name
         return
     if cursor <= end:
@@ -94,7 +94,7 @@ def complete(switchboard: "Switchboard", request: Message) -> None:
 def inspect(switchboard: "Switchboard", request: Message) -> None:
     code = request.content["code"]
     cursor = _cursor(request)
-    end = (cells.find_magic(code) or (0, 0))[1]
+    end = (cellmagic.find_magic(code) or (0, 0))[1]
     if cursor <= end:
         switchboard.send_to_subkernel("shell", request)
         return
@@ -183,8 +183,8 @@ def _called(text: str) -> str:
 
 def is_complete(switchboard: "Switchboard", request: Message) -> None:
     code = request.content["code"]
-    magic = cells.find_magic(code) or (0, 0)
-    switchboard.frontend.answer(request, cells.completeness(code[magic[1] + 1 :]))
+    magic = cellmagic.find_magic(code) or (0, 0)
+    switchboard.frontend.answer(request, cellmagic.completeness(code[magic[1] + 1 :]))
 
 
 ANSWERS = {"complete_request": complete, "inspect_request": inspect, "is_complete_request": is_complete}
@@ -214,14 +214,14 @@ def _ask_board(switchboard: "Switchboard", request: Message, msg_type: str, cont
 
 def _board_of(code: str) -> "str | None":
     try:
-        cell = cells.parse(code)
+        cell = cellmagic.parse(code)
     except UsageError:
         return None
     return cell.options.get("--board") if cell else None
 
 
 def _complete_option(before: str) -> dict:
-    return _matches(cells.OPTIONS, re.search(r"\S*\Z", before)[0], len(before))  # type: ignore[index]
+    return _matches(cellmagic.OPTIONS, re.search(r"\S*\Z", before)[0], len(before))  # type: ignore[index]
 
 
 def _names_in_cells(texts: list[str], owner: str) -> set[str]:

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ukernel.boards import syntax
-
-from .errors import UsageError
+from ukernel.errors import UsageError
 
 __all__ = [
     "MAGIC",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from .envelope import Message
+from .messages import Message
 
 if TYPE_CHECKING:
     from .switchboard import Switchboard

@@ -10,14 +10,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ukernel.boards import rewrite, tracebacks
+from ukernel.errors import UcoreError
 from ukernel.protocol import values
 
-from . import cells, wrappers
-from .envelope import Message
-from .errors import UcoreError
+from . import cellmagic, wrappers
+from .executequeue import LATE_S, Lane, now, reply_metadata, stops_queue
 from .introspection import explain
-from .lane import LATE_S, Lane, now, reply_metadata, stops_queue
-from .outputs import Outputs, waiting_text
+from .messages import Message
+from .outputbuffer import Outputs, waiting_text
 
 if TYPE_CHECKING:
     from .switchboard import Switchboard
@@ -38,7 +38,7 @@ _NO_INPUT = "input() was called or sys.stdin read, but this front end does not t
 class BoardRun:
     """The execution of one board cell."""
 
-    def __init__(self, switchboard: "Switchboard", request: Message, lane: Lane, cell: cells.BoardCell):
+    def __init__(self, switchboard: "Switchboard", request: Message, lane: Lane, cell: cellmagic.BoardCell):
         self.request = request
         self._switchboard = switchboard
         self._frontend = switchboard.frontend
@@ -128,7 +128,7 @@ class BoardRun:
         notice = self._attachment.take_notice()
         if notice:
             self.tell(notice + "\n")
-        asked = cells.split_help(self._cell.body) if "--save" not in self._cell.options else None
+        asked = cellmagic.split_help(self._cell.body) if "--save" not in self._cell.options else None
         body, self._help = asked or (self._cell.body, "")
         try:
             if self._help and not body.strip():

@@ -5,7 +5,7 @@ import os
 
 import zmq
 
-from .envelope import Message, Signer
+from .messages import Message, Signer
 
 __all__ = ["Frontend"]
 

@@ -13,16 +13,16 @@ from collections.abc import Callable
 import zmq
 
 from ukernel.boards.tracebacks import Sources
+from ukernel.errors import UsageError, describe
 
-from . import cells, introspection
-from .attachment import Attachments
-from .boardcell import BoardRun
-from .envelope import Message, Signer
-from .errands import REQUEST, Errands
-from .errors import UsageError, describe
+from . import cellmagic, introspection
+from .boardconnection import Attachments
+from .boardexecution import BoardRun
+from .executequeue import HostRun, Lane
 from .frontend import Frontend
-from .lane import HostRun, Lane
 from .loop import Loop
+from .magicrequests import REQUEST, Errands
+from .messages import Message, Signer
 from .subkernel import CHANNELS, Subkernel, describe_exit
 
 __all__ = ["Switchboard"]
@@ -122,21 +122,21 @@ class Switchboard:
 
     def _from_shell(self, message: Message) -> None:
         if not self.signer.accepts(message):
-            print(f"ukernel.switchboard: dropped a {message.type} with a bad signature", file=sys.stderr)
+            print(f"ukernel.kernel.switchboard: dropped a {message.type} with a bad signature", file=sys.stderr)
             return
         subshell = message.subshell
         if subshell is not None and subshell not in self._subshells:
             self._refuse_subshell(message)
         elif message.type == "execute_request":
             self._lane(subshell).add(message)
-        elif message.type in introspection.ANSWERS and cells.is_board_cell(_code(message)):
+        elif message.type in introspection.ANSWERS and cellmagic.is_board_cell(_code(message)):
             introspection.ANSWERS[message.type](self, message)
         else:
             self.send_to_subkernel("shell", message)
 
     def _from_control(self, message: Message) -> None:
         if not self.signer.accepts(message):
-            print(f"ukernel.switchboard: dropped a {message.type} with a bad signature", file=sys.stderr)
+            print(f"ukernel.kernel.switchboard: dropped a {message.type} with a bad signature", file=sys.stderr)
             return
         if message.type == "interrupt_request":
             self._interrupt()
@@ -157,7 +157,7 @@ class Switchboard:
 
     def _make_run(self, request: Message, lane: Lane) -> "HostRun | BoardRun":
         try:
-            cell = cells.parse(_code(request))
+            cell = cellmagic.parse(_code(request))
         except UsageError:
             cell = None  # the magic says in the sub-kernel what is wrong with its line
         return HostRun(self, request, lane) if cell is None else BoardRun(self, request, lane, cell)

@@ -29,7 +29,8 @@ def main(argv: "list[str] | None" = None) -> int:
     except (OSError, ValueError) as error:
         parser.error(f"cannot read the connection file: {error}")
 
-    from .errors import describe
+    from ukernel.errors import describe
+
     from .subkernel import Subkernel
 
     # Jupyter restarts a kernel with the same connection, and makes a new key for another one.
@@ -42,7 +43,7 @@ def main(argv: "list[str] | None" = None) -> int:
 
     from ukernel.boards import syntax
 
-    from .attachment import Attachments
+    from .boardconnection import Attachments
     from .switchboard import Switchboard
 
     syntax.prepare()

@@ -9,7 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from .tempfolder import TempFolder
+from ukernel.tempfolder import TempFolder
 
 __all__ = ["NAMES", "PROVISIONER", "find_source", "install"]
 
@@ -26,7 +26,7 @@ def install(*, user: bool = False, prefix: "str | None" = None, provisioner: boo
     """Install both kernelspecs and return their folders.
 
     ``user``: for this user, whatever environment Jupyter runs in. ``prefix``: into that environment's folder; `sys.prefix` is
-    this one's, and the default. ``provisioner``: hub and board are readied before a kernel is launched, see `ukernel.provisioner`.
+    this one's, and the default. ``provisioner``: hub and board are readied before a kernel is launched, see `ukernel.kernel.provisioner`.
     What was installed there before is replaced. Raises OSError where the folder cannot be written.
     """
     from jupyter_client.kernelspec import KernelSpecManager

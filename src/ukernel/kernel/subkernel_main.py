@@ -1,4 +1,4 @@
-"""The sub-kernel's process: ipykernel as it is, plus the two magics. Started by `ukernel.subkernel`, by nobody else."""
+"""The sub-kernel's process: ipykernel as it is, plus the two magics. Started by `ukernel.kernel.subkernel`, by nobody else."""
 
 import sys
 

@@ -17,9 +17,8 @@ from collections.abc import Callable
 
 from ucore import wire
 from ukernel.boards import rewrite, syntax
+from ukernel.errors import BoardBusyError, UcoreError, UsageError, by_name
 from ukernel.protocol import values
-
-from .errors import BoardBusyError, UcoreError, UsageError, by_name
 
 __all__ = ["register"]
 

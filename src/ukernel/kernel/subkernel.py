@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from .tempfolder import TempFolder
+from ukernel.tempfolder import TempFolder
 
 __all__ = ["CHANNELS", "Subkernel", "describe_exit"]
 
@@ -63,7 +63,7 @@ class Subkernel:
     def _launch(self, path: str, connection_file: str, identity: str) -> subprocess.Popen:
         # The private function that `multiprocessing` uses too: -X and -W options of the kernelspec hold for the child.
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-        command = [sys.executable, *flags, "-m", "ukernel.pykernel", "-f", path]
+        command = [sys.executable, *flags, "-m", "ukernel.kernel.subkernel_main", "-f", path]
         env = os.environ | {"UCORE_OUTER_CONNECTION_FILE": connection_file, "UCORE_KERNEL_ID": identity}
         if _WINDOWS:
             from jupyter_client.launcher import (

@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .cells import Above
+    from .cellmagic import Above
 
 __all__ = ["Captured", "Timed", "wrap"]
 

@@ -8,11 +8,11 @@ import base64
 from typing import TYPE_CHECKING
 
 from ukernel.boards.tracebacks import format_stream
+from ukernel.errors import UcoreError, UsageError
 from ukernel.protocol import values
 
-from .envelope import Message
-from .errors import UcoreError, UsageError
-from .outputs import waiting_text
+from .messages import Message
+from .outputbuffer import waiting_text
 
 if TYPE_CHECKING:
     from .switchboard import Switchboard

@@ -7,10 +7,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ukernel import settings
+from ukernel.errors import BoardGoneError, HubUnreachableError, NoAnswerError, UcoreError, by_name
 from ukernel.protocol import statefile
 
-from . import settings
-from .errors import BoardGoneError, HubUnreachableError, NoAnswerError, UcoreError, by_name
 from .loop import guard
 
 if TYPE_CHECKING:

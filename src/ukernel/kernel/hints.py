@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ukernel.boards import syntax
 
-from . import cells, signatures
+from . import cellmagic, signatures
 
 __all__ = ["hint", "register"]
 
@@ -27,7 +27,7 @@ _VALUES = (bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, 
 _VALUE_TYPES = frozenset(kind.__name__ for kind in _VALUES)  # what can be pulled, see values.WHAT_CAN
 _MAKE_OBJECTS = ("ucore.open_pipe", "ucore.every", "open", "iter", "asyncio.create_task")
 _WITHOUT_IMPORT = ("const",)  # what MicroPython's compiler knows of itself
-_TO_RUN = f"to run this cell on the board, begin it with `{cells.MAGIC}`."
+_TO_RUN = f"to run this cell on the board, begin it with `{cellmagic.MAGIC}`."
 
 
 def register(ip, type_of: "Callable[[str], str]") -> None:
@@ -47,7 +47,7 @@ def register(ip, type_of: "Callable[[str], str]") -> None:
 def _board_cells(ip) -> "list[str]":
     """Return the texts of this session's board cells, the latest first."""
     codes = ip.history_manager.input_hist_raw[: -MAX_CELLS - 1 : -1]
-    return [code for code in codes if cells.MAGIC in code and cells.is_board_cell(code)]
+    return [code for code in codes if cellmagic.MAGIC in code and cellmagic.is_board_cell(code)]
 
 
 def hint(
@@ -150,7 +150,7 @@ def _binding(code: str, name: str) -> "_Bound | None":
     if name not in code:
         return None
     try:
-        tree = syntax.read(cells.blank_magics(code)).tree(recover=True)
+        tree = syntax.read(cellmagic.blank_magics(code)).tree(recover=True)
     except syntax.UnreadableError:
         return None
     plain = syntax.plain_name(name)

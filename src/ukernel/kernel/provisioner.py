@@ -1,7 +1,7 @@
 """An optional kernel provisioner, for gateways that want what is wrong with a board when the kernel starts, not in its first cell.
 
 No kernelspec names it unless `ucore install-kernels --provisioner` did: the Jupyter server must have µcore in its own environment
-for it, and some front ends ignore it. As a program, ``python -m ukernel.provisioner [--virtual]`` readies hub and board and ends.
+for it, and some front ends ignore it. As a program, ``python -m ukernel.kernel.provisioner [--virtual]`` readies hub and board and ends.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import sys
 
 from jupyter_client.provisioning import LocalProvisioner
 
-from .errors import BoardError, UcoreError
+from ukernel.errors import BoardError, UcoreError
 
 __all__ = ["UcoreProvisioner", "main"]
 
@@ -22,7 +22,7 @@ class UcoreProvisioner(LocalProvisioner):
         """Raises BoardError where the board cannot be had: the kernel is not launched then."""
         kwargs = await super().pre_launch(**kwargs)
         # The kernel's own Python and environment: the server's may be others.
-        command = [kwargs["cmd"][0], "-m", "ukernel.provisioner"] + ["--virtual"] * ("--virtual" in kwargs["cmd"])
+        command = [kwargs["cmd"][0], "-m", "ukernel.kernel.provisioner"] + ["--virtual"] * ("--virtual" in kwargs["cmd"])
         ready = await asyncio.create_subprocess_exec(
             *command,
             env=kwargs.get("env"),
@@ -43,9 +43,8 @@ class UcoreProvisioner(LocalProvisioner):
 
 def main(arguments: "list[str] | None" = None) -> None:
     """Start the hub where there is none, and attach the board; a virtual one is the kernel's own business."""
+    from ukernel import settings
     from ukernel.client import connection
-
-    from . import settings
 
     try:
         with connection.connect() as hub:
