@@ -4,11 +4,10 @@ import argparse
 import sys
 from collections.abc import Callable
 
+from ukernel import __version__
+from ukernel.errors import HubUnreachableError, UcoreError, describe
 from ukernel.virtual import process
 from ukernel.virtual.line import HAS_TERMINALS
-
-from . import __version__
-from .errors import HubUnreachableError, UcoreError, describe
 
 __all__ = ["main"]
 
@@ -36,10 +35,9 @@ def _boards(options: argparse.Namespace) -> None:
 
 def _known_boards() -> "list[dict]":
     """Return the boards that are plugged in, virtual ones that run, the one in UCORE_BOARD; and what the hub, where one runs, knows of them."""
+    from ukernel import settings
     from ukernel.client import connection
     from ukernel.ports import discovery
-
-    from . import settings
 
     try:
         with connection.connect(start=False) as hub:
@@ -65,10 +63,9 @@ def _add_port(parser: argparse.ArgumentParser) -> None:
 
 
 def _install(options: argparse.Namespace) -> None:
+    from ukernel import settings
     from ukernel.install import installer
     from ukernel.ports import discovery
-
-    from . import settings
 
     port = discovery.resolve(options.board or settings.board())
     copied = installer.ensure_agent(port, print)
@@ -112,9 +109,8 @@ def _pipes(options: argparse.Namespace) -> None:
 
 
 def _token(options: argparse.Namespace) -> None:
+    from ukernel import settings
     from ukernel.protocol import statefile
-
-    from . import settings
 
     here = statefile.find()
     if here is None:
@@ -157,7 +153,3 @@ def main(arguments: "list[str] | None" = None) -> None:
         sys.exit(f"ucore: That could not be done: {describe(error)}.")
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-if __name__ == "__main__":
-    main()

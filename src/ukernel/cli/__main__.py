@@ -1,0 +1,6 @@
+"""``python -m ukernel.cli`` is ``ucore``."""
+
+from . import main
+
+if __name__ == "__main__":
+    main()
