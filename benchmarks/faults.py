@@ -12,12 +12,12 @@ import pathlib
 import sys
 import time
 
-sys.path.append(str(pathlib.Path(__file__).parents[1] / "tests"))  # the rig is the tests'
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "tests" / "support"))  # the rig is the tests'
 
 import psutil
-
 from emulator import Faults
 from rig import ALIVE, Rig
+
 from ucore import wire
 from ukernel.link import session
 

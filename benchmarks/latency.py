@@ -14,9 +14,10 @@ import struct
 import sys
 import time
 
-sys.path.append(str(pathlib.Path(__file__).parents[1] / "tests"))  # the rig is the tests'
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "tests" / "support"))  # the rig is the tests'
 
 from rig import Rig
+
 from ukernel.link import session
 
 BAUDRATE, LATENCY_S, PERIOD_MS = 115200, 0.001, 10

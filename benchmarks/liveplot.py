@@ -23,7 +23,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).parents[1]
-sys.path += [str(ROOT / "tests" / "browser"), str(ROOT / "tests" / "ukernel")]
+sys.path.append(str(ROOT / "tests" / "support"))
 
 import psutil  # noqa: E402
 from lab import SOURCE, Browser, Lab, Notebook, why_not  # noqa: E402

@@ -17,9 +17,10 @@ import subprocess
 import sys
 import tempfile
 
-sys.path.append(str(pathlib.Path(__file__).parents[1] / "tests"))  # the rig is the tests'
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "tests" / "support"))  # the rig is the tests'
 
 from rig import PRODUCER, Rig
+
 from ukernel.client import connection
 from ukernel.virtual import firmware
 from ukernel.virtual.process import VirtualBoard

@@ -3,13 +3,9 @@
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "ukernel"))
-
 from fakelistener import FakeListener
 from lab import SOURCE, Browser, Lab, Notebook, why_not
 

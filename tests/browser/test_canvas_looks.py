@@ -7,7 +7,7 @@ import struct
 import time
 
 import pytest
-from test_canvas_page import WIDTH, seen_at, sine, values, wait_for_samples
+from canvaspage import WIDTH, seen_at, sine, values, wait_for_samples
 
 
 def text_of(notebook, part):

@@ -5,8 +5,8 @@ import signal
 import time
 
 import pytest
-
 from rig import Rig
+
 from ucore import wire
 from ukernel.client import connection
 from ukernel.link import session

@@ -4,9 +4,9 @@ import time
 
 import pytest
 from boardclient import BoardClient
-
 from rig import Rig
 from scripted import HubThread
+
 from ucore import wire
 from ukernel.hub.driver import Board
 from ukernel.install import installer

@@ -7,8 +7,8 @@ import threading
 import psutil
 import pytest
 from boardclient import BoardClient
-
 from scripted import HubThread, wait_until
+
 from ukernel.client import connection
 from ukernel.errors import NoAnswerError
 from ukernel.hub import sharedboard

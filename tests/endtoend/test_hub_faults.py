@@ -5,10 +5,10 @@ import signal
 import struct
 
 import pytest
-
 from boardfiles import has_written
 from rig import PRODUCER
 from scripted import wait_until
+
 from ukernel.client import connection
 from ukernel.errors import PipeEndedEarlyWarning
 from ukernel.pipes import subscribe

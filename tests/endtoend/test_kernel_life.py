@@ -7,8 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 from frontend import PATIENCE_S, Notebook, wait_for_end
-
 from scripted import wait_until
+
 from ukernel.client.connection import connect
 
 ENDLESS = "import time\nprint('started')\nwhile True:\n    time.sleep(0.01)"

@@ -4,9 +4,9 @@ import random
 import textwrap
 
 import pytest
-
 from emulator import Faults
 from rig import ALIVE, Rig
+
 from ucore import wire
 from ukernel.link import session
 

@@ -4,9 +4,9 @@ import struct
 import time
 
 import pytest
-
 from emulator import Faults, has_compiler
 from rig import Rig
+
 from ukernel.hub.driver import Board
 from ukernel.link import session
 from ukernel.link.baudrate import STEADY

@@ -3,9 +3,9 @@
 import struct
 
 import pytest
-
 from emulator import Faults
 from rig import Rig
+
 from ukernel.link import session
 
 # Each frame is the time of day just before its `pipe.write`; on a virtual board that is the host's clock.

@@ -3,8 +3,8 @@
 import struct
 
 import pytest
-
 from rig import Rig
+
 from ucore import wire
 from ukernel.boards import rewrite
 from ukernel.link import session

@@ -22,7 +22,7 @@ def run(tmp_path):
     for name in ("figure", "backends/__init__", "backends/backend_agg"):
         (package / f"{name}.py").write_text("")
     (tmp_path / "gate.py").write_text(GATE)
-    start = "import gate, sys, threading\nfrom ukernel import imports, matplotlibcanvas, pipes\n"
+    start = "import gate, sys, threading\nfrom ukernel import imports, pipes\nfrom ukernel.charts import matplotlibcanvas\n"
     start += "threading.Thread(target=__import__, args=['matplotlib']).start()\ngate.entered.wait(30)\n"
 
     def run(code):

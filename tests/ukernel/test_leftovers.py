@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[1] / "support"
 CONFTEST = """
 import leftovers
 from leftovers import pytest_configure, pytest_sessionfinish, pytest_terminal_summary, pytest_testnodedown

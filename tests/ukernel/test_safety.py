@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-
 from scripted import running_hub
+
 from ukernel.client import connection
 from ukernel.protocol import statefile
 

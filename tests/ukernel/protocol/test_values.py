@@ -19,7 +19,7 @@ from ucore import wire
 from ukernel.protocol import values
 from ukernel.virtual import firmware
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 Point = collections.namedtuple("Point", "x y")
 
 

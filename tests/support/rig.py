@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import pathlib
 import queue
 import struct
-import sys
 import time
 
-sys.path.append(str(pathlib.Path(__file__).parents[1] / "tests"))
-
 from emulator import BoardUart, Faults, LineEmulator  # noqa: F401
+
 from ucore import wire
 from ukernel.hub.driver import Board
 from ukernel.link import session

@@ -11,11 +11,10 @@ from xml.etree import ElementTree
 import nbformat
 import numpy as np
 import pytest
-from fakelistener import FakeListener
+from fakelistener import FakeListener, constant, sine
 from nbclient import NotebookClient
 from PIL import Image
-from test_canvas import StillTrace
-from test_liveplot import constant, sine
+from stilltrace import StillTrace
 
 from ukernel import imports
 from ukernel.charts.canvas import encode

@@ -13,9 +13,8 @@ import threading
 import time
 import tty
 
-import pytest
-
 import emulator
+import pytest
 from emulator import BoardUart, Faults, LineEmulator, Noise, has_compiler
 
 PATIENCE_S = 30.0  # before a test says that it hangs

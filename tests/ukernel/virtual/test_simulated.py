@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from lineboard import PYTHONS, LineBoard
 
-BOARDS_PAGE = Path(__file__).parents[2] / "docs" / "boards.md"
+BOARDS_PAGE = Path(__file__).parents[3] / "docs" / "boards.md"
 MACHINE = """
     ADC DAC PWM Pin Signal I2C SoftI2C SPI SoftSPI UART Timer RTC WDT lightsleep deepsleep idle reset soft_reset reset_cause wake_reason
     unique_id freq disable_irq enable_irq time_pulse_us bitstream PWRON_RESET HARD_RESET WDT_RESET DEEPSLEEP_RESET SOFT_RESET PIN_WAKE

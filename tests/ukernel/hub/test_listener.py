@@ -7,8 +7,8 @@ import socket
 import struct
 
 import pytest
-
 from scripted import PATIENCE_S, running_hub, wait_until
+
 from ukernel.client import connection
 from ukernel.errors import BoardGoneError, HubDeniedError, HubError, PipeNameError, UsageError
 from ukernel.hub import listener, opening, replay

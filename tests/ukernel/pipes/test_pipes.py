@@ -13,8 +13,8 @@ import warnings
 import numpy as np
 import pytest
 from fakelistener import FakeListener
-
 from scripted import running_hub, wait_until
+
 from ukernel import pipes
 from ukernel.client import connection
 from ukernel.errors import (

@@ -8,7 +8,7 @@ import pytest
 
 from ukernel.charts.axis import AIR, SHRINK_AFTER_S, Limits, Scale, format_seconds
 
-CASES = json.loads((Path(__file__).parents[2] / "canvas" / "tests" / "numbers.json").read_text(encoding="utf-8"))
+CASES = json.loads((Path(__file__).parents[3] / "canvas" / "tests" / "numbers.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['axis']} {case['units']}")

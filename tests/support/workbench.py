@@ -118,7 +118,7 @@ class Workbench:
         self.host("stop_live()")
 
     def _find_port(self) -> str:
-        self.host("from ukernel import client\nhub = client.connect(start=False)")
+        self.host("from ukernel.client import connection\nhub = connection.connect(start=False)")
         self.host("boards = hub.request('boards_request', {})['boards']\nhub.close()")
         (port,) = self.value("[board['port'] for board in boards if board['state'] == 'ready']")
         return port

@@ -315,7 +315,7 @@ def test_a_board_that_runs_a_cell_without_a_look_at_its_line_is_not_flooded_with
     assert len(sent) < 60
 
 
-VECTORS = json.loads(pathlib.Path(__file__).parents[1].joinpath("vectors.json").read_text(encoding="utf-8"))
+VECTORS = json.loads(pathlib.Path(__file__).parents[2].joinpath("vectors.json").read_text(encoding="utf-8"))
 
 
 def test_the_golden_frames_are_understood():

@@ -2,8 +2,8 @@
 
 import pytest
 from forwarder import Forwarder
-
 from scripted import running_hub
+
 from ukernel.client import connection
 from ukernel.errors import HubDeniedError, HubUnreachableError, PipeEndedError
 from ukernel.pipes import collect, pipes, subscribe

@@ -13,8 +13,8 @@ import threading
 import time
 
 import pytest
-
 from scripted import PATIENCE_S, wait_until
+
 from ukernel.client import connection
 from ukernel.errors import HubDeniedError, HubError, HubUnreachableError, NoAnswerError, PipeNameError, SettingError
 from ukernel.protocol import statefile
@@ -67,8 +67,8 @@ def test_a_client_that_must_not_start_one_says_that_there_is_none(path):
 
 def test_clients_that_start_hubs_at_the_same_time_end_with_one(path):
     code = (
-        "import sys; sys.stdin.readline(); from ukernel import advert, client; c = client.connect(); "
-        "c.request('pipes_request'); print(advert.read().pid, flush=True); sys.stdin.readline()"
+        "import sys; sys.stdin.readline(); from ukernel.client import connection; from ukernel.protocol import statefile; c = connection.connect(); "
+        "c.request('pipes_request'); print(statefile.read().pid, flush=True); sys.stdin.readline()"
     )
     racers = [
         subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -161,7 +161,7 @@ def test_a_hub_that_cannot_start_is_an_error_that_says_how_to_look(monkeypatch):
 
 def test_the_hub_keeps_nothing_of_its_starter_open(path):
     """Whoever waits for the end of a pipe that the starter had must not wait for the hub."""
-    code = "from ukernel import client; client.connect().close(); print('started')"
+    code = "from ukernel.client import connection; connection.connect().close(); print('started')"
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE_S)
     assert done.stdout.strip() == b"started"
     assert statefile.read() is not None

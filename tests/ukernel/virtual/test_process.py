@@ -8,10 +8,10 @@ import time
 
 import psutil
 import pytest
-from lineboard import PACKAGE, PYTHONS, LineBoard
-
 from boardfiles import has_written
+from lineboard import PACKAGE, PYTHONS, LineBoard
 from scripted import wait_until
+
 from ukernel.errors import BoardGoneError
 from ukernel.virtual import process as virtualboard
 from ukernel.virtual.line import RESET, RING

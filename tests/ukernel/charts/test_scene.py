@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from test_canvas import StillTrace
+from stilltrace import StillTrace
 
 from ukernel.charts.scene import Look, Scene
 

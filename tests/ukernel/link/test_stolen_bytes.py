@@ -1,8 +1,8 @@
 """A program that reads the real stdin takes what the host sends away from the link, and loses nobody the board."""
 
 import pytest
-
 from rig import Rig
+
 from ucore import wire
 from ukernel.link import session
 

@@ -10,34 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from stilltrace import StillTrace
 
 from ukernel.charts.canvas import encode
 from ukernel.charts.scene import Look, Scene
-from ukernel.charts.window import Window
 
-CANVAS = Path(__file__).parents[2] / "canvas"
+CANVAS = Path(__file__).parents[3] / "canvas"
 NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(not NODE, reason="there is no Node.js (node) here")
-
-
-class StillTrace:
-    """A trace without a pipe: what is added is what it has."""
-
-    ended, ended_at, is_waiting = None, math.inf, False
-
-    def __init__(self, name, size, span_s=None):
-        self.name = name
-        self.window = Window(size, span_s)
-
-    @property
-    def channels(self):
-        return self.window.channels
-
-    def rate(self, now):
-        return None
-
-    def notes(self):
-        return []
 
 
 def replay(messages):
@@ -163,7 +143,7 @@ def test_the_pages_own_tests_pass():
 
 
 def test_the_code_of_the_page_can_stand_in_a_notebook():
-    code = (Path(__file__).parents[2] / "src" / "ukernel" / "charts" / "canvas.js").read_text(encoding="utf-8")
+    code = (Path(__file__).parents[3] / "src" / "ukernel" / "charts" / "canvas.js").read_text(encoding="utf-8")
     assert "</script" not in code.lower() and "<!--" not in code
     assert code.isascii()  # a page holds other text in twice the room, and does so for each chart it ever showed
     assert code.isascii()  # a page holds other text in twice the room, for each chart that it ever showed

@@ -6,8 +6,8 @@ import sys
 import tempfile
 
 import pytest
-
 from scripted import running_hub
+
 from ukernel import __version__, cli
 from ukernel.client import connection
 from ukernel.install import installer

@@ -12,7 +12,7 @@ import pytest
 from jupyter_client import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
 
-SOURCE = Path(__file__).parents[2] / "src"
+SOURCE = Path(__file__).parents[3] / "src"
 PATIENCE_S = 60.0
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="these send POSIX signals")

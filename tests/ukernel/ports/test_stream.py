@@ -7,8 +7,8 @@ import sys
 import threading
 
 import pytest
-
 from scripted import PATIENCE_S
+
 from ukernel.errors import BoardBusyError, BoardGoneError, BoardNotFoundError
 from ukernel.ports.stream import open_stream, other_reader
 

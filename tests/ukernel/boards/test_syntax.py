@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from ukernel.boards import syntax
 from ukernel.boards.syntax import Syntax, UnreadableError
 
-SOURCE = Path(__file__).parents[2] / "src"
-FILES = sorted((SOURCE / "ucore").glob("*.py")) + sorted((SOURCE / "ukernel").glob("*.py"))
+SOURCE = Path(__file__).parents[3] / "src"
+FILES = sorted((SOURCE / "ucore").glob("*.py")) + sorted((SOURCE / "ukernel").rglob("*.py"))
 NAMELESS = {
     ast.Lambda: "<lambda>", ast.GeneratorExp: "<genexpr>", ast.ListComp: "<listcomp>", ast.SetComp: "<setcomp>", ast.DictComp: "<dictcomp>",
 }  # fmt: skip

@@ -4,8 +4,8 @@ import json
 import threading
 
 import pytest
-
 from scripted import PATIENCE_S, ScriptedBoard, running_hub, wait_until
+
 from ucore import wire
 from ukernel.client import connection as client
 from ukernel.errors import (

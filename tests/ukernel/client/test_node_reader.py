@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from fakelistener import FakeListener
 from forwarder import Forwarder
-
 from scripted import PATIENCE_S, running_hub, wait_until
+
 from ukernel.client import connection
 from ukernel.hub import replay
 from ukernel.link.clock import Times
 from ukernel.protocol import statefile
 
-READER = Path(__file__).parents[2] / "examples" / "pipe-reader.mjs"
+READER = Path(__file__).parents[3] / "examples" / "pipe-reader.mjs"
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
 
