@@ -229,8 +229,8 @@ def live_plot(
     if len(labels) > sum(lines):
         raise ValueError(f"{len(labels)} labels for {sum(lines)} lines: {labels!r}.")
     _need_numpy()
-    from ukernel.charts import chart as liveplot
     from ukernel.charts import scene
+    from ukernel.charts.chart import start
 
     def read(name: str) -> Pipe:
         # Boards are asked for stamps only where they are shown.
@@ -240,7 +240,7 @@ def live_plot(
     if title is None:
         title = ", ".join(names) + (f" ({chart})" if chart else "")
     look = scene.Look(title, window, ylim, labels, units, x, span_s, height)
-    return liveplot.start(names, read, decoders, look, backend=backend, interval_s=interval_s, duration_s=duration, chart=chart)
+    return start(names, read, decoders, look, backend=backend, interval_s=interval_s, duration_s=duration, chart=chart)
 
 
 def stop_live(name: "str | Sequence[str] | None" = None) -> None:
@@ -250,9 +250,9 @@ def stop_live(name: "str | Sequence[str] | None" = None) -> None:
     for one in names or ():
         if not isinstance(one, str):
             raise TypeError(f"stop_live takes a pipe's name, or a list of names, not {name!r}.")
-    liveplot = find_imported(f"{__package__}.liveplot")  # not imported, or not whole: no plot was ever made
-    if liveplot:
-        liveplot.stop(names)
+    charts = find_imported("ukernel.charts.chart")  # not imported, or not whole: no plot was ever made
+    if charts:
+        charts.stop(names)
 
 
 def _names(name) -> tuple:

@@ -16,7 +16,7 @@ from page import VIEW, is_child, is_custom, model_of, state
 from ukernel.errors import UsageError
 from ukernel.pipes import live_plot, stop_live
 
-SHORT_SILENCE = "import ukernel.charts.canvas\nukernel.canvas.SILENCE_S = 1.0"
+SHORT_SILENCE = "import ukernel.charts.canvas\nukernel.charts.canvas.SILENCE_S = 1.0"
 SET_UP = "from ukernel.pipes import collect, live_plot, stop_live\nimport asyncio, struct, time"
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -442,7 +442,7 @@ def test_a_decoder_may_stop_its_chart(page, listener):
 def test_a_chart_whose_decoder_never_returns_stops_and_says_so(page, listener):
     listener.script = sine
     page.run(
-        "import threading, ukernel.charts.trace\nukernel.trace.STOP_S = 0.5\ncalled, never = threading.Event(), threading.Event()"
+        "import threading, ukernel.charts.trace\nukernel.charts.trace.STOP_S = 0.5\ncalled, never = threading.Event(), threading.Event()"
     )
     page.run("plot = live_plot('adc', decoder=lambda b: called.set() or never.wait())\ncalled.wait(20)\nplot.stop()")
     assert page.value("plot") == "<LivePlot 'adc': stopped; its decoder has not returned, 0 samples, 0 lost>"
