@@ -113,7 +113,7 @@ def test_our_own_client_says_whose_hub_it_is(open_folder, monkeypatch):
     monkeypatch.setenv("UCORE_STATE_PATH", str(open_folder / "hub.json"))
     with running_hub():
         done = as_nobody(
-            "import os, ukernel.client\nfrom ukernel.pipes import collect\nBECOME\n"
+            "import os, ukernel.client.connection\nfrom ukernel.pipes import collect\nBECOME\n"
             "try:\n    collect('adc', seconds=1)\nexcept Exception as error:\n    print(type(error).__name__, error)"
         )
     assert done.stdout.startswith("HubDeniedError"), done.stdout + done.stderr
