@@ -8,6 +8,7 @@ cells import in the main thread; so matplotlib is imported there, between two ce
 import importlib
 import sys
 import threading
+import types
 from importlib.util import find_spec
 
 __all__ = ["find_imported", "is_matplotlib_loaded", "is_matplotlib_to_come", "load", "load_matplotlib"]
@@ -19,7 +20,7 @@ _lock = threading.RLock()  # one import of ours at a time
 _is_broken = False  # it is installed, but cannot be imported
 
 
-def find_imported(name: str):
+def find_imported(name: str) -> types.ModuleType | None:
     """Return a module that has been imported, and whole; else None. Never waits."""
     module = sys.modules.get(name)
     return None if getattr(getattr(module, "__spec__", None), "_initializing", False) else module

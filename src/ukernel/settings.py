@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 
-def board() -> "str | None":
+def board() -> str | None:
     """Return the board to use (UCORE_BOARD): a port, a pyserial URL or a board name; None for the only one found."""
     return os.environ.get("UCORE_BOARD") or None
 
@@ -37,7 +37,7 @@ def max_baud() -> int:
     return int(text)
 
 
-def pipe_port() -> "int | None":
+def pipe_port() -> int | None:
     """Return the fixed TCP port of the pipe listener (UCORE_PIPE_PORT), None for an automatic one.
 
     Raises SettingError for anything but a port number.
@@ -50,12 +50,12 @@ def pipe_port() -> "int | None":
     return int(text)
 
 
-def kernel_id() -> "str | None":
+def kernel_id() -> str | None:
     """Return what the hub knows this notebook's kernel by (UCORE_KERNEL_ID, set by the kernel); None outside of notebooks."""
     return os.environ.get("UCORE_KERNEL_ID") or None
 
 
-def pipe_token() -> "str | None":
+def pipe_token() -> str | None:
     """Return the token of a hub whose state file is out of reach (UCORE_PIPE_TOKEN), for a forwarded port."""
     return os.environ.get("UCORE_PIPE_TOKEN") or None
 
@@ -112,7 +112,7 @@ def hub_linger_s() -> float:
     return seconds
 
 
-def hub_log() -> "Path | None":
+def hub_log() -> Path | None:
     """Return the file that the hub appends its log to (UCORE_HUB_LOG), None for no log."""
     text = os.environ.get("UCORE_HUB_LOG")
     return Path(text).expanduser().absolute() if text else None

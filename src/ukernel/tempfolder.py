@@ -19,8 +19,10 @@ _NAME = re.compile(r"ucore-(virtual-board|python|files)-\w{8}")
 
 try:
     import fcntl
+
+    _has_locks = True
 except ImportError:  # Windows: no locks on folders, and no way to remove one that is in use; what is left there stays
-    fcntl = None
+    _has_locks = False
 
 
 class TempFolder:
@@ -29,16 +31,17 @@ class TempFolder:
     ``kind`` is a word of its name: "virtual-board", "python" or "files". ``parent``: another folder than the usual one.
     """
 
-    def __init__(self, kind: str, parent: "str | None" = None):
+    def __init__(self, kind: str, parent: str | None = None):
         parent = parent or tempfile.gettempdir()
         _sweep(parent)
         self.path = ""
+        self._end: weakref.finalize[..., TempFolder]
         while not self._make(kind, parent):
             pass  # somebody's sweep came between; there is one at a time, so this ends soon
 
     def _make(self, kind: str, parent: str) -> bool:
         self.path = tempfile.mkdtemp(prefix=f"ucore-{kind}-", dir=parent)
-        if fcntl is None:
+        if not _has_locks:
             self._end = weakref.finalize(self, _remove, self.path, -1, os.getpid())
             return True
         try:
@@ -66,11 +69,11 @@ class TempFolder:
     def __enter__(self) -> str:
         return self.path
 
-    def __exit__(self, *exc_info) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.remove()
 
 
-def living(kind: str) -> "list[str]":
+def living(kind: str) -> list[str]:
     """Return this user's folders of a kind whose owners live. On Windows, where that cannot be told, all that are there."""
     found = []
     with contextlib.suppress(OSError), os.scandir(tempfile.gettempdir()) as entries:
@@ -81,7 +84,7 @@ def living(kind: str) -> "list[str]":
 
 
 def _is_held(path: str) -> bool:
-    if fcntl is None:
+    if not _has_locks:
         return True
     try:
         fd = _open(path)
@@ -106,7 +109,7 @@ def _remove(path: str, lock_fd: int, owner: int) -> None:
 
 def _sweep(parent: str) -> None:
     """Remove this user's folders whose owners are gone."""
-    if fcntl is None:
+    if not _has_locks:
         return
     try:
         with os.scandir(parent) as entries:

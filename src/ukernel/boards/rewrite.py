@@ -4,14 +4,11 @@ What is put into a cell's text leaves every line at its number, and every string
 """
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ukernel.errors import UsageError
 
 from . import syntax
-
-if TYPE_CHECKING:
-    from ukernel.kernel.cellmagic import BoardCell
 
 __all__ = ["CUT", "Program", "program", "transform"]
 
@@ -43,11 +40,11 @@ class Program(NamedTuple):
     is_read: bool = True  # False: its syntax is not known here, so a last expression that it may have is not shown
 
 
-def program(cell: "BoardCell") -> Program:
-    """Return what the board is to run for a cell. Raises UsageError for what belongs into another cell."""
-    text = syntax.read(cell.body)
+def program(body: str, plain: bool = False) -> Program:
+    """Return what the board is to run for a cell's body; ``plain`` as in `transform`. Raises UsageError for what belongs into another cell."""
+    text = syntax.read(body)
     _refuse_magics(text)
-    return _transform(text, "--out" in cell.options)
+    return _transform(text, plain)
 
 
 def _refuse_magics(text: syntax.Syntax) -> None:
@@ -125,7 +122,7 @@ class _Awaits:
         self._text = text
         self._edits = edits
 
-    def visit(self, node) -> None:
+    def visit(self, node: syntax.Node) -> None:
         if node.type in _SCOPES:
             # Defaults and bases are outside of it, as its decorators are; what is in it is its own business.
             outside = [node.get_super_arglist()] if node.type == "classdef" else [part.default for part in node.get_params()]
@@ -151,13 +148,13 @@ class _Awaits:
             self._drop_async(*parts)
             self._wrap(parts[1].children[3], _EACH)
 
-    def _wrap(self, node, name: str) -> None:
+    def _wrap(self, node: syntax.Node, name: str) -> None:
         start, end = self._text.span(node)
         self._edits.insert(start, name + "((")
         self._edits.insert(end, "))")
         self.used.add(name)
 
-    def _drop_async(self, word, what) -> None:
+    def _drop_async(self, word: syntax.Node, what: syntax.Node) -> None:
         start, (following, end) = self._text.span(word)[0], self._text.span(what.children[0])
         if "\n" in self._text.text[start:following]:
             # No line may go: the words for and with come in its place.
@@ -166,5 +163,5 @@ class _Awaits:
         else:
             self._edits.replace(start, following, "")
 
-    def _replace(self, node, text: str) -> None:
+    def _replace(self, node: syntax.Node, text: str) -> None:
         self._edits.replace(*self._text.span(node), text)

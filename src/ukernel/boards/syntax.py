@@ -7,11 +7,13 @@ comes of it is given to parso, which knows the grammar: strings and numbers as p
 
 import functools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from ukernel.protocol.identifiers import NAME, WORD
 
-__all__ = ["Line", "Syntax", "UnreadableError", "is_expression", "plain_name", "prepare", "read"]
+__all__ = ["Line", "Node", "Syntax", "UnreadableError", "is_expression", "plain_name", "prepare", "read"]
 
 _TOKEN = re.compile(
     rf"""(?P<space>[ \t\r\f\v]+)
@@ -64,6 +66,16 @@ class Line:
     depth: int  # in how many blocks it is
 
 
+class Node(Protocol):
+    """A node or a leaf of parso's tree, which is loaded late. What else it has depends on its type."""
+
+    type: str
+    start_pos: tuple[int, int]
+    end_pos: tuple[int, int]
+
+    def __getattr__(self, name: str) -> Any: ...
+
+
 class Syntax:
     """A cell's text, read. ``text`` has no carriage returns; what `read` makes of a cell has none."""
 
@@ -108,7 +120,7 @@ class Syntax:
             else:
                 at = self._read_word(kind, word, at, stop)
 
-    def _read_word(self, kind: "str | None", word: str, end: int, stop: int) -> int:
+    def _read_word(self, kind: str | None, word: str, end: int, stop: int) -> int:
         """Take a word that ends at ``end``, and return where reading goes on."""
         start = end - len(word)
         if kind == "string":
@@ -245,29 +257,30 @@ class Syntax:
 
     # --- the grammar ----------------------------------------------------------------------------------
 
-    def tree(self, row: int = 0, recover: bool = False):
+    def tree(self, row: int = 0, recover: bool = False) -> Node:
         """Return parso's tree of the text from a row on; ``recover``: even where it does not follow the grammar.
 
         Raises UnreadableError.
         """
-        import parso
+        import parso.parser
 
         if (self._is_wrong or self.is_cut) and not recover:
             raise UnreadableError(at_end=not self._is_wrong)
         code = "\n".join("".join(self._plain).split("\n")[row:]) + "\n"
         try:
-            return _grammar().parse(code, error_recovery=recover)
-        except parso.ParserSyntaxError as error:
+            tree: Node = _grammar().parse(code, error_recovery=recover)
+            return tree
+        except parso.parser.ParserSyntaxError as error:
             raise UnreadableError(at_end=error.error_leaf.start_pos[0] > code.count("\n")) from None
         except RecursionError:
             raise UnreadableError from None
 
-    def span(self, node, row: int = 0) -> tuple[int, int]:
+    def span(self, node: Node, row: int = 0) -> tuple[int, int]:
         """Return where in the text a node of `tree` starts and ends."""
         (first, start), (last, end) = node.start_pos, node.end_pos
         return self._origins[row + first - 1] + start, self._origins[row + last - 1] + end
 
-    def find_result(self) -> "tuple[int, int] | None":
+    def find_result(self) -> tuple[int, int] | None:
         """Return where the expression is that ends the text, None where none does or a semicolon comes after it.
 
         Raises UnreadableError.
@@ -310,7 +323,7 @@ class Syntax:
         found, nodes = [], [self.tree()]
         while nodes:
             node = nodes.pop()
-            parts = getattr(node, "children", ())
+            parts: Sequence[Any] = getattr(node, "children", ())
             if node.type in ("try_stmt", "with_stmt"):
                 whole = parts[2] if node.type == "try_stmt" else node
                 first = whole.children[1] if whole.type == "suite" else whole  # its first child is the end of the line before
@@ -324,10 +337,11 @@ def plain_name(name: str) -> str:
     return _NOT_ASCII.sub("_", name)
 
 
-def _function_name(node) -> str:
+def _function_name(node: Node) -> str:
     """Return what MicroPython calls the function that a node is, empty where it is none."""
     if node.type in ("funcdef", "classdef"):
-        return node.name.value
+        name: str = node.name.value
+        return name
     if node.type == "lambdef":
         return "<lambda>"
     parts = getattr(node, "children", ())
@@ -373,10 +387,10 @@ def is_expression(text: str) -> bool:
 
 
 @functools.cache
-def _grammar():
-    import parso
+def _grammar() -> Any:
+    import parso.grammar
 
-    return parso.load_grammar(version=_VERSION)
+    return parso.grammar.load_grammar(version=_VERSION)
 
 
 def prepare() -> None:

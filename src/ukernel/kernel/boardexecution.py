@@ -6,7 +6,6 @@ not waited for, because the board is done first.
 """
 
 import base64
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ukernel.boards import rewrite, tracebacks
@@ -140,7 +139,7 @@ class BoardRun:
 
     def _make_request(self, body: str) -> dict:
         path = self._cell.options.get("--save")
-        program = rewrite.program(replace(self._cell, body=body)) if path is None else None
+        program = rewrite.program(body, "--out" in self._cell.options) if path is None else None
         # What saves a file runs none of its lines.
         key, self._source = self._switchboard.sources.add(self.request.content["code"] if program else "")
         self._tell_count()

@@ -4,7 +4,7 @@ import keyword
 import re
 import shlex
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ukernel.boards import syntax
 from ukernel.errors import UsageError
@@ -40,7 +40,7 @@ _INSTEAD = {
 
 @dataclass(frozen=True)
 class _Option:
-    value: "str | None"  # what stands for its value in the usage, None for a switch
+    value: str | None  # what stands for its value in the usage, None for a switch
     help: str
 
 
@@ -60,7 +60,7 @@ class BoardCell:
     body: str  # the cell with an empty line for each line up to the magic, so that line numbers hold
     body_start: int  # where the text after the magic line begins in the cell, in characters
     magic_start: int  # where the magic begins
-    options: dict = field(default_factory=dict)  # by option name: its value, True for a switch
+    options: dict[str, Any] = field(default_factory=dict)  # by option name: its value, True for a switch
     above: "tuple[Above, ...]" = ()  # the magics above it, the outermost first
 
 
@@ -69,7 +69,7 @@ class Above:
     """A magic that stands above `%%ucore`."""
 
     magic: str  # "%%time" or "%%capture"
-    kinds: frozenset = frozenset()  # of what is captured: stdout, stderr, display
+    kinds: frozenset[str] = frozenset()  # of what is captured: stdout, stderr, display
     name: str = ""  # the host variable that it goes to
 
 
@@ -77,7 +77,7 @@ class _Magic(NamedTuple):
     start: int  # where the `%%` is
     end: int  # of its line
     word: str  # as it is written
-    above: "tuple[tuple[str, str], ...]"  # the magics above it, and what stands behind them
+    above: tuple[tuple[str, str], ...]  # the magics above it, and what stands behind them
 
 
 def is_board_cell(code: str) -> bool:
@@ -85,7 +85,7 @@ def is_board_cell(code: str) -> bool:
     return _find(code) is not None
 
 
-def parse(code: str) -> "BoardCell | None":
+def parse(code: str) -> BoardCell | None:
     """Return the board cell that this text is, None if it is a host cell.
 
     Raises UsageError for a magic line that is not understood.
@@ -101,7 +101,7 @@ def parse(code: str) -> "BoardCell | None":
     return BoardCell(blank_magics(code), body_start, found.start, options, above)
 
 
-def find_magic(code: str) -> "tuple[int, int] | None":
+def find_magic(code: str) -> tuple[int, int] | None:
     """Return where the magic starts and where its line ends, None for a host cell."""
     found = _find(code)
     return found and (found.start, found.end)
@@ -114,9 +114,9 @@ def blank_magics(code: str) -> str:
     return "\n" * code.count("\n", 0, start) + code[start:]
 
 
-def _find(code: str) -> "_Magic | None":
+def _find(code: str) -> _Magic | None:
     start = 0
-    above: list[re.Match] = []
+    above: list[re.Match[str]] = []
     is_first = True  # no comment has come yet, since the last magic
     while start < len(code):
         end = code.find("\n", start)
@@ -142,10 +142,11 @@ def _find(code: str) -> "_Magic | None":
     return None
 
 
-def _is_ours(line: re.Match) -> bool:
+def _is_ours(line: re.Match[str]) -> bool:
     if line["comment"]:  # and no sentence about it
         return line["word"] == MAGIC and (not line["rest"].strip() or line["rest"].lstrip()[0] in "-#")
-    return line["word"][2:].strip().lower() == MAGIC[2:]
+    word: str = line["word"]
+    return word[2:].strip().lower() == MAGIC[2:]
 
 
 def _read_above(word: str, rest: str) -> Above:
@@ -170,12 +171,12 @@ def _read_above(word: str, rest: str) -> Above:
     return Above(word, frozenset(kinds), name)
 
 
-def _read_options(text: str) -> dict:
+def _read_options(text: str) -> dict[str, Any]:
     try:
         words = shlex.split(text, comments=True, posix=True)
     except ValueError as error:
         raise UsageError(f"{MAGIC}{text.rstrip()}: {error}. {usage()}") from None
-    options: dict = {}
+    options: dict[str, Any] = {}
     words.reverse()
     while words:
         name, equals, value = words.pop().partition("=")
@@ -196,7 +197,7 @@ def _read_options(text: str) -> dict:
     return options
 
 
-def _check_value(name: str, value: str) -> "str | float":
+def _check_value(name: str, value: str) -> str | float:
     if name == "--timeout":
         try:
             seconds = float(value)
@@ -216,7 +217,7 @@ def usage() -> str:
     return "\n".join([f"After {MAGIC} may stand:", *lines])
 
 
-def split_help(body: str) -> "tuple[str, str] | None":
+def split_help(body: str) -> tuple[str, str] | None:
     """Return what comes before a last line that is ``name?``, and the name; None where it is no such question."""
     before, newline, last = body.rstrip().rpartition("\n")
     found = _HELP.fullmatch(last.strip())
@@ -225,7 +226,7 @@ def split_help(body: str) -> "tuple[str, str] | None":
     return before, found[1] or found[2]
 
 
-def completeness(body: str) -> dict:
+def completeness(body: str) -> dict[str, Any]:
     """Return the content of an is_complete_reply for a board cell's body."""
     if not body.strip():
         return {"status": "incomplete", "indent": ""}

@@ -7,10 +7,11 @@ import importlib
 import linecache
 import re
 import sys
+import types
 from array import array
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ukernel.boards import syntax
 from ukernel.boards.firmwaremodules import module_of
@@ -31,11 +32,11 @@ _WITHOUT_IMPORT = ("const",)  # what MicroPython's compiler knows of itself
 _TO_RUN = f"to run this cell on the board, begin it with `{cellmagic.MAGIC}`."
 
 
-def register(ip, type_of: "Callable[[str], str]") -> None:
+def register(ip: Any, type_of: Callable[[str], str]) -> None:
     """Have an IPython shell print the words below the traceback. type_of: tells the type of a name on the board, see `linemagic.register`."""
     from IPython.core.error import UsageError
 
-    def look(result) -> None:
+    def look(result: Any) -> None:
         error = result.error_in_exec
         known = (ImportError, NameError, AttributeError, UsageError)
         said = hint(error, _board_cells(ip), ip.user_ns, type_of) if isinstance(error, known) else ""
@@ -45,14 +46,14 @@ def register(ip, type_of: "Callable[[str], str]") -> None:
     ip.events.register("post_run_cell", look)
 
 
-def _board_cells(ip) -> "list[str]":
+def _board_cells(ip: Any) -> list[str]:
     """Return the texts of this session's board cells, the latest first."""
     codes = ip.history_manager.input_hist_raw[: -MAX_CELLS - 1 : -1]
     return [code for code in codes if cellmagic.MAGIC in code and cellmagic.is_board_cell(code)]
 
 
 def hint(
-    error: BaseException, board_cells: "list[str]", user_names: dict, type_of: "Callable[[str], str]" = lambda name: ""
+    error: BaseException, board_cells: list[str], user_names: dict[str, Any], type_of: Callable[[str], str] = lambda name: ""
 ) -> str:
     """Return what to say about an error of a host cell, empty where it has nothing to do with the board."""
     if isinstance(error, ModuleNotFoundError):
@@ -74,7 +75,7 @@ def hint(
     return ""
 
 
-def _about_module(name: str, board_cells: "list[str]") -> str:
+def _about_module(name: str, board_cells: list[str]) -> str:
     top = name.split(".")[0]
     if module_of(top):
         return f"`{top}` is a module of MicroPython: {_TO_RUN}"
@@ -90,7 +91,7 @@ def _about_attribute(module: str, name: str) -> str:
     return f"`{module}.{name}` is MicroPython's: {_TO_RUN}" if known and signatures.find(f"{known}.{name}") else ""
 
 
-def _about_name(name: str, line: str, board_cells: "list[str]", type_of: "Callable[[str], str]") -> str:
+def _about_name(name: str, line: str, board_cells: list[str], type_of: Callable[[str], str]) -> str:
     """What to say about a name that no cell of the host has bound. line: where it was used, empty where that is not known."""
     if name == "ucore":
         return f"`ucore` is the board's: {_TO_RUN}"
@@ -116,7 +117,7 @@ def _about_name(name: str, line: str, board_cells: "list[str]", type_of: "Callab
     return f"`{name}` is on the board: {_TO_RUN}" + (or_here or _how_to_copy(name, _Bound(), kind, board_cells)) if kind else ""
 
 
-def _how_to_copy(name: str, bound: "_Bound", kind: str, board_cells: "list[str]") -> str:
+def _how_to_copy(name: str, bound: "_Bound", kind: str, board_cells: list[str]) -> str:
     """The end of a hint: how the value comes to the host, where it is one that can. kind: its type, where the board has told it."""
     kind = kind.rpartition(".")[2]
     made_by = "" if kind else bound.made_by
@@ -131,7 +132,7 @@ def _how_to_copy(name: str, bound: "_Bound", kind: str, board_cells: "list[str]"
     return f" Or copy its value: `{name} = %ucore pull {name}`." if is_value else ""
 
 
-def _last_entry(error: BaseException):
+def _last_entry(error: BaseException) -> types.TracebackType | None:
     """Return the traceback's entry for the line that failed."""
     entry = error.__traceback__
     while entry is not None and entry.tb_next is not None:
@@ -164,7 +165,7 @@ def _binding(code: str, name: str) -> "_Bound | None":
     return None
 
 
-def _bound(name) -> _Bound:
+def _bound(name: syntax.Node) -> _Bound:
     definition = name.get_definition()
     if definition is None or definition.type not in ("expr_stmt", "namedexpr_test"):
         return _Bound(definition is None or definition.type not in _CODE)
@@ -182,7 +183,7 @@ def _bound(name) -> _Bound:
     return _Bound(is_value=True)
 
 
-def _is_global(name) -> bool:
+def _is_global(name: syntax.Node) -> bool:
     """Whether a name of parso's is bound at the place where it stands, and is a global one there."""
     if name.parent.type == "global_stmt":
         return True

@@ -22,7 +22,7 @@ def find_source(name: str) -> Path:
     return Path(__file__).with_name("kernelspecs") / name
 
 
-def install(*, user: bool = False, prefix: "str | None" = None, provisioner: bool = False) -> list[Path]:
+def install(*, user: bool = False, prefix: str | None = None, provisioner: bool = False) -> list[Path]:
     """Install both kernelspecs and return their folders.
 
     ``user``: for this user, whatever environment Jupyter runs in. ``prefix``: into that environment's folder; `sys.prefix` is

@@ -7,7 +7,8 @@ import ast
 import base64
 import keyword
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from ucore import wire
 from ukernel.boards import rewrite, syntax
@@ -26,12 +27,12 @@ class CommandUsageError(UsageError):
     """What is wrong with the line; the command's usage is added to it."""
 
 
-def _status(channel: StdinChannel, rest: str, names: dict) -> None:
+def _status(channel: StdinChannel, rest: str, names: dict[str, Any]) -> None:
     _take_nothing("status", rest)
     print("\n".join(f"{name + ':':9}{value}" for name, value in _describe(channel.ask("own"))))
 
 
-def _describe(own: dict):
+def _describe(own: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what is known about the notebook's board, as (name, value) pairs."""
     if own.get("error"):
         yield "Board", f"none: {own['error']}"
@@ -55,7 +56,7 @@ def _describe(own: dict):
     yield "Pipes", f"\n{'':9}".join(map(_describe_pipe, open_pipes)) or "none open"
 
 
-def _describe_pipe(pipe: dict) -> str:
+def _describe_pipe(pipe: dict[str, Any]) -> str:
     from ukernel.pipes.pipe import describe_losses
 
     rate = f"{pipe['frames_per_s']:,.0f} frames and {pipe['bytes_per_s']:,.0f} bytes per second"
@@ -63,16 +64,16 @@ def _describe_pipe(pipe: dict) -> str:
     return f"{pipe['name']} ({pipe['frames']:,} frames, {rate}, {describe_losses(lost) if lost else 'none lost'})"
 
 
-def _pipes(channel: StdinChannel, rest: str, names: dict) -> None:
+def _pipes(channel: StdinChannel, rest: str, names: dict[str, Any]) -> None:
     _take_nothing("pipes", rest)
     from IPython.display import display
 
     from ukernel.pipes.listing import pipes
 
-    display(pipes())
+    display(pipes())  # type: ignore[no-untyped-call] # IPython's has no annotations
 
 
-def _boards(channel: StdinChannel, rest: str, names: dict) -> None:
+def _boards(channel: StdinChannel, rest: str, names: dict[str, Any]) -> None:
     _take_nothing("boards", rest)
     from ukernel.client import connection
 
@@ -86,10 +87,10 @@ def _boards(channel: StdinChannel, rest: str, names: dict) -> None:
         print("No board is connected. `%ucore use virtual` brings one that needs no hardware.")
 
 
-_views: dict = {}  # by port: the live picture of a virtual board, of which there is one however often it is shown
+_views: dict[str, Any] = {}  # by port: the live picture of a virtual board, of which there is one however often it is shown
 
 
-def _board(channel: StdinChannel, rest: str, names: dict) -> None:
+def _board(channel: StdinChannel, rest: str, names: dict[str, Any]) -> None:
     _take_nothing("board", rest)
     from IPython.display import display
 
@@ -107,27 +108,27 @@ def _board(channel: StdinChannel, rest: str, names: dict) -> None:
         _views.pop(port).close()
     if own["port"] not in _views:
         _views[own["port"]] = view.BoardView(about["world"], f"{own['name']}: {about['banner']}")
-    display(_views[own["port"]].widget)
+    display(_views[own["port"]].widget)  # type: ignore[no-untyped-call] # IPython's has no annotations
 
 
-def _use(channel: StdinChannel, rest: str, names: dict) -> None:
+def _use(channel: StdinChannel, rest: str, names: dict[str, Any]) -> None:
     if not rest or len(rest.split()) > 1:
         raise CommandUsageError("%ucore use takes the board to use.")
     own = channel.ask("use", board=rest)
     print(f"Board cells of this notebook now run on {own['name']} ({own['port']}).")
 
 
-def _reset(channel: StdinChannel, rest: str, names: dict) -> None:
+def _reset(channel: StdinChannel, rest: str, names: dict[str, Any]) -> None:
     answer = _ask_alone(channel, "reset", rest)
     print(f"The board {answer['board']} has restarted: its variables, threads and pipes are gone.")
 
 
-def _interrupt(channel: StdinChannel, rest: str, names: dict) -> None:
+def _interrupt(channel: StdinChannel, rest: str, names: dict[str, Any]) -> None:
     stopped = _ask_alone(channel, "interrupt", rest)["stopped"]
     print(f"A cell of {stopped} was interrupted." if stopped else "The board runs no cell. Its threads cannot be interrupted.")
 
 
-def _ask_alone(channel: StdinChannel, command: str, rest: str) -> dict:
+def _ask_alone(channel: StdinChannel, command: str, rest: str) -> dict[str, Any]:
     """Ask for what others who use the board would mind, which the hub then does by force only."""
     if rest not in ("", FORCE):
         raise CommandUsageError(f"%ucore {command} does not know {rest!r}.")
@@ -137,7 +138,7 @@ def _ask_alone(channel: StdinChannel, command: str, rest: str) -> dict:
         raise BoardBusyError(f"{error} `%ucore {command} {FORCE}` does it all the same.") from None
 
 
-def _push(channel: StdinChannel, rest: str, names: dict) -> None:
+def _push(channel: StdinChannel, rest: str, names: dict[str, Any]) -> None:
     name, equals, expression = (part.strip() for part in rest.partition("="))
     if equals and _is_name(name) and not expression.startswith("="):
         given = {name: _evaluate(expression, names)}
@@ -162,7 +163,7 @@ def _is_name(text: str) -> bool:
     return text.isidentifier() and not keyword.iskeyword(text)
 
 
-def _evaluate(expression: str, names: dict):
+def _evaluate(expression: str, names: dict[str, Any]) -> object:
     try:
         ast.parse(expression, mode="eval")
     except (SyntaxError, ValueError) as error:
@@ -170,7 +171,7 @@ def _evaluate(expression: str, names: dict):
     return eval(expression, names)
 
 
-def _pull(channel: StdinChannel, rest: str, names: dict):
+def _pull(channel: StdinChannel, rest: str, names: dict[str, Any]) -> object:
     if not syntax.is_expression(rest):
         raise CommandUsageError(
             f"%ucore pull takes an expression for the board, not {rest!r}." if rest else "%ucore pull: what?"
@@ -186,7 +187,7 @@ def _pull(channel: StdinChannel, rest: str, names: dict):
     return values.decode_text(answer["value"])
 
 
-def _producers(channel: StdinChannel, rest: str, names: dict) -> None:
+def _producers(channel: StdinChannel, rest: str, names: dict[str, Any]) -> None:
     _take_nothing("producers", rest)
     found = _ask_producers(channel)
     for name, period_ms, calls, pipe in sorted(found):
@@ -195,7 +196,7 @@ def _producers(channel: StdinChannel, rest: str, names: dict) -> None:
         print('The board has no producer. `ucore.every(10, read, pipe="adc")` in a board cell makes one.')
 
 
-def _stop(channel: StdinChannel, rest: str, names: dict) -> None:
+def _stop(channel: StdinChannel, rest: str, names: dict[str, Any]) -> None:
     if not rest:
         raise CommandUsageError("%ucore stop takes the name of a producer.")
     rest = rest.strip("'\"")
@@ -206,12 +207,13 @@ def _stop(channel: StdinChannel, rest: str, names: dict) -> None:
     print(f"The producer {rest} has stopped.")
 
 
-def _ask_producers(channel: StdinChannel, stop: str = "") -> list:
+def _ask_producers(channel: StdinChannel, stop: str = "") -> list[tuple[str, float, int, str]]:
     """Return the board's producers; what is called ``stop`` it then ends. Answered while a cell runs, too."""
-    return channel.ask("ask", type="producers_request", content={"stop": stop})["producers"]
+    found: list[tuple[str, float, int, str]] = channel.ask("ask", type="producers_request", content={"stop": stop})["producers"]
+    return found
 
 
-def _help(channel: StdinChannel, rest: str, names: dict) -> None:
+def _help(channel: StdinChannel, rest: str, names: dict[str, Any]) -> None:
     print(usage())
 
 
@@ -221,7 +223,7 @@ def _take_nothing(command: str, rest: str) -> None:
 
 
 class Command:
-    def __init__(self, takes: str, help: str, run: Callable):
+    def __init__(self, takes: str, help: str, run: Callable[[StdinChannel, str, dict[str, Any]], object]):
         self.takes, self.help, self.run = takes, help, run
 
 

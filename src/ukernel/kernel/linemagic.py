@@ -5,6 +5,7 @@ import functools
 import re
 import types
 from collections.abc import Callable
+from typing import Any
 
 from ukernel.errors import UcoreError
 
@@ -14,7 +15,7 @@ from .stdinchannel import StdinChannel
 __all__ = ["register"]
 
 
-def register(ip) -> "Callable[[str], str]":
+def register(ip: Any) -> Callable[[str], str]:
     """Register the magic with an IPython shell. Returns a function that tells of what type a name on the board is, see `StdinChannel`."""
     from IPython.core.magic import needs_local_scope, no_var_expand
 
@@ -22,7 +23,7 @@ def register(ip) -> "Callable[[str], str]":
 
     @needs_local_scope
     @no_var_expand
-    def ucore(line, local_ns=None):
+    def ucore(line: str, local_ns: dict[str, Any] | None = None) -> object:
         try:
             return _run(channel, line, {**ip.user_ns, **(local_ns or {})})
         except (UcoreError, TypeError, ValueError, NameError, KeyboardInterrupt) as error:
@@ -35,7 +36,7 @@ def register(ip) -> "Callable[[str], str]":
     return channel.type_of
 
 
-def _offer_completions(ip) -> None:
+def _offer_completions(ip: Any) -> None:
     """Have the line completed by its commands alone, also where its value is assigned."""
     try:
         from IPython.core.completer import SimpleCompletion, context_matcher
@@ -43,8 +44,8 @@ def _offer_completions(ip) -> None:
         ip.set_hook("complete_command", lambda _, event: _complete(event.line)[0], re_key=r".*%ucore\s")
         return
 
-    @context_matcher(priority=200)
-    def ucore_matcher(context):
+    @context_matcher(priority=200)  # type: ignore[untyped-decorator] # IPython's has no annotations
+    def ucore_matcher(context: Any) -> dict[str, Any]:
         found, word = _complete(context.text_until_cursor.rpartition("\n")[2])
         matches = [SimpleCompletion(one, type="magic") for one in found if one.startswith(word)]
         return {"completions": matches, "matched_fragment": word, "suppress": bool(matches), "ordered": True}
@@ -52,7 +53,7 @@ def _offer_completions(ip) -> None:
     ip.Completer.custom_matchers.append(ucore_matcher)
 
 
-def _render(ip, error: BaseException) -> list[str]:
+def _render(ip: Any, error: BaseException) -> list[str]:
     """Return the traceback as IPython shows it, of the user's own lines only."""
     frames = []
     entry = error.__traceback__
@@ -64,10 +65,11 @@ def _render(ip, error: BaseException) -> list[str]:
     kept = None
     for entry in reversed(frames):
         kept = types.TracebackType(kept, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
-    return ip.InteractiveTB.structured_traceback(type(error), error, kept, tb_offset=0)
+    lines: list[str] = ip.InteractiveTB.structured_traceback(type(error), error, kept, tb_offset=0)
+    return lines
 
 
-def _run(channel: StdinChannel, line: str, names: dict):
+def _run(channel: StdinChannel, line: str, names: dict[str, Any]) -> object:
     from IPython.core.error import UsageError
 
     command, _, rest = line.strip().partition(" ")
@@ -91,7 +93,7 @@ def _nearest(command: str) -> str:
 _LINE = re.compile(r"(?:^|=)\s*%ucore\s+(.*)$")
 
 
-def _complete(line: str) -> "tuple[list[str], str]":
+def _complete(line: str) -> tuple[list[str], str]:
     """Return what may stand at the end of a line, and the word there that it is to go on with."""
     match = _LINE.search(line)
     if not match:

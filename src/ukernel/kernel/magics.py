@@ -3,6 +3,10 @@
 The switchboard sends every board cell to the sub-kernel as well, so that one counter and one history serve both.
 """
 
+from typing import Any
+
+from ukernel import errors
+
 from . import cellmagic, hints, linemagic
 
 __all__ = ["load_ipython_extension"]
@@ -10,11 +14,11 @@ __all__ = ["load_ipython_extension"]
 _PLACE = f"{cellmagic.MAGIC} belongs on the first line of a cell of its own: the whole cell then runs on the board."
 
 
-def load_ipython_extension(ip) -> None:
+def load_ipython_extension(ip: Any) -> None:
     """Register the magics with an IPython shell."""
     ip.input_transformers_cleanup.append(_move_magic_to_first_line)
 
-    def ucore(line, cell):
+    def ucore(line: str, cell: str) -> None:
         _ucore_cell(ip, line, cell)
 
     ucore.__doc__ = f"Run the cell on the board.\n\n{cellmagic.usage()}"
@@ -49,13 +53,13 @@ def _misplaced(line: str) -> None:
     raise UsageError(_PLACE)
 
 
-def _ucore_cell(ip, line: str, cell: str) -> None:
+def _ucore_cell(ip: Any, line: str, cell: str) -> None:
     from IPython.core.error import UsageError
 
     code = ip.kernel.get_parent("shell").get("content", {}).get("code", "")
     try:
         board_cell = cellmagic.parse(code)
-    except cellmagic.UsageError as error:
+    except errors.UsageError as error:
         raise UsageError(str(error)) from None
     if board_cell is None:  # called from Python code, as magics do that run a cell
         raise UsageError(_PLACE)

@@ -7,8 +7,9 @@ for it, and some front ends ignore it. As a program, ``python -m ukernel.kernel.
 import asyncio
 import subprocess
 import sys
+from typing import Any
 
-from jupyter_client.provisioning import LocalProvisioner
+from jupyter_client.provisioning import LocalProvisioner  # type: ignore[attr-defined] # not in its __all__
 
 from ukernel.errors import BoardError, UcoreError
 
@@ -18,7 +19,7 @@ __all__ = ["UcoreProvisioner", "main"]
 class UcoreProvisioner(LocalProvisioner):
     """Jupyter's own provisioner, which readies hub and board before it launches the kernel."""
 
-    async def pre_launch(self, **kwargs):
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         """Raises BoardError where the board cannot be had: the kernel is not launched then."""
         kwargs = await super().pre_launch(**kwargs)
         # The kernel's own Python and environment: the server's may be others.
@@ -41,7 +42,7 @@ class UcoreProvisioner(LocalProvisioner):
         return kwargs
 
 
-def main(arguments: "list[str] | None" = None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Start the hub where there is none, and attach the board; a virtual one is the kernel's own business."""
     from ukernel import settings
     from ukernel.client import connection

@@ -6,11 +6,14 @@ import functools
 import json
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ucore import wire
 from ukernel.boards.firmwaremodules import MODULES, UCORE_API, module_of
 from ukernel.protocol.identifiers import DOTTED, NAME
+
+if TYPE_CHECKING:
+    import ast
 
 __all__ = ["Entry", "Names", "class_of", "find", "names"]
 
@@ -31,13 +34,13 @@ class Entry(NamedTuple):
     help: str
 
 
-def find(name: str) -> "Entry | None":
+def find(name: str) -> Entry | None:
     """Return what is known of a full dotted name, such as "machine.Pin.irq"."""
     found = _table().get(name)
     return Entry(*found) if found else None
 
 
-def names(owner: str) -> "set[str]":
+def names(owner: str) -> set[str]:
     """Return what a module or a class has, by its full dotted name."""
     found = _children().get(owner, set())
     if owner in _PADDED:
@@ -65,14 +68,14 @@ class Names:
     ``texts``: of the cells, the latest first.
     """
 
-    def __init__(self, texts: "list[str]"):
+    def __init__(self, texts: list[str]):
         self._texts = texts
         self._imported: dict[str, str] = {}
         for text in texts:
             for module, what in _IMPORT.findall(text):
                 self._add_import(module_of(module) if module else "", what)
 
-    def _add_import(self, module: "str | None", what: str) -> None:
+    def _add_import(self, module: str | None, what: str) -> None:
         if module is None:
             return  # a module of the program's own
         for part in _COMMENT.sub("", what).strip("( \t").split(","):
@@ -113,13 +116,13 @@ class Names:
 
 
 @functools.cache
-def _table() -> dict:
+def _table() -> dict[str, list[str]]:
     generated = json.loads((Path(__file__).parent / "signatures.json").read_text(encoding="utf-8"))
     return {**generated, **_own()}
 
 
 @functools.cache
-def _children() -> dict:
+def _children() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for name in _table():
         owner, _, last = name.rpartition(".")
@@ -128,7 +131,7 @@ def _children() -> dict:
 
 
 @functools.cache
-def _classes() -> dict:
+def _classes() -> dict[str, str]:
     """The full names of classes, by their last part; of two of one name, the one in the module that comes first."""
     found: dict[str, str] = {}
     for owner in sorted(_children()):
@@ -137,7 +140,7 @@ def _classes() -> dict:
     return found
 
 
-def _own() -> dict:
+def _own() -> dict[str, list[str]]:
     """µcore's own board functions, read from their source as it is: a chip does not keep what they say."""
     import ast
 
@@ -161,7 +164,7 @@ def _own() -> dict:
     return found
 
 
-def _described(node) -> "list[str]":
+def _described(node: "ast.FunctionDef | ast.ClassDef") -> list[str]:
     import ast
 
     signature = ""  # a class that only a function of ours makes

@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from ukernel.errors import UcoreError, by_name
 
@@ -17,34 +18,34 @@ class StdinChannel:
     holds it for a moment only and keeps what it has read for the others.
     """
 
-    def __init__(self, kernel):
+    def __init__(self, kernel: Any):
         self._kernel = kernel
         self._lock = threading.Lock()
-        self._replies: dict[str, dict | None] = {}  # by question; None: not there yet
-        self._typed: list[dict] = []
+        self._replies: dict[str, dict[str, Any] | None] = {}  # by question; None: not there yet
+        self._typed: list[dict[str, Any]] = []
         kernel._input_request = self.ask_user
 
-    def ask(self, do: str, **content) -> dict:
+    def ask(self, do: str, **content: Any) -> dict[str, Any]:
         """Return the answer's content. Raises what it says went wrong (see errors.py), and KeyboardInterrupt."""
         kernel, answers = self._kernel, self._replies
         parent, ident = kernel.get_parent("shell"), kernel._parent_ident["shell"]
-        number = None
+        number = ""
         try:
             with self._lock:
                 question = kernel.session.send(kernel.stdin_socket, "ucore_request", {"do": do, **content}, parent, ident=ident)
                 number = question["header"]["msg_id"]
                 answers[number] = None
             self._wait_for(lambda: answers[number] is not None)
-            content = answers[number]["content"]
+            reply: dict[str, Any] = (answers[number] or {})["content"]
         except KeyboardInterrupt:
             raise KeyboardInterrupt from None  # without the lines of what it struck
         finally:
             answers.pop(number, None)  # what comes later, nobody waits for
-        if content.get("ename") == "KeyboardInterrupt":
+        if reply.get("ename") == "KeyboardInterrupt":
             raise KeyboardInterrupt
-        if content.get("status") == "error":
-            raise by_name(content.get("ename", "UcoreError"), content.get("evalue", ""))
-        return content
+        if reply.get("status") == "error":
+            raise by_name(reply.get("ename", "UcoreError"), reply.get("evalue", ""))
+        return reply
 
     def type_of(self, name: str) -> str:
         """Return the type of what the board has by this name; empty where it has none, or cannot say so at once."""
@@ -53,7 +54,7 @@ class StdinChannel:
         except (UcoreError, KeyboardInterrupt):
             return ""
 
-    def ask_user(self, prompt: str, ident, parent: dict, password: bool = False) -> str:
+    def ask_user(self, prompt: str, ident: Any, parent: dict[str, Any], password: bool = False) -> str:
         """Return what the user types: in the place of ipykernel's own, which would take our answers, and we its."""
         for stream in filter(None, (sys.stdout, sys.stderr)):
             stream.flush()
@@ -68,7 +69,7 @@ class StdinChannel:
             self._wait_for(lambda: self._typed)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("Interrupted by user") from None  # as ipykernel says it, without our lines
-        value = self._typed.pop()["content"].get("value", "")
+        value: str = self._typed.pop()["content"].get("value", "")
         if value == "\x04":
             raise EOFError
         return value

@@ -2,7 +2,7 @@
 
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .cellmagic import Above
@@ -30,7 +30,7 @@ class Timed:
         """Count from now on: what was waited for the board before is not the cell's."""
         self._begun_s = time.monotonic()
 
-    def take(self, msg_type: str, content: dict) -> bool:
+    def take(self, msg_type: str, content: dict[str, Any]) -> bool:
         return False
 
     def end(self) -> str:
@@ -41,16 +41,16 @@ class Timed:
 class Captured:
     """`%%capture`: keeps outputs for a host variable instead of showing them."""
 
-    def __init__(self, kinds: frozenset, name: str):
+    def __init__(self, kinds: frozenset[str], name: str):
         self._kinds = kinds
         self._name = name
         self._texts: dict[str, list[str]] = {"stdout": [], "stderr": []}
-        self._outputs: list[dict] = []
+        self._outputs: list[dict[str, Any]] = []
 
     def begin(self) -> None:
         pass
 
-    def take(self, msg_type: str, content: dict) -> bool:
+    def take(self, msg_type: str, content: dict[str, Any]) -> bool:
         """Look at an output; tell whether it is not to be shown."""
         kind = content.get("name", "") if msg_type == "stream" else _KINDS.get(msg_type, "")
         if kind not in self._kinds:
@@ -73,7 +73,7 @@ class Captured:
         return self._name and _ASSIGNMENT.format(name=self._name, texts=texts, outputs=json.dumps(self._outputs))
 
 
-def wrap(above: "tuple[Above, ...]") -> "list[Timed | Captured]":
+def wrap(above: "tuple[Above, ...]") -> list[Timed | Captured]:
     """Return what the magics above a cell do, the innermost first."""
     return [Timed() if one.magic == "%%time" else Captured(one.kinds, one.name) for one in reversed(above)]
 

@@ -7,7 +7,6 @@ import pytest
 
 from ukernel.boards import rewrite
 from ukernel.errors import UsageError
-from ukernel.kernel import cellmagic
 
 
 @pytest.mark.parametrize(
@@ -82,7 +81,7 @@ def test_wrapping_moves_no_line(body):
 )
 def test_what_is_for_the_host_is_told_where_it_belongs(body, sentence):
     with pytest.raises(UsageError) as caught:
-        rewrite.program(cellmagic.parse("%%ucore\n" + body))
+        rewrite.program("\n" + body)
     assert str(caught.value).startswith(sentence)
 
 
@@ -98,7 +97,7 @@ def test_what_is_for_the_host_is_told_where_it_belongs(body, sentence):
 )
 def test_what_a_shell_does_with_files_is_told_in_the_boards_words(body, there):
     with pytest.raises(UsageError, match=r"without %%ucore\. On the board, that is") as caught:
-        rewrite.program(cellmagic.parse("%%ucore\n" + body))
+        rewrite.program("\n" + body)
     assert there in str(caught.value)
 
 
@@ -117,7 +116,7 @@ def test_what_a_shell_does_with_files_is_told_in_the_boards_words(body, there):
     ],
 )
 def test_a_remainder_and_a_string_are_no_magics(body):
-    rewrite.program(cellmagic.parse("%%ucore\n" + body))
+    rewrite.program("\n" + body)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +131,7 @@ def test_a_remainder_and_a_string_are_no_magics(body):
     ],
 )
 def test_it_is_told_where_a_result_may_be_that_was_not_found(body, is_read):
-    assert rewrite.program(cellmagic.parse("%%ucore\n" + body)).is_read is is_read
+    assert rewrite.program("\n" + body).is_read is is_read
 
 
 # --- top-level await -------------------------------------------------------------------------------------

@@ -177,7 +177,7 @@ def test_a_question_mark_asks_the_board_and_pages_the_answer(bench):
 
 
 def test_what_does_not_belong_into_a_board_cell_is_an_error_of_the_cell(bench, monkeypatch):
-    def refuse(cell):
+    def refuse(body, plain):
         raise UsageError("Line 2: not there")
 
     monkeypatch.setattr(rewrite, "program", refuse)
