@@ -14,7 +14,7 @@ from ukernel.errors import NoAnswerError
 from ukernel.hub import sharedboard
 from ukernel.hub.driver import Board
 from ukernel.link import session
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 pytestmark = pytest.mark.micropython
 

@@ -7,7 +7,7 @@ import pytest
 from frontend import PATIENCE_S, Notebook
 from workbench import Workbench
 
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 ENDLESS = "%%ucore\nimport time\nprint('started')\nwhile True:\n    time.sleep(0.01)"
 
