@@ -7,7 +7,7 @@ import pytest
 from emulator import Faults, has_compiler
 from rig import Rig
 
-from ukernel.hub.driver import Board
+from ukernel.hub.driver import BoardDriver
 from ukernel.link import session
 from ukernel.link.baudrate import STEADY
 
@@ -111,7 +111,9 @@ def test_a_new_host_finds_a_board_that_the_last_one_has_left_fast():
         assert rate_of_the_board(rig) == 921600
         rig.events.queue.clear()
         port = rig.emulator.port
-        other = Board(port, lambda board, event: rig.events.put(event), kind="uart", hello={"fifo": 1}, look_for=lambda: port)
+        other = BoardDriver(
+            port, lambda board, event: rig.events.put(event), kind="uart", hello={"fifo": 1}, look_for=lambda: port
+        )
         rig.callback(other.close)
         rig.board = other
         other.start()

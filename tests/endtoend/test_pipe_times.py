@@ -58,7 +58,7 @@ def times_of(batch):
 )
 def test_every_frame_was_written_within_the_stated_error_of_its_time(python, count, pause, more, line):
     with Rig(python=python, **line) as rig:
-        rig.board.stamp(True)
+        rig.board.set_timestamps(True)
         rig.run(PRODUCER.format(count=count, pause=pause, more=more))
         batches = [event for event in until_closed(rig) if isinstance(event, session.PipeBatch)]
     assert sum(len(batch.data) // batch.size for batch in batches) == count
@@ -73,25 +73,25 @@ def test_every_frame_was_written_within_the_stated_error_of_its_time(python, cou
 
 def test_frames_carry_no_stamps_once_nobody_wants_them():
     with Rig() as rig:
-        rig.board.stamp(True)
+        rig.board.set_timestamps(True)
         rig.run(PRODUCER.format(count=2000, pause="time.sleep(0.001)", more=""))
         while rig.wait_for(session.PipeBatch, 30).times is None:
             pass
-        rig.board.stamp(False)
+        rig.board.set_timestamps(False)
         while rig.wait_for(session.PipeBatch, 30).times is not None:
             pass
 
 
 def test_a_new_hub_turns_off_the_stamps_that_an_old_one_wanted():
-    from ukernel.hub.driver import Board
+    from ukernel.hub.driver import BoardDriver
 
     with Rig() as rig:
-        rig.board.stamp(True)
+        rig.board.set_timestamps(True)
         rig.run(PRODUCER.format(count=20_000, pause="time.sleep(0.001)", more=""))
         while rig.wait_for(session.PipeBatch, 30).times is None:
             pass
         rig.board.close()
-        rig.board = Board(rig.virtual.port, lambda board, event: rig.events.put(event))
+        rig.board = BoardDriver(rig.virtual.port, lambda board, event: rig.events.put(event))
         rig.callback(rig.board.close)
         rig.board.start()
         rig.wait_for(session.Ready, 30)

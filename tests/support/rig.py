@@ -10,7 +10,7 @@ import time
 from emulator import BoardUart, Faults, LineEmulator  # noqa: F401
 
 from ucore import wire
-from ukernel.hub.driver import Board
+from ukernel.hub.driver import BoardDriver
 from ukernel.link import session
 from ukernel.virtual import firmware
 from ukernel.virtual.launcher import VirtualBoard
@@ -40,7 +40,7 @@ _thread.start_new_thread(produce, ())
 
 
 class Rig(contextlib.ExitStack):
-    """A virtual board behind an emulated line, and a `Board` on it whose events land in a queue."""
+    """A virtual board behind an emulated line, and a `BoardDriver` on it whose events land in a queue."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Rig(contextlib.ExitStack):
             options["max_baudrate"] = baudrate
         if self.emulator:
             options["look_for"] = lambda: self.emulator.port or port  # under another name after a cut
-        self.board = Board(
+        self.board = BoardDriver(
             port, lambda board, event: self.events.put(event), baudrate=baudrate or 115200, hello=hello, **options
         )
         self.callback(self.board.close)

@@ -37,7 +37,7 @@ class _AtPrompt(Exception):
     """Instead of our agent, MicroPython's prompt answered."""
 
 
-class Board:
+class BoardDriver:
     """The board on ``port``.
 
     deliver(board, event) is called on the board's thread, with the events of `ukernel.link.session`. A lost stream is opened again on the
@@ -50,7 +50,7 @@ class Board:
     def __init__(
         self,
         port: str,
-        deliver: Callable[[Board, object], None],
+        deliver: Callable[[BoardDriver, object], None],
         *,
         open_stream=open_stream,
         install: Callable[[str], object] | None = None,
@@ -100,7 +100,7 @@ class Board:
         """Press a virtual board's reset button, whatever it does: a Ready says that it is back."""
         self._command(self._press_reset)
 
-    def stamp(self, wanted: bool) -> None:
+    def set_timestamps(self, wanted: bool) -> None:
         """Tell whether the times of pipe frames are wanted."""
         self._command(lambda: self._session.clock.set_timestamps(wanted))
 

@@ -295,7 +295,7 @@ class Attachments:
         for attachment in set(self._by_board.values()):
             attachment.close(restart)
         with contextlib.suppress(UcoreError, OSError):
-            statefile.sweep()  # the hub may have been killed, and nobody else may need another one
+            statefile.remove_stale()  # the hub may have been killed, and nobody else may need another one
 
 
 def _label() -> str:

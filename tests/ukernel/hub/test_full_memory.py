@@ -8,7 +8,7 @@ import pytest
 
 from ucore import wire
 from ukernel.errors import UcoreError
-from ukernel.hub.driver import Board
+from ukernel.hub.driver import BoardDriver
 from ukernel.link import session
 from ukernel.virtual import firmware
 from ukernel.virtual.launcher import VirtualBoard
@@ -53,7 +53,7 @@ class FullBoard:
     def __enter__(self):
         self._virtual.start()
         self._events = queue.Queue()
-        self.board = Board(self._virtual.port, lambda board, event: self._events.put(event))
+        self.board = BoardDriver(self._virtual.port, lambda board, event: self._events.put(event))
         self.board.start()
         self._next(session.Ready)
         return self
