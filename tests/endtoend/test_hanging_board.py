@@ -13,9 +13,9 @@ from scripted import HubThread
 from ukernel.client import connection
 from ukernel.errors import NoAnswerError
 from ukernel.hub import sharedboard
-from ukernel.hub.driver import Board
+from ukernel.hub.driver import BoardDriver
 from ukernel.link import session
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 pytestmark = pytest.mark.micropython
 
@@ -46,7 +46,7 @@ def hub(tmp_path, monkeypatch, impatient):
     """A hub in this process, whose boards are real ones."""
     monkeypatch.setenv("UCORE_STATE_PATH", str(tmp_path / "hub.json"))
     hub = HubThread(60.0)
-    hub.hub.board_factory = Board
+    hub.hub.board_factory = BoardDriver
     yield hub
     hub.stop()
 
@@ -83,7 +83,7 @@ def test_the_next_cell_runs_on_the_virtual_board_restarted(notebook, board, hang
 
 def test_a_thread_that_hangs_the_board_between_two_cells_is_no_concern_of_the_next_one(hub, notebook, board):
     notebook.run(NATIVE + "import _thread\n_thread.start_new_thread(hang, ())")
-    wait_until(lambda: next(iter(hub.hub.desks.values())).state == "gone", "the loss of the board")
+    wait_until(lambda: next(iter(hub.hub.boards.values())).state == "gone", "the loss of the board")
     said, reply = notebook.run("6 * 7")
     assert reply["status"] == "ok"
     assert said.endswith("42")
@@ -112,7 +112,7 @@ def test_who_asks_for_a_virtual_board_that_hung_gets_it_restarted(notebook, boar
 
 
 def test_a_real_board_that_hangs_needs_its_button_and_works_after_it(notebook, board, monkeypatch):
-    monkeypatch.setattr(Board, "is_virtual", False)
+    monkeypatch.setattr(BoardDriver, "is_virtual", False)
     monkeypatch.setattr(sharedboard, "BUTTON_S", 1.0)
     _, reply = notebook.run(HANGS["native"] + "\n", interrupt=True)
     assert reply["ename"] == "NoAnswerError"

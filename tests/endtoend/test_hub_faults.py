@@ -13,7 +13,7 @@ from ukernel.client import connection
 from ukernel.errors import PipeEndedEarlyWarning
 from ukernel.pipes import subscribe
 from ukernel.protocol import statefile
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 COUNT = 300_000
 

@@ -8,7 +8,7 @@ from frontend import Notebook
 from patience import PATIENCE_S
 from workbench import Workbench
 
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 ENDLESS = "%%ucore\nimport time\nprint('started')\nwhile True:\n    time.sleep(0.01)"
 

@@ -9,7 +9,7 @@ from frontend import Notebook, Outcome
 from patience import wait_until
 
 from ukernel.pipes import PipeState, pipes
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 # What the tests' board cells use. `produce` is the page's producer: a thread that counts, until its pipe is closed.
 TOOLS = """%%ucore
