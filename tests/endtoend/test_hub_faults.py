@@ -6,8 +6,8 @@ import struct
 
 import pytest
 from boardfiles import has_written
+from patience import wait_until
 from rig import PRODUCER
-from scripted import wait_until
 
 from ukernel.client import connection
 from ukernel.errors import PipeEndedEarlyWarning

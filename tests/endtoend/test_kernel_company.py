@@ -6,7 +6,8 @@ import socket
 import time
 
 import pytest
-from frontend import PATIENCE_S, Notebook
+from frontend import Notebook
+from patience import PATIENCE_S
 
 from ukernel.protocol import statefile
 from ukernel.virtual.launcher import VirtualBoard

@@ -4,7 +4,8 @@ import re
 import time
 
 import pytest
-from frontend import PATIENCE_S, Notebook
+from frontend import Notebook
+from patience import PATIENCE_S
 from workbench import Workbench
 
 from ukernel.virtual.launcher import VirtualBoard

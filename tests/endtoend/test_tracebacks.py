@@ -7,7 +7,7 @@ import signal
 import psutil
 import pytest
 from frontend import Notebook
-from scripted import wait_until
+from patience import wait_until
 
 from ukernel.protocol import statefile
 from ukernel.virtual.launcher import VirtualBoard
