@@ -11,7 +11,7 @@ from ucore import wire
 from ukernel.hub.driver import BoardDriver
 from ukernel.install import installer
 from ukernel.link import session
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 pytestmark = pytest.mark.micropython
 

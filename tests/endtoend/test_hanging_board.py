@@ -7,18 +7,18 @@ import threading
 import psutil
 import pytest
 from boardclient import BoardClient
-from scripted import HubThread, wait_until
+from patience import PATIENCE_S, wait_until
+from scripted import HubThread
 
 from ukernel.client import connection
 from ukernel.errors import NoAnswerError
 from ukernel.hub import sharedboard
 from ukernel.hub.driver import BoardDriver
 from ukernel.link import session
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 pytestmark = pytest.mark.micropython
 
-PATIENCE_S = 60
 NATIVE = "@micropython.native\ndef hang():\n    while True:\n        pass\n"
 HANGS = {
     "native": NATIVE + "hang()",
@@ -136,7 +136,7 @@ def test_a_virtual_board_that_hangs_when_a_new_hub_comes_is_restarted_at_the_sec
         assert asking.request("attach_request", {"board": board.port}, PATIENCE_S)["status"] == "ok"
 
 
-def test_a_notebooks_own_board_whose_process_hangs_is_replaced(own_notebook, monkeypatch):
+def test_a_notebooks_own_board_whose_process_hangs_is_replaced(hub, own_notebook):
     """The line's own process stands still: the hub cannot help, so the notebook brings another board."""
     assert own_notebook.run("%%ucore\n1").result == "1"
     kernel = psutil.Process(own_notebook.manager.provisioner.process.pid)
@@ -154,7 +154,7 @@ def test_a_notebooks_own_board_whose_process_hangs_is_replaced(own_notebook, mon
     assert not [process for process in processes if process.is_running()]
 
 
-def test_use_virtual_and_reset_bring_a_notebooks_own_board_back(own_notebook):
+def test_use_virtual_and_reset_bring_a_notebooks_own_board_back(hub, own_notebook):
     for command in ("%ucore use virtual", "%ucore reset --force"):
         request = own_notebook.send("%%ucore\nprint('begun')\n" + HANGS["native"])
         own_notebook.wait_for_text(request, "begun")

@@ -13,7 +13,7 @@ from ucore import wire
 from ukernel.hub.driver import BoardDriver
 from ukernel.link import session
 from ukernel.virtual import firmware
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 PRODUCER = """
 import struct, _thread
@@ -46,7 +46,7 @@ class Rig(contextlib.ExitStack):
         self,
         *,
         uart: bool = False,
-        line: str | None = None,
+        kind: str | None = None,
         python: str = "micropython",
         hello: dict | None = None,
         slice_ms: float | None = None,
@@ -68,7 +68,7 @@ class Rig(contextlib.ExitStack):
         if line_options:
             self.emulator = self.enter_context(LineEmulator(port, **({"uart": self.uart} if uart else {}), **line_options))
             port = self.emulator.port
-        options: dict = {"line": line} if line else {}
+        options: dict = {"kind": kind} if kind else {}
         baudrate = _fixed(line_options.get("baudrate"))
         if baudrate:
             options["max_baudrate"] = baudrate

@@ -7,24 +7,15 @@ anything else at any time. The hub, its sockets and its clients are real.
 import asyncio
 import json
 import threading
-import time
 from contextlib import contextmanager
+
+from patience import PATIENCE_S, wait_until
 
 from ucore import wire
 from ukernel.errors import BoardNotFoundError
 from ukernel.hub.server import Hub
 from ukernel.link import session
 from ukernel.protocol import statefile
-
-PATIENCE_S = 20.0  # before a test says that it hangs
-
-
-def wait_until(condition, what="it"):
-    """Wait for a condition that another thread or process brings about."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen"
-        time.sleep(0.005)
 
 
 class ScriptedBoard:

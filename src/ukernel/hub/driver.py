@@ -102,7 +102,7 @@ class BoardDriver:
 
     def set_timestamps(self, wanted: bool) -> None:
         """Tell whether the times of pipe frames are wanted."""
-        self._command(lambda: self._session.clock.want(wanted))
+        self._command(lambda: self._session.clock.set_timestamps(wanted))
 
     def close(self) -> None:
         """Let go of the port. The board's programs go on. Returns when the thread has ended, or within 2 s."""
@@ -152,7 +152,7 @@ class BoardDriver:
         except UcoreError as error:
             self._refuse(error)
             return
-        self._session = Session(**{"line": stream.kind, "max_baudrate": max_baudrate, **self._options})
+        self._session = Session(**{"kind": stream.kind, "max_baudrate": max_baudrate, **self._options})
         told = False  # a Gone has been delivered, a Ready not yet
         while stream is not None:
             self._stream = stream

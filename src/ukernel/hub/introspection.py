@@ -6,16 +6,16 @@ import re
 from collections.abc import Callable
 
 from ucore import wire
-from ukernel.boards import syntax
 from ukernel.errors import NoAnswerError, as_reply
+from ukernel.protocol.identifiers import BEFORE_CURSOR, WORD
 
 __all__ = ["IntrospectionRequests"]
 
 REPLY_TIMEOUT_S = 5.0  # a board between two cells answers in milliseconds
 LOOK_S = 1.0  # after so long without an answer whoever waits is told which cell is in the way
 MAX_QUESTION = 1000  # bytes; no name is longer
-_DOTTED = re.compile(rf"(?:{syntax.WORD}|\.)*\Z")  # the dotted name that ends at the cursor; perhaps empty
-_WORD = re.compile(f"{syntax.WORD}*")
+_DOTTED = re.compile(BEFORE_CURSOR)
+_WORD = re.compile(f"{WORD}*")
 
 
 class IntrospectionRequests:

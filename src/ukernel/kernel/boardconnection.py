@@ -284,7 +284,7 @@ class Attachments:
         return client.connect()
 
     def start_virtual_board(self):
-        from ukernel.virtual.process import VirtualBoard
+        from ukernel.virtual.launcher import VirtualBoard
 
         board = VirtualBoard()
         board.start()

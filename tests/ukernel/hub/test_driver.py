@@ -11,7 +11,7 @@ from ukernel.errors import BoardGoneError, BoardNotFoundError, NoAnswerError
 from ukernel.hub import driver
 from ukernel.hub.driver import BoardDriver
 from ukernel.link import session
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 
 class CutStream:

@@ -11,7 +11,7 @@ from ukernel.errors import UcoreError
 from ukernel.hub.driver import BoardDriver
 from ukernel.link import session
 from ukernel.virtual import firmware
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 pytestmark = pytest.mark.micropython
 
