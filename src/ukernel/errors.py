@@ -26,6 +26,35 @@
     └── PipeDecodeWarning           a decoder failed on a frame; the frame was left out
 """
 
+from typing import Any
+
+__all__ = [
+    "BoardBusyError",
+    "BoardError",
+    "BoardGoneError",
+    "BoardNotFoundError",
+    "BoardRestartedError",
+    "BoardVersionError",
+    "HubDeniedError",
+    "HubError",
+    "HubUnreachableError",
+    "NoAnswerError",
+    "PipeClosedError",
+    "PipeDataLostWarning",
+    "PipeDecodeWarning",
+    "PipeEndedEarlyWarning",
+    "PipeEndedError",
+    "PipeError",
+    "PipeNameError",
+    "PipeWarning",
+    "SettingError",
+    "UcoreError",
+    "UsageError",
+    "as_reply",
+    "by_name",
+    "describe",
+]
+
 
 class UcoreError(Exception):
     """The root: everything µcore raises on purpose."""
@@ -111,16 +140,18 @@ class PipeDecodeWarning(PipeWarning):
     """A decoder failed on a frame, and the frame was left out."""
 
 
-__all__ = [name for name, value in list(globals().items()) if isinstance(value, type)] + ["by_name"]
-
-
-def describe(error):
+def describe(error: OSError) -> str:
     """Return in words what an OSError means, for the end of a sentence: "No space left on device (/tmp/x)"."""
     where = f" ({error.filename})" if error.filename else ""
     return f"{error.strerror or error}{where}"
 
 
-def by_name(ename, evalue):
+def as_reply(error: BaseException) -> dict[str, Any]:
+    """Return an error as the content of a Jupyter reply: a class of this module is raised from it again with `by_name`."""
+    return {"status": "error", "ename": type(error).__name__, "evalue": str(error), "traceback": []}
+
+
+def by_name(ename: str, evalue: str) -> UcoreError:
     """Return the error that another process reported as ``ename`` with the sentence ``evalue``.
 
     Only classes of this module are ever made; any other name gives a UcoreError that mentions it.

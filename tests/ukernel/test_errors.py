@@ -1,5 +1,6 @@
 """The tree of errors: what the page of it says is what there is."""
 
+import inspect
 import re
 
 import pytest
@@ -8,7 +9,9 @@ from ukernel import errors
 
 
 def _classes():
-    return {name: value for name, value in vars(errors).items() if isinstance(value, type)}
+    return {
+        name: value for name, value in vars(errors).items() if isinstance(value, type) and value.__module__ == errors.__name__
+    }
 
 
 def test_the_docstring_shows_every_class_and_nothing_else():
@@ -47,5 +50,20 @@ def test_a_name_from_elsewhere_makes_no_class_of_ours(ename):
     assert str(error) == f"{ename}: sentence"
 
 
+@pytest.mark.parametrize(
+    "error", [errors.BoardGoneError("The board went away."), errors.UcoreError(), errors.PipeNameError("a b")]
+)
+def test_an_error_comes_out_of_a_reply_as_it_went_in(error):
+    content = errors.as_reply(error)
+    assert content == {"status": "error", "ename": type(error).__name__, "evalue": str(error), "traceback": []}
+    raised = errors.by_name(content["ename"], content["evalue"])
+    assert (type(raised), str(raised)) == (type(error), str(error))
+
+
+def test_an_error_that_is_not_ours_has_its_own_name_in_a_reply():
+    assert errors.as_reply(KeyError("x")) == {"status": "error", "ename": "KeyError", "evalue": "'x'", "traceback": []}
+
+
 def test_every_public_name_exists_and_every_class_is_public():
-    assert set(errors.__all__) == {*_classes(), "by_name"}
+    functions = {name for name, value in vars(errors).items() if inspect.isfunction(value)}
+    assert set(errors.__all__) == set(_classes()) | functions
