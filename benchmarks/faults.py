@@ -21,7 +21,7 @@ from rig import ALIVE, Rig
 from ucore import wire
 from ukernel.link import session
 
-LINE = {"baudrate": 921600, "line": "uart", "latency_s": 0.004}
+LINE = {"baudrate": 921600, "kind": "uart", "latency_s": 0.004}
 BAD = {
     "1e5": Faults(bit_error_rate=1e-5),
     "1e4": Faults(bit_error_rate=1e-4),

@@ -44,7 +44,7 @@ def ages(main: str, seconds: float) -> list[float]:
     """The samples' ages in ms, with the main thread doing what ``main`` says."""
     count = int(seconds * 1000 / PERIOD_MS)
     found = []
-    with Rig(baudrate=BAUDRATE, latency_s=LATENCY_S, line="uart", uart=True, hello={"fifo": 1}) as rig:
+    with Rig(baudrate=BAUDRATE, latency_s=LATENCY_S, kind="uart", uart=True, hello={"fifo": 1}) as rig:
         rig.run(PRODUCER.format(count=count, period=PERIOD_MS))
         if MAIN[main]:
             rig.start_cell(MAIN[main].format(seconds=seconds))

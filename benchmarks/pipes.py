@@ -36,7 +36,7 @@ from ukernel.link import session
 from ukernel.pipes import collect, pipes, subscribe
 from ukernel.protocol import statefile
 from ukernel.virtual import firmware
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 FRAMES_PER_S = 100_000
 READERS = 16

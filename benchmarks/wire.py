@@ -23,17 +23,17 @@ from rig import PRODUCER, Rig
 
 from ukernel.client import connection
 from ukernel.virtual import firmware
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 LIMIT = {115200: 2880, 921600: 23040}
 CASES = {
-    "small_115200": (115200, {"line": "uart", "latency_s": 0.001}),
-    "small_921600": (921600, {"line": "uart", "latency_s": 0.001}),
+    "small_115200": (115200, {"kind": "uart", "latency_s": 0.001}),
+    "small_921600": (921600, {"kind": "uart", "latency_s": 0.001}),
     "large_115200": (115200, {"latency_s": 0.001, "hello": {"window": 4096}}),
     "large_921600": (921600, {"latency_s": 0.001}),
-    "latency16_921600": (921600, {"line": "uart", "latency_s": 0.016}),
-    "fifo_921600": (921600, {"line": "uart", "latency_s": 0.001, "uart": True, "hello": {"fifo": 1}}),
-    "naive_115200": (115200, {"line": "uart", "latency_s": 0.001, "hello": {"payload": 7}}),
+    "latency16_921600": (921600, {"kind": "uart", "latency_s": 0.016}),
+    "fifo_921600": (921600, {"kind": "uart", "latency_s": 0.001, "uart": True, "hello": {"fifo": 1}}),
+    "naive_115200": (115200, {"kind": "uart", "latency_s": 0.001, "hello": {"payload": 7}}),
 }
 READER = """
 import sys, time

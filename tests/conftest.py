@@ -1,17 +1,47 @@
-"""A run of the tests leaves nothing behind: see `leftovers`, which looks. `--fast` is for between two edits."""
+"""What holds for every test: who runs beside whom, what `--fast` leaves out, and that nothing is left behind (see `leftovers`).
+
+Under pytest-xdist a group of tests runs on one worker, one test after the other. A file is a group: its tests share what they set up.
+Some files are a group together, because they share more than that, or because they would disturb each other.
+"""
 
 from pathlib import Path
 
+import pytest
 from leftovers import pytest_configure, pytest_sessionfinish, pytest_terminal_summary, pytest_testnodedown  # noqa: F401 - pytest calls them
 
+HERE = Path(__file__).parent
 # Real kernels, browsers and chips.
-SLOW = {Path(__file__).parent / folder for folder in ("browser", "chip", "endtoend")}
+SLOW = {HERE / folder for folder in ("browser", "chip", "endtoend")}
+# A name for the group of a folder or of several files.
+GROUPS = {
+    "chip": ["chip"],  # they share the emulated chip, which is busy with one of them
+    "browser": ["browser"],  # they share a JupyterLab
+    "timing": [  # they look at how long something takes, which none of the others beside it makes longer
+        "endtoend/test_coarse_slices.py",
+        "endtoend/test_line_faults.py",
+        "endtoend/test_line_speed.py",
+        "endtoend/test_pipe_times.py",
+        "endtoend/test_timers.py",
+        "ukernel/link/test_emulator.py",
+    ],
+}
+_GROUP_OF = {HERE / path: group for group, paths in GROUPS.items() for path in paths}
+# These begin first, in this order, so that at the end no worker waits for another one's long group.
+LONGEST = [
+    "chip",
+    "browser",
+    "timing",
+    "endtoend/test_quiet_end.py",
+    "endtoend/test_hanging_board.py",
+    "endtoend/test_examples.py",
+]
 
 
 def pytest_addoption(parser):
     parser.addoption("--fast", action="store_true", help="leave out real kernels, browsers, chips, and what is marked slow")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
 def pytest_collection_modifyitems(config, items):
     if config.getoption("--fast"):
         kept, left = [], []
@@ -19,3 +49,31 @@ def pytest_collection_modifyitems(config, items):
             (left if item.get_closest_marker("slow") or SLOW & {*item.path.parents} else kept).append(item)
         config.hook.pytest_deselected(items=left)
         items[:] = kept
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group_of(item.path)))
+        if item.get_closest_marker("micropython"):
+            item.fixturenames.insert(0, "micropython")
+    items.sort(key=lambda item: _turn(item.path))
+
+
+def group_of(path: Path) -> str:
+    """Return the name of the group that the tests of a file belong to."""
+    places = [path, *path.parents]
+    return next((_GROUP_OF[place] for place in places if place in _GROUP_OF), path.relative_to(HERE).as_posix())
+
+
+def _turn(path: Path) -> "tuple[int, bool]":
+    """Return when a file's tests begin: the lowest first."""
+    group = group_of(path)
+    return (LONGEST.index(group) if group in LONGEST else len(LONGEST), not SLOW & {*path.parents})
+
+
+@pytest.fixture(scope="session")
+def micropython():
+    """The virtual board's MicroPython, built if need be; a test that needs it is skipped where it cannot be built."""
+    from ukernel.virtual import firmware
+
+    try:
+        return firmware.build()
+    except firmware.FirmwareError as error:
+        pytest.skip(f"no MicroPython here: {error}")

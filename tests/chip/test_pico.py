@@ -174,14 +174,14 @@ def test_a_stamp_is_a_time_by_which_its_frames_were_written(talker):
     stamps, times = [], clock.times
     # As the chip says it: the emulator's clock does not run evenly with ours.
     clock.times = lambda pipe, stamp, exact, *more: (stamps.append((stamp, exact)), times(pipe, stamp, exact, *more))[1]
-    talker.board.stamp(True)
+    talker.board.set_timestamps(True)
     talker.cell(
         "import _thread, struct, time\np = ucore.open_pipe('when')\n"
         "def run():\n    for i in range(200):\n        p.write(struct.pack('<I', time.ticks_us()))\n        time.sleep_ms(1)\n"
         "    p.close()\n_thread.start_new_thread(run, ())"
     )
     events = talker.passed_over + talker.until(session.PipeClosed)
-    talker.board.stamp(False)
+    talker.board.set_timestamps(False)
     batches = [event for event in events if isinstance(event, session.PipeBatch)]
     written = [[ticks for (ticks,) in struct.iter_unpack("<I", batch.data)] for batch in batches]
     assert sum(map(len, written)) == 200

@@ -68,17 +68,6 @@ def own_notebook(private_environment):
         yield notebook
 
 
-@pytest.fixture(scope="session")
-def micropython():
-    """The virtual board's MicroPython, built if need be; a test that needs it is skipped where it cannot be built."""
-    from ukernel.virtual import firmware
-
-    try:
-        return firmware.build()
-    except firmware.FirmwareError as error:
-        pytest.skip(f"no MicroPython here: {error}")
-
-
 @pytest.fixture(scope="session", params=["micropython", "cpython"])
 def workbench(request, private_environment):
     """Two notebooks that share a virtual board, and have a hub of their own: once on each Python a board can have."""

@@ -11,7 +11,7 @@ from frontend import Notebook
 import ucore
 from ukernel.pipes import collect, live_plot, subscribe
 from ukernel.ports import discovery
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 BAD_NAMES = {
     "empty": "",

@@ -11,7 +11,7 @@ from ucore import wire
 from ukernel.client import connection
 from ukernel.link import session
 from ukernel.protocol import statefile
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 pytestmark = [pytest.mark.micropython, pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -8,10 +8,10 @@ from rig import Rig
 from scripted import HubThread
 
 from ucore import wire
-from ukernel.hub.driver import Board
+from ukernel.hub.driver import BoardDriver
 from ukernel.install import installer
 from ukernel.link import session
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 pytestmark = pytest.mark.micropython
 
@@ -37,7 +37,7 @@ def start_hub(tmp_path, monkeypatch):
 
     def start():
         hub = HubThread(60.0)
-        hub.hub.board_factory = lambda port, deliver: Board(port, deliver, install=installer.ensure_agent)
+        hub.hub.board_factory = lambda port, deliver: BoardDriver(port, deliver, install=installer.ensure_agent)
         hubs.append(hub)
         return hub
 
@@ -102,7 +102,7 @@ def test_another_hub_finds_the_board_after_a_restart_from_a_cell(start_board, st
 
 
 def test_a_board_without_a_button_on_its_line_is_interrupted_after_a_reset(start_board, start_hub, main, monkeypatch):
-    monkeypatch.setattr(Board, "is_virtual", False)
+    monkeypatch.setattr(BoardDriver, "is_virtual", False)
     monkeypatch.setattr("ukernel.hub.driver.SLOW_MAIN_S", 1.0)
     start_hub()
     with start_board() as board:
@@ -156,7 +156,7 @@ def test_a_cell_is_not_interrupted_although_main_serves_it():
         rig.wait_for(session.Message, 20, type=wire.STATUS, parent=parent)
         rig.board.close()
         # Another hub meets a board that is silent for longer than main.py is given.
-        rig.board = Board(rig.virtual.port, lambda board, event: rig.events.put(event))
+        rig.board = BoardDriver(rig.virtual.port, lambda board, event: rig.events.put(event))
         rig.callback(rig.board.close)
         rig.board.start()
         assert rig.wait_for(session.Message, 20, type=wire.EXECUTE_REPLY, parent=parent).content == OK

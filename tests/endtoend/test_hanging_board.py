@@ -7,18 +7,18 @@ import threading
 import psutil
 import pytest
 from boardclient import BoardClient
-from scripted import HubThread, wait_until
+from patience import PATIENCE_S, wait_until
+from scripted import HubThread
 
 from ukernel.client import connection
 from ukernel.errors import NoAnswerError
 from ukernel.hub import sharedboard
-from ukernel.hub.driver import Board
+from ukernel.hub.driver import BoardDriver
 from ukernel.link import session
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 pytestmark = pytest.mark.micropython
 
-PATIENCE_S = 60
 NATIVE = "@micropython.native\ndef hang():\n    while True:\n        pass\n"
 HANGS = {
     "native": NATIVE + "hang()",
@@ -46,7 +46,7 @@ def hub(tmp_path, monkeypatch, impatient):
     """A hub in this process, whose boards are real ones."""
     monkeypatch.setenv("UCORE_STATE_PATH", str(tmp_path / "hub.json"))
     hub = HubThread(60.0)
-    hub.hub.board_factory = Board
+    hub.hub.board_factory = BoardDriver
     yield hub
     hub.stop()
 
@@ -83,7 +83,7 @@ def test_the_next_cell_runs_on_the_virtual_board_restarted(notebook, board, hang
 
 def test_a_thread_that_hangs_the_board_between_two_cells_is_no_concern_of_the_next_one(hub, notebook, board):
     notebook.run(NATIVE + "import _thread\n_thread.start_new_thread(hang, ())")
-    wait_until(lambda: next(iter(hub.hub.desks.values())).state == "gone", "the loss of the board")
+    wait_until(lambda: next(iter(hub.hub.boards.values())).state == "gone", "the loss of the board")
     said, reply = notebook.run("6 * 7")
     assert reply["status"] == "ok"
     assert said.endswith("42")
@@ -112,7 +112,7 @@ def test_who_asks_for_a_virtual_board_that_hung_gets_it_restarted(notebook, boar
 
 
 def test_a_real_board_that_hangs_needs_its_button_and_works_after_it(notebook, board, monkeypatch):
-    monkeypatch.setattr(Board, "is_virtual", False)
+    monkeypatch.setattr(BoardDriver, "is_virtual", False)
     monkeypatch.setattr(sharedboard, "BUTTON_S", 1.0)
     _, reply = notebook.run(HANGS["native"] + "\n", interrupt=True)
     assert reply["ename"] == "NoAnswerError"
@@ -136,7 +136,7 @@ def test_a_virtual_board_that_hangs_when_a_new_hub_comes_is_restarted_at_the_sec
         assert asking.request("attach_request", {"board": board.port}, PATIENCE_S)["status"] == "ok"
 
 
-def test_a_notebooks_own_board_whose_process_hangs_is_replaced(own_notebook, monkeypatch):
+def test_a_notebooks_own_board_whose_process_hangs_is_replaced(hub, own_notebook):
     """The line's own process stands still: the hub cannot help, so the notebook brings another board."""
     assert own_notebook.run("%%ucore\n1").result == "1"
     kernel = psutil.Process(own_notebook.manager.provisioner.process.pid)
@@ -154,7 +154,7 @@ def test_a_notebooks_own_board_whose_process_hangs_is_replaced(own_notebook, mon
     assert not [process for process in processes if process.is_running()]
 
 
-def test_use_virtual_and_reset_bring_a_notebooks_own_board_back(own_notebook):
+def test_use_virtual_and_reset_bring_a_notebooks_own_board_back(hub, own_notebook):
     for command in ("%ucore use virtual", "%ucore reset --force"):
         request = own_notebook.send("%%ucore\nprint('begun')\n" + HANGS["native"])
         own_notebook.wait_for_text(request, "begun")

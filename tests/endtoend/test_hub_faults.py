@@ -6,14 +6,14 @@ import struct
 
 import pytest
 from boardfiles import has_written
+from patience import wait_until
 from rig import PRODUCER
-from scripted import wait_until
 
 from ukernel.client import connection
 from ukernel.errors import PipeEndedEarlyWarning
 from ukernel.pipes import subscribe
 from ukernel.protocol import statefile
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 COUNT = 300_000
 

@@ -6,10 +6,11 @@ import socket
 import time
 
 import pytest
-from frontend import PATIENCE_S, Notebook
+from frontend import Notebook
+from patience import PATIENCE_S
 
 from ukernel.protocol import statefile
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 ENDLESS = "%%ucore\nimport time\nprint('started')\nwhile True:\n    time.sleep(0.01)"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from frontend import PATIENCE_S, Notebook, wait_for_end
-from scripted import wait_until
+from frontend import Notebook, wait_for_end
+from patience import PATIENCE_S, wait_until
 
 from ukernel.client.connection import connect
 

@@ -7,9 +7,10 @@ import sys
 from importlib.metadata import version
 
 import pytest
-from frontend import PATIENCE_S, Notebook
+from frontend import Notebook
 from jupyter_client import BlockingKernelClient, KernelManager
 from jupyter_client.connect import write_connection_file
+from patience import PATIENCE_S
 
 HAS_SUBSHELLS = int(version("ipykernel").split(".")[0]) >= 7
 needs_subshells = pytest.mark.skipif(not HAS_SUBSHELLS, reason="this ipykernel has no subshells")

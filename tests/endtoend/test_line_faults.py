@@ -10,7 +10,7 @@ from rig import ALIVE, Rig
 from ucore import wire
 from ukernel.link import session
 
-LINE = {"baudrate": 921600, "line": "uart", "latency_s": 0.002}
+LINE = {"baudrate": 921600, "kind": "uart", "latency_s": 0.002}
 NOTHING_WRONG = {"lost": 0, "duplicated": 0, "reordered": 0, "wrong": 0}
 
 

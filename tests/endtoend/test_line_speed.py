@@ -7,7 +7,7 @@ import pytest
 from emulator import Faults, has_compiler
 from rig import Rig
 
-from ukernel.hub.driver import Board
+from ukernel.hub.driver import BoardDriver
 from ukernel.link import session
 from ukernel.link.baudrate import STEADY
 
@@ -15,19 +15,19 @@ pytestmark = pytest.mark.skipif(
     not has_compiler(), reason="the board's UART cannot be emulated here: no Linux, or no C compiler"
 )
 
-LINE = {"baudrate": "port", "line": "uart", "uart": True, "latency_s": 0.002, "hello": {"fifo": 1}}
+LINE = {"baudrate": "port", "kind": "uart", "uart": True, "latency_s": 0.002, "hello": {"fifo": 1}}
 NOTHING_WRONG = {"lost": 0, "duplicated": 0, "reordered": 0, "wrong": 0}
 
 
-def speed(rig):
-    return rig.board._session._speed
+def baudrate(rig):
+    return rig.board._session._baudrate
 
 
 def settle(rig, wanted, patience_s=20):
     """Wait until the line runs steadily at this rate."""
     deadline = time.monotonic() + patience_s
-    while not (speed(rig).state == STEADY and speed(rig).rate == wanted):
-        assert time.monotonic() < deadline, f"{speed(rig).state} at {speed(rig).rate} baud instead of {wanted}"
+    while not (baudrate(rig).state == STEADY and baudrate(rig).current == wanted):
+        assert time.monotonic() < deadline, f"{baudrate(rig).state} at {baudrate(rig).current} baud instead of {wanted}"
         time.sleep(0.01)
 
 
@@ -61,7 +61,7 @@ def test_a_cable_that_does_not_sustain_the_highest_rate_gets_the_next_one():
 def test_a_cable_that_sustains_nothing_more_stays_as_it_is():
     with Rig(max_baudrate=115200, **LINE) as rig:
         deadline = time.monotonic() + 20
-        while speed(rig)._ladder:
+        while baudrate(rig)._ladder:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         settle(rig, 115200)
@@ -77,7 +77,7 @@ def test_a_line_that_gets_worse_is_slowed_down_and_loses_nothing(python):
         rig.events.queue.clear()
         rig.emulator.set_faults(seed=5, to_host=Faults(bit_error_rate=1e-3), to_board=Faults(bit_error_rate=1e-3))
         deadline = time.monotonic() + 20
-        while speed(rig).rate == 921600:
+        while baudrate(rig).current == 921600:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         rig.emulator.set_faults()
@@ -91,7 +91,7 @@ def test_a_line_that_suddenly_garbles_everything_goes_back_to_the_first_rate():
         rig.wait_for(session.PipeBatch, 10)
         rig.emulator.set_line(baudrate="port", max_baudrate=115200, latency_s=0.002)
         assert rig.wait_for(session.PipeClosed, 90).frames == 10_000
-        assert speed(rig).rate == 115200
+        assert baudrate(rig).current == 115200
 
 
 def test_a_board_that_boots_at_the_first_rate_is_found_there_and_raised_again():
@@ -111,7 +111,9 @@ def test_a_new_host_finds_a_board_that_the_last_one_has_left_fast():
         assert rate_of_the_board(rig) == 921600
         rig.events.queue.clear()
         port = rig.emulator.port
-        other = Board(port, lambda board, event: rig.events.put(event), line="uart", hello={"fifo": 1}, look_for=lambda: port)
+        other = BoardDriver(
+            port, lambda board, event: rig.events.put(event), kind="uart", hello={"fifo": 1}, look_for=lambda: port
+        )
         rig.callback(other.close)
         rig.board = other
         other.start()
@@ -124,11 +126,11 @@ def test_a_line_without_a_baud_rate_is_never_asked_to_change():
     with Rig(latency_s=0.001) as rig:
         assert rig.run("1") == b'{"status":"ok"}'
         assert rig.board._session.facts.get("max_baud") is None
-        assert speed(rig).rate == 115200
+        assert baudrate(rig).current == 115200
 
 
 def test_a_board_on_native_usb_makes_the_uart_fast_that_its_firmware_talks_to_as_well():
-    with Rig(baudrate=None, line="usb_jtag", uart=True) as rig:
+    with Rig(baudrate=None, kind="usb_jtag", uart=True) as rig:
         assert rig.run("1") == b'{"status":"ok"}'
         assert rate_of_the_board(rig) == 921600
-        assert speed(rig).rate == 115200
+        assert baudrate(rig).current == 115200

@@ -4,10 +4,11 @@ import re
 import time
 
 import pytest
-from frontend import PATIENCE_S, Notebook
+from frontend import Notebook
+from patience import PATIENCE_S
 from workbench import Workbench
 
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 ENDLESS = "%%ucore\nimport time\nprint('started')\nwhile True:\n    time.sleep(0.01)"
 

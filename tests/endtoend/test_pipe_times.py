@@ -51,14 +51,14 @@ def times_of(batch):
         (300, "time.sleep(0.001)", "", {}),
         (20_000, "", "", {}),
         (50, "", " + bytes(3000)", {}),
-        (2_000, "", "", {"baudrate": 115200, "line": "uart", "latency_s": 0.002}),
-        (2_000, "", "", {"baudrate": 921600, "line": "uart", "seed": 5, "to_host": Faults(bit_error_rate=1e-4)}),
+        (2_000, "", "", {"baudrate": 115200, "kind": "uart", "latency_s": 0.002}),
+        (2_000, "", "", {"baudrate": 921600, "kind": "uart", "seed": 5, "to_host": Faults(bit_error_rate=1e-4)}),
     ],
     ids=["slow", "quick", "flat out", "large frames", "slower than its line", "bad line"],
 )
 def test_every_frame_was_written_within_the_stated_error_of_its_time(python, count, pause, more, line):
     with Rig(python=python, **line) as rig:
-        rig.board.stamp(True)
+        rig.board.set_timestamps(True)
         rig.run(PRODUCER.format(count=count, pause=pause, more=more))
         batches = [event for event in until_closed(rig) if isinstance(event, session.PipeBatch)]
     assert sum(len(batch.data) // batch.size for batch in batches) == count
@@ -73,38 +73,38 @@ def test_every_frame_was_written_within_the_stated_error_of_its_time(python, cou
 
 def test_frames_carry_no_stamps_once_nobody_wants_them():
     with Rig() as rig:
-        rig.board.stamp(True)
+        rig.board.set_timestamps(True)
         rig.run(PRODUCER.format(count=2000, pause="time.sleep(0.001)", more=""))
         while rig.wait_for(session.PipeBatch, 30).times is None:
             pass
-        rig.board.stamp(False)
+        rig.board.set_timestamps(False)
         while rig.wait_for(session.PipeBatch, 30).times is not None:
             pass
 
 
 def test_a_new_hub_turns_off_the_stamps_that_an_old_one_wanted():
-    from ukernel.hub.driver import Board
+    from ukernel.hub.driver import BoardDriver
 
     with Rig() as rig:
-        rig.board.stamp(True)
+        rig.board.set_timestamps(True)
         rig.run(PRODUCER.format(count=20_000, pause="time.sleep(0.001)", more=""))
         while rig.wait_for(session.PipeBatch, 30).times is None:
             pass
         rig.board.close()
-        rig.board = Board(rig.virtual.port, lambda board, event: rig.events.put(event))
+        rig.board = BoardDriver(rig.virtual.port, lambda board, event: rig.events.put(event))
         rig.callback(rig.board.close)
         rig.board.start()
         rig.wait_for(session.Ready, 30)
         rig.wait_for(session.PipeBatch, 30)
         counts = rig.counts
         seen = []
-        clock, came = rig.board._session.clock, rig.board._session.clock.came
-        clock.came = lambda stamp, now: (seen.append(stamp), came(stamp, now))
+        clock, received = rig.board._session.clock, rig.board._session.clock.received_stamp
+        clock.received_stamp = lambda stamp, now: (seen.append(stamp), received(stamp, now))
         while True:
-            before = len(seen), counts.frames
+            before = len(seen), counts.packets
             rig.wait_for(session.PipeBatch, 30)
             rig.wait_for(session.PipeBatch, 30)
-            if counts.frames > before[1] and len(seen) == before[0]:
+            if counts.packets > before[1] and len(seen) == before[0]:
                 break
         assert seen
 
@@ -113,7 +113,7 @@ def test_a_new_hub_turns_off_the_stamps_that_an_old_one_wanted():
 @pytest.mark.parametrize("more", ["", " + bytes(300)", " + bytes(3000)"], ids=["small", "three frames", "more than the window"])
 def test_a_producer_that_must_not_wait_drops_and_every_frame_is_accounted_for(python, more):
     count = 20_000 if not more else 2_000
-    with Rig(python=python, baudrate=115200, line="uart", latency_s=0.002) as rig:
+    with Rig(python=python, baudrate=115200, kind="uart", latency_s=0.002) as rig:
         rig.run(DROPPER.format(count=count, more=more))
         opened, *events = [event for event in until_closed(rig) if not isinstance(event, session.Message)]
     assert opened.drops

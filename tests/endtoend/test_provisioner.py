@@ -7,7 +7,7 @@ from frontend import Notebook
 
 from ukernel.errors import BoardError
 from ukernel.kernel import kernelspec
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 import psutil
 import pytest
-from frontend import PATIENCE_S, Notebook
+from frontend import Notebook
+from patience import PATIENCE_S
 
 # Runs in the sub-kernel before it is asked anything. The file counts what was started.
 STARTUP = """

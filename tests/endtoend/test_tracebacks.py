@@ -7,10 +7,10 @@ import signal
 import psutil
 import pytest
 from frontend import Notebook
-from scripted import wait_until
+from patience import wait_until
 
 from ukernel.protocol import statefile
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 BARO = "%%ucore\nclass Baro:\n    def read(self):\n        return 1 // 0\n"
 GYRO = "%%ucore\nclass Gyro:\n    def read(self):\n        return 17\n"

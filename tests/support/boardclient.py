@@ -1,8 +1,8 @@
 """A client of the hub that runs board cells, without a kernel around it."""
 
-from ukernel.client import connection
+from patience import PATIENCE_S
 
-PATIENCE_S = 60
+from ukernel.client import connection
 
 
 class BoardClient:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import psutil
 
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 
 def has_written(board: VirtualBoard, text: str) -> bool:

@@ -10,7 +10,7 @@ import struct
 import threading
 import time
 
-from ukernel.protocol import statefile
+from ukernel.protocol import handshake, statefile
 
 WAIT_S = 10.0
 
@@ -82,9 +82,9 @@ class FakeListener:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         self._open: list = []
-        self._claim = statefile.Claim(state_path)
-        assert self._claim.take()
-        self._claim.publish(statefile.Advert(os.getpid(), "127.0.0.1", self.port, self.token, "fake"))
+        self._state_file = statefile.StateFile(state_path)
+        assert self._state_file.acquire()
+        self._state_file.write(statefile.HubInfo(os.getpid(), "127.0.0.1", self.port, self.token, "fake"))
         threading.Thread(target=self._accept, daemon=True).start()
 
     def feed(self) -> Feed:
@@ -99,8 +99,8 @@ class FakeListener:
     def close(self) -> None:
         self._socket.close()
         self.hang_up()
-        self._claim.withdraw()
-        self._claim.release()
+        self._state_file.remove()
+        self._state_file.release()
 
     def _accept(self) -> None:
         while True:
@@ -113,12 +113,12 @@ class FakeListener:
 
     def _serve(self, connection: socket.socket) -> None:
         nonce = os.urandom(16).hex()
-        connection.sendall(f"{statefile.GREETING}{nonce}\n".encode())
+        connection.sendall(f"{handshake.GREETING}{nonce}\n".encode())
         with connection.makefile("rb") as lines:
             request = json.loads(lines.readline())
-            proof = statefile.peer_proof(self.token, nonce, request["nonce"], request["role"], request.get("pipe") or "")
-            assert statefile.is_same(request["proof"], proof)
-            answer = {"ok": True, "proof": statefile.hub_proof(self.token, nonce, request["nonce"])}
+            proof = handshake.peer_proof(self.token, nonce, request["nonce"], request["role"], request.get("pipe") or "")
+            assert handshake.is_same(request["proof"], proof)
+            answer = {"ok": True, "proof": handshake.hub_proof(self.token, nonce, request["nonce"])}
             connection.sendall(json.dumps(answer).encode() + b"\n")
             if request["role"] == "client":
                 self._answer(connection, lines)

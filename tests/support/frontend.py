@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 
 import psutil
 from jupyter_client import KernelManager
-
-# Far beyond what anything here takes: it only turns a hang into a failure.
-PATIENCE_S = 60.0
+from patience import PATIENCE_S
 
 
 @dataclass

@@ -14,10 +14,10 @@ import urllib.request
 from pathlib import Path
 
 import nbformat
+from patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
-PATIENCE_S = 60.0  # far beyond what anything here takes: it only turns a hang into a failure
 # The browser talks to this machine only; without these switches it looks for its maker's servers.
 CHROMIUM_SWITCHES = [
     "--disable-gpu",

@@ -8,7 +8,7 @@ import serial
 
 from ukernel.errors import UcoreError
 from ukernel.virtual import firmware
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 PACKAGE = Path(__file__).parent / "lineagent" / "ucore"
 PYTHONS = [pytest.param("micropython", marks=pytest.mark.micropython), "cpython"]

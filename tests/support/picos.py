@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from ucore import wire
-from ukernel.hub.driver import Board
+from ukernel.hub.driver import BoardDriver
 from ukernel.install import installer
 from ukernel.link import session
 
@@ -51,13 +51,13 @@ class Pico:
 
 
 class Talker:
-    """A `Board` whose events come one by one, and whose cells are run to their end."""
+    """A `BoardDriver` whose events come one by one, and whose cells are run to their end."""
 
     def __init__(self, port: str, install=installer.ensure_agent):
         self.events: queue.Queue = queue.Queue()
         self.frames: list[tuple[int, int, bytes]] = []  # (first number, size, data) of every batch seen
         self.closed: list[session.PipeClosed] = []
-        self.board = Board(port, lambda board, event: self.events.put(event), install=install)
+        self.board = BoardDriver(port, lambda board, event: self.events.put(event), install=install)
         self.board.start()
         self.ready = self.wait_for(session.Ready)
 

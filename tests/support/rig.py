@@ -10,10 +10,10 @@ import time
 from emulator import BoardUart, Faults, LineEmulator  # noqa: F401
 
 from ucore import wire
-from ukernel.hub.driver import Board
+from ukernel.hub.driver import BoardDriver
 from ukernel.link import session
 from ukernel.virtual import firmware
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 PRODUCER = """
 import struct, _thread
@@ -40,13 +40,13 @@ _thread.start_new_thread(produce, ())
 
 
 class Rig(contextlib.ExitStack):
-    """A virtual board behind an emulated line, and a `Board` on it whose events land in a queue."""
+    """A virtual board behind an emulated line, and a `BoardDriver` on it whose events land in a queue."""
 
     def __init__(
         self,
         *,
         uart: bool = False,
-        line: str | None = None,
+        kind: str | None = None,
         python: str = "micropython",
         hello: dict | None = None,
         slice_ms: float | None = None,
@@ -68,13 +68,13 @@ class Rig(contextlib.ExitStack):
         if line_options:
             self.emulator = self.enter_context(LineEmulator(port, **({"uart": self.uart} if uart else {}), **line_options))
             port = self.emulator.port
-        options: dict = {"line": line} if line else {}
+        options: dict = {"kind": kind} if kind else {}
         baudrate = _fixed(line_options.get("baudrate"))
         if baudrate:
             options["max_baudrate"] = baudrate
         if self.emulator:
             options["look_for"] = lambda: self.emulator.port or port  # under another name after a cut
-        self.board = Board(
+        self.board = BoardDriver(
             port, lambda board, event: self.events.put(event), baudrate=baudrate or 115200, hello=hello, **options
         )
         self.callback(self.board.close)

@@ -1,30 +1,21 @@
 """Test doubles on the board's side of the hub, and a hub in a thread to use them with.
 
-A `ScriptedBoard` stands in for `ukernel.hub.driver.Board`: a test says on which words of a cell it does what, and may have it do
+A `ScriptedBoard` stands in for `ukernel.hub.driver.BoardDriver`: a test says on which words of a cell it does what, and may have it do
 anything else at any time. The hub, its sockets and its clients are real.
 """
 
 import asyncio
 import json
 import threading
-import time
 from contextlib import contextmanager
+
+from patience import PATIENCE_S, wait_until
 
 from ucore import wire
 from ukernel.errors import BoardNotFoundError
 from ukernel.hub.server import Hub
 from ukernel.link import session
 from ukernel.protocol import statefile
-
-PATIENCE_S = 20.0  # before a test says that it hangs
-
-
-def wait_until(condition, what="it"):
-    """Wait for a condition that another thread or process brings about."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen"
-        time.sleep(0.005)
 
 
 class ScriptedBoard:
@@ -44,7 +35,7 @@ class ScriptedBoard:
         self.sent = []
         self.interrupts = self.resets = 0
         self.boots = True  # after a reset, at once; else when the test says so
-        self.stamps = False
+        self.timestamps = False
         self.running = 0
         self.closed = threading.Event()
         self._tell = deliver
@@ -127,8 +118,8 @@ class ScriptedBoard:
         stopped = {"status": "error", "ename": "KeyboardInterrupt", "evalue": "", "traceback": []}
         threading.Thread(target=self.finish, args=(stopped,)).start()
 
-    def stamp(self, wanted):
-        self.stamps = wanted
+    def set_timestamps(self, wanted):
+        self.timestamps = wanted
 
     def open(self, name, id=1, generation=1, number=0, drops=False):
         self.tell(session.PipeOpened(id, generation, name, number, drops))
@@ -146,9 +137,9 @@ class HubThread:
     def __init__(self, linger_s):
         self.boards = {}
         self.hub = Hub(self._make_board, linger_s)
-        self.claim = statefile.Claim()
-        assert self.claim.take()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self.hub.run(self.claim)))
+        self.state_file = statefile.StateFile()
+        assert self.state_file.acquire()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self.hub.run(self.state_file)))
         self._thread.start()
         wait_until(lambda: statefile.read() is not None, "the hub's start")
         self.faults = []  # what went wrong inside the event loop
@@ -174,7 +165,7 @@ class HubThread:
     def join(self):
         self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive(), "the hub does not stop"
-        self.claim.release()
+        self.state_file.release()
         assert not self.faults
 
 

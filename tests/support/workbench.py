@@ -3,13 +3,13 @@
 import ast
 import contextlib
 import os
-import time
 from pathlib import Path
 
-from frontend import PATIENCE_S, Notebook, Outcome
+from frontend import Notebook, Outcome
+from patience import wait_until
 
 from ukernel.pipes import PipeState, pipes
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 # What the tests' board cells use. `produce` is the page's producer: a thread that counts, until its pipe is closed.
 TOOLS = """%%ucore
@@ -103,10 +103,7 @@ class Workbench:
         return next((pipe for pipe in known if pipe.open), known[-1])
 
     def wait_for(self, is_so, what: str) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while not is_so():
-            assert time.monotonic() < deadline, f"waited in vain for {what}"
-            time.sleep(0.01)
+        wait_until(is_so, what)
 
     def wait_for_reader(self, name: str) -> None:
         self.wait_for(lambda: self.pipe(name).readers, f"a reader of {name}")

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from ukernel.virtual import firmware
-
 HERE = Path(__file__).parent
 RUN_ALL = """
 import sys
@@ -20,13 +18,10 @@ for name in sorted(dir(tests)):
 
 
 @pytest.mark.parametrize("module", sorted(path.stem for path in HERE.glob("test_*.py") if path.name != Path(__file__).name))
-def test_the_same_file_passes_on_micropython(module):
-    program = firmware.find()
-    if program is None:
-        pytest.skip("MicroPython for the virtual board is not built: ucore virtual --build")
+def test_the_same_file_passes_on_micropython(module, micropython):
     script = RUN_ALL.replace("sys.argv[1]", repr(module))
     done = subprocess.run(
-        [program, "-X", "heapsize=2m", "-c", script], cwd=HERE.parents[1], capture_output=True, text=True, timeout=100
+        [micropython, "-X", "heapsize=2m", "-c", script], cwd=HERE.parents[1], capture_output=True, text=True, timeout=100
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("passed") > 0

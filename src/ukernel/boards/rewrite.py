@@ -13,7 +13,7 @@ from . import syntax
 if TYPE_CHECKING:
     from ukernel.kernel.cellmagic import BoardCell
 
-__all__ = ["CUT", "MODULES", "Program", "program", "transform"]
+__all__ = ["CUT", "Program", "program", "transform"]
 
 SHOW = "_ucore_show"  # the board's name for "show this value as the cell's result"
 CUT = " ... [cut off: too large to be sent whole]"  # ends a result of which more than a line takes at once was there
@@ -21,14 +21,6 @@ CUT = " ... [cut off: too large to be sent whole]"  # ends a result of which mor
 _AWAIT, _EACH, _WITHIN = "_ucore_await", "_ucore_each", "_ucore_within"
 _HOMES = {_AWAIT: "run", _EACH: "each", _WITHIN: "Within"}
 _SCOPES = ("funcdef", "classdef", "lambdef")
-# What a firmware has built in: to import one of these does nothing else. A user's own module is a program.
-MODULES = frozenset(
-    """array asyncio binascii bluetooth builtins cmath collections cryptolib deflate dht ds18x20 errno framebuf gc hashlib heapq io json
-    lwip machine math micropython neopixel network ntptime onewire os platform random re select socket ssl struct sys time uctypes vfs
-    _thread esp esp32 espnow rp2 ucore""".split()  # noqa: SIM905
-)
-
-
 # What people type after a `!`, and how a board's program says it.
 _ON_BOARD = {
     "ls": "import os; os.listdir()",

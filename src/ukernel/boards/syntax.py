@@ -9,11 +9,10 @@ import functools
 import re
 from dataclasses import dataclass
 
-__all__ = ["LETTER", "NAME", "WORD", "Line", "Syntax", "UnreadableError", "is_expression", "plain_name", "prepare", "read"]
+from ukernel.protocol.identifiers import NAME, WORD
 
-LETTER = r"[A-Za-z_\x80-\U0010ffff]"
-WORD = r"[0-9A-Za-z_\x80-\U0010ffff]"  # what a name goes on with
-NAME = LETTER + WORD + "*"
+__all__ = ["Line", "Syntax", "UnreadableError", "is_expression", "plain_name", "prepare", "read"]
+
 _TOKEN = re.compile(
     rf"""(?P<space>[ \t\r\f\v]+)
     | (?P<newline>\n)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ukernel.pipes.decoders import CallableDecoder, FormatDecoder
 from ukernel.pipes.pipe import CLOSED, END_SENTENCES, HINT_AFTER_S, HUB_ENDS, LEFT, LOSS_SENTENCES, End, Pipe, did_you_mean
-from ukernel.protocol.pipestream import Frames
+from ukernel.protocol.pipestream import Batch
 
 from .axis import format_seconds
 from .window import Window
@@ -180,13 +180,13 @@ class Trace:
             if blocks and not frames.count:
                 time.sleep(READ_S)
 
-    def _decode(self, frames: Frames, ends_at: float) -> tuple:
+    def _decode(self, frames: Batch, ends_at: float) -> tuple:
         """Return samples, when each was taken (where that is not known, when they arrived: one number), and what the pipe has gone
         through before them: what was lost, all together by cause, and its ends."""
         before = self.pipe.losses, self.pipe.ends
         return (*self._decode_timed(frames, ends_at), before)
 
-    def _decode_timed(self, frames: Frames, ends_at: float) -> tuple:
+    def _decode_timed(self, frames: Batch, ends_at: float) -> tuple:
         if not frames.is_timed:
             return self._decoder.decode(frames, frames.count, ends_at), time.time()
         before, (first, step, error) = frames.count, frames.pace

@@ -17,7 +17,7 @@ from collections import deque
 from ucore.wire import BUILD
 from ukernel import settings
 from ukernel.errors import HubDeniedError, HubError, HubUnreachableError, NoAnswerError, by_name, describe
-from ukernel.protocol import statefile
+from ukernel.protocol import handshake, statefile
 
 __all__ = ["HubClient", "connect", "connect_to_pipes", "open_reader"]
 
@@ -201,7 +201,7 @@ class _Starter:
         return re.sub(r"^ukernel\.errors\.\w+: ", "", lines[-1]).rstrip(".") if lines else f"status {self._hub.returncode}"
 
 
-def _retire(here: statefile.Advert) -> None:
+def _retire(here: statefile.HubInfo) -> None:
     """Ask a hub of another build to leave. Raises HubError, which names who uses it, if it is not idle."""
     with HubClient(_handshake(here.host, here.port, here.token, {"role": "client"})) as old:
         try:
@@ -219,11 +219,11 @@ def _handshake(host: str, port: int, token: str, request: dict, timeout_s: float
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         greeting = _read_line(sock)
-        hub_nonce = greeting[len(statefile.GREETING) :]
-        if not greeting.startswith(statefile.GREETING) or len(hub_nonce) != 32:
+        hub_nonce = greeting[len(handshake.GREETING) :]
+        if not greeting.startswith(handshake.GREETING) or len(hub_nonce) != 32:
             raise HubDeniedError(f"What answers on port {port} is no board hub of this version.")
         nonce = os.urandom(16).hex()
-        proof = statefile.peer_proof(token, hub_nonce, nonce, request["role"], request.get("pipe", ""))
+        proof = handshake.peer_proof(token, hub_nonce, nonce, request["role"], request.get("pipe", ""))
         sock.sendall(json.dumps({**request, "nonce": nonce, "proof": proof}).encode() + b"\n")
         try:
             answer = json.loads(_read_line(sock))
@@ -232,7 +232,7 @@ def _handshake(host: str, port: int, token: str, request: dict, timeout_s: float
             raise HubDeniedError(f"What answers on port {port} is no board hub.") from None
         if ok is not True:
             raise by_name(ename or "HubDeniedError", f"The board hub refused the connection: {str(error).rstrip('.')}.")
-        if not statefile.is_same(str(proof), statefile.hub_proof(token, hub_nonce, nonce)):
+        if not handshake.is_same(str(proof), handshake.hub_proof(token, hub_nonce, nonce)):
             raise HubDeniedError(f"What answers on port {port} does not know the hub's token: it only poses as the hub.")
         sock.settimeout(None)
         return sock

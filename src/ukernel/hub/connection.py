@@ -12,12 +12,12 @@ from ucore import wire
 from ukernel.errors import BoardBusyError, BoardError, HubError, UcoreError, UsageError
 
 from .execution import failure
-from .sharedboard import Desk
+from .sharedboard import SharedBoard
 
 if TYPE_CHECKING:
     from .server import Hub
 
-__all__ = ["Visitor"]
+__all__ = ["ClientConnection"]
 
 MAX_LINE_BYTES = 16 << 20  # of one message from a client
 MAX_PENDING_BYTES = 8 << 20  # output held for a client that does not read; what is beyond it is dropped and counted
@@ -26,16 +26,16 @@ MAX_REPLIES_BYTES = 64 << 20  # a client that has not even read its replies by t
 _log = logging.getLogger("ukernel.hub")
 
 
-class Visitor(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """One client: JSON lines both ways. Its types of request are the methods of `_HANDLERS`."""
 
     def __init__(self, hub: Hub):
         self.hub = hub
-        self.desk: Desk | None = None
+        self.board: SharedBoard | None = None
         self.label = "a client"
         self.kernel = self.instance = ""  # where it is a kernel: an id that survives a restart, and one that does not
         self._leaving = False
-        self._lost: Exception | None = None  # why there is no desk any more
+        self._lost: Exception | None = None  # why there is no board any more
         self._buffer = bytearray()
         self._searched = 0
         self._dropped = 0  # characters of output
@@ -45,33 +45,33 @@ class Visitor(asyncio.Protocol):
         self.transport = transport
         self.hub.clients.add(self)
         transport.set_write_buffer_limits(high=MAX_PENDING_BYTES, low=MAX_PENDING_BYTES // 2)
-        self.hub.review()
+        self.hub.update_timers()
 
     def connection_lost(self, error):
         self.hub.clients.discard(self)
         for task in self._tasks:
             task.cancel()
-        if self.desk is not None:
-            self.desk.leave(self)
+        if self.board is not None:
+            self.board.leave(self)
             if self.kernel and not self._leaving:
-                self.hub.notices.keep(
+                self.hub.restart_warnings.keep(
                     self.kernel,
                     self.instance,
-                    self.desk.life,
-                    f"This kernel was started again after an abrupt end. The board {self.desk.name} was left as it was: "
+                    self.board.boot_id,
+                    f"This kernel was started again after an abrupt end. The board {self.board.name} was left as it was: "
                     "variables, threads and pipes. %ucore reset gives it a clean start.",
                 )
-        self.hub.review()
+        self.hub.update_timers()
 
     @property
     def is_detached(self) -> bool:
         """Whether its board has ended for good."""
-        return self.desk is None and self._lost is not None
+        return self.board is None and self._lost is not None
 
     def detach(self, error: Exception) -> None:
         """Tell that the board has ended for good. An attach finds the next one."""
-        self.desk.clients.discard(self)
-        self.desk = None
+        self.board.clients.discard(self)
+        self.board = None
         self._lost = error
         self.send("detached", 0, failure(error))
 
@@ -150,10 +150,10 @@ class Visitor(asyncio.Protocol):
 
     # --- requests -----------------------------------------------------------------------------------------
 
-    def _here(self) -> Desk:
-        if self.desk is None:
+    def _require_board(self) -> SharedBoard:
+        if self.board is None:
             raise self._lost or BoardError("No board is attached yet.")
-        return self.desk
+        return self.board
 
     async def _attach(self, request, content):
         if isinstance(content.get("client"), str):
@@ -162,16 +162,16 @@ class Visitor(asyncio.Protocol):
         ref = content.get("board")
         if ref is not None and not isinstance(ref, str):
             raise UsageError("board must be a name, a port or null")
-        desk = await self.hub.attach(ref or None)
-        if self.desk is not None and self.desk is not desk:
-            self.desk.leave(self)
-        self.desk = desk
-        desk.clients.add(self)
-        self.hub.review()
-        board = {"name": desk.name, "port": desk.board.port, "facts": desk.board.facts or {}}
-        notice = self.hub.notices.take(self.kernel, self.instance, desk.life) if self.kernel else ""
-        notice = desk.take_notice(self) or notice
-        self.send("attach_reply", request, {"status": "ok", "board": board, "notice": notice})
+        board = await self.hub.attach(ref or None)
+        if self.board is not None and self.board is not board:
+            self.board.leave(self)
+        self.board = board
+        board.clients.add(self)
+        self.hub.update_timers()
+        about = {"name": board.name, "port": board.driver.port, "facts": board.driver.facts or {}}
+        notice = self.hub.restart_warnings.take(self.kernel, self.instance, board.boot_id) if self.kernel else ""
+        notice = board.take_notice(self) or notice
+        self.send("attach_reply", request, {"status": "ok", "board": about, "notice": notice})
 
     def _execute(self, request, content):
         if "order" in content:
@@ -181,30 +181,30 @@ class Visitor(asyncio.Protocol):
         else:
             raise UsageError("code must be a str")
         key = content.get("key")
-        self._here().execute(self, request, code, key if isinstance(key, (int, str)) else None)
-        self.hub.review()
+        self._require_board().execute(self, request, code, key if isinstance(key, (int, str)) else None)
+        self.hub.update_timers()
 
     def _reply_input(self, request, content):
-        if self.desk is not None:
-            self.desk.reply_input(self, content.get("parent", request), str(content["value"]))
+        if self.board is not None:
+            self.board.reply_input(self, content.get("parent", request), str(content["value"]))
 
     def _interrupt(self, request, content):
-        stopped = self._here().interrupt(self, content.get("parent"), content.get("force") is True)
-        self.hub.review()
+        stopped = self._require_board().interrupt(self, content.get("parent"), content.get("force") is True)
+        self.hub.update_timers()
         self.send("interrupt_reply", request, {"status": "ok", "stopped": stopped})
 
     async def _reset(self, request, content):
-        desk = self._here()
-        others = desk.others(self)
+        board = self._require_board()
+        others = board.other_users(self)
         if others and content.get("force") is not True:
-            raise BoardBusyError(f"The board {desk.name} is used by {' and '.join(others)} too.")
-        await desk.reset(self)
-        self.send("reset_reply", request, {"status": "ok", "board": desk.name})
+            raise BoardBusyError(f"The board {board.name} is used by {' and '.join(others)} too.")
+        await board.reset(self)
+        self.send("reset_reply", request, {"status": "ok", "board": board.name})
 
     def _restart(self, request, content):
         self._leaving = True
-        if self.desk is not None:
-            self.hub.clean(self.desk, self)
+        if self.board is not None:
+            self.hub.reset_for_restart(self.board, self)
         self.send("restart_reply", request, {"status": "ok"})
 
     def _leave(self, request, content):
@@ -213,23 +213,23 @@ class Visitor(asyncio.Protocol):
     def _complete(self, request, content):
         code = content["code"]
         importable = content.get("importable") is True
-        self._here().inquiries.complete(self, request, code, int(content.get("cursor_pos", len(code))), importable)
+        self._require_board().introspection.complete(self, request, code, int(content.get("cursor_pos", len(code))), importable)
 
     def _inspect(self, request, content):
         code = content["code"]
-        self._here().inquiries.inspect(self, request, code, int(content.get("cursor_pos", len(code))))
+        self._require_board().introspection.inspect(self, request, code, int(content.get("cursor_pos", len(code))))
 
     def _producers(self, request, content):
         stop = content.get("stop", "")
         if not isinstance(stop, str):
             raise UsageError("stop must be the name of a producer")
-        self._here().ask_producers(self, request, stop)
+        self._require_board().ask_producers(self, request, stop)
 
     async def _boards(self, request, content):
-        self.send("boards_reply", request, {"status": "ok", "boards": await self.hub.boards()})
+        self.send("boards_reply", request, {"status": "ok", "boards": await self.hub.list_boards()})
 
     def _pipes(self, request, content):
-        self.send("pipes_reply", request, {"status": "ok", "pipes": self.hub.pipes()})
+        self.send("pipes_reply", request, {"status": "ok", "pipes": self.hub.list_pipes()})
 
     async def _listen(self, request, content):
         port = content["port"]
@@ -241,7 +241,7 @@ class Visitor(asyncio.Protocol):
     def _stop(self, request, content):
         if content.get("only_if_idle"):
             others = sorted(client.label for client in self.hub.clients if client is not self)
-            running = [desk.name for desk in self.hub.desks.values() if desk.running is not None]
+            running = [board.name for board in self.hub.boards.values() if board.running is not None]
             if others or running:
                 users = ", ".join(others) or f"a cell on {', '.join(running)}"
                 raise HubError(f"The board hub (build {wire.BUILD}) is used by {users}.")

@@ -37,7 +37,7 @@ class _AtPrompt(Exception):
     """Instead of our agent, MicroPython's prompt answered."""
 
 
-class Board:
+class BoardDriver:
     """The board on ``port``.
 
     deliver(board, event) is called on the board's thread, with the events of `ukernel.link.session`. A lost stream is opened again on the
@@ -50,7 +50,7 @@ class Board:
     def __init__(
         self,
         port: str,
-        deliver: Callable[[Board, object], None],
+        deliver: Callable[[BoardDriver, object], None],
         *,
         open_stream=open_stream,
         install: Callable[[str], object] | None = None,
@@ -100,9 +100,9 @@ class Board:
         """Press a virtual board's reset button, whatever it does: a Ready says that it is back."""
         self._command(self._press_reset)
 
-    def stamp(self, wanted: bool) -> None:
+    def set_timestamps(self, wanted: bool) -> None:
         """Tell whether the times of pipe frames are wanted."""
-        self._command(lambda: self._session.clock.want(wanted))
+        self._command(lambda: self._session.clock.set_timestamps(wanted))
 
     def close(self) -> None:
         """Let go of the port. The board's programs go on. Returns when the thread has ended, or within 2 s."""
@@ -152,7 +152,7 @@ class Board:
         except UcoreError as error:
             self._refuse(error)
             return
-        self._session = Session(**{"line": stream.kind, "max_baudrate": max_baudrate, **self._options})
+        self._session = Session(**{"kind": stream.kind, "max_baudrate": max_baudrate, **self._options})
         told = False  # a Gone has been delivered, a Ready not yet
         while stream is not None:
             self._stream = stream

@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from ukernel.link.session import PipeBatch
 
-__all__ = ["Inbox"]
+__all__ = ["EventQueue"]
 
 MAX_BYTES = 4 << 20  # events the loop has not seen yet; beyond it the board's thread waits, and the line holds back
 MAX_JOINED_BYTES = 1 << 18  # of batches passed on as one
 _EVENT_BYTES = 256  # what an event costs beside its data
 
 
-class Inbox:
+class EventQueue:
     """Events put in by one thread, handed to ``receive`` in the loop's."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, receive: Callable[[object], None]):

@@ -6,7 +6,7 @@ import time
 
 from ukernel.protocol.cellnames import CellNames
 
-__all__ = ["Cell", "failure"]
+__all__ = ["Execution", "failure"]
 
 # The end of a text in which a traceback's frame may have begun. A rest of a line that is none is not held back.
 _BEGUN = re.compile(
@@ -14,7 +14,7 @@ _BEGUN = re.compile(
 )
 
 
-class Cell:
+class Execution:
     """``client`` is None once nobody waits for it. ``key``: its client's word for it; ``names``: those of its board."""
 
     def __init__(

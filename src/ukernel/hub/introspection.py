@@ -6,21 +6,21 @@ import re
 from collections.abc import Callable
 
 from ucore import wire
-from ukernel.boards import syntax
 from ukernel.errors import NoAnswerError
+from ukernel.protocol.identifiers import BEFORE_CURSOR, WORD
 
 from .execution import failure
 
-__all__ = ["Inquiries"]
+__all__ = ["IntrospectionRequests"]
 
-ASK_TIMEOUT_S = 5.0  # a board between two cells answers in milliseconds
+REPLY_TIMEOUT_S = 5.0  # a board between two cells answers in milliseconds
 LOOK_S = 1.0  # after so long without an answer whoever waits is told which cell is in the way
 MAX_QUESTION = 1000  # bytes; no name is longer
-_DOTTED = re.compile(rf"(?:{syntax.WORD}|\.)*\Z")  # the dotted name that ends at the cursor; perhaps empty
-_WORD = re.compile(f"{syntax.WORD}*")
+_DOTTED = re.compile(BEFORE_CURSOR)
+_WORD = re.compile(f"{WORD}*")
 
 
-class Inquiries:
+class IntrospectionRequests:
     """The questions put to one board.
 
     ``put(type, parent, content)`` sends a message to the board, and returns False where it has no ear for questions;
@@ -91,13 +91,13 @@ class Inquiries:
             self._wait(parent, 0.0, lambda status: client.send("status", request, status))
 
     def _wait(self, parent: int, silent_s: float, tell: "Callable[[dict], None] | None") -> None:
-        """Give up an answer that has not come ``ASK_TIMEOUT_S`` after the board was free for it; ``tell`` once of a cell before that."""
+        """Give up an answer that has not come ``REPLY_TIMEOUT_S`` after the board was free for it; ``tell`` once of a cell before that."""
 
         def look() -> None:
             holder = self._holder()
             if holder is not None and tell is not None:
                 tell(holder)
-            if holder is None and silent_s >= ASK_TIMEOUT_S:
+            if holder is None and silent_s >= REPLY_TIMEOUT_S:
                 self._settle(parent, None)
             else:
                 self._wait(parent, 0.0 if holder else silent_s + LOOK_S, None if holder else tell)
@@ -111,7 +111,7 @@ class Inquiries:
         if len(data) > MAX_QUESTION or not self._put(type_, parent, data):
             answer(None)
             return 0
-        timer = asyncio.get_running_loop().call_later(ASK_TIMEOUT_S, self._settle, parent, None)
+        timer = asyncio.get_running_loop().call_later(REPLY_TIMEOUT_S, self._settle, parent, None)
         self._open[parent] = answer, timer
         return parent
 

@@ -9,13 +9,13 @@ from collections.abc import Callable
 
 from ucore import wire
 from ukernel.errors import HubDeniedError, HubError, PipeNameError, UcoreError, UsageError
-from ukernel.protocol import statefile
+from ukernel.protocol import handshake
 
-from .opening import Reader
+from .opening import Subscriber
 
 __all__ = ["Listener"]
 
-MAX_STRANGERS = 256  # connections that have proved nothing yet; beyond it the oldest makes room
+MAX_UNAUTHENTICATED = 256  # connections that have proved nothing yet; beyond it the oldest makes room
 HANDSHAKE_TIMEOUT_S = 5.0  # a peer on the same machine needs a millisecond, a forwarded port less than a second
 _OPTIONS = {"notices", "batches", "timestamps", "replay"}
 
@@ -29,12 +29,12 @@ class Listener:
     it with a UcoreError.
     """
 
-    def __init__(self, token: str, make_client: Callable[[], asyncio.Protocol], subscribe: Callable[[Reader], None]):
+    def __init__(self, token: str, make_client: Callable[[], asyncio.Protocol], subscribe: Callable[[Subscriber], None]):
         self.token = token
         self.make_client = make_client
         self.subscribe = subscribe
         self.ports: dict[int, asyncio.Server] = {}
-        self.strangers: dict[_Door, None] = {}  # in order of arrival
+        self.unauthenticated: dict[Handshake, None] = {}  # in order of arrival
 
     async def listen(self, port: int = 0) -> int:
         """Listen on ``port`` (0: any) of 127.0.0.1 and return it. Raises HubError if it is taken."""
@@ -48,7 +48,7 @@ class Listener:
                 # Takes a port back that has old connections dying on it, never one that somebody listens on.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(("127.0.0.1", port))
-            server = await asyncio.get_running_loop().create_server(lambda: _Door(self), sock=sock, backlog=512)
+            server = await asyncio.get_running_loop().create_server(lambda: Handshake(self), sock=sock, backlog=512)
         except OSError as error:
             sock.close()
             raise HubError(
@@ -63,11 +63,11 @@ class Listener:
         """Stop listening and drop everybody who has proved nothing yet."""
         for server in self.ports.values():
             server.close()
-        for door in list(self.strangers):
+        for door in list(self.unauthenticated):
             door.transport.abort()
 
 
-class _Door(asyncio.Protocol):
+class Handshake(asyncio.Protocol):
     """A connection until its peer has proved that it knows the token."""
 
     def __init__(self, listener: Listener):
@@ -77,8 +77,8 @@ class _Door(asyncio.Protocol):
 
     def connection_made(self, transport):
         self.transport = transport
-        strangers = self._listener.strangers
-        if len(strangers) >= MAX_STRANGERS:
+        strangers = self._listener.unauthenticated
+        if len(strangers) >= MAX_UNAUTHENTICATED:
             # The oldest: honest peers stay strangers for a millisecond, so this never hits one.
             oldest = next(iter(strangers))
             oldest._leave()
@@ -86,13 +86,13 @@ class _Door(asyncio.Protocol):
         strangers[self] = None
         self._timer = asyncio.get_running_loop().call_later(HANDSHAKE_TIMEOUT_S, transport.abort)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        transport.write(f"{statefile.GREETING}{self._nonce}\n".encode())
+        transport.write(f"{handshake.GREETING}{self._nonce}\n".encode())
 
     def connection_lost(self, error):
         self._leave()
 
     def _leave(self) -> None:
-        self._listener.strangers.pop(self, None)
+        self._listener.unauthenticated.pop(self, None)
         self._timer.cancel()
 
     def data_received(self, data):
@@ -100,8 +100,8 @@ class _Door(asyncio.Protocol):
             return None
         self._line += data
         line, newline, rest = self._line.partition(b"\n")
-        if len(line) >= statefile.MAX_LINE:
-            return self._refuse(UsageError(f"the first line must be shorter than {statefile.MAX_LINE} bytes"))
+        if len(line) >= handshake.MAX_LINE_BYTES:
+            return self._refuse(UsageError(f"the first line must be shorter than {handshake.MAX_LINE_BYTES} bytes"))
         if newline:
             try:
                 request, peer = self._check(bytes(line))
@@ -117,8 +117,8 @@ class _Door(asyncio.Protocol):
             role, nonce, proof, pipe = request["role"], request["nonce"], request["proof"], request.get("pipe") or ""
             if not all(isinstance(text, str) for text in (role, nonce, proof, pipe)) or len(nonce) != 32:
                 raise TypeError
-            expected = statefile.peer_proof(self._listener.token, self._nonce, nonce, role, pipe)
-            known = statefile.is_same(proof, expected)
+            expected = handshake.peer_proof(self._listener.token, self._nonce, nonce, role, pipe)
+            known = handshake.is_same(proof, expected)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise UsageError("the first line must be a JSON object with role, nonce and proof") from None
         if not known:
@@ -137,12 +137,12 @@ class _Door(asyncio.Protocol):
 
     def _admit(self, request: dict, peer: asyncio.Protocol, rest: bytes) -> None:
         try:
-            if isinstance(peer, Reader):
+            if isinstance(peer, Subscriber):
                 self._listener.subscribe(peer)  # before the answer, so that nothing is missed after it
         except UcoreError as error:
             return self._refuse(error)
         self._leave()
-        proof = statefile.hub_proof(self._listener.token, self._nonce, request["nonce"])
+        proof = handshake.hub_proof(self._listener.token, self._nonce, request["nonce"])
         self.transport.write(json.dumps({"ok": True, "proof": proof}).encode() + b"\n")
         self.transport.set_protocol(peer)
         peer.connection_made(self.transport)
@@ -151,7 +151,7 @@ class _Door(asyncio.Protocol):
         return None
 
 
-def _reader(pipe: str, board: object, options: object, kernel: object) -> Reader:
+def _reader(pipe: str, board: object, options: object, kernel: object) -> Subscriber:
     try:
         wire.check_name(pipe)
     except ValueError as error:
@@ -162,4 +162,4 @@ def _reader(pipe: str, board: object, options: object, kernel: object) -> Reader
         raise UsageError("kernel must be a str or null")
     if not isinstance(options, list) or not all(isinstance(option, str) and option in _OPTIONS for option in options):
         raise UsageError(f"this hub knows the options {', '.join(sorted(_OPTIONS))}, not {options}")
-    return Reader(pipe, board, frozenset(options), kernel or "")
+    return Subscriber(pipe, board, frozenset(options), kernel or "")

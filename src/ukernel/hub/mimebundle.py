@@ -5,7 +5,7 @@ import json
 
 from ukernel.protocol import values
 
-__all__ = ["make_bundle"]
+__all__ = ["mime_bundle"]
 
 # The board names a kind; what front ends call it is the host's business. Without a kind it is a repr.
 _MIME = {
@@ -20,7 +20,7 @@ _MIME = {
 }
 
 
-def make_bundle(content: bytes) -> dict:
+def mime_bundle(content: bytes) -> dict:
     """Return ``{"data": {MIME type: …}, "metadata": {}}`` for a message's content: a kind, a newline, the data.
 
     For front ends that show text alone there is always a text as well. What is no JSON by its rules (a NaN in it, say) is text
@@ -38,7 +38,7 @@ def make_bundle(content: bytes) -> dict:
         try:
             value = json.loads(data, parse_constant=_refuse)
         except (ValueError, RecursionError):
-            return make_bundle(b"\n" + data)
+            return mime_bundle(b"\n" + data)
     else:
         value = data.decode("utf-8", "replace")
     plain = data.decode("utf-8", "replace") if kind in (b"markdown", b"json") else f"<{mime}, {len(data):,} bytes>"

@@ -1,8 +1,8 @@
 """One opening of a pipe, fanned out to all who read it, each at its own pace.
 
-Everything here runs in the hub's event loop. Frames go from the board into the opening's backlog, and on from there: at once to a reader
-that has everything before them, later to one that is behind. A piece is encoded once for each way of reading and the bytes are shared;
-nothing looks at single frames. A reader that falls behind so far that the backlog has dropped what it was to get next is told how many
+Everything here runs in the hub's event loop. Frames go from the board into the opening's buffer, and on from there: at once to a reader
+that has everything before them, later to one that is behind. A batch is encoded once for each way of reading and the bytes are shared;
+nothing looks at single frames. A reader that falls behind so far that the buffer has dropped what it was to get next is told how many
 frames that were, or cut off where it has not asked to be told.
 """
 
@@ -19,9 +19,9 @@ from collections.abc import Callable
 
 from ukernel.link.clock import Times
 
-from .replay import Backlogs, Piece
+from .replay import Batch, ReplayBuffers
 
-__all__ = ["Opening", "Reader", "encode_batch", "encode_plain", "encode_timed"]
+__all__ = ["Opening", "Subscriber", "encode_batch", "encode_plain", "encode_timed"]
 
 _TRANSPORT_BYTES = 1 << 16  # what asyncio may hold of one reader before that counts as being behind
 _TURN_BYTES = 1 << 18  # what a reader that is behind gets before others have their turn
@@ -32,10 +32,10 @@ _BATCH = struct.Struct("<IHI")
 _TIMED = struct.Struct("<IHIddd")
 
 
-class Reader(asyncio.Protocol):
+class Subscriber(asyncio.Protocol):
     """One peer that reads one opening of a pipe. ``options`` are those of the handshake; each of them implies "notices".
 
-    ``kernel``: of the notebook that it belongs to, as `Visitor.kernel`; empty for none.
+    ``kernel``: of the notebook that it belongs to, as `ClientConnection.kernel`; empty for none.
     """
 
     def __init__(self, pipe: str, board: str | None, options: frozenset[str] = frozenset(), kernel: str = ""):
@@ -46,7 +46,7 @@ class Reader(asyncio.Protocol):
         self.timestamps = "timestamps" in options
         self.replay = "replay" in options
         self.opening: Opening | None = None
-        self.on_lost: Callable[[Reader], None] = lambda reader: None
+        self.on_lost: Callable[[Subscriber], None] = lambda reader: None
         self._encode = encode_timed if self.timestamps else encode_batch if "batches" in options else encode_plain
         self._transport: asyncio.Transport | None = None
         self._paused = True  # until the handshake is answered
@@ -87,14 +87,14 @@ class Reader(asyncio.Protocol):
             self._first = _notice({"open": {**here, "unread": 0 if self.replay else opening.unread}})
         self._catch_up()
 
-    def offer(self, piece: Piece, encoded: dict) -> None:
+    def offer(self, batch: Batch, encoded: dict) -> None:
         """Send what has just come, if it is what this reader gets next; others share what was ``encoded`` for them."""
-        if self._paused or self._at != piece.number:
+        if self._paused or self._at != batch.number:
             return
         data = encoded.get(self._encode)
         if data is None:
-            data = encoded[self._encode] = self._encode(piece)
-        self._send(piece, data)
+            data = encoded[self._encode] = self._encode(batch)
+        self._send(batch, data)
 
     def end(self, reason: str, frames: int) -> None:
         """Say why the pipe ended, and close once everything before that is out."""
@@ -122,12 +122,12 @@ class Reader(asyncio.Protocol):
             stop = self._end[1] if self._end is not None else self.opening.frames
             if self._at >= stop:
                 break
-            if self._at < self.opening.backlog.start and not self._skip(stop):
+            if self._at < self.opening.buffer.start and not self._skip(stop):
                 return self.cut()
             if self._at < stop:
-                piece = self.opening.backlog.get(self._at, stop)
-                data = self._encode(piece)
-                self._send(piece, data)
+                batch = self.opening.buffer.get(self._at, stop)
+                data = self._encode(batch)
+                self._send(batch, data)
                 sent += len(data)
             if sent > _TURN_BYTES:
                 self._waiting = True
@@ -144,24 +144,24 @@ class Reader(asyncio.Protocol):
         self._waiting = False
         self._catch_up()
 
-    def _send(self, piece: Piece, data: bytes) -> None:
-        self._at += piece.count
+    def _send(self, batch: Batch, data: bytes) -> None:
+        self._at += batch.count
         self._new = False
-        if not piece.cause:
+        if not batch.cause:
             self._transport.write(data)
         else:
-            self._missing[piece.cause] += piece.count
+            self._missing[batch.cause] += batch.count
             if self.notices:
                 self._transport.write(data)
 
     def _skip(self, stop: int) -> bool:
-        """Go on where the backlog begins by now, and tell what that leaves out; False where the reader cannot be told."""
-        backlog = self.opening.backlog
-        start = min(backlog.start, stop)
+        """Go on where the buffer begins by now, and tell what that leaves out; False where the reader cannot be told."""
+        buffer = self.opening.buffer
+        start = min(buffer.start, stop)
         lost = start - self._at
         self._at = start
-        told = {cause: count - self._missing[cause] for cause, count in backlog.missing.items() if backlog.start <= stop}
-        self._missing = Counter(backlog.missing)
+        told = {cause: count - self._missing[cause] for cause, count in buffer.missing.items() if buffer.start <= stop}
+        self._missing = Counter(buffer.missing)
         cause = "replay" if self._new else "reader"
         self._new = False
         told[cause] = lost - sum(told.values())
@@ -182,7 +182,7 @@ class Opening:
     """
 
     def __init__(
-        self, board: str, name: str, generation: int, number: int = 0, *, drops: bool = False, ports=(), backlogs=None
+        self, board: str, name: str, generation: int, number: int = 0, *, drops: bool = False, ports=(), replay_buffers=None
     ):
         self.board = board
         self.ports = ports
@@ -192,13 +192,13 @@ class Opening:
         self.lost = {"board": 0, "no_listener": 0}  # never reached the hub: no room on the board, no hub to send to
         self.unread = 0  # reached the hub, and nobody read
         self.ended = ""  # why, once it has
-        self.readers: list[Reader] = []
+        self.readers: list[Subscriber] = []
         self._cause = "board" if drops else "no_listener"
-        self._backlogs = backlogs if backlogs is not None else Backlogs()
-        self.backlog = self._backlogs.open(self, number)
+        self._replay_buffers = replay_buffers if replay_buffers is not None else ReplayBuffers()
+        self.buffer = self._replay_buffers.open(self, number)
         self._rate = _Rate()
 
-    def join(self, reader: Reader) -> None:
+    def join(self, reader: Subscriber) -> None:
         """Feed ``reader`` from now on."""
         reader.join(self)
         if self.ended:
@@ -206,29 +206,29 @@ class Opening:
         else:
             self.readers.append(reader)
 
-    def leave(self, reader: Reader) -> None:
+    def leave(self, reader: Subscriber) -> None:
         """Forget ``reader``."""
         if reader in self.readers:
             self.readers.remove(reader)
 
-    def batch(self, number: int, size: int, data: bytes, times: Times | None = None) -> None:
+    def append(self, number: int, size: int, data: bytes, times: Times | None = None) -> None:
         """Pass on equal-sized frames: ``data`` holds them end to end, ``number`` is the first one's.
 
         What is missing before it was lost on the board; what has been seen, after a broken session, is left out.
         """
         count = len(data) // size if size else 1
         now = time.time()
-        piece = Piece(self.frames, count, size, data, times or Times(now, now, float("inf")))
+        batch = Batch(self.frames, count, size, data, times or Times(now, now, float("inf")))
         ahead = self.catch_up(number)
         if ahead < 0:
             if -ahead >= count:
                 return
-            piece = piece.part(self.frames - ahead, self.frames + count)
-        piece.number = self.frames
-        self._rate.add(piece.count, len(piece.data))
+            batch = batch.part(self.frames - ahead, self.frames + count)
+        batch.number = self.frames
+        self._rate.add(batch.count, len(batch.data))
         if not self.readers:
-            self.unread += piece.count
-        self._put(piece)
+            self.unread += batch.count
+        self._put(batch)
 
     def catch_up(self, number: int, cause: str = "") -> int:
         """Count as lost what is missing before frame ``number``; return how far ahead it was, negative for the past."""
@@ -238,7 +238,7 @@ class Opening:
         if ahead:
             cause = cause or self._cause
             self.lost[cause] += ahead
-            self._put(Piece(self.frames, ahead, 0, b"", None, cause))
+            self._put(Batch(self.frames, ahead, 0, b"", None, cause))
         return ahead
 
     def end(self, reason: str) -> None:
@@ -251,7 +251,7 @@ class Opening:
         """End for good. It is kept for a while, for a replay."""
         self.ended = reason
         self.end(reason)
-        self._backlogs.end(self)
+        self._replay_buffers.end(self)
 
     def as_dict(self, is_open: bool = True) -> dict:
         """Return what `pipes_reply` says about it."""
@@ -266,17 +266,17 @@ class Opening:
             "readers": len(self.readers),
             "open": is_open,
             "ended": self.ended,
-            "held": self.frames - self.backlog.start,
+            "held": self.frames - self.buffer.start,
             "frames_per_s": frames_per_s,
             "bytes_per_s": bytes_per_s,
         }
 
-    def _put(self, piece: Piece) -> None:
-        self.frames += piece.count
+    def _put(self, batch: Batch) -> None:
+        self.frames += batch.count
         encoded: dict = {}
         for reader in tuple(self.readers):  # a reader that is cut off leaves the list
-            reader.offer(piece, encoded)
-        self._backlogs.add(self.backlog, piece)
+            reader.offer(batch, encoded)
+        self._replay_buffers.add(self.buffer, batch)
 
 
 class _Rate:
@@ -306,11 +306,11 @@ class _Rate:
         return (self._frames - frames) / seconds, (self._bytes - size_bytes) / seconds
 
 
-def encode_plain(piece: Piece) -> bytes:
+def encode_plain(batch: Batch) -> bytes:
     """Return frames, each with its length in four bytes before it."""
-    if piece.cause:
-        return _lost(piece.count, piece.cause)
-    size, count, data = piece.size, piece.count, piece.data
+    if batch.cause:
+        return _lost(batch.count, batch.cause)
+    size, count, data = batch.size, batch.count, batch.data
     head, step = size.to_bytes(4, "little"), size + 4
     if count == 1 or not size:
         return head * count + data
@@ -326,22 +326,22 @@ def encode_plain(piece: Piece) -> bytes:
     return bytes(out)
 
 
-def encode_batch(piece: Piece) -> bytes:
+def encode_batch(batch: Batch) -> bytes:
     """Return a batch: the word, size of a frame, number of the first frame, frames."""
-    if piece.cause or not piece.size:
-        return encode_plain(piece)
-    return _BATCH.pack(0x82000000 | len(piece.data) + 6, piece.size, piece.number & _NUMBERS) + piece.data
+    if batch.cause or not batch.size:
+        return encode_plain(batch)
+    return _BATCH.pack(0x82000000 | len(batch.data) + 6, batch.size, batch.number & _NUMBERS) + batch.data
 
 
-def encode_timed(piece: Piece) -> bytes:
+def encode_timed(batch: Batch) -> bytes:
     """Return a batch with its times."""
-    if piece.cause:
-        return _lost(piece.count, piece.cause)
-    if not piece.size and piece.count > 1:  # the size says how many there are
+    if batch.cause:
+        return _lost(batch.count, batch.cause)
+    if not batch.size and batch.count > 1:  # the size says how many there are
         return b"".join(
-            encode_timed(piece.part(number, number + 1)) for number in range(piece.number, piece.number + piece.count)
+            encode_timed(batch.part(number, number + 1)) for number in range(batch.number, batch.number + batch.count)
         )
-    return _TIMED.pack(0x83000000 | len(piece.data) + 30, piece.size, piece.number & _NUMBERS, *piece.times) + piece.data
+    return _TIMED.pack(0x83000000 | len(batch.data) + 30, batch.size, batch.number & _NUMBERS, *batch.times) + batch.data
 
 
 def _lost(count: int, cause: str) -> bytes:

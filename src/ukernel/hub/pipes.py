@@ -11,7 +11,7 @@ from ukernel.link import session
 from .opening import Opening
 
 if TYPE_CHECKING:
-    from .sharedboard import Desk
+    from .sharedboard import SharedBoard
 
 __all__ = ["BoardPipes"]
 
@@ -21,8 +21,8 @@ _log = logging.getLogger("ukernel.hub")
 class BoardPipes:
     """The openings of one board's pipes; iterates over them. All in the hub's event loop."""
 
-    def __init__(self, desk: Desk):
-        self._desk = desk
+    def __init__(self, board: SharedBoard):
+        self._board = board
         self._openings: dict[int, Opening] = {}  # by the board's number for them
         self._unconfirmed: set[int] = set()  # those that a new session has not announced (yet)
         self._stamps = False
@@ -39,9 +39,9 @@ class BoardPipes:
         if kind is session.PipeBatch:
             opening = self._openings.get(event.id)
             if opening is None:
-                _log.warning("%s: frames for pipe %d, which is not open", self._desk.name, event.id)
+                _log.warning("%s: frames for pipe %d, which is not open", self._board.name, event.id)
             else:
-                opening.batch(event.number, event.size, event.data, event.times)
+                opening.append(event.number, event.size, event.data, event.times)
         elif kind is session.PipeOpened:
             self._opened(event)
         elif kind is session.PipeClosed:
@@ -52,18 +52,18 @@ class BoardPipes:
             return False
         return True
 
-    def doubt(self) -> None:
+    def expect_reannouncement(self) -> None:
         """Another session with the same program on the board: it announces first which pipes are still open."""
         self._unconfirmed = set(self._openings)
 
-    def settle(self) -> None:
+    def end_unannounced(self) -> None:
         """What has not been announced by now has ended meanwhile."""
         if self._unconfirmed:
             for pipe_id in self._unconfirmed & set(self._openings):
                 self._end(pipe_id, "closed")
             self._unconfirmed = set()
 
-    def tell_gone(self) -> None:
+    def disconnect_readers(self) -> None:
         """Tell the readers only: the pipes may go on, and where nothing was lost, the board does not announce them again."""
         for opening in self:
             opening.end("board gone")
@@ -73,11 +73,11 @@ class BoardPipes:
         for pipe_id in list(self._openings):
             self._end(pipe_id, reason)
 
-    def stamp(self, wanted: bool) -> None:
+    def set_timestamps(self, wanted: bool) -> None:
         """Tell the board whether the times of its pipes' frames are wanted."""
         if wanted != self._stamps:
             self._stamps = wanted
-            self._desk.board.stamp(wanted)
+            self._board.driver.set_timestamps(wanted)
 
     def _opened(self, event) -> None:
         known = self._openings.get(event.id)
@@ -87,18 +87,18 @@ class BoardPipes:
                 known.catch_up(event.number, "no_listener")  # written while there was no session
                 return
             self._end(event.id, "closed")
-        desk = self._desk
+        board = self._board
         opening = self._openings[event.id] = Opening(
-            desk.name,
+            board.name,
             event.name,
             event.generation,
             event.number,
             drops=event.drops,
-            ports=(desk.port, desk.board.port),
-            backlogs=desk.hub.backlogs,
+            ports=(board.port, board.driver.port),
+            replay_buffers=board.hub.replay_buffers,
         )
-        desk.hub.opened(opening)
+        board.hub.opened(opening)
 
     def _end(self, pipe_id: int, reason: str) -> None:
         self._openings.pop(pipe_id).close(reason)
-        self._desk.hub.review()
+        self._board.hub.update_timers()

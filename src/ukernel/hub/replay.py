@@ -8,17 +8,17 @@ from collections import Counter, deque
 
 from ukernel.link.clock import Times
 
-__all__ = ["MAX_ALL_BYTES", "MAX_ENDED", "MAX_PIPE_BYTES", "Backlog", "Backlogs", "Piece"]
+__all__ = ["MAX_ALL_BYTES", "MAX_ENDED", "MAX_PIPE_BYTES", "Batch", "ReplayBuffer", "ReplayBuffers"]
 
 MAX_PIPE_BYTES = 16 << 20  # of one opening: three minutes of a 921600 baud line
 MAX_ALL_BYTES = 64 << 20  # of all openings together, those included that have ended
 MAX_ENDED = 32  # openings that have ended, and are kept
-PIECE_BYTES = 400  # what a piece costs beside its data, so that tiny ones are bounded too
+BATCH_BYTES = 400  # what a batch costs beside its data, so that tiny ones are bounded too
 JOINED_BYTES = 1 << 16  # pieces of one size are joined up to here: 4-byte samples then cost 4 bytes
-JOINED_S = 1.0  # and up to here: between its two ends, a piece knows no times
+JOINED_S = 1.0  # and up to here: between its two ends, a batch knows no times
 
 
-class Piece:
+class Batch:
     """Frames of one size in a row: ``count`` of them, the first one's being ``number``, end to end in ``data``.
 
     With a ``cause``, frames that are missing: lost before they came here. ``times``: when they were written; where the board was not
@@ -35,7 +35,7 @@ class Piece:
         self.times = times
         self.cause = cause
 
-    def part(self, start: int, stop: int) -> Piece:
+    def part(self, start: int, stop: int) -> Batch:
         """Return the frames of it from number ``start`` up to ``stop``."""
         skip, count = max(start - self.number, 0), min(stop - self.number, self.count)
         if not skip and count == self.count:
@@ -45,10 +45,10 @@ class Piece:
             step = (times.last - times.first) / max(self.count - 1, 1)
             times = Times(times.first + skip * step, times.first + (count - 1) * step, times.error)
         data = bytes(memoryview(self.data)[skip * self.size : count * self.size])
-        return Piece(self.number + skip, count - skip, self.size, data, times, self.cause)
+        return Batch(self.number + skip, count - skip, self.size, data, times, self.cause)
 
 
-class Backlog:
+class ReplayBuffer:
     """The frames of one opening from number ``start`` up to ``stop``, and the gaps between them.
 
     ``missing``: of those before ``start``, how many never came here, by cause.
@@ -58,80 +58,80 @@ class Backlog:
         self.start = self.stop = start
         self.size_bytes = 0
         self.missing: Counter[str] = Counter()
-        self._pieces: list[Piece | None] = []
+        self._batches: list[Batch | None] = []
         self._first = 0  # those before it are dropped: None, until there are many of them
 
-    def add(self, piece: Piece) -> None:
+    def add(self, batch: Batch) -> None:
         """Put in what comes next."""
-        last = self._pieces[-1] if self._pieces else None
-        if last is not None and _fit(last, piece):
+        last = self._batches[-1] if self._batches else None
+        if last is not None and _fit(last, batch):
             if type(last.data) is bytes:
                 last.data = bytearray(last.data)
-            last.data += piece.data
-            last.count += piece.count
-            last.times = Times(last.times.first, piece.times.last, piece.times.error)
-            self.size_bytes += len(piece.data)
+            last.data += batch.data
+            last.count += batch.count
+            last.times = Times(last.times.first, batch.times.last, batch.times.error)
+            self.size_bytes += len(batch.data)
         else:
-            self._pieces.append(piece)
-            self.size_bytes += PIECE_BYTES + len(piece.data)
-        self.stop += piece.count
+            self._batches.append(batch)
+            self.size_bytes += BATCH_BYTES + len(batch.data)
+        self.stop += batch.count
 
-    def get(self, start: int, stop: int) -> Piece:
+    def get(self, start: int, stop: int) -> Batch:
         """Return the frames held from number ``start`` on, up to ``stop`` at most; more may follow."""
-        index = bisect_right(self._pieces, start, self._first, key=_number) - 1
-        return self._pieces[index].part(start, stop)
+        index = bisect_right(self._batches, start, self._first, key=_number) - 1
+        return self._batches[index].part(start, stop)
 
     def shrink(self, limit_bytes: int) -> None:
         """Drop the oldest frames until no more than so many bytes are held."""
         while self.size_bytes > limit_bytes:
-            piece = self._pieces[self._first]
-            self._pieces[self._first] = None
+            batch = self._batches[self._first]
+            self._batches[self._first] = None
             self._first += 1
-            self.start += piece.count
-            self.size_bytes -= PIECE_BYTES + len(piece.data)
-            if piece.cause:
-                self.missing[piece.cause] += piece.count
-        if self._first > len(self._pieces) // 2:
-            del self._pieces[: self._first]
+            self.start += batch.count
+            self.size_bytes -= BATCH_BYTES + len(batch.data)
+            if batch.cause:
+                self.missing[batch.cause] += batch.count
+        if self._first > len(self._batches) // 2:
+            del self._batches[: self._first]
             self._first = 0
 
 
-def _number(piece: Piece) -> int:
-    return piece.number
+def _number(batch: Batch) -> int:
+    return batch.number
 
 
-def _fit(last: Piece, piece: Piece) -> bool:
+def _fit(last: Batch, batch: Batch) -> bool:
     """Whether they may become one, with nothing known about either forgotten that matters."""
     return (
-        last.size == piece.size
+        last.size == batch.size
         and last.times is not None
-        and piece.times is not None
-        and last.times.error == piece.times.error == float("inf")
-        and piece.times.last - last.times.first < JOINED_S
-        and len(last.data) + len(piece.data) <= JOINED_BYTES
+        and batch.times is not None
+        and last.times.error == batch.times.error == float("inf")
+        and batch.times.last - last.times.first < JOINED_S
+        and len(last.data) + len(batch.data) <= JOINED_BYTES
     )
 
 
-class Backlogs:
-    """The backlogs of all openings, which share a bound; ``ended`` are the openings that have ended, oldest first."""
+class ReplayBuffers:
+    """The replay_buffers of all openings, which share a bound; ``ended`` are the openings that have ended, oldest first."""
 
     def __init__(self) -> None:
         self.ended: deque = deque()
-        self._open: dict[object, Backlog] = {}
+        self._open: dict[object, ReplayBuffer] = {}
         self._size_bytes = 0
 
-    def open(self, opening, start: int) -> Backlog:
+    def open(self, opening, start: int) -> ReplayBuffer:
         """Begin one whose first frame will have the number ``start``."""
-        backlog = self._open[opening] = Backlog(start)
-        return backlog
+        buffer = self._open[opening] = ReplayBuffer(start)
+        return buffer
 
-    def add(self, backlog: Backlog, piece: Piece) -> None:
+    def add(self, buffer: ReplayBuffer, batch: Batch) -> None:
         """Put in what comes next, and drop for it what has no room any more."""
-        before = backlog.size_bytes
-        backlog.add(piece)
-        self._size_bytes += backlog.size_bytes - before
-        if backlog.size_bytes > MAX_PIPE_BYTES:
-            self._shrink(backlog, MAX_PIPE_BYTES)
+        before = buffer.size_bytes
+        buffer.add(batch)
+        self._size_bytes += buffer.size_bytes - before
+        if buffer.size_bytes > MAX_PIPE_BYTES:
+            self._shrink(buffer, MAX_PIPE_BYTES)
         if self._size_bytes > MAX_ALL_BYTES:
             self._make_room()
 
@@ -140,18 +140,18 @@ class Backlogs:
         self.ended.append(opening)
         self._open.pop(opening, None)
         if len(self.ended) > MAX_ENDED:
-            self._shrink(self.ended.popleft().backlog, 0)
+            self._shrink(self.ended.popleft().buffer, 0)
 
     def _make_room(self) -> None:
         for opening in self.ended:
-            self._shrink(opening.backlog, 0)
+            self._shrink(opening.buffer, 0)
             if self._size_bytes <= MAX_ALL_BYTES:
                 return
         while self._size_bytes > MAX_ALL_BYTES:
-            largest = max(self._open.values(), key=lambda backlog: backlog.size_bytes)
+            largest = max(self._open.values(), key=lambda buffer: buffer.size_bytes)
             self._shrink(largest, max(largest.size_bytes - (self._size_bytes - MAX_ALL_BYTES), 0))
 
-    def _shrink(self, backlog: Backlog, limit_bytes: int) -> None:
-        before = backlog.size_bytes
-        backlog.shrink(limit_bytes)
-        self._size_bytes += backlog.size_bytes - before
+    def _shrink(self, buffer: ReplayBuffer, limit_bytes: int) -> None:
+        before = buffer.size_bytes
+        buffer.shrink(limit_bytes)
+        self._size_bytes += buffer.size_bytes - before

@@ -2,12 +2,12 @@
 
 from collections import OrderedDict
 
-__all__ = ["Notices"]
+__all__ = ["RestartWarnings"]
 
 MAX_NOTICES = 100  # of kernels that never come back; the oldest go
 
 
-class Notices:
+class RestartWarnings:
     """One sentence a kernel and board. A kernel is known by an id that outlives its process, which is its ``instance``.
 
     A board is known by a text that changes when it restarts: what is said of it is not true any more then.

@@ -1,6 +1,6 @@
-"""The hub's desk for one board: its cells in line, its messages sorted to who asked, its pipes to who reads.
+"""The hub's board for one board: its cells in line, its messages sorted to who asked, its pipes to who reads.
 
-Everything here but `Desk.close` runs in the hub's event loop; the `Inbox` brings the events of the board's thread there.
+Everything here but `SharedBoard.close` runs in the hub's event loop; the `EventQueue` brings the events of the board's thread there.
 """
 
 import asyncio
@@ -14,15 +14,15 @@ from ukernel.errors import BoardBusyError, BoardGoneError, BoardRestartedError, 
 from ukernel.link import session
 from ukernel.protocol.cellnames import CellNames
 
-from .eventqueue import Inbox
-from .execution import Cell, failure
-from .fairqueue import WaitingLine
-from .introspection import Inquiries
-from .mimebundle import make_bundle
+from .eventqueue import EventQueue
+from .execution import Execution, failure
+from .fairqueue import FairQueue
+from .introspection import IntrospectionRequests
+from .mimebundle import mime_bundle
 from .opening import Opening
 from .pipes import BoardPipes
 
-__all__ = ["Desk"]
+__all__ = ["SharedBoard"]
 
 MAX_SAID = 1000  # characters of console text: what a chip says while it boots is less
 MAX_CELLS = 256  # ended cells remembered, because board threads print after their cell has ended
@@ -41,20 +41,20 @@ _RELAYED = {wire.EXECUTE_RESULT: "execute_result", wire.DISPLAY_DATA: "display_d
 _ANSWERS = (wire.COMPLETE_REPLY, wire.INSPECT_REPLY, wire.EVERY_REPLY)
 
 
-class Desk:
+class SharedBoard:
     """One board, who uses it, and what it runs."""
 
     def __init__(self, port: str, board_factory, hub):
         self.hub = hub
         self.clients: set = set()
         self.pipes = BoardPipes(self)
-        self.running: Cell | None = None
-        self.waiting = WaitingLine()
+        self.running: Execution | None = None
+        self.waiting = FairQueue()
         self.state = "connecting"
         self.unused_timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
-        self._cells: OrderedDict[int, Cell] = OrderedDict()
-        self._last: Cell | None = None
+        self._cells: OrderedDict[int, Execution] = OrderedDict()
+        self._last: Execution | None = None
         self._names = CellNames()
         self._greeted = False  # whether the board was asked for what it did before it was ours
         self._lost: Exception | None = None  # why it is gone
@@ -62,21 +62,21 @@ class Desk:
         self._revival: asyncio.TimerHandle | None = None
         self._untold: set = set()  # clients that do not know yet that the board was restarted for a cell
         self._said = ""  # text outside of messages, since the last message
-        self.inquiries = Inquiries(
+        self.introspection = IntrospectionRequests(
             self._put_question, self._new_parent, lambda: self._waiting_status() if self.running else None
         )
         self._attaching: set[asyncio.Future] = set()
         # Random, so that threads left by another hub's cells are not taken for children of ours.
         self._parent = random.randrange(1, 65536)
-        self._inbox = Inbox(self._loop, self._receive)
-        self.board = board_factory(port, lambda board, event: self._inbox.put(event))
-        self.port = self.board.port
+        self._events = EventQueue(self._loop, self._receive)
+        self.driver = board_factory(port, lambda board, event: self._events.put(event))
+        self.port = self.driver.port
 
     # --- events ---------------------------------------------------------------------------------
 
     def _receive(self, event) -> None:
         if not isinstance(event, (session.Ready, session.PipeOpened, session.Console)):
-            self.pipes.settle()
+            self.pipes.end_unannounced()
         try:
             self._handle(event)
         except Exception:
@@ -121,7 +121,7 @@ class Desk:
             self._cells.clear()
             self._names.clear(True)
         elif not event.resumed:
-            self.pipes.doubt()
+            self.pipes.expect_reannouncement()
             if self.running is not None and self.running.parent != event.cell_parent:
                 self._drop_work(
                     BoardGoneError(f"The connection to the board {self.name} broke, and the cell's answer was lost.")
@@ -130,14 +130,14 @@ class Desk:
         self.state = "ready"
         if event.cell_parent and (self.running is None or self.running.parent != event.cell_parent):
             # It outlived its session, or its hub: nobody waits for its answer, but the board is not free before it.
-            cell = self._cells.get(event.cell_parent) or Cell(None, 0, b"", event.cell_parent)
+            cell = self._cells.get(event.cell_parent) or Execution(None, 0, b"", event.cell_parent)
             self.running = self._cells[event.cell_parent] = cell
         if not self._greeted:
             self._greeted = True
-            self.inquiries.ask_sessions(self._set_sessions)
+            self.introspection.ask_sessions(self._set_sessions)
         self._settle_attaching(None)
         self._next()
-        self.hub.review()
+        self.hub.update_timers()
 
     def _set_sessions(self, sessions: "int | None") -> None:
         """A board that no hub has had before us runs no cells but those that we know."""
@@ -162,9 +162,9 @@ class Desk:
         self.state = "gone"
         self._lost = event.error
         self._drop_work(event.error)
-        self.pipes.tell_gone()
+        self.pipes.disconnect_readers()
         self._settle_attaching(event.error)
-        self.hub.review()
+        self.hub.update_timers()
 
     def _refused(self, error: Exception) -> None:
         _log.info("%s: refused, %s", self.name, error)
@@ -187,16 +187,16 @@ class Desk:
         if self.state != "gone" or not isinstance(self._lost, (NoAnswerError, BoardBusyError)):
             return False
         self.state = "reviving"
-        self._pressed = self.board.is_virtual and isinstance(self._lost, NoAnswerError)
+        self._pressed = self.driver.is_virtual and isinstance(self._lost, NoAnswerError)
         if self._pressed:
-            self.board.press_reset()
+            self.driver.press_reset()
         self._revival = self._loop.call_later(REVIVAL_S if self._pressed else BUTTON_S, self._give_up)
         return True
 
     def press_if_silent(self) -> None:
         """Restart a virtual board that has not answered up to now."""
-        if self.state == "connecting" and self.board.is_virtual:
-            self.board.press_reset()
+        if self.state == "connecting" and self.driver.is_virtual:
+            self.driver.press_reset()
 
     def _stop_revival(self) -> None:
         if self._revival is not None:
@@ -231,14 +231,14 @@ class Desk:
                 cell.send("status", {"execution_state": "busy"})
         elif type_ in _RELAYED:
             if cell is not None:
-                cell.send(_RELAYED[type_], make_bundle(content))
+                cell.send(_RELAYED[type_], mime_bundle(content))
         elif type_ == wire.INPUT_REQUEST:
             self._ask_input(cell, self._parse(content))
         elif type_ == wire.EXECUTE_REPLY:
             if cell is not None and cell is self.running:
                 self._finish(cell, self._parse(content, "the board's answer to the cell could not be read"))
         elif type_ in _ANSWERS:
-            self.inquiries.answer(parent, content)
+            self.introspection.answer(parent, content)
         else:
             _log.warning("%s: a message of an unknown type %r", self.name, type_)
 
@@ -255,16 +255,16 @@ class Desk:
             return {"status": "error", "ename": "BoardError", "evalue": f"{evalue}.", "traceback": []}
         return parsed
 
-    def _ask_input(self, cell: "Cell | None", content: dict) -> None:
+    def _ask_input(self, cell: "Execution | None", content: dict) -> None:
         if cell is None or cell is not self.running:
             return
         cell.asking = True
         if cell.client is None:
-            self.board.interrupt()  # nobody is there to answer, and nothing waits for ever
+            self.driver.interrupt()  # nobody is there to answer, and nothing waits for ever
         else:
             cell.send("input_request", {"prompt": content.get("prompt", ""), "password": bool(content.get("password"))})
 
-    def _finish(self, cell: Cell, content: dict) -> None:
+    def _finish(self, cell: Execution, content: dict) -> None:
         cell.asking = False
         self._last = cell
         self.running = None
@@ -274,7 +274,7 @@ class Desk:
             content = self._explain({**content, "cells": self._names.find(text, cell.instance, cell.parent % wire.SLOTS)})
         cell.reply(content)
         self._next()
-        self.hub.review()
+        self.hub.update_timers()
 
     def _dropped(self) -> str:
         return (
@@ -302,23 +302,23 @@ class Desk:
             self._last.reply(reply)
         for cell in self.waiting.clear():
             cell.reply(reply)
-        self.inquiries.drop()
+        self.introspection.drop()
 
     # --- what clients ask for -----------------------------------------------------------------------
 
     @property
     def name(self) -> str:
         """The board's stable name; its port as long as it has none."""
-        return self.board.name or self.port
+        return self.driver.name or self.port
 
     @property
-    def life(self) -> str:
+    def boot_id(self) -> str:
         """The board and this life of it: another text once it has restarted, or another board has its name."""
-        return f"{self.name} {(self.board.facts or {}).get('boot')}"
+        return f"{self.name} {(self.driver.facts or {}).get('boot')}"
 
-    def owns(self, opening: Opening) -> bool:
+    def has_opening(self, opening: Opening) -> bool:
         """Whether a pipe, which may have ended, is this board's."""
-        return opening.board == self.name or self.port in opening.ports or self.board.port in opening.ports
+        return opening.board == self.name or self.port in opening.ports or self.driver.port in opening.ports
 
     @property
     def is_used(self) -> bool:
@@ -326,7 +326,7 @@ class Desk:
         has_pipes = bool(self.pipes) and self.state == "ready"
         return bool(self.clients or self._attaching or self.running or self.waiting or has_pipes)
 
-    def others(self, client, readers: bool = False) -> list[str]:
+    def other_users(self, client, readers: bool = False) -> list[str]:
         """Return labels of those who use the board beside this client, or kernel; with ``readers``, of its pipes too."""
         kernel = client.kernel
         labels = {other.label for other in self.clients if other is not client and not (kernel and other.kernel == kernel)}
@@ -350,9 +350,9 @@ class Desk:
             done, _ = await asyncio.wait([future], timeout=timeout_s)
         finally:
             self._attaching.discard(future)
-            self.hub.review()
+            self.hub.update_timers()
         if not done:
-            advice = "Try again" if self.board.is_virtual else "Press its reset button and try again"
+            advice = "Try again" if self.driver.is_virtual else "Press its reset button and try again"
             raise NoAnswerError(f"The board {self.name} on {self.port} did not answer within {timeout_s:.0f} s. {advice}.")
         future.result()
 
@@ -361,10 +361,10 @@ class Desk:
 
         Raises BoardError where it does not come back.
         """
-        life = self.life
+        boot_id = self.boot_id
         if self._revive() or self.state == "reviving":
             await self._back(RESET_TIMEOUT_S)
-            if self.life != life:
+            if self.boot_id != boot_id:
                 self._untold.discard(client)
                 return
         patience: asyncio.TimerHandle | None = None
@@ -374,14 +374,14 @@ class Desk:
             self.state = "resetting"
             for cell in self.waiting.clear():
                 cell.reply(reply)
-            self.inquiries.drop()
+            self.introspection.drop()
             self._last = None  # what it says while it boots is nobody's
             if self.running is not None:
                 self.running.reply(reply)
-                self.board.interrupt()
-            self.board.send(wire.SHUTDOWN_REQUEST, 0, b"")
-            if self.board.is_virtual:
-                patience = self._loop.call_later(RESET_PATIENCE_S, self.board.press_reset)
+                self.driver.interrupt()
+            self.driver.send(wire.SHUTDOWN_REQUEST, 0, b"")
+            if self.driver.is_virtual:
+                patience = self._loop.call_later(RESET_PATIENCE_S, self.driver.press_reset)
         try:
             await self._back(RESET_TIMEOUT_S)
         except NoAnswerError:
@@ -403,7 +403,7 @@ class Desk:
 
         ``key``: the client's word for it in tracebacks.
         """
-        cell = Cell(client, request, code, key=key, names=self._names)
+        cell = Execution(client, request, code, key=key, names=self._names)
         try:
             if not self._revive():
                 self._check_ready()
@@ -445,7 +445,7 @@ class Desk:
             cell.send("stream", {"name": "stderr", "text": notice + "\n"})
         while len(self._cells) > MAX_CELLS:
             self._cells.popitem(last=False)
-        self.board.send(wire.EXECUTE_REQUEST, cell.parent, cell.code)
+        self.driver.send(wire.EXECUTE_REQUEST, cell.parent, cell.code)
         cell.code = b""
 
     def take_notice(self, client) -> str:
@@ -461,7 +461,7 @@ class Desk:
             self._parent = self._parent % 65535 + 1
             if name is not None and self._parent % wire.SLOTS != name:
                 continue
-            if self._parent not in self._cells and self._parent not in self.inquiries:
+            if self._parent not in self._cells and self._parent not in self.introspection:
                 return self._parent
 
     def interrupt(self, client, request: "int | None", force: bool = False) -> str:
@@ -482,7 +482,7 @@ class Desk:
                 raise BoardBusyError(f"The board {self.name} runs a cell of {cell.label}.")
         elif cell.client is None and request is not None:
             return ""
-        self.board.interrupt()  # the session holds it back until the board has started the cell
+        self.driver.interrupt()  # the session holds it back until the board has started the cell
         return cell.label
 
     def reply_input(self, client, request: int, value: str) -> None:
@@ -490,18 +490,18 @@ class Desk:
         cell = self.running
         if cell is not None and cell.asking and cell.client is client and cell.request == request:
             cell.asking = False
-            self.board.send(wire.INPUT_REPLY, cell.parent, value.encode("utf-8", "replace"))
+            self.driver.send(wire.INPUT_REPLY, cell.parent, value.encode("utf-8", "replace"))
 
     def _put_question(self, type_: int, parent: int, content: bytes) -> bool:
         if self.state != "ready" or (self.running is not None and type_ != wire.EVERY_REQUEST):
             return False
-        self.board.send(type_, parent, content)
+        self.driver.send(type_, parent, content)
         return True
 
     def ask_producers(self, client, request: int, stop: str) -> None:
         """Ask what `ucore.every` calls, and end the one named ``stop``; while a cell runs, too. Raises BoardGoneError."""
         self._check_ready()
-        self.inquiries.producers(client, request, stop)
+        self.introspection.producers(client, request, stop)
 
     def leave(self, client) -> None:
         """Forget a client: its waiting cells are dropped, the one that runs goes on without a listener."""
@@ -516,11 +516,11 @@ class Desk:
             for cell in self.waiting:
                 cell.send("status", self._waiting_status())
             if self.running.asking:
-                self.board.interrupt()
+                self.driver.interrupt()
 
     def as_dict(self) -> dict:
         """Return what `boards_reply` says about it."""
-        facts = self.board.facts or {}
+        facts = self.driver.facts or {}
         running = self.running
         return {
             "name": self.name,
@@ -540,5 +540,5 @@ class Desk:
 
     def close(self) -> None:
         """Close the board. Blocks until its thread has ended: call it outside the event loop."""
-        self._inbox.close()
-        self.board.close()
+        self._events.close()
+        self.driver.close()

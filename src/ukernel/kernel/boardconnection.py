@@ -284,7 +284,7 @@ class BoardConnections:
         return client.connect()
 
     def start_virtual_board(self):
-        from ukernel.virtual.process import VirtualBoard
+        from ukernel.virtual.launcher import VirtualBoard
 
         board = VirtualBoard()
         board.start()
@@ -295,7 +295,7 @@ class BoardConnections:
         for connection in set(self._by_board.values()):
             connection.close(restart)
         with contextlib.suppress(UcoreError, OSError):
-            statefile.sweep()  # the hub may have been killed, and nobody else may need another one
+            statefile.remove_stale()  # the hub may have been killed, and nobody else may need another one
 
 
 def _label() -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ukernel.boards import syntax
 from ukernel.errors import UsageError
+from ukernel.protocol.identifiers import LETTER, WORD
 
 __all__ = [
     "MAGIC",
@@ -24,7 +25,7 @@ __all__ = [
 ]
 
 MAGIC = "%%ucore"
-_DOTTED = rf"{syntax.LETTER}(?:{syntax.WORD}|\.)*"
+_DOTTED = rf"{LETTER}(?:{WORD}|\.)*"
 _HELP = re.compile(rf"\?{{1,2}}\s*({_DOTTED})|({_DOTTED})\s*\?{{1,2}}")
 # A line with a magic: maybe as a comment, for editors that know no magics; maybe behind the mark that Windows editors put first.
 _MAGIC_LINE = re.compile(r"\ufeff?[ \t]*(?P<comment>\#[ \t]*)?(?P<word>%%[ \t]*[^\s%?]+)(?P<rest>(?:\s.*)?)")

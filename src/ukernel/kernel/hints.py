@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ukernel.boards import syntax
+from ukernel.boards.firmwaremodules import module_of
 
 from . import cellmagic, signatures
 
@@ -75,7 +76,7 @@ def hint(
 
 def _about_module(name: str, board_cells: "list[str]") -> str:
     top = name.split(".")[0]
-    if signatures.module_of(top):
+    if module_of(top):
         return f"`{top}` is a module of MicroPython: {_TO_RUN}"
     imports = re.compile(rf"^[ \t]*(?:from[ \t]+{re.escape(top)}\b|import\b[^#\n]*\b{re.escape(top)}\b)", re.MULTILINE)
     if any(imports.search(code) for code in board_cells):
@@ -85,7 +86,7 @@ def _about_module(name: str, board_cells: "list[str]") -> str:
 
 def _about_attribute(module: str, name: str) -> str:
     """The Python here has a module of that name, too, but not all that MicroPython's has."""
-    known = signatures.module_of(module)
+    known = module_of(module)
     return f"`{module}.{name}` is MicroPython's: {_TO_RUN}" if known and signatures.find(f"{known}.{name}") else ""
 
 
@@ -95,7 +96,7 @@ def _about_name(name: str, line: str, board_cells: "list[str]", type_of: "Callab
         return f"`ucore` is the board's: {_TO_RUN}"
     if name in _WITHOUT_IMPORT:
         return f"`{name}` is MicroPython's: {_TO_RUN}"
-    if name in sys.stdlib_module_names and signatures.module_of(name):
+    if name in sys.stdlib_module_names and module_of(name):
         used = re.search(rf"\b{re.escape(name)}\.(\w+)", line)
         if used and not hasattr(importlib.import_module(name), used[1]) and (said := _about_attribute(name, used[1])):
             return said  # to import it here would not help
@@ -108,7 +109,7 @@ def _about_name(name: str, line: str, board_cells: "list[str]", type_of: "Callab
     full = signatures.Names(board_cells).full(name)
     if "." in full and signatures.find(full):  # by a `from machine import *`
         return f"`{name}` is on the board, from `{full}`: {_TO_RUN}"
-    known = signatures.module_of(name)
+    known = module_of(name)
     if known and known not in sys.stdlib_module_names:
         return f"`{name}` is a module of MicroPython: {_TO_RUN}"
     kind = type_of(name)  # perhaps main.py has set it, or another notebook

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ukernel.boards import syntax
-from ukernel.boards.rewrite import MODULES
+from ukernel.boards.firmwaremodules import MODULES, UCORE_PUBLIC
 from ukernel.errors import UcoreError, UsageError
+from ukernel.protocol.identifiers import BEFORE_CURSOR, DOTTED, WORD
 
 from . import cellmagic, signatures
 from .messages import Message
@@ -20,23 +21,13 @@ __all__ = ["HANDLERS", "explain"]
 
 # A board between two cells answers in milliseconds, also over a slow line; the user is typing.
 REPLY_TIMEOUT_S = 1.5
-API = (
-    "Pipe",
-    "close_pipe",
-    "display",
-    "every",
-    "is_pipe_open",
-    "open_pipe",
-    "producers",
-)  # of the board's `ucore`, some of it loaded when first asked for
-PUBLIC = frozenset((*API, "getpass", "start_new_thread", "stdin"))  # the rest of what it has is the agent's
 HELP_WIDTH = 90  # characters: a front end's tooltip is no wider than a cell
 _FUNCTIONS = ("function", "builtin_function_or_method")  # they do not tell whose they are; the cells do
 _CALLED = (*_FUNCTIONS, "bound_method", "method", "builtin_method", "closure", "generator", "type")
-_W = syntax.WORD
-_NAME = re.compile(rf"(?:{_W}|\.)*\Z")
+_W = WORD
+_NAME = re.compile(BEFORE_CURSOR)
 _WORD = re.compile(f"{_W}*")
-_NAMES = re.compile(rf"{syntax.NAME}(?:\.{_W}+)*")
+_NAMES = re.compile(DOTTED)
 _LIST = rf"\s+(?:{_W}(?:{_W}|\.)*(?:\s+as\s+{_W}+)?\s*,\s*)*({_W}*)\Z"
 _IMPORT = re.compile(r"\s*import" + _LIST)
 _FROM = re.compile(rf"\s*from\s+({_W}*)\Z")
@@ -79,7 +70,7 @@ def complete(switchboard: "Switchboard", request: Message) -> None:
             names = _names_in_cells(texts, owner) - {word}
             names |= signatures.names(signatures.Names(texts).full(owner) if owner else "") - {""}
         if owner == "ucore":
-            names = {name for name in names if name.startswith("_")} | PUBLIC
+            names = {name for name in names if name.startswith("_")} | UCORE_PUBLIC
         elif not owner:
             names.update(keyword.kwlist)
         switchboard.frontend.reply(request, _matches(names, word, cursor))

@@ -12,7 +12,7 @@ _PLACE = f"{cellmagic.MAGIC} belongs on the first line of a cell of its own: the
 
 def load_ipython_extension(ip) -> None:
     """Register the magics with an IPython shell."""
-    ip.input_transformers_cleanup.append(_bring_magic_up)
+    ip.input_transformers_cleanup.append(_move_magic_to_first_line)
 
     def ucore(line, cell):
         _ucore_cell(ip, line, cell)
@@ -24,8 +24,8 @@ def load_ipython_extension(ip) -> None:
     hints.register(ip, linemagic.register(ip))
 
 
-def _bring_magic_up(lines: list[str]) -> list[str]:
-    """Bring the magic up to the first line, where IPython wants it, from below blank lines, comments, and `%%time`.
+def _move_magic_to_first_line(lines: list[str]) -> list[str]:
+    """Move the magic to the first line, where IPython wants it, from below blank lines, comments, and `%%time`.
 
     What those do is the switchboard's; and `_ucore_cell` reads the cell as it was written. IPython wants no tab after the magic, either.
     """

@@ -9,21 +9,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ucore import wire
-from ukernel.boards import syntax
-from ukernel.boards.rewrite import MODULES
+from ukernel.boards.firmwaremodules import MODULES, UCORE_API, module_of
+from ukernel.protocol.identifiers import DOTTED, NAME
 
-__all__ = ["Entry", "Names", "class_of", "find", "module_of", "names"]
+__all__ = ["Entry", "Names", "class_of", "find", "names"]
 
 _BOARD = Path(wire.__file__).parent
 _MAKERS = {"ucore.open_pipe": "ucore.Pipe"}  # functions whose values are of a class of the table
 _OPENING = "_Opening.write"  # what `Pipe.write` is
 # Where the stubs hold all that CPython has: what MicroPython has too is what its documentation says a word about.
 _PADDED = ("asyncio", "os", "ssl", "sys")
-_W = syntax.WORD
-_DOTTED = rf"{syntax.NAME}(?:\.{_W}+)*"
-_IMPORT = re.compile(rf"^[ \t]*(?:from[ \t]+({_DOTTED})[ \t]+)?import\b[ \t]*(\([^)]*|[^\n#;]*)", re.MULTILINE)
+_IMPORT = re.compile(rf"^[ \t]*(?:from[ \t]+({DOTTED})[ \t]+)?import\b[ \t]*(\([^)]*|[^\n#;]*)", re.MULTILINE)
 _COMMENT = re.compile("#.*")
-_AS = re.compile(rf"\s*({_DOTTED})(?:\s+as\s+({syntax.NAME}))?\s*\Z")
+_AS = re.compile(rf"\s*({DOTTED})(?:\s+as\s+({NAME}))?\s*\Z")
 
 
 class Entry(NamedTuple):
@@ -45,13 +43,6 @@ def names(owner: str) -> "set[str]":
     if owner in _PADDED:
         return {name for name in found if _table()[f"{owner}.{name}"][1]}
     return set(found)
-
-
-def module_of(name: str) -> "str | None":
-    """Return the firmware's module that a program imports by this name: "utime" is an old one of "time"."""
-    if name == "ucore" or name in MODULES:
-        return name
-    return name[1:] if name[:1] == "u" and name[1:] in MODULES else None
 
 
 def class_of(kind: str) -> str:
@@ -107,7 +98,7 @@ class Names:
 
     def _class_of_variable(self, name: str) -> str:
         """Return the class of which a variable is made, `pin = Pin(2)`; empty where that is not seen."""
-        assigned = re.compile(rf"^[ \t]*{re.escape(name)}[ \t]*=[ \t]*({_DOTTED})[ \t]*\(", re.MULTILINE)
+        assigned = re.compile(rf"^[ \t]*{re.escape(name)}[ \t]*=[ \t]*({DOTTED})[ \t]*\(", re.MULTILINE)
         for text in self._texts:
             found = assigned.findall(text)
             if found:
@@ -150,16 +141,14 @@ def _own() -> dict:
     """µcore's own board functions, read from their source as it is: a chip does not keep what they say."""
     import ast
 
-    from .introspection import API  # which imports this module
-
     found, defined = {}, {}
     for path in sorted(_BOARD.glob("*.py")):
         text = path.read_text(encoding="utf-8")
-        if any(re.search(rf"^(?:def|class) {name}\b", text, re.MULTILINE) for name in API):
+        if any(re.search(rf"^(?:def|class) {name}\b", text, re.MULTILINE) for name in UCORE_API):
             for node in ast.parse(text).body:
                 if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
                     defined[node.name] = node
-    for name in API:
+    for name in UCORE_API:
         if name in defined:
             found[f"ucore.{name}"] = _described(defined[name])
     for node in getattr(defined.get("Pipe"), "body", ()):

@@ -12,9 +12,9 @@ import struct
 
 from ucore import wire
 
-from .sender import line
+from .sender import encode_line
 
-__all__ = ["Speed", "uart_window"]
+__all__ = ["BaudRate", "uart_window"]
 
 LADDER = (921600, 460800, 230400)  # an ESP32 does not receive faster for sure
 # Of a change: none, the board is asked, both ends switch, the board is called, both ends go back; and no board at either rate.
@@ -26,11 +26,11 @@ PAUSE_S = 0.030  # from the echo to our switch: the board switches 20 ms after i
 PING_S = 0.06
 TRIAL_S = 0.8  # shorter than the board's, which then still answers what we have just sent
 RETURN_S = 0.5  # after our trial has failed, until the board's has as well
-HUNT_HELLOS = 3  # at one rate, before the next one is tried
+SCAN_HELLOS = 3  # at one rate, before the next one is tried
 
-SAMPLE_FRAMES = 100  # of which the share of damaged ones is taken
+SAMPLE_PACKETS = 100  # of which the share of damaged ones is taken
 MAX_DAMAGED = 0.4  # of them: more than this, and half the rate brings more
-NOISE_BYTES = 20  # and no frame after them for NOISE_S: the board has probably booted, and speaks at the first rate
+NOISE_BYTES = 20  # and no packet after them for NOISE_S: the board has probably booted, and speaks at the first rate
 NOISE_S = 0.5
 
 WINDOW_S = 0.18  # of a UART's time: bytes the board may have unacknowledged; more would only wait in queues
@@ -42,64 +42,64 @@ def uart_window(baudrate: int) -> int:
     return max(1024, min(int(baudrate / 10 * WINDOW_S), MAX_WINDOW))
 
 
-class Speed:
-    """The rate of one session's line, in baud. ``rate`` is what our end is to be set to, now.
+class BaudRate:
+    """The rate of one session's line, in baud. ``current`` is what our end is to be set to, now.
 
-    base: what the port was opened with; best: the highest rate to try. A line that is no UART has none to change: ``best`` is ``base``.
+    initial: what the port was opened with; highest: the highest rate to try. A line that is no UART has none to change: ``highest`` is ``initial``.
     """
 
-    def __init__(self, base: int, best: int, nonce: int):
-        self.rate = self.base = base
+    def __init__(self, initial: int, highest: int, nonce: int):
+        self.current = self.initial = initial
         self.state = STEADY
         self._nonce = nonce
-        self._best = best
+        self._highest = highest
         self._ladder: list[int] = []
-        self._wanted = 0
+        self._requested = 0
         self._asks = 0
         self._at = math.inf  # when there is something to do
         self._until = 0.0
-        self._hunted: list[int] = []
-        self._doubt_at = math.inf  # when the board is to be looked for, if no frame has come
-        self._suspect = 0  # the rate at which the line was lost in noise
-        self._good = self._bad = self._noise = 0
+        self._scanned: list[int] = []
+        self._scan_at = math.inf  # when the board is to be looked for, if no packet has come
+        self._failed_rate = 0  # the rate at which the line was lost in noise
+        self._intact = self._damaged = self._noise_bytes = 0
 
     @property
     def is_changing(self) -> bool:
         """Whether nothing else may be sent now."""
         return self.state != STEADY
 
-    def begin(self, max_baud: int, restarted: bool) -> None:
-        """A board answered whose line takes ``max_baud``: from now on it may be made faster. ``restarted``: it has booted meanwhile."""
-        if self._suspect and not restarted:
-            self._best = _below(self._suspect, self.base)
-        self._suspect = 0
-        self._ladder = [rate for rate in LADDER if self.rate < rate <= min(self._best, max_baud)]
-        self._good = self._bad = self._noise = 0
-        self._doubt_at = math.inf
+    def begin(self, max_baudrate: int, restarted: bool) -> None:
+        """A board answered whose line takes ``max_baudrate``: from now on it may be made faster. ``restarted``: it has booted meanwhile."""
+        if self._failed_rate and not restarted:
+            self._highest = _below(self._failed_rate, self.initial)
+        self._failed_rate = 0
+        self._ladder = [rate for rate in LADDER if self.current < rate <= min(self._highest, max_baudrate)]
+        self._intact = self._damaged = self._noise_bytes = 0
+        self._scan_at = math.inf
         self.state = STEADY
 
     def slow_down(self, now: float) -> None:
-        """Go back to the first rate, for whoever opens the port next; `rate` tells when that is done."""
-        self._best, self._ladder = self.base, []
-        if self.rate != self.base:
-            self._ask(self.base, now)
+        """Go back to the first rate, for whoever opens the port next; `current` tells when that is done."""
+        self._highest, self._ladder = self.initial, []
+        if self.current != self.initial:
+            self._ask(self.initial, now)
 
-    def hunt(self, hellos: int, noisy: bool) -> None:
+    def scan(self, hellos: int, noisy: bool) -> None:
         """``hellos`` have not been answered. Look for the board at other rates, if it has been faster or ``noisy`` tells that it is."""
         if hellos == 0:
             self.state = STEADY
-            self._doubt_at = math.inf
-            self._hunted = [self.rate, self.base] if self.rate != self.base else []
-        elif hellos % HUNT_HELLOS == 0 and (noisy or self._hunted) and self._best > self.base:
-            rates = self._hunted or [self.base, *LADDER]
-            self.rate = rates[hellos // HUNT_HELLOS % len(rates)]
+            self._scan_at = math.inf
+            self._scanned = [self.current, self.initial] if self.current != self.initial else []
+        elif hellos % SCAN_HELLOS == 0 and (noisy or self._scanned) and self._highest > self.initial:
+            rates = self._scanned or [self.initial, *LADDER]
+            self.current = rates[hellos // SCAN_HELLOS % len(rates)]
 
     def data_to_send(self, now: float, idle: bool) -> bytes:
-        """What is due to go out for a change of rate; `rate` may be another one afterwards. ``idle``: the board has nothing to do."""
+        """What is due to go out for a change of rate; `current` may be another one afterwards. ``idle``: the board has nothing to do."""
         if self.state == STEADY:
-            if now >= self._doubt_at:
+            if now >= self._scan_at:
                 self.state = LOST
-                self._suspect = self.rate
+                self._failed_rate = self.current
                 return b""
             if not (self._ladder and idle):
                 return b""
@@ -108,70 +108,70 @@ class Speed:
             return b""
         if self.state == ASKING:
             if self._asks == MAX_ASKS:
-                self.state = STEADY if self.rate == self.base else LOST
+                self.state = STEADY if self.current == self.initial else LOST
                 self._ladder = []
                 return b""
             self._asks += 1
             self._at = now + ASK_S
-            return line(struct.pack("<BIH", wire.SPEED, self._wanted, uart_window(self._wanted)), self._nonce)
+            return encode_line(struct.pack("<BIH", wire.SPEED, self._requested, uart_window(self._requested)), self._nonce)
         if self.state == SWITCHING:
-            self.rate = self._wanted
+            self.current = self._requested
             self.state = TRYING
             self._until = now + TRIAL_S
         if self.state == TRYING:
             if now < self._until:
                 self._at = now + PING_S
-                return b"\n" + line(bytes((wire.PING,)), self._nonce)
-            self.rate = self.base
+                return b"\n" + encode_line(bytes((wire.PING,)), self._nonce)
+            self.current = self.initial
             self.state = RETURNING
             self._at = now + RETURN_S
         elif self.state == RETURNING:
-            self._best = _below(self._wanted, self.base)
-            self._ladder = [rate for rate in self._ladder if rate <= self._best]
+            self._highest = _below(self._requested, self.initial)
+            self._ladder = [rate for rate in self._ladder if rate <= self._highest]
             self.state = STEADY
         return b""
 
     def deadline(self, idle: bool) -> float:
         """When `data_to_send` will have something; infinite for never."""
         if self.state == STEADY:
-            return 0.0 if self._ladder and idle else self._doubt_at
+            return 0.0 if self._ladder and idle else self._scan_at
         return self._at
 
-    def echoed(self, body: bytes, now: float) -> None:
+    def received_echo(self, body: bytes, now: float) -> None:
         """The board has said that it will switch."""
-        if self.state == ASKING and struct.unpack_from("<I", body, 1)[0] == self._wanted:
+        if self.state == ASKING and struct.unpack_from("<I", body, 1)[0] == self._requested:
             self.state = SWITCHING
             self._at = now + PAUSE_S
 
-    def good(self) -> None:
-        """A frame has arrived undamaged."""
-        self._noise = 0
-        self._doubt_at = math.inf
-        self._good += 1
+    def received(self) -> None:
+        """A packet has arrived undamaged."""
+        self._noise_bytes = 0
+        self._scan_at = math.inf
+        self._intact += 1
         if self.state == TRYING:
             self.state = STEADY
-            self._best, self._ladder = self._wanted, []
+            self._highest, self._ladder = self._requested, []
 
-    def bad(self, size: int, now: float) -> None:
-        """Noise, or a damaged frame, of ``size`` bytes has arrived."""
-        if self.rate == self.base or self.state != STEADY:
+    def on_noise(self, size: int, now: float) -> None:
+        """Noise, or a damaged packet, of ``size`` bytes has arrived."""
+        if self.current == self.initial or self.state != STEADY:
             return
-        self._bad += 1
-        self._noise += size
-        if self._noise > NOISE_BYTES:
-            self._doubt_at = min(self._doubt_at, now + NOISE_S)
-        if self._good + self._bad >= SAMPLE_FRAMES:
-            if self._bad > MAX_DAMAGED * (self._good + self._bad):
-                self._ask(_below(self.rate, self.base), now)
-            self._good = self._bad = 0
+        self._damaged += 1
+        self._noise_bytes += size
+        if self._noise_bytes > NOISE_BYTES:
+            self._scan_at = min(self._scan_at, now + NOISE_S)
+        if self._intact + self._damaged >= SAMPLE_PACKETS:
+            if self._damaged > MAX_DAMAGED * (self._intact + self._damaged):
+                self._ask(_below(self.current, self.initial), now)
+            self._intact = self._damaged = 0
 
     def _ask(self, rate: int, now: float) -> None:
         self.state = ASKING
-        self._wanted = rate
+        self._requested = rate
         self._asks = 0
         self._at = now
 
 
-def _below(rate: int, base: int) -> int:
+def _below(rate: int, initial: int) -> int:
     """The next lower rate."""
-    return next((lower for lower in LADDER if base < lower < rate), base)
+    return next((lower for lower in LADDER if initial < lower < rate), initial)

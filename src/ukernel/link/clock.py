@@ -1,7 +1,7 @@
 """The board's clock against ours: when a pipe's frames were written, in our time, and how far from the truth that may be.
 
-Every question and every stamped frame says something for certain: a clock value that the board answers with was taken after the
-question left and before the answer came; one in a frame, before the frame came. So the offset between the clocks lies in an interval,
+Every question and every stamped packet says something for certain: a clock value that the board answers with was taken after the
+question left and before the answer came; one in a packet, before the packet came. So the offset between the clocks lies in an interval,
 which each of them may narrow, and which grows with time by what two crystals may drift apart. Its middle is taken; half of it is part
 of the error that goes with every time.
 """
@@ -41,7 +41,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.epoch = 0.0
-        self.wanted = False
+        self.is_wanted = False
         self.begin()
 
     def begin(self) -> None:
@@ -50,48 +50,48 @@ class Clock:
         self._ticks, self._ticks_at = 0, None  # its clock in us without the rollovers, last seen then
         self._id = 0
         self._asked_at: float | None = None  # None once answered
-        self._ask_at = -math.inf if self.wanted else math.inf
+        self._ask_at = -math.inf if self.is_wanted else math.inf
         self._asks = 0
         # pipe id -> its last stamp, unrolled, the last time given out, and the number of the frame that follows
         self._before: dict[int, tuple[float, float, int | None]] = {}
 
-    def want(self, wanted: bool) -> None:
+    def set_timestamps(self, wanted: bool) -> None:
         """Tell whether times are wanted from now on."""
-        if wanted != self.wanted:
-            self.wanted = wanted
+        if wanted != self.is_wanted:
+            self.is_wanted = wanted
             self._ask_at = -math.inf
             self._asks = 0
 
     # To the board
 
-    def data_to_send(self, now: float, heard_at: float) -> bytes:
-        """Return the body of a question if one is due. A board that has not said a word since the last one (``heard_at``) is left
+    def data_to_send(self, now: float, received_at: float) -> bytes:
+        """Return the body of a question if one is due. A board that has not said a word since the last one (``received_at``) is left
         alone: what it does not read would only fill its input."""
-        if now < self.deadline(heard_at):
+        if now < self.deadline(received_at):
             return b""
         self._id = (self._id + 1) & 255
         self._asked_at = now
-        self._ask_at = now + ASK_S[min(self._asks, len(ASK_S) - 1)] if self.wanted else math.inf
+        self._ask_at = now + ASK_S[min(self._asks, len(ASK_S) - 1)] if self.is_wanted else math.inf
         self._asks += 1
-        return bytes((wire.CLOCK, self._id, self.wanted))
+        return bytes((wire.CLOCK, self._id, self.is_wanted))
 
-    def deadline(self, heard_at: float) -> float:
+    def deadline(self, received_at: float) -> float:
         """When `data_to_send` will have something without further input; infinite for never."""
-        return self._ask_at if self._asked_at is None or heard_at > self._asked_at else math.inf
+        return self._ask_at if self._asked_at is None or received_at > self._asked_at else math.inf
 
     # From the board
 
-    def answered(self, body: bytes, now: float) -> None:
-        """Take in a CLOCK frame."""
+    def received_answer(self, body: bytes, now: float) -> None:
+        """Take in a CLOCK packet."""
         if len(body) >= 6 and body[1] == self._id and self._asked_at is not None:
             ticks = self._unroll(int.from_bytes(body[2:6], "little"), now)
             self._narrow(self._asked_at, now, ticks, now)
             self._asked_at = None
 
-    def came(self, stamp: int, now: float) -> None:
-        """A stamped frame has come, in order or not."""
+    def received_stamp(self, stamp: int, now: float) -> None:
+        """A stamped packet has come, in order or not."""
         self._narrow(-math.inf, now, self._unroll(stamp, now), now)
-        if not self.wanted and self._ask_at == math.inf:
+        if not self.is_wanted and self._ask_at == math.inf:
             self._ask_at = now + ASK_S[-1]  # it has not heard that nobody wants them
 
     def opened(self, pipe: int, stamp: int | None = None, now: float = 0.0, number: int | None = None) -> None:
@@ -151,5 +151,5 @@ class Clock:
             self._low, self._high, self._at = low, high, ticks
             self._before.clear()
             self._asks = 0
-            if self.wanted:
+            if self.is_wanted:
                 self._ask_at = now

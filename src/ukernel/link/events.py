@@ -80,6 +80,6 @@ class PipeClosed:
 
 @dataclass
 class Console:
-    """Text outside of frames: boot messages, what C code prints, tracebacks of a dying program."""
+    """Text outside of packets: boot messages, what C code prints, tracebacks of a dying program."""
 
     text: str

@@ -23,7 +23,7 @@ MAX_REPORTED = 60  # missing frames one ack can name: a line has 300 bytes
 class Counts:
     """What came over the line, since the session's beginning."""
 
-    frames: int = 0
+    packets: int = 0
     damaged: int = 0
     noise_bytes: int = 0
 
@@ -68,7 +68,7 @@ class Receiver:
         """Take in a frame whose checksum fits; what can be delivered by now is put into ``events``."""
         ahead = (number - self._expected) & 255
         if kind & wire.STAMPED and len(payload) >= 4:
-            self._clock.came(int.from_bytes(payload[-4:], "little"), now)
+            self._clock.received_stamp(int.from_bytes(payload[-4:], "little"), now)
         if ahead == 0:
             self._missing.pop(number, None)
             if self._asked:
@@ -113,7 +113,7 @@ class Receiver:
             times.append(self._ack_at)
         return min(times) if times else None
 
-    def end_run(self, events: list) -> None:
+    def end_batch(self, events: list) -> None:
         """Put the run of items that goes on into ``events``; at the end of every read, so that nothing is held back."""
         run = self._run
         if run.items:
@@ -160,10 +160,10 @@ class Receiver:
 
     def _take_stamped(self, kind: int, payload: bytes, events: list, now: float) -> None:
         """A pipe frame with a stamp is a batch of its own; an opening's stamp is the time before its first one."""
-        self.end_run(events)
+        self.end_batch(events)
         before = len(events)
         self._take(kind & ~(wire.STAMPED | wire.EXACT), payload[:-4], events)
-        self.end_run(events)
+        self.end_batch(events)
         stamp = int.from_bytes(payload[-4:], "little")
         for event in events[before:]:
             if isinstance(event, PipeBatch):
@@ -184,7 +184,7 @@ class Receiver:
             self._runs[id] = [size, number]
             self._items(id, payload[7:], events)
         else:
-            self.end_run(events)
+            self.end_batch(events)
             if kind == wire.MESSAGE:
                 self._message(payload, events)
             elif kind in (wire.PART, wire.LAST):
@@ -210,7 +210,7 @@ class Receiver:
         context[1] = (number + items) & 0xFFFFFFFF
         run = self._run
         if run.id != id or run.size != size or run.number + run.items != number:
-            self.end_run(events)
+            self.end_batch(events)
             run = self._run = _Run(id, number, size)
         run.parts.append(data)
         run.items += items

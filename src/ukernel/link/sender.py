@@ -6,38 +6,38 @@ from collections import deque
 
 from ucore import wire
 
-__all__ = ["Sender", "line"]
+__all__ = ["Sender", "encode_line"]
 
 FIRST_RTO_S = 0.25
 MIN_RTO_S = 0.05
 MAX_RTO_S = 4.0
 
 
-def line(body: bytes, nonce: int) -> bytes:
-    """Return ``body`` (kind, number where it has one, payload) as a line to the board."""
+def encode_line(body: bytes, nonce: int) -> bytes:
+    """Return ``body`` (kind, seq where it has one, payload) as a line to the board."""
     return wire.escape(wire.checked(body, nonce)) + b"\n"
 
 
 class Sender:
     """One session's messages to the board. ``ring``: bytes that its input holds unread.
 
-    `heard` is to be called for every frame from the board: one that says nothing may be running a program that does not look at its
+    `received` is to be called for every packet from the board: one that says nothing may be running a program that does not look at its
     input for hours, and what is resent then would only overrun the ring.
     """
 
     def __init__(self, nonce: int):
         self.ring = wire.SAFE_RING
         self._nonce = nonce
-        self._next = 0
+        self._next_seq = 0
         self._queue: deque[tuple[int, bytes]] = deque()  # (kind, payload) not yet sent
-        self._sent: deque[tuple[int, bytes, float]] = deque()  # (number, line, when) not yet acknowledged
+        self._sent: deque[tuple[int, bytes, float]] = deque()  # (seq, line, when) not yet acknowledged
         self._sent_bytes = 0
         self._sent_at = 0.0
         self._fresh = True  # nothing of what is out has been resent, so an ack for it measures the round trip
         self._rtt: float | None = None
         self._rtt_var = 0.0
         self._rto = FIRST_RTO_S
-        self._since_heard = 0  # bytes
+        self._sent_since_received = 0  # bytes
 
     def send(self, type: int, parent: int, content: bytes) -> None:
         """Queue a message."""
@@ -64,9 +64,9 @@ class Sender:
         """Whether something is out, or waits to go out."""
         return bool(self._sent or self._queue)
 
-    def heard(self) -> None:
+    def received(self) -> None:
         """The board has said something."""
-        self._since_heard = 0
+        self._sent_since_received = 0
 
     def data_to_send(self, now: float, busy: bool) -> bytes:
         """What is due to go out now. ``busy``: the board runs a cell."""
@@ -76,17 +76,17 @@ class Sender:
             out = self.resend(now)
         while self._queue:
             kind, payload = self._queue[0]
-            data = line(bytes((kind, self._next)) + payload, self._nonce)
+            data = encode_line(bytes((kind, self._next_seq)) + payload, self._nonce)
             if not self._fits(len(data)):
                 break
             self._queue.popleft()
             if not self._sent:
                 self._sent_at = now
                 self._fresh = True
-            self._sent.append((self._next, data, now))
+            self._sent.append((self._next_seq, data, now))
             self._sent_bytes += len(data)
-            self._since_heard += len(data)
-            self._next = (self._next + 1) & 255
+            self._sent_since_received += len(data)
+            self._next_seq = (self._next_seq + 1) & 255
             out += data
         return out
 
@@ -104,7 +104,7 @@ class Sender:
             return b""
         self._fresh = False
         self._sent_at = now
-        self._since_heard += self._sent_bytes
+        self._sent_since_received += self._sent_bytes
         return b"\n" + b"".join(data for _, data, _ in self._sent)
 
     def acknowledged(self, expected: int, now: float) -> bytes:
@@ -133,7 +133,7 @@ class Sender:
         return not self._sent or self._sent_bytes + size <= self.ring
 
     def _may_resend(self, busy: bool) -> bool:
-        return not busy or self._since_heard + self._sent_bytes <= self.ring
+        return not busy or self._sent_since_received + self._sent_bytes <= self.ring
 
     def _measure(self, rtt: float) -> None:
         # RFC 6298

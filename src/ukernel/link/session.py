@@ -1,6 +1,7 @@
 """The host's end of the line, without any input or output: bytes in, events out, bytes to send.
 
-    session = Session(line="uart", now=clock())
+    session = Session(kind="uart")
+    session.start(clock())
     events = session.receive_data(data, now)
     stream.set_baudrate(session.baudrate)
     stream.write(session.data_to_send(now))
@@ -21,11 +22,11 @@ from binascii import crc32
 from ucore import wire
 from ukernel.errors import BoardVersionError
 
-from .baudrate import LOST, Speed, uart_window
+from .baudrate import LOST, BaudRate, uart_window
 from .clock import Clock
 from .events import Console, Gone, Message, PipeBatch, PipeClosed, PipeOpened, Ready, Refused
 from .receiver import Counts, Receiver
-from .sender import Sender, line
+from .sender import Sender, encode_line
 
 __all__ = [
     "CONNECTING",
@@ -49,14 +50,14 @@ HELLO_S = 0.3  # between two hellos: a board answers in a few ms, one at 9600 ba
 PING_S = 3.0  # a silent board is asked whether it lives
 SILENT_S = 10.0  # without an answer for so long, also to an interrupt, a board is taken for gone
 # Of silence after we have sent something: a newline frees a board that waits for the end of a torn line; then doubled.
-NUDGE_S = 0.25
-MAX_NUDGES = 6
+WAKE_NEWLINE_S = 0.25
+MAX_WAKE_NEWLINES = 6
 # Between two Ctrl-C: a callback may have swallowed the first, which is rare; but mostly the program is tidying up in its `finally`.
 INTERRUPT_S = 1.0
-MAX_SEGMENT = 4096  # bytes without a mark: more is no frame
+MAX_SEGMENT = 4096  # bytes without a mark: more is no packet
 
 WINDOWS = {"usb_jtag": 4096, "usb_cdc": 4096}
-# Bytes of data in a frame: on a UART it fits the 120 bytes of one write.
+# Bytes of data in a packet: on a UART it fits the 120 bytes of one write.
 PAYLOADS = {"uart": 112, "usb_jtag": 230, "usb_cdc": 230}
 WIDE_WINDOW, WIDE_PAYLOAD = 6144, 470  # where the line has no such limit
 
@@ -64,7 +65,7 @@ WIDE_WINDOW, WIDE_PAYLOAD = 6144, 470  # where the line has no such limit
 class Session:
     """One host session with one board.
 
-    line: the port's kind in `ukernel.ports`, "uart", "usb_jtag", "usb_cdc" or one without their limits; baudrate: of a UART as it is
+    kind: the port's in `ukernel.ports`, "uart", "usb_jtag", "usb_cdc" or one without their limits; baudrate: of a UART as it is
     opened, max_baudrate: the most it may be raised to, in baud; nonce: 32 bits, for tests; hello: more for the board's ears (tests of
     its pacing).
     """
@@ -72,7 +73,7 @@ class Session:
     def __init__(
         self,
         *,
-        line: str = "pty",
+        kind: str = "pty",
         baudrate: int = 115200,
         max_baudrate: int = 0,
         nonce: int | None = None,
@@ -83,14 +84,14 @@ class Session:
         self.facts: dict = {}
         self.counts = Counts()
         self.clock = Clock()
-        is_uart = line == "uart"
-        self._speed = Speed(baudrate, max(max_baudrate, baudrate) if is_uart else baudrate, self.nonce)
+        is_uart = kind == "uart"
+        self._baudrate = BaudRate(baudrate, max(max_baudrate, baudrate) if is_uart else baudrate, self.nonce)
         self._hello = {
             "v": wire.PROTOCOL,
             "nonce": self.nonce,
-            "line": line,
-            "window": WINDOWS.get(line, WIDE_WINDOW),
-            "payload": PAYLOADS.get(line, WIDE_PAYLOAD),
+            "line": kind,
+            "window": WINDOWS.get(kind, WIDE_WINDOW),
+            "payload": PAYLOADS.get(kind, WIDE_PAYLOAD),
         }
         self._more_hello = hello or {}
         window = self._hello_content()["window"]
@@ -101,7 +102,7 @@ class Session:
         self._out = bytearray()
         self._hello_at = 0.0
         self._hellos = 0
-        self._heard_at = 0.0
+        self._received_at = 0.0
         self._begin()
 
     def _begin(self) -> None:
@@ -110,8 +111,8 @@ class Session:
         self._receiver = Receiver(self._ack_bytes, self.counts, self.clock)
         self._sender = Sender(self.nonce)
         self._silent_since: float | None = None
-        self._nudge_at = math.inf
-        self._nudges = 0
+        self._wake_newline_at = math.inf
+        self._wake_newlines = 0
         # The running cell
         self.cell = 0
         self._started = False
@@ -123,7 +124,7 @@ class Session:
     @property
     def baudrate(self) -> int:
         """What a UART is to be set to before the next byte is sent, in baud."""
-        return self._speed.rate
+        return self._baudrate.current
 
     def start(self, now: float) -> None:
         """Say hello, at first or after the stream was lost and found again: the same session goes on where the board knows it."""
@@ -132,9 +133,9 @@ class Session:
         self._out.clear()
         self._hello_at = now
         self._hellos = 0
-        self._speed.hunt(0, noisy=False)
-        self._heard_noise = False
-        self._heard_at = now
+        self._baudrate.scan(0, noisy=False)
+        self._has_noise = False
+        self._received_at = now
 
     def send(self, type: int, parent: int, content: bytes) -> None:
         """Queue a message for the board."""
@@ -152,12 +153,12 @@ class Session:
 
     def slow_down(self, now: float) -> None:
         """Take the line back to the baud rate that it was opened with; `is_slow` tells when that is done."""
-        self._speed.slow_down(now)
+        self._baudrate.slow_down(now)
 
     @property
     def is_slow(self) -> bool:
         """Whether the line runs at the baud rate that it was opened with."""
-        return self._speed.rate == self._speed.base and not self._speed.is_changing
+        return self._baudrate.current == self._baudrate.initial and not self._baudrate.is_changing
 
     def receive_data(self, data: bytes, now: float) -> list:
         """Take in what the line brought; returns the events in it."""
@@ -171,12 +172,12 @@ class Session:
         is_text = rest and not _is_kind(rest[0])
         if is_text and (self.state != READY or _text_size(rest) == len(rest) or len(rest) > MAX_SEGMENT):
             size = _text_size(rest) if self.state == READY else len(rest)
-            self._console(rest[:size], events, now)  # text need not wait for a mark; but half a frame or character must
+            self._console(rest[:size], events, now)  # text need not wait for a mark; but half a packet or character must
             self._buffer = rest[size:]
         elif len(rest) > MAX_SEGMENT:
             self._noise(len(rest), now)
             self._buffer = b""
-        self._receiver.end_run(events)
+        self._receiver.end_batch(events)
         return events
 
     def data_to_send(self, now: float) -> bytes:
@@ -185,22 +186,22 @@ class Session:
         if self.state == CONNECTING:
             if now >= self._hello_at:
                 self._hello_at = now + HELLO_S
-                self._speed.hunt(self._hellos, self._heard_noise)
+                self._baudrate.scan(self._hellos, self._has_noise)
                 self._hellos += 1
                 content = json.dumps(self._hello_content(), separators=(",", ":")).encode()
-                out += b"\n" + line(bytes((wire.HELLO,)) + content, 0)
+                out += b"\n" + encode_line(bytes((wire.HELLO,)) + content, 0)
         elif self.state == READY:
-            change = self._speed.data_to_send(now, self._is_idle)
-            if self._speed.state == LOST:
+            change = self._baudrate.data_to_send(now, self._is_idle)
+            if self._baudrate.state == LOST:
                 self.start(now)
                 return b""
-            if self._speed.is_changing:
+            if self._baudrate.is_changing:
                 return change
             for ack in self._receiver.acks(now):
-                out += line(ack, self.nonce)
-            question = self.clock.data_to_send(now, self._heard_at)
+                out += encode_line(ack, self.nonce)
+            question = self.clock.data_to_send(now, self._received_at)
             if question:
-                out += line(question, self.nonce)
+                out += encode_line(question, self.nonce)
             out += self._sender.data_to_send(now, self._started)
             if self._sender.has_work and self._silent_since is None:
                 self._silent_since = now
@@ -208,18 +209,20 @@ class Session:
                 out += b"\x03"
                 self._interrupt_at = now + INTERRUPT_S
                 self._interrupted_at = self._interrupted_at or now
-            if not self.cell and now - self._heard_at > PING_S:
-                self._heard_at = now - PING_S / 2
-                out += line(bytes((wire.PING,)), self.nonce)
+            if not self.cell and now - self._received_at > PING_S:
+                self._received_at = now - PING_S / 2
+                out += encode_line(bytes((wire.PING,)), self.nonce)
                 if self._silent_since is None:
                     self._silent_since = now
             if out:
-                self._nudges = 0
-            elif now >= self._nudge_at:
-                self._nudges += 1
+                self._wake_newlines = 0
+            elif now >= self._wake_newline_at:
+                self._wake_newlines += 1
                 out += b"\n"
             if out:
-                self._nudge_at = now + NUDGE_S * 2**self._nudges if self._nudges < MAX_NUDGES else math.inf
+                self._wake_newline_at = (
+                    now + WAKE_NEWLINE_S * 2**self._wake_newlines if self._wake_newlines < MAX_WAKE_NEWLINES else math.inf
+                )
         data = bytes(out)
         out.clear()
         return data
@@ -230,14 +233,14 @@ class Session:
             return self._hello_at
         if self.state == REFUSED:
             return None
-        times: list[float | None] = [self._speed.deadline(self._is_idle)]
-        if not self._speed.is_changing:
-            times += [self._receiver.deadline(), self._sender.deadline(now, self._started), self._nudge_at]
-            times.append(self.clock.deadline(self._heard_at))
+        times: list[float | None] = [self._baudrate.deadline(self._is_idle)]
+        if not self._baudrate.is_changing:
+            times += [self._receiver.deadline(), self._sender.deadline(now, self._started), self._wake_newline_at]
+            times.append(self.clock.deadline(self._received_at))
             if self._started:
                 times.append(self._interrupt_at)
             if not self.cell:
-                times.append(self._heard_at + PING_S)
+                times.append(self._received_at + PING_S)
         first = min(time for time in times if time is not None)
         return first if first < math.inf else None
 
@@ -248,7 +251,7 @@ class Session:
         """
         since = self._silent_since
         if self._started:
-            since = None if self._interrupted_at is None else max(self._interrupted_at, self._heard_at)
+            since = None if self._interrupted_at is None else max(self._interrupted_at, self._received_at)
         if self.state != READY or since is None or now - since <= SILENT_S:
             return False
         self.start(now)
@@ -258,14 +261,14 @@ class Session:
     # From the board
 
     def _segment(self, segment: bytes, events: list, now: float) -> None:
-        # A program that writes to stdout itself may do so right before a frame, which then begins without a mark.
+        # A program that writes to stdout itself may do so right before a packet, which then begins without a mark.
         size = 0 if _is_kind(segment[0]) else _text_size(segment)
         body = self._body(segment[size:])
         if size:
             self._console(segment if body is None else segment[:size], events, now)
         elif body is None:
             self.counts.damaged += 1
-            self._hear_noise(len(segment), now)
+            self._on_noise(len(segment), now)
         if body is None:
             return
         kind = body[0]
@@ -274,11 +277,11 @@ class Session:
             return
         if self.state != READY:
             return
-        self.counts.frames += 1
-        self._heard_at = now
-        self._nudge_at = math.inf
-        self._speed.good()
-        self._sender.heard()
+        self.counts.packets += 1
+        self._received_at = now
+        self._wake_newline_at = math.inf
+        self._baudrate.received()
+        self._sender.received()
         if not self._sender.is_waiting:
             self._silent_since = None
         if kind == wire.ACK:
@@ -287,9 +290,9 @@ class Session:
             if was_waiting:
                 self._silent_since = now if self._sender.has_work else None
         elif kind == wire.SPEED:
-            self._speed.echoed(body, now)
+            self._baudrate.received_echo(body, now)
         elif kind == wire.CLOCK:
-            self.clock.answered(body[:-4], now)
+            self.clock.received_answer(body[:-4], now)
         else:
             before = len(events)
             self._receiver.receive(kind, body[1], body[2:-4], events, now)
@@ -325,10 +328,10 @@ class Session:
         resumed = bool(hello.get("resumed")) and boot == self._boot
         restarted = self._boot is not None and boot != self._boot
         self.state = READY
-        self._heard_at = now
+        self._received_at = now
         self._silent_since = None
         self.facts = {key: value for key, value in hello.items() if key not in ("v", "nonce", "resumed", "cell")}
-        self._speed.begin(int(self.facts.get("max_baud", 0)), restarted)
+        self._baudrate.begin(int(self.facts.get("max_baud", 0)), restarted)
         if resumed:
             self._out += self._sender.resend(now)
         else:
@@ -368,12 +371,12 @@ class Session:
 
     def _noise(self, size: int, now: float) -> None:
         self.counts.noise_bytes += size
-        self._hear_noise(size, now)
+        self._on_noise(size, now)
 
-    def _hear_noise(self, size: int, now: float) -> None:
-        self._heard_noise = True
+    def _on_noise(self, size: int, now: float) -> None:
+        self._has_noise = True
         if self.state == READY:
-            self._speed.bad(size, now)
+            self._baudrate.on_noise(size, now)
 
     # To the board
 
@@ -382,9 +385,9 @@ class Session:
         return not self.cell and not self._sender.is_waiting
 
     def _hello_content(self) -> dict:
-        content = {**self._hello, "baud": self._speed.rate}
+        content = {**self._hello, "baud": self._baudrate.current}
         if content["line"] == "uart":
-            content["window"] = uart_window(self._speed.rate)
+            content["window"] = uart_window(self._baudrate.current)
         return {**content, **self._more_hello}
 
 
@@ -393,7 +396,7 @@ def _is_kind(byte: int) -> bool:
 
 
 def _text_size(data: bytes) -> int:
-    """Return where text ends: where a frame may begin, as no character begins with its first byte, or half a character."""
+    """Return where text ends: where a packet may begin, as no character begins with its first byte, or half a character."""
     try:
         data.decode()
     except UnicodeDecodeError as error:

@@ -9,7 +9,7 @@ import struct
 import time
 from array import array
 
-from ukernel.protocol.pipestream import Frames
+from ukernel.protocol.pipestream import Batch
 
 __all__ = ["Samples", "TimedSamples", "as_decoder"]
 
@@ -89,7 +89,7 @@ class FormatDecoder(_Decoder):
         self.shape = () if len(self._fields) == 1 else (len(self._fields),)
         self._dtype = None
 
-    def decode(self, frames: Frames, limit: int, deadline: float):
+    def decode(self, frames: Batch, limit: int, deadline: float):
         """Take at most `limit` frames; returns an array (float64) or, without NumPy, a list."""
         size, count = frames.size, min(limit, frames.count)
         data = frames.take(limit)
@@ -162,7 +162,7 @@ class CallableDecoder(_Decoder):
         super().__init__()
         self._function = function
 
-    def decode(self, frames: Frames, limit: int, deadline: float):
+    def decode(self, frames: Batch, limit: int, deadline: float):
         """Take at most `limit` frames, and none after `deadline` (monotonic); returns an array (float64) or,
         without NumPy, a list."""
         function, pop, clock = self._function, frames.pop, time.monotonic
@@ -232,7 +232,7 @@ class Samples:
         self._errors = array("d")
         self.count = 0
 
-    def add(self, frames: Frames, limit: int, deadline: float) -> None:
+    def add(self, frames: Batch, limit: int, deadline: float) -> None:
         """Decode at most `limit` of these frames and keep the samples."""
         if not self._timed:
             self._add(self._decoder.decode(frames, limit, deadline))

@@ -21,7 +21,7 @@ from ukernel.errors import (
     PipeWarning,
     UcoreError,
 )
-from ukernel.protocol.pipestream import FrameReader, Frames, Stamp
+from ukernel.protocol.pipestream import Batch, PipeStreamDecoder, Stamp
 
 from .decoders import Samples, TimedSamples, as_decoder
 
@@ -133,10 +133,10 @@ class Pipe:
         self._socket = connection
         self._timeout_s = timeout
         self._strict = strict
-        self._reader = FrameReader()
+        self._reader = PipeStreamDecoder()
         self._hung_up = False
         self._wake: Callable[[], object] = lambda: None  # whoever waits in an event loop
-        self._block = Frames(b"", 0, 0)
+        self._block = Batch(b"", 0, 0)
         # Of the events read last, how many were heeded; and what all of them so far came to: frames, and losses. In one
         # piece, because an interrupt may strike anywhere.
         self._heeded: tuple[list, int, int, dict[str, int]] = self._reader.events, 0, 0, {}
@@ -299,7 +299,7 @@ class Pipe:
             if time.monotonic() >= deadline:
                 return
 
-    def wait_frames(self, deadline: float) -> "Frames | None":
+    def wait_frames(self, deadline: float) -> "Batch | None":
         """Return the frames at hand; wait until there are some, but not beyond the deadline: then there are
         none. None at the end."""
         while True:
@@ -381,7 +381,7 @@ class Pipe:
                 return False
             self.obstacle = ""
             self._socket.close()
-            reader = FrameReader()
+            reader = PipeStreamDecoder()
             heeded = reader.events, 0, *self._heeded[2:]
             self._socket, self._reader, self._heeded, self._hung_up = connection, reader, heeded, False
             self.opening, self._noted, self.end_reason = None, False, None  # in this order: `awaits` is asked in other threads
@@ -412,7 +412,7 @@ class Pipe:
 
     # What came in
 
-    def _ready(self) -> Frames:
+    def _ready(self) -> Batch:
         """Go on to the next frames that have been received, heeding the notices before them."""
         while not self._block.count:
             events, heeded, frames, losses = self._heeded
@@ -426,7 +426,7 @@ class Pipe:
                     self.end_reason = self.end_reason or LOST_CONNECTION
                 break
             event = events[heeded]
-            if isinstance(event, Frames):
+            if isinstance(event, Batch):
                 self._block = event
                 frames += event.total
             elif "open" in event:
@@ -585,7 +585,7 @@ def did_you_mean(name: str) -> str:
     return f" (open now: {', '.join(map(repr, names[:MAX_NAMED]))}{more})" if names else " (no pipe is open)"
 
 
-def _with_stamp(block: Frames) -> "tuple[bytes, Stamp]":
+def _with_stamp(block: Batch) -> "tuple[bytes, Stamp]":
     stamp = block.stamp
     return block.pop(), stamp
 

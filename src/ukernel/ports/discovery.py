@@ -110,17 +110,17 @@ def _word(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-").lower()
 
 
-def resolve(ref: "str | None") -> str:
-    """Return the port that ``ref`` means: a port, a pyserial URL, a board name, or None for the only board found.
+def resolve(board: "str | None") -> str:
+    """Return the port that ``board`` means: a port, a pyserial URL, a board name, or None for the only board found.
 
     Raises BoardNotFoundError, which says what was looked for and what was found.
     """
-    if ref and "://" in ref:
-        return ref
+    if board and "://" in board:
+        return board
     boards = find_boards()
-    if ref is not None:
+    if board is not None:
         boards += find_virtual_boards()  # which are never meant unless they are named
-    if ref is None:
+    if board is None:
         if len(boards) == 1:
             return boards[0].port
         if boards:
@@ -131,19 +131,19 @@ def resolve(ref: "str | None") -> str:
             "No board found: plug one in, or set UCORE_BOARD to its port. "
             f"{NO_BOARD_HINT} (No serial port has the USB identity of an ESP32, an RP2 or a CP210x, CH34x or FTDI bridge.)"
         )
-    named = [board for board in boards if ref in (board.name, board.port)]
+    named = [found for found in boards if board in (found.name, found.port)]
     if len(named) == 1:
         return named[0].port
     if named:
-        raise BoardNotFoundError(f"Several boards are called {ref!r}: {_listing(named)}. Set UCORE_BOARD to a port.")
+        raise BoardNotFoundError(f"Several boards are called {board!r}: {_listing(named)}. Set UCORE_BOARD to a port.")
     if os.name == "nt":
-        if re.fullmatch(r"(?i)com\d+", ref):
-            return ref.upper()
-    elif os.path.exists(ref):
-        return os.path.realpath(ref)
+        if re.fullmatch(r"(?i)com\d+", board):
+            return board.upper()
+    elif os.path.exists(board):
+        return os.path.realpath(board)
     found = f"Found: {_listing(boards)}." if boards else "No board was found at all."
     raise BoardNotFoundError(
-        f"There is no port and no board called {ref!r}: plug it in, or name another one. {found} {NO_BOARD_HINT}"
+        f"There is no port and no board called {board!r}: plug it in, or name another one. {found} {NO_BOARD_HINT}"
     )
 
 

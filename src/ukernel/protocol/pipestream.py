@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ukernel.errors import HubError
 
-__all__ = ["FrameReader", "Frames", "Stamp"]
+__all__ = ["Batch", "PipeStreamDecoder", "Stamp"]
 
 MAX_FRAME_BYTES = 65_535  # longer lengths are notices
 NOTICE = 0x8000_0000
@@ -36,7 +36,7 @@ class Stamp(NamedTuple):
     error: float
 
 
-class Frames:
+class Batch:
     """Frames of one size, end to end in one buffer, oldest first: `total` of them, of which `count` are left to
     take.
 
@@ -92,15 +92,15 @@ class Frames:
         return [first + index * step for index in range(min(limit, self.count))], error
 
 
-class FrameReader:
-    """Cuts the stream into `Frames` and notices (dictionaries), in the order they were sent.
+class PipeStreamDecoder:
+    """Cuts the stream into `Batch`es and notices (dictionaries), in the order they were sent.
 
     What was received is appended to `pieces`; `read` then leaves in `events` what is complete, in place of what
     was there. An interrupt may strike anywhere: no byte is lost, and none read twice.
     """
 
     def __init__(self) -> None:
-        self._state: tuple[deque[bytes], list[Frames | dict], int] = deque(), [], 4
+        self._state: tuple[deque[bytes], list[Batch | dict], int] = deque(), [], 4
         self._counted = 0, 0  # pieces and their bytes
 
     @property
@@ -108,10 +108,10 @@ class FrameReader:
         return self._state[0]
 
     @property
-    def events(self) -> "list[Frames | dict]":
+    def events(self) -> "list[Batch | dict]":
         return self._state[1]
 
-    def receive_data(self, data: bytes) -> "list[Frames | dict]":
+    def receive_data(self, data: bytes) -> "list[Batch | dict]":
         """Take what the socket gave; returns what is complete. Raises HubError where the bytes make no
         sense."""
         self.pieces.append(data)
@@ -135,10 +135,10 @@ class FrameReader:
         self._state = rest, events, needed
 
 
-def _parse(buffer: bytes) -> "tuple[list[Frames | dict], int, int]":
+def _parse(buffer: bytes) -> "tuple[list[Batch | dict], int, int]":
     """What is complete at the beginning of the buffer, where the rest begins, and how many bytes that must have
     before another look at it is worth while."""
-    events: list[Frames | dict] = []
+    events: list[Batch | dict] = []
     position = 0
     while True:
         start = position + 4
@@ -153,13 +153,13 @@ def _parse(buffer: bytes) -> "tuple[list[Frames | dict], int, int]":
         kind = word >> 24
         if not kind:
             count = _row(buffer, position, 4 + body, 4)
-            events.append(Frames(_bodies(buffer, start, 4 + body, body, count), body, count))
+            events.append(Batch(_bodies(buffer, start, 4 + body, body, count), body, count))
             position += count * (4 + body)
         elif kind == KIND_BATCH:
             size, items = _batch_shape(buffer, start, body, BATCH.size)
             count = _row(buffer, position, 4 + body, 6)  # alike but for the number of the first frame
             bodies = _bodies(buffer, start + BATCH.size, 4 + body, items * size, count)
-            events.append(Frames(bodies, size, count * items))
+            events.append(Batch(bodies, size, count * items))
             position += count * (4 + body)
         else:
             position = start + body  # a kind that this version does not know is left out
@@ -168,7 +168,7 @@ def _parse(buffer: bytes) -> "tuple[list[Frames | dict], int, int]":
             elif kind == KIND_TIMED:
                 size, items = _batch_shape(buffer, start, body, TIMED.size)
                 times = TIMED.unpack_from(buffer, start)[2:]
-                events.append(Frames(buffer[start + TIMED.size : position], size, items, times))
+                events.append(Batch(buffer[start + TIMED.size : position], size, items, times))
 
 
 def _row(buffer: bytes, position: int, stride: int, head: int) -> int:

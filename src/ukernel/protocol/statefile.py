@@ -1,11 +1,9 @@
-"""The state file: how a hub says where it is, and how both ends prove that they know its token.
+"""The state file: how a hub says where it is.
 
 The hub holds an operating-system lock beside the file for life. A file whose lock is free is stale, and nobody
 connects to what it says. `filelock` would do the locking too, but it imports asyncio, which doubles a client's start.
 """
 
-import hashlib
-import hmac
 import json
 import os
 import stat
@@ -17,24 +15,17 @@ from ukernel import settings
 from ukernel.errors import HubDeniedError
 
 __all__ = [
-    "GREETING",
-    "MAX_LINE",
-    "Advert",
-    "Claim",
+    "HubInfo",
+    "StateFile",
     "check_folder",
     "check_kind",
     "find",
-    "hub_proof",
     "is_held",
-    "is_same",
-    "peer_proof",
     "read",
-    "sweep",
+    "remove_stale",
 ]
 
 FORMAT = 1
-GREETING = "ucore 1 "  # the hub's first words on every connection; its nonce follows
-MAX_LINE = 4096  # bytes of a peer's first line: room for every option, not for a flood
 _CLAIM_TIMEOUT_S = 5.0  # a hub that leaves needs a moment to let its boards go
 RENEW_S = 1.0  # how often a hub looks whether its files are still there
 _POLL_S = 0.02
@@ -51,32 +42,13 @@ _KINDS = {
 }
 
 
-class Advert(namedtuple("Advert", "pid host port token build")):  # a dataclass costs every client's start 8 ms
+class HubInfo(namedtuple("HubInfo", "pid host port token build")):  # a dataclass costs every client's start 8 ms
     """Where a hub is: its process, its address (a str and an int), its token (64 hex digits) and its build."""
 
     __slots__ = ()
 
 
-def peer_proof(token: str, hub_nonce: str, peer_nonce: str, role: str, pipe: str = "") -> str:
-    """Return what a peer shows the hub instead of the token (64 hex digits)."""
-    return _proof(token, "peer", hub_nonce, peer_nonce, role, pipe)
-
-
-def hub_proof(token: str, hub_nonce: str, peer_nonce: str) -> str:
-    """Return what the hub shows a peer, so that a squatter on its port is found out (64 hex digits)."""
-    return _proof(token, "hub", hub_nonce, peer_nonce)
-
-
-def is_same(proof: str, expected: str) -> bool:
-    """Compare two proofs in constant time. Raises nothing, whatever a stranger sent."""
-    return hmac.compare_digest(proof.encode("utf-8", "replace"), expected.encode())
-
-
-def _proof(token: str, *words: str) -> str:
-    return hmac.new(token.encode(), "\n".join(words).encode(), hashlib.sha256).hexdigest()
-
-
-def read(path: "Path | None" = None) -> "Advert | None":
+def read(path: "Path | None" = None) -> "HubInfo | None":
     """Return what the living hub says about itself, None if there is none (or its file is stale or garbled).
 
     Raises HubDeniedError if the file is another user's, or could have been written by one, or if there is something else in its
@@ -97,18 +69,18 @@ def read(path: "Path | None" = None) -> "Advert | None":
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
         return None
     try:
-        advert = Advert(**content)
+        info = HubInfo(**content)
     except TypeError:
         return None
     types = {"pid": int, "host": str, "port": int, "token": str, "build": str}
-    if any(type(getattr(advert, name)) is not kind for name, kind in types.items()):
+    if any(type(getattr(info, name)) is not kind for name, kind in types.items()):
         return None
-    if len(advert.token) != 64 or not advert.token.isascii() or not 1 <= advert.port <= 65535:
+    if len(info.token) != 64 or not info.token.isascii() or not 1 <= info.port <= 65535:
         return None
     try:
-        return advert if _is_locked(_lock_path(path)) else None
+        return info if _is_locked(_lock_path(path)) else None
     except FileNotFoundError:  # removed under a hub, which is about to make another one
-        return advert if _holds_removed(advert.pid, _lock_path(path)) else None
+        return info if _holds_removed(info.pid, _lock_path(path)) else None
 
 
 def is_held(path: "Path | None" = None) -> bool:
@@ -119,7 +91,7 @@ def is_held(path: "Path | None" = None) -> bool:
         return False
 
 
-def find() -> "Advert | None":
+def find() -> "HubInfo | None":
     """Return what `read` does; where a hub lives whose state file is missing, wait until it has written that again."""
     deadline = time.monotonic() + 2 * RENEW_S
     while (here := read()) is None and is_held() and time.monotonic() < deadline:
@@ -149,7 +121,7 @@ def _holds_removed(pid: int, path: Path) -> bool:
         return False
 
 
-class Claim:
+class StateFile:
     """The hub's hold on its state file: taken first, published once the hub listens, withdrawn at the end."""
 
     def __init__(self, path: "Path | None" = None):
@@ -157,7 +129,7 @@ class Claim:
         self._lock_fd = -1
         self._written: bytes | None = None
 
-    def take(self) -> bool:
+    def acquire(self) -> bool:
         """Take the lock; False if another hub holds it and is not just leaving.
 
         Raises HubDeniedError if other users can write in the file's folder, or own it, or if what is there is no file, and OSError.
@@ -194,12 +166,12 @@ class Claim:
                 os.close(fd)
         return False
 
-    def publish(self, advert: Advert) -> None:
+    def write(self, info: HubInfo) -> None:
         """Write the file in one step, readable by this user only. Raises OSError if it cannot be written."""
-        self._written = json.dumps({"format": FORMAT, **advert._asdict()}).encode()
-        self._publish()
+        self._written = json.dumps({"format": FORMAT, **info._asdict()}).encode()
+        self._write()
 
-    def _publish(self) -> None:
+    def _write(self) -> None:
         draft = self.path.with_name(f"{self.path.name}.{os.getpid()}")
         draft.unlink(missing_ok=True)
         fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -222,7 +194,7 @@ class Claim:
                 return False
             os.close(old)
         if not self._is_published():
-            self._publish()
+            self._write()
         return True
 
     def _is_locked_here(self) -> bool:
@@ -238,7 +210,7 @@ class Claim:
         except OSError:
             return False
 
-    def withdraw(self) -> None:
+    def remove(self) -> None:
         """Remove the file if it is still the one this hub wrote. The lock stays until `release`."""
         try:
             if self._written is not None and self._is_published():
@@ -255,12 +227,12 @@ class Claim:
             self._lock_fd = -1
 
 
-def sweep() -> None:
+def remove_stale() -> None:
     """Remove the state file that a killed hub has left; where a hub lives, or is about to, nothing happens."""
-    claim = Claim()
-    if claim.path.exists() and read(claim.path) is None and claim._try_lock():
-        claim.path.unlink(missing_ok=True)
-        claim.release()
+    state_file = StateFile()
+    if state_file.path.exists() and read(state_file.path) is None and state_file._try_lock():
+        state_file.path.unlink(missing_ok=True)
+        state_file.release()
 
 
 def _lock_path(path: Path) -> Path:

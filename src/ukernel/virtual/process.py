@@ -14,21 +14,19 @@ import secrets
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
-from ukernel.errors import BoardGoneError, SettingError, UcoreError, describe
+from ukernel.errors import SettingError, UcoreError, describe
 from ukernel.ports import virtual
-from ukernel.tempfolder import TempFolder
 
 from . import firmware
+from .launcher import HEAP, environment
 from .line import HAS_TERMINALS, Socket, Terminal
 from .storage import Storage
 
-__all__ = ["VirtualBoard", "main"]
+__all__ = ["add_arguments", "main", "run"]
 
-HEAP = "4m"  # as a board with SPIRAM has
 MIN_HEAP = 32 << 10  # with less, MicroPython for 64 bits has no room to start the agent
 MIN_SLICE_MS, MAX_SLICE_MS = 0.05, 10_000.0
 # How the board's process ends when its program asked for it (ukernel/virtual/simulated/machine.py has the same), and the
@@ -45,119 +43,15 @@ RAW = 86  # it goes on in the raw REPL
 CRASHED = 3
 BOOT_DELAY_S = 0.05
 RESET_BUTTON = ("its reset button", 2)
-STOP_S = 3.0  # its process tidies up in a moment; one that hangs is killed, which takes the board along
 MAX_BOOT_DELAY_S = 5.0  # between two boots of a board that dies at once every time
 
 
-class VirtualBoard:
-    """A virtual board in a process of its own, which ends with this object or with this process, whatever comes first.
-
-    ``python`` is "micropython" (BoardGoneError if it is not built, see `ukernel.virtual.firmware`), "cpython", or "auto": MicroPython
-    if it is built. It starts at once and never builds. ``slice_ms`` is how long a thread that waits lets another one compute, in
-    milliseconds: a chip's operating system is coarser than the quarter that is the default. ``env`` is added to the board's
-    environment variables. Use it in a ``with`` statement, or call `start` and `stop`.
-
-    Attributes, once started: ``port`` (what to give to UCORE_BOARD), ``python`` ("micropython" or "cpython"), ``version`` and
-    ``banner`` (a line for people that says which one runs).
-    """
-
-    def __init__(
-        self,
-        python: str = "auto",
-        *,
-        heap: str = HEAP,
-        socket: bool = False,
-        slice_ms: "float | None" = None,
-        package: "Path | None" = None,
-        env: "dict[str, str] | None" = None,
-    ):
-        self.python = python
-        self.port = self.version = self.banner = ""
-        self._options = ["--python", python, "--heap", heap, *(["--socket"] if socket else [])]
-        self._options += [f"--slice={slice_ms}"] if slice_ms is not None else []
-        self._options += ["--package", str(package)] if package else []
-        self._options += [f"--env={name}={value}" for name, value in (env or {}).items()]
-        self._process: subprocess.Popen | None = None
-        self._folder: TempFolder | None = None
-
-    def start(self) -> "VirtualBoard":
-        """Start it and return it. Raises BoardGoneError with the reason if it cannot run."""
-        try:
-            return self._start()
-        except OSError as error:
-            self.stop()
-            raise BoardGoneError(f"The virtual board did not start: {describe(error)}.") from error
-
-    def _start(self) -> "VirtualBoard":
-        # Made here and removed by both: whichever of the two is killed, the other one tidies up.
-        self._folder = TempFolder("virtual-board")
-        command = [
-            sys.executable,
-            "-m",
-            "ukernel.virtual.process",
-            "--stdin-leash",
-            "--folder",
-            self._folder.path,
-            *self._options,
-        ]
-        with tempfile.TemporaryFile() as errors:
-            # Its standard input is the leash: it ends when this process does, however that happens.
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=_environment(),
-                start_new_session=True,
-                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-            )
-            line = self._process.stdout.readline()
-            self._process.stdout.close()
-            if not line:
-                self.stop()
-                errors.seek(0)
-                text = errors.read().decode(errors="replace").strip()
-                raise BoardGoneError(f"The virtual board did not start: {text or 'it gave no reason'}")
-        about = json.loads(line)
-        self.port, self.python = about["port"], about["python"]
-        self.version, self.banner = about["version"], about["banner"]
-        return self
-
-    def has_ended(self, within_s: float = 0.0) -> bool:
-        """Whether its process has ended, or does so ``within_s`` seconds."""
-        if self._process is None:
-            return True
-        try:
-            self._process.wait(within_s)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
-
-    def stop(self) -> None:
-        """Stop it and wait for its end; nothing happens if it does not run."""
-        if self._process:
-            self._process.stdin.close()
-            try:
-                self._process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            self._process = None
-        if self._folder:
-            self._folder.remove()
-
-    __enter__ = start
-
-    def __exit__(self, *exc_info) -> None:
-        self.stop()
-
-
-class _Chip:
+class _BoardProcess:
     """The board's process: what runs it, and how often it has booted."""
 
     def __init__(self, options):
         self.python, self.version, self.command, self.note = _choose(options)
-        self.environment = _environment()
+        self.environment = environment()
         # The second digit makes a random one a local address, which no real chip has.
         own = hashlib.sha256(options.name.encode()).hexdigest()[:10] if options.name else secrets.token_hex(5)
         identity = options.id or os.environ.get("UCORE_VIRTUAL_ID") or "02" + own
@@ -243,13 +137,6 @@ def _setting(name: str, parse, text: str):
         raise SettingError(f"{name}: {error}.") from None
 
 
-def _environment() -> "dict[str, str]":
-    """Return our environment, in which child processes find these packages from any working folder."""
-    ours = str(Path(__file__).parents[2])
-    paths = [ours, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in paths if path)}
-
-
 def _choose(options) -> "tuple[str, str, list, str]":
     """Return (python, version, command, note for the banner). Raises UcoreError."""
     start = "__import__('_virtualboot').start()"  # no name of it is left among the user's
@@ -284,7 +171,7 @@ def run(options, announce) -> None:
     ``about`` is the dictionary of the JSON line. Raises UcoreError if the board cannot run.
     """
     try:
-        chip = _Chip(options)
+        chip = _BoardProcess(options)
     except OSError as error:
         raise UcoreError(f"The virtual board has no room for its file system: {describe(error)}.") from error
     try:
@@ -295,7 +182,7 @@ def run(options, announce) -> None:
         about = {"port": line.port, "name": options.name or "", "banner": chip.banner, "world": chip.storage.world}
         virtual.announce(chip.storage.folder, about)
         announce({**about, "python": chip.python, "version": chip.version})
-        line.run(sys.stdin.fileno() if options.stdin_leash else None)
+        line.run(sys.stdin.fileno() if options.end_with_stdin else None)
     finally:
         chip.stop()
 
@@ -333,7 +220,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="serve on a socket:// URL instead of a pseudo-terminal; runs CPython",
     )
-    add("--stdin-leash", action="store_true", help=argparse.SUPPRESS)
+    add("--end-with-stdin", action="store_true", help=argparse.SUPPRESS)
     add(
         "--name",
         default=os.environ.get("UCORE_VIRTUAL_NAME"),

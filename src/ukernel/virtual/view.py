@@ -12,10 +12,11 @@ from functools import cache
 from pathlib import Path
 
 from ukernel.errors import BoardGoneError, UsageError
+from ukernel.ports import virtual
 
 from .simulated import _virtualworld as layout
 
-__all__ = ["BoardView", "World"]
+__all__ = ["BoardView", "World", "find_running"]
 
 INTERVAL_S = 1 / 15  # between two looks at the memory
 ENDED = "The virtual board has ended."
@@ -150,6 +151,11 @@ def _widget_class():
             return f"{self.title}\n{describe(self.state)}" if self.state else self.title
 
     return BoardWidget
+
+
+def find_running(port: str) -> dict | None:
+    """Return what the virtual board on a port says of itself (see `ports.virtual.announce`); None where there is none, or a real one."""
+    return next((about for about in virtual.running() if about["port"] == port), None)
 
 
 class BoardView:

@@ -87,7 +87,7 @@ class LineEmulator:
         process, self._process, self.port = self._process, None, None
         if process is not None:
             with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()  # its leash
+                process.stdin.close()  # it ends with its standard input
             try:
                 process.wait(ANSWER_TIMEOUT_S)
             except subprocess.TimeoutExpired:

@@ -17,7 +17,7 @@ from scripted import PATIENCE_S, wait_until
 
 from ukernel.client import connection
 from ukernel.errors import HubDeniedError, HubError, HubUnreachableError, NoAnswerError, PipeNameError, SettingError
-from ukernel.protocol import statefile
+from ukernel.protocol import handshake, statefile
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +67,7 @@ def test_a_client_that_must_not_start_one_says_that_there_is_none(path):
 
 def test_clients_that_start_hubs_at_the_same_time_end_with_one(path):
     code = (
-        "import sys; sys.stdin.readline(); from ukernel.client import connection; from ukernel.protocol import statefile; c = connection.connect(); "
+        "import sys; sys.stdin.readline(); from ukernel.client import connection; from ukernel.protocol import handshake, statefile; c = connection.connect(); "
         "c.request('pipes_request'); print(statefile.read().pid, flush=True); sys.stdin.readline()"
     )
     racers = [
@@ -117,10 +117,10 @@ def test_a_killed_hub_is_replaced(path):
 def test_a_stale_file_whose_port_somebody_else_has_is_not_connected_to(path):
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         stranger.settimeout(0.2)
-        claim = statefile.Claim()
-        assert claim.take()
-        claim.publish(statefile.Advert(1, "127.0.0.1", stranger.getsockname()[1], "0f" * 32, connection.BUILD))
-        claim.release()
+        state_file = statefile.StateFile()
+        assert state_file.acquire()
+        state_file.write(statefile.HubInfo(1, "127.0.0.1", stranger.getsockname()[1], "0f" * 32, connection.BUILD))
+        state_file.release()
         with connection.connect() as found:
             assert found.request("pipes_request")["status"] == "ok"
         with pytest.raises(TimeoutError):
@@ -171,12 +171,12 @@ class OlderHub:
     """A hub of another build, to the extent that a client sees it."""
 
     def __init__(self, answer):
-        self.claim = statefile.Claim()
-        assert self.claim.take()
+        self.state_file = statefile.StateFile()
+        assert self.state_file.acquire()
         self.server = socket.create_server(("127.0.0.1", 0))
         self.token = "0f" * 32
         self.answer = answer
-        self.claim.publish(statefile.Advert(1, "127.0.0.1", self.server.getsockname()[1], self.token, "0.0.1"))
+        self.state_file.write(statefile.HubInfo(1, "127.0.0.1", self.server.getsockname()[1], self.token, "0.0.1"))
         self.thread = threading.Thread(target=self.serve, daemon=True)
         self.thread.start()
 
@@ -187,15 +187,15 @@ class OlderHub:
             lines.write(f"ucore 1 {nonce}\n".encode())
             lines.flush()
             request = json.loads(lines.readline())
-            proof = statefile.hub_proof(self.token, nonce, request["nonce"])
+            proof = handshake.hub_proof(self.token, nonce, request["nonce"])
             lines.write(json.dumps({"ok": True, "proof": proof}).encode() + b"\n")
             lines.flush()
             asked = json.loads(lines.readline())
             assert (asked["type"], asked["content"]) == ("stop_request", {"only_if_idle": True})
             if self.answer["status"] == "ok":
                 self.server.close()
-                self.claim.withdraw()
-                self.claim.release()
+                self.state_file.remove()
+                self.state_file.release()
             lines.write(json.dumps({"type": "stop_reply", "parent": asked["id"], "content": self.answer}).encode() + b"\n")
             lines.flush()
 
@@ -214,7 +214,7 @@ def test_a_hub_of_another_build_that_is_used_is_named_with_its_users(path):
             connection.connect()
     finally:
         old.server.close()
-        old.claim.release()
+        old.state_file.release()
 
 
 # --- messages ---------------------------------------------------------------------------------------
@@ -413,15 +413,15 @@ def test_a_hub_in_use_is_found_by_all_whatever_is_removed_under_it(path, lose):
 
 
 def test_a_hub_that_holds_the_lock_and_says_nothing_is_not_called_none(path):
-    claim = statefile.Claim()
-    assert claim.take()
+    state_file = statefile.StateFile()
+    assert state_file.acquire()
     try:
         with pytest.raises(HubUnreachableError, match="one holds the lock"):
             connection.connect(timeout_s=0.5)
         with pytest.raises(HubUnreachableError, match="one holds the lock"):
             connection.connect(start=False, timeout_s=0.5)
     finally:
-        claim.release()
+        state_file.release()
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")

@@ -126,7 +126,7 @@ def test_a_slow_one_is_told_what_it_missed(hub, board, monkeypatch):
         wait_until(lambda: hub.hub.readers)
         (hidden,) = hub.hub.readers
         written = 0
-        while not hub.call(lambda: hidden.opening.backlog.start > hidden._at):  # nobody reads its output
+        while not hub.call(lambda: hidden.opening.buffer.start > hidden._at):  # nobody reads its output
             board.write(b"".join(struct.pack("<I", written + n).ljust(1000, b".") for n in range(50)), 1000, written)
             written += 50
         board.close_pipe(written)

@@ -9,9 +9,9 @@ import pytest
 from ucore import wire
 from ukernel.errors import BoardGoneError, BoardNotFoundError, NoAnswerError
 from ukernel.hub import driver
-from ukernel.hub.driver import Board
+from ukernel.hub.driver import BoardDriver
 from ukernel.link import session
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 
 class CutStream:
@@ -47,7 +47,7 @@ def opened(monkeypatch):
 
 def events_of(port, open_stream):
     events = queue.Queue()
-    found = Board(port, lambda board, event: events.put(event), open_stream=open_stream)
+    found = BoardDriver(port, lambda board, event: events.put(event), open_stream=open_stream)
     found.start()
     return found, events
 
@@ -61,7 +61,7 @@ def test_a_pseudo_terminal_that_hung_up_ends_the_board_before_its_number_can_be_
         opened.append(port)
         return Watched(port)
 
-    found = Board("/dev/pts/99999", lambda board, event: opened.append(type(event)), open_stream=open_stream)
+    found = BoardDriver("/dev/pts/99999", lambda board, event: opened.append(type(event)), open_stream=open_stream)
     found.start()
     found._thread.join(20)
     assert opened == ["/dev/pts/99999", session.Refused, "closed"]
@@ -97,7 +97,7 @@ def test_a_board_in_a_boot_loop_says_what_it_printed(monkeypatch, tmp_path):
     (tmp_path / "ucore" / "__init__.py").write_text("raise OSError('no memory card')")
     with VirtualBoard("cpython", package=tmp_path / "ucore") as virtual:
         events = queue.Queue()
-        found = Board(virtual.port, lambda board, event: events.put(event), install=lambda port: None)
+        found = BoardDriver(virtual.port, lambda board, event: events.put(event), install=lambda port: None)
         found.start()
         refused = events.get(timeout=20)
         found.close()
@@ -111,7 +111,7 @@ def test_a_board_that_boots_long_after_it_was_attached_is_given_time_to_answer(m
     monkeypatch.setattr(driver, "time", clock)
     with VirtualBoard("cpython") as virtual:
         events = queue.Queue()
-        found = Board(virtual.port, lambda board, event: isinstance(event, session.Console) or events.put(event))
+        found = BoardDriver(virtual.port, lambda board, event: isinstance(event, session.Console) or events.put(event))
         found.start()
         assert isinstance(events.get(timeout=20), session.Ready)
         late.append(driver.ANSWER_S + 1)

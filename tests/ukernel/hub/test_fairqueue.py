@@ -4,7 +4,7 @@ import pytest
 
 from ukernel.errors import UsageError
 from ukernel.hub import fairqueue
-from ukernel.hub.execution import Cell
+from ukernel.hub.execution import Execution
 
 
 class Client:
@@ -13,9 +13,9 @@ class Client:
 
 
 def line_of(*pairs):
-    line = fairqueue.WaitingLine()
+    line = fairqueue.FairQueue()
     for client, request in pairs:
-        line.add(Cell(client, request, b""))
+        line.add(Execution(client, request, b""))
     return line
 
 
@@ -44,5 +44,5 @@ def test_a_client_has_so_many_cells_in_line_and_no_more(monkeypatch):
     a, b = Client(), Client()
     line = line_of((a, 1), (a, 2), (b, 1))
     with pytest.raises(UsageError, match="2 cells"):
-        line.add(Cell(a, 3, ""))
+        line.add(Execution(a, 3, ""))
     assert len(list(line)) == 3

@@ -8,10 +8,10 @@ import pytest
 
 from ucore import wire
 from ukernel.errors import UcoreError
-from ukernel.hub.driver import Board
+from ukernel.hub.driver import BoardDriver
 from ukernel.link import session
 from ukernel.virtual import firmware
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 pytestmark = pytest.mark.micropython
 
@@ -53,7 +53,7 @@ class FullBoard:
     def __enter__(self):
         self._virtual.start()
         self._events = queue.Queue()
-        self.board = Board(self._virtual.port, lambda board, event: self._events.put(event))
+        self.board = BoardDriver(self._virtual.port, lambda board, event: self._events.put(event))
         self.board.start()
         self._next(session.Ready)
         return self

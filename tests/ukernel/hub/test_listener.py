@@ -12,9 +12,9 @@ from scripted import PATIENCE_S, running_hub, wait_until
 from ukernel.client import connection
 from ukernel.errors import BoardGoneError, HubDeniedError, HubError, PipeNameError, UsageError
 from ukernel.hub import listener, opening, replay
-from ukernel.hub.replay import Piece
+from ukernel.hub.replay import Batch
 from ukernel.link.clock import Times
-from ukernel.protocol import statefile
+from ukernel.protocol import handshake, statefile
 
 KITCHEN = "scripted://kitchen"
 
@@ -122,7 +122,7 @@ def proven(role="reader", token=None, **more):
     """A connection that has just sent a first line, with a good proof unless another token is given."""
     sock, greeting = knock()
     nonce = "ab" * 16
-    proof = statefile.peer_proof(token or statefile.read().token, greeting[8:40].decode(), nonce, role, more.get("pipe") or "")
+    proof = handshake.peer_proof(token or statefile.read().token, greeting[8:40].decode(), nonce, role, more.get("pipe") or "")
     sock.sendall(json.dumps({"role": role, "nonce": nonce, "proof": proof, **more}).encode() + b"\n")
     return sock
 
@@ -173,14 +173,14 @@ def test_a_line_too_long_is_cut_short(hub):
         except OSError:
             pass  # refused before it was all sent
         assert b'"ok": true' not in everything(sock)
-    wait_until(lambda: not hub.hub.listener.strangers)
+    wait_until(lambda: not hub.hub.listener.unauthenticated)
 
 
 def test_a_proof_cannot_be_used_for_another_role_or_pipe(hub):
     sock, greeting = knock()
     with sock:
         nonce = "ab" * 16
-        proof = statefile.peer_proof(statefile.read().token, greeting[8:40].decode(), nonce, "reader", "adc")
+        proof = handshake.peer_proof(statefile.read().token, greeting[8:40].decode(), nonce, "reader", "adc")
         sock.sendall(json.dumps({"role": "reader", "pipe": "imu", "nonce": nonce, "proof": proof}).encode() + b"\n")
         assert json.loads(everything(sock))["ok"] is False
 
@@ -191,7 +191,7 @@ def test_an_overheard_proof_is_worthless(hub):
         overheard.append(sock)
         sock_2, _greeting = knock()
         with sock_2:
-            replayed = statefile.peer_proof(statefile.read().token, "00" * 16, "ab" * 16, "reader", "adc")
+            replayed = handshake.peer_proof(statefile.read().token, "00" * 16, "ab" * 16, "reader", "adc")
             sock_2.sendall(
                 json.dumps({"role": "reader", "pipe": "adc", "nonce": "ab" * 16, "proof": replayed}).encode() + b"\n"
             )
@@ -216,7 +216,9 @@ def test_a_thousand_strangers_keep_nobody_out(hub, attached, board):
                 sock.sendall(b"noise")
             elif n % 3 == 1:
                 sock.sendall(b'{"role": "client"}\n')
-        wait_until(lambda: listener.MAX_STRANGERS // 2 < len(hub.hub.listener.strangers) <= listener.MAX_STRANGERS)
+        wait_until(
+            lambda: listener.MAX_UNAUTHENTICATED // 2 < len(hub.hub.listener.unauthenticated) <= listener.MAX_UNAUTHENTICATED
+        )
         board.open("adc")
         with Subscription("adc") as reader:
             board.write(b"1234", 4, 0)
@@ -225,7 +227,7 @@ def test_a_thousand_strangers_keep_nobody_out(hub, attached, board):
     finally:
         for sock in rooms:
             sock.close()
-    wait_until(lambda: not hub.hub.listener.strangers)
+    wait_until(lambda: not hub.hub.listener.unauthenticated)
 
 
 def test_the_token_never_travels(hub, board):
@@ -371,7 +373,7 @@ def test_batches_stay_batches(board):
 def test_the_encodings_agree_with_the_plain_definition(size, count):
     data = random.Random(size * count).randbytes(size * count)
     naive = b"".join(size.to_bytes(4, "little") + data[at : at + size] for at in range(0, len(data), size))
-    piece = Piece(9 + (1 << 32), count, size, data, Times(1.5, 2.5, 0.25))
+    piece = Batch(9 + (1 << 32), count, size, data, Times(1.5, 2.5, 0.25))
     assert opening.encode_plain(piece) == naive
     assert opening.encode_batch(piece) == struct.pack("<IHI", 0x82000000 | len(data) + 6, size, 9) + data
     timed = struct.pack("<IHIddd", 0x83000000 | len(data) + 30, size, 9, 1.5, 2.5, 0.25) + data
@@ -379,7 +381,7 @@ def test_the_encodings_agree_with_the_plain_definition(size, count):
 
 
 def test_empty_frames_have_encodings_too():
-    piece = Piece(9, 3, 0, b"", Times(1.0, 3.0, 0.5))
+    piece = Batch(9, 3, 0, b"", Times(1.0, 3.0, 0.5))
     assert opening.encode_plain(piece) == opening.encode_batch(piece) == bytes(12)
     assert opening.encode_timed(piece) == b"".join(
         struct.pack("<IHIddd", 0x83000000 | 30, 0, 9 + index, 1.0 + index, 1.0 + index, 0.5) for index in range(3)
@@ -562,7 +564,7 @@ BATCH = 60
 
 def missed(reader):
     """How many frames a reader in the hub is to get, and the hub has no more."""
-    return reader.opening.backlog.start - reader._at
+    return reader.opening.buffer.start - reader._at
 
 
 def flood(hub, board, until, limit=100_000):
@@ -581,7 +583,7 @@ def test_a_slow_reader_learns_the_exact_number(hub, board, small_backlog, option
     with Subscription("adc", options=options) as slow:
         (hidden,) = hub.hub.readers
         written = flood(hub, board, lambda: missed(hidden) > 5 * BATCH)
-        assert hub.call(lambda: hidden.opening.backlog.size_bytes) <= replay.MAX_PIPE_BYTES
+        assert hub.call(lambda: hidden.opening.buffer.size_bytes) <= replay.MAX_PIPE_BYTES
         board.close_pipe(written)
         heard = slow.rest()
         numbers = [struct.unpack_from("<I", part)[0] for part in heard if isinstance(part, bytes)]
@@ -667,7 +669,7 @@ def test_a_reader_that_leaves_is_forgotten(hub, board):
     wait_until(lambda: not hub.hub.readers)
     assert not hub.hub._waiting
     board.write(b"a", 1, 0)
-    assert hub.call(lambda: hub.hub.pipes()[0]["readers"]) == 0
+    assert hub.call(lambda: hub.hub.list_pipes()[0]["readers"]) == 0
 
 
 # --- replay -----------------------------------------------------------------------------------------
@@ -747,7 +749,7 @@ def test_what_the_hub_no_longer_holds_is_told_exactly(hub, board, small_backlog)
     board.open("adc", drops=True)
     board.write(b"x", 1, 5)  # five are missing before it, and all six fall out
     written = 6
-    while hub.call(lambda: hub.hub.pipes()[0]["held"]) > written - 500:
+    while hub.call(lambda: hub.hub.list_pipes()[0]["held"]) > written - 500:
         board.write(bytes(FRAME) * BATCH, FRAME, written)
         written += BATCH
     board.close_pipe(written)
@@ -790,10 +792,10 @@ def test_the_replays_of_all_pipes_together_are_bounded(hub, board, monkeypatch):
         board.write(bytes(200_000), 1000, 0, id=number)
         if number % 2:
             board.close_pipe(200, id=number)
-    openings = hub.call(lambda: [o for d in hub.hub.desks.values() for o in d.pipes] + list(hub.hub.backlogs.ended))
+    openings = hub.call(lambda: [o for d in hub.hub.boards.values() for o in d.pipes] + list(hub.hub.replay_buffers.ended))
     assert len(openings) == 40
-    assert sum(opening.backlog.size_bytes for opening in openings) <= 4 << 20
-    ended = [opening.backlog.size_bytes for opening in hub.hub.backlogs.ended]
+    assert sum(opening.buffer.size_bytes for opening in openings) <= 4 << 20
+    ended = [opening.buffer.size_bytes for opening in hub.hub.replay_buffers.ended]
     assert ended == sorted(ended)  # the oldest have gone first
     with Subscription("p39", options=["replay", "batches"]) as newest, Subscription("p1", options=["replay"]) as oldest:
         assert len(newest.rest()) == 202
@@ -805,14 +807,14 @@ def test_only_so_many_pipes_that_have_ended_are_kept(hub, board):
         board.open(f"p{number}", generation=number)
         board.write(b"x", 1, 0)
         board.close_pipe(1)
-    assert [pipe["name"] for pipe in hub.call(hub.hub.pipes)] == [f"p{n}" for n in range(5, replay.MAX_ENDED + 5)]
+    assert [pipe["name"] for pipe in hub.call(hub.hub.list_pipes)] == [f"p{n}" for n in range(5, replay.MAX_ENDED + 5)]
 
 
 def test_a_slow_pipe_costs_its_replay_little_more_than_its_bytes(hub, board):
     board.open("adc")
     for number in range(1000):
         board.write(b"abcd", 4, number)
-    assert hub.call(lambda: next(iter(hub.hub.desks[KITCHEN].pipes)).backlog.size_bytes) < 50_000
+    assert hub.call(lambda: next(iter(hub.hub.boards[KITCHEN].pipes)).buffer.size_bytes) < 50_000
     with Subscription("adc", options=["replay", "batches"]) as reader:
         board.close_pipe(1000)
         assert reader.rest()[1:-1] == [b"abcd"] * 1000
@@ -825,8 +827,8 @@ def test_a_large_replay_does_not_hold_up_the_others(hub, board, monkeypatch):
     for number in range(50):
         board.write(bytes(60_000), 6000, number * 10)
     turns = []
-    original = opening.Reader._go_on
-    monkeypatch.setattr(opening.Reader, "_go_on", lambda reader: (turns.append(1), original(reader))[1])
+    original = opening.Subscriber._go_on
+    monkeypatch.setattr(opening.Subscriber, "_go_on", lambda reader: (turns.append(1), original(reader))[1])
     with Subscription("adc", options=["replay", "batches"]) as reader:
         board.write(bytes(6000), 6000, 500)
         board.close_pipe(501)
@@ -839,21 +841,21 @@ def test_a_large_replay_does_not_hold_up_the_others(hub, board, monkeypatch):
 
 def test_a_board_is_asked_for_times_while_somebody_wants_them(hub, board):
     with Subscription("adc", options=["timestamps"]) as early:
-        assert board.stamps
+        assert board.timestamps
         board.open("adc")
         with Subscription("adc", options=["timestamps"]):
             pass
-        assert board.stamps
+        assert board.timestamps
         board.close_pipe(0)
         early.rest()
-        wait_until(lambda: not board.stamps)
+        wait_until(lambda: not board.timestamps)
     board.open("adc", generation=2)
     with Subscription("adc", options=["timestamps"]):
-        assert board.stamps
+        assert board.timestamps
         with Subscription("imu"):
             pass
-        assert board.stamps
-    wait_until(lambda: not board.stamps)
+        assert board.timestamps
+    wait_until(lambda: not board.timestamps)
 
 
 def test_times_come_with_the_frames(board):

@@ -8,10 +8,10 @@ import struct
 import pytest
 
 from ukernel.hub import opening, replay
-from ukernel.hub.opening import Opening, Reader
-from ukernel.hub.replay import Backlogs
+from ukernel.hub.opening import Opening, Subscriber
+from ukernel.hub.replay import ReplayBuffers
 from ukernel.link.clock import Times
-from ukernel.protocol.pipestream import FrameReader, Frames
+from ukernel.protocol.pipestream import Batch, PipeStreamDecoder
 
 
 class Peer:
@@ -58,8 +58,8 @@ class Peer:
     def heard(self):
         """Frames as bytes, notices as dictionaries."""
         out = []
-        for event in FrameReader().receive_data(bytes(self.data)):
-            if isinstance(event, Frames):
+        for event in PipeStreamDecoder().receive_data(bytes(self.data)):
+            if isinstance(event, Batch):
                 while event.count:
                     out.append(event.pop())
             else:
@@ -87,10 +87,10 @@ async def _run(rng, monkeypatch):
     monkeypatch.setattr(replay, "MAX_PIPE_BYTES", 20_000)
     monkeypatch.setattr(replay, "MAX_ALL_BYTES", rng.choice([25_000, 1 << 20]))
     monkeypatch.setattr(replay, "JOINED_BYTES", 2_000)
-    backlogs = Backlogs()
+    replay_buffers = ReplayBuffers()
     drops = rng.random() < 0.5
-    pipe = Opening("kitchen", "adc", 1, drops=drops, backlogs=backlogs)
-    other = Opening("kitchen", "imu", 2, backlogs=backlogs)
+    pipe = Opening("kitchen", "adc", 1, drops=drops, replay_buffers=replay_buffers)
+    other = Opening("kitchen", "imu", 2, replay_buffers=replay_buffers)
     written = []  # frame number -> its bytes, or the cause of its loss
     peers = []  # (peer, options, frames written when it joined)
     for _ in range(400):
@@ -99,17 +99,17 @@ async def _run(rng, monkeypatch):
             size, count = rng.choice([(4, 1), (4, 30), (200, 10), (0, 1), (1000, 2)])
             frames = [struct.pack("<I", len(written) + index).ljust(size, b".")[:size] for index in range(count if size else 1)]
             times = Times(1.0, 2.0, 0.5) if rng.random() < 0.3 else None
-            pipe.batch(len(written), size, b"".join(frames), times)
+            pipe.append(len(written), size, b"".join(frames), times)
             written += frames
         elif what < 0.55:
             lost = rng.randrange(1, 50)
             pipe.catch_up(len(written) + lost)
             written += ["board" if drops else "no_listener"] * lost
         elif what < 0.6:
-            other.batch(other.frames, 100, bytes(5_000))
+            other.append(other.frames, 100, bytes(5_000))
         elif what < 0.65 and len(peers) < 12:
             options = rng.choice(OPTIONS)
-            reader = Reader("adc", None, options)
+            reader = Subscriber("adc", None, options)
             pipe.join(reader)  # before the handshake is answered, as the listener does
             peers.append((Peer(reader, rng), options, len(written)))
         elif peers:
@@ -154,22 +154,22 @@ def test_the_bound_is_kept_whatever_comes(monkeypatch):
     monkeypatch.setattr(replay, "MAX_PIPE_BYTES", 50_000)
     monkeypatch.setattr(replay, "MAX_ALL_BYTES", 120_000)
     rng = random.Random(1)
-    backlogs = Backlogs()
-    openings = [Opening("kitchen", f"p{n}", n, backlogs=backlogs) for n in range(5)]
+    replay_buffers = ReplayBuffers()
+    openings = [Opening("kitchen", f"p{n}", n, replay_buffers=replay_buffers) for n in range(5)]
     for _ in range(2000):
         chosen = rng.choice(openings)
         size = rng.choice([0, 1, 100, 60_000])
-        chosen.batch(chosen.frames, size, bytes(size), Times(0.0, 0.0, 1.0) if rng.random() < 0.5 else None)
+        chosen.append(chosen.frames, size, bytes(size), Times(0.0, 0.0, 1.0) if rng.random() < 0.5 else None)
         if rng.random() < 0.01 and len(openings) > 1:
             openings.remove(chosen)
             chosen.close("closed")
-        everything = openings + list(backlogs.ended)
-        assert all(opening.backlog.size_bytes <= 50_000 for opening in everything)
-        assert sum(opening.backlog.size_bytes for opening in everything) <= 120_000
+        everything = openings + list(replay_buffers.ended)
+        assert all(opening.buffer.size_bytes <= 50_000 for opening in everything)
+        assert sum(opening.buffer.size_bytes for opening in everything) <= 120_000
         for one in everything:
-            held = [piece for piece in one.backlog._pieces if piece is not None]
-            assert one.backlog.size_bytes == sum(replay.PIECE_BYTES + len(piece.data) for piece in held)
-            assert one.backlog.stop - one.backlog.start == sum(piece.count for piece in held)
+            held = [batch for batch in one.buffer._batches if batch is not None]
+            assert one.buffer.size_bytes == sum(replay.BATCH_BYTES + len(batch.data) for batch in held)
+            assert one.buffer.stop - one.buffer.start == sum(batch.count for batch in held)
 
 
 def test_a_rate_is_that_of_the_last_two_seconds(monkeypatch):
@@ -178,7 +178,7 @@ def test_a_rate_is_that_of_the_last_two_seconds(monkeypatch):
     pipe = Opening("kitchen", "adc", 1)
     for _ in range(5000):
         clock[0] += 0.001
-        pipe.batch(pipe.frames, 4, bytes(40))
+        pipe.append(pipe.frames, 4, bytes(40))
     state = pipe.as_dict()
     assert state["frames_per_s"] == pytest.approx(10_000, rel=0.02)
     assert state["bytes_per_s"] == pytest.approx(40_000, rel=0.02)
@@ -186,7 +186,7 @@ def test_a_rate_is_that_of_the_last_two_seconds(monkeypatch):
     assert pipe.as_dict()["frames_per_s"] == pytest.approx(5_000, rel=0.03)
     clock[0] += 1.1
     assert pipe.as_dict()["frames_per_s"] == 0
-    pipe.batch(pipe.frames, 4, bytes(4))
+    pipe.append(pipe.frames, 4, bytes(4))
     clock[0] += 0.5
     assert pipe.as_dict()["frames_per_s"] == 0.5  # one in two seconds
 

@@ -4,7 +4,7 @@ from ukernel.hub import restartwarnings
 
 
 def test_a_sentence_is_for_the_next_process_of_the_kernel_once():
-    kept = restartwarnings.Notices()
+    kept = restartwarnings.RestartWarnings()
     kept.keep("kernel", "first", "kitchen", "left alone")
     assert kept.take("other", "x", "kitchen") == ""
     assert kept.take("kernel", "second", "cellar") == ""
@@ -13,14 +13,14 @@ def test_a_sentence_is_for_the_next_process_of_the_kernel_once():
 
 
 def test_the_process_that_left_it_is_not_told():
-    kept = restartwarnings.Notices()
+    kept = restartwarnings.RestartWarnings()
     kept.keep("kernel", "first", "kitchen", "left alone")
     assert kept.take("kernel", "first", "kitchen") == ""
     assert kept.take("kernel", "second", "kitchen") == ""
 
 
 def test_kernels_that_never_come_back_are_forgotten():
-    kept = restartwarnings.Notices()
+    kept = restartwarnings.RestartWarnings()
     for number in range(restartwarnings.MAX_NOTICES + 1):
         kept.keep(f"kernel {number}", "i", "kitchen", "left alone")
     assert kept.take("kernel 0", "j", "kitchen") == ""

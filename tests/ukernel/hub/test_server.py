@@ -129,7 +129,7 @@ def test_clients_take_turns(hub):
         for n in range(3):
             greedy.send(f"print greedy {n}")
         modest.send("print modest")
-        wait_until(lambda: len(hub.call(lambda: hub.hub.desks[KITCHEN].as_dict())["waiting"]) == 4)
+        wait_until(lambda: len(hub.call(lambda: hub.hub.boards[KITCHEN].as_dict())["waiting"]) == 4)
         hub.boards["kitchen"].finish()
         wait_until(lambda: len(hub.boards["kitchen"].sent) == 5)
         cells = [content.decode() for _, _, content in hub.boards["kitchen"].sent]
@@ -313,7 +313,7 @@ def test_a_cell_that_asks_nobody_is_interrupted(hub, notebook):
 def test_a_board_that_cannot_be_opened_is_an_error_for_who_asked(hub):
     with client.connect(start=False) as asking, pytest.raises(BoardNotFoundError, match="no port"):
         asking.request("attach_request", {"board": "scripted://missing"})
-    wait_until(lambda: not hub.hub.desks)
+    wait_until(lambda: not hub.hub.boards)
 
 
 def test_a_board_that_is_being_opened_is_kept_for_who_waits_for_it(monkeypatch):
@@ -337,7 +337,7 @@ def test_two_clients_that_attach_at_once_share_one_board(hub):
         second.send("attach_request", {"board": KITCHEN, "client": "second"})
         for one in (first, second):
             assert one.receive(PATIENCE_S)["content"]["status"] == "ok"
-        assert list(hub.hub.desks) == [KITCHEN]
+        assert list(hub.hub.boards) == [KITCHEN]
 
 
 def test_a_board_that_turns_out_to_be_unusable_says_why_from_then_on(hub, notebook):
@@ -407,7 +407,7 @@ def test_an_unused_board_is_given_back_and_an_unused_hub_leaves():
         assert thread.boards["kitchen"].closed.wait(PATIENCE_S)
         thread.join()
         assert statefile.read() is None
-        assert not thread.claim.path.exists()
+        assert not thread.state_file.path.exists()
 
 
 def test_a_hub_that_has_just_been_started_waits_for_its_first_client_whatever_the_linger():
@@ -418,21 +418,21 @@ def test_a_hub_that_has_just_been_started_waits_for_its_first_client_whatever_th
 
 def test_a_board_that_is_just_being_let_go_is_opened_again_only_when_it_is_closed(hub):
     with Notebook():
-        old = hub.hub.desks[KITCHEN]
+        old = hub.hub.boards[KITCHEN]
         closing, may_close = threading.Event(), threading.Event()
-        close = old.board.close
-        old.board.close = lambda: (closing.set(), may_close.wait(PATIENCE_S), close())
+        close = old.driver.close
+        old.driver.close = lambda: (closing.set(), may_close.wait(PATIENCE_S), close())
     hub.call(hub.hub.drop, old)
     assert closing.wait(PATIENCE_S)
     with client.connect(start=False) as again:
         again.send("attach_request", {"board": KITCHEN, "client": "again"})
         assert again.receive(0.1) is None
-        assert hub.boards["kitchen"] is old.board
+        assert hub.boards["kitchen"] is old.driver
         may_close.set()
         assert again.receive(PATIENCE_S)["content"]["status"] == "ok"
-        fresh = hub.hub.desks[KITCHEN]
+        fresh = hub.hub.boards[KITCHEN]
         hub.call(hub.hub.drop, old)  # said again, it is not for its successor
-        assert hub.hub.desks[KITCHEN] is fresh and not fresh.board.closed.is_set()
+        assert hub.hub.boards[KITCHEN] is fresh and not fresh.driver.closed.is_set()
 
 
 def test_a_hub_stays_until_its_boards_are_closed():
@@ -442,7 +442,7 @@ def test_a_hub_stays_until_its_boards_are_closed():
             close = board.close
             board.close = lambda: (may_close.wait(PATIENCE_S), close())
         wait_until(lambda: thread.hub._closing)
-        assert thread.call(lambda: (thread.hub.review(), thread.hub._leave_timer)[1]) is None
+        assert thread.call(lambda: (thread.hub.update_timers(), thread.hub._leave_timer)[1]) is None
         may_close.set()
         thread.join()
 
@@ -456,7 +456,7 @@ def test_the_pipes_of_a_board_that_is_let_go_have_ended():
         assert board.closed.wait(PATIENCE_S)
         wait_until(lambda: not watcher.request("pipes_request")["pipes"][0]["open"])
         assert watcher.request("pipes_request")["pipes"][0]["ended"] == "board gone"
-        assert not thread.hub.backlogs._open
+        assert not thread.hub.replay_buffers._open
 
 
 def test_a_hub_stays_for_a_running_cell_and_for_an_open_pipe():
@@ -466,7 +466,7 @@ def test_a_hub_stays_for_a_running_cell_and_for_an_open_pipe():
             thread.boards["kitchen"].open("adc")
         wait_until(lambda: not thread.hub.clients)
         thread.boards["kitchen"].finish()
-        wait_until(lambda: thread.hub.desks[KITCHEN].running is None)
+        wait_until(lambda: thread.hub.boards[KITCHEN].running is None)
         assert not thread.boards["kitchen"].closed.is_set()
         thread.boards["kitchen"].close_pipe(0)
         thread.join()
@@ -609,7 +609,7 @@ def test_a_reader_of_a_pipe_counts_as_a_user(hub):
         with client.open_reader("adc"):
             before.client.request("restart_request")
 
-            wait_until(lambda: hub.hub.notices._kept)
+            wait_until(lambda: hub.hub.restart_warnings._kept)
     with Notebook(kernel="k", instance="2") as after:
         assert "'adc'" in after.notice
 

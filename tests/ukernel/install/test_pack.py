@@ -12,7 +12,7 @@ from ukernel.install import pack
 from ukernel.pipes import subscribe
 from ukernel.protocol import values
 from ukernel.virtual import firmware
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 
 PLATFORMS = ["esp32", "rp2", "another one"]
 PRODUCE = """

@@ -3,6 +3,7 @@
 import pytest
 from jupyter_client.session import Session
 
+from ukernel.boards.firmwaremodules import UCORE_API, UCORE_PUBLIC
 from ukernel.kernel import cellmagic, introspection, signatures
 from ukernel.kernel.history import CellHistory
 from ukernel.kernel.messages import Message
@@ -80,7 +81,7 @@ def test_a_name_is_completed_where_it_stands(before, after):
 
 def test_keywords_and_the_boards_own_module_are_known_without_the_board():
     assert Bench(board("aw")).complete("%%ucore\naw|")[1] == ["aw", "await"]
-    assert Bench().complete("%%ucore\nucore.|")[1] == sorted(introspection.PUBLIC)
+    assert Bench().complete("%%ucore\nucore.|")[1] == sorted(UCORE_PUBLIC)
     assert "import" not in Bench().complete("%%ucore\nx.im|")[1]
 
 
@@ -240,8 +241,8 @@ def test_names_with_an_underscore_come_when_they_are_asked_for():
 @pytest.mark.parametrize("code", ["ucore.|", "from ucore import |"])
 def test_of_the_boards_module_its_public_names_are_offered_and_the_agents_only_with_an_underscore(code):
     bench = Bench(board("agent", "link", "pipes", "open_pipe", "_link"))
-    assert bench.complete("%%ucore\n" + code)[1] == sorted(introspection.PUBLIC)
-    assert {"open_pipe", "every", "start_new_thread", "stdin"} < introspection.PUBLIC
+    assert bench.complete("%%ucore\n" + code)[1] == sorted(UCORE_PUBLIC)
+    assert {"open_pipe", "every", "start_new_thread", "stdin"} < UCORE_PUBLIC
     assert bench.complete("%%ucore\n" + code.replace("|", "_|"))[1] == ["_link"]
 
 
@@ -276,7 +277,7 @@ def test_what_a_known_call_makes_is_completed_and_what_another_one_makes_is_not(
 
 
 def test_every_function_of_the_boards_module_has_a_line_of_help():
-    for name in introspection.API:
+    for name in UCORE_API:
         found = signatures.find(f"ucore.{name}")
         assert found is not None and found.help
         assert found.signature or name == "Pipe"

@@ -21,30 +21,30 @@ def answer(question, seconds):
 
 def asked(clock, board, left=100.0, taken=0.001, back=0.001):
     """Let the clock ask a board whose own clock is ``board`` seconds ahead of ours; returns when the answer came."""
-    question = clock.data_to_send(left, heard_at=left)
+    question = clock.data_to_send(left, received_at=left)
     assert question[0] == wire.CLOCK
-    clock.answered(answer(question, left + taken + board), left + taken + back)
+    clock.received_answer(answer(question, left + taken + board), left + taken + back)
     return left + taken + back
 
 
 @pytest.fixture
 def clock():
     clock = Clock()
-    clock.want(True)
+    clock.set_timestamps(True)
     return clock
 
 
 def test_nothing_is_asked_while_nobody_wants_times():
     clock = Clock()
     assert clock.deadline(0.0) == math.inf
-    assert clock.data_to_send(100.0, heard_at=100.0) == b""
+    assert clock.data_to_send(100.0, received_at=100.0) == b""
 
 
 def test_a_question_says_that_stamps_are_wanted_and_the_last_one_that_they_are_not(clock):
-    assert clock.data_to_send(1.0, heard_at=1.0)[2] == 1
-    clock.answered(bytes((wire.CLOCK, 1, 0, 0, 0, 0)), 1.0)
-    clock.want(False)
-    assert clock.data_to_send(2.0, heard_at=2.0)[2] == 0
+    assert clock.data_to_send(1.0, received_at=1.0)[2] == 1
+    clock.received_answer(bytes((wire.CLOCK, 1, 0, 0, 0, 0)), 1.0)
+    clock.set_timestamps(False)
+    assert clock.data_to_send(2.0, received_at=2.0)[2] == 0
     assert clock.deadline(3.0) == math.inf
 
 
@@ -64,7 +64,7 @@ def test_the_time_of_day_is_added(clock):
 
 def test_a_stamp_that_comes_quickly_narrows_the_error(clock):
     now = asked(clock, board=12.0, taken=0.001, back=0.1)
-    clock.came(stamp(now + 12.0), now + 0.0005)
+    clock.received_stamp(stamp(now + 12.0), now + 0.0005)
     assert clock.times(PIPE, stamp(now + 12.0), True, 1, now).error < 0.001
 
 
@@ -77,7 +77,7 @@ def test_the_error_grows_by_what_two_crystals_may_drift_apart(clock):
 
 def test_there_are_no_times_before_the_first_answer(clock):
     assert clock.times(PIPE, 1000, True, 1, 1.0) is None
-    clock.came(1000, 1.0)
+    clock.received_stamp(1000, 1.0)
     assert clock.times(PIPE, 1000, True, 1, 1.0) is None
 
 
@@ -139,36 +139,36 @@ def test_a_clock_that_has_slept_is_read_anew(clock):
 
 def test_a_clock_that_was_set_forward_gives_no_times_until_it_is_read_anew(clock):
     now = asked(clock, board=0.0)
-    clock.came(stamp(now + 100), now)
+    clock.received_stamp(stamp(now + 100), now)
     assert clock.times(PIPE, stamp(now + 100), True, 1, now) is None
     now = asked(clock, board=100.0, left=now)
     assert clock.times(PIPE, stamp(now + 100), True, 1, now).last == pytest.approx(now, abs=0.002)
 
 
 def test_an_answer_to_an_earlier_question_is_no_answer(clock):
-    first = clock.data_to_send(1.0, heard_at=1.0)
-    clock.data_to_send(2.0, heard_at=1.5)
-    clock.answered(answer(first, 1.001), 2.001)
+    first = clock.data_to_send(1.0, received_at=1.0)
+    clock.data_to_send(2.0, received_at=1.5)
+    clock.received_answer(answer(first, 1.001), 2.001)
     assert clock.times(PIPE, stamp(1.002), True, 1, 2.002) is None
 
 
 def test_a_board_that_says_nothing_is_not_asked_again(clock):
-    assert clock.data_to_send(1.0, heard_at=0.9)
+    assert clock.data_to_send(1.0, received_at=0.9)
     assert clock.deadline(0.9) == math.inf
-    assert clock.data_to_send(100.0, heard_at=0.9) == b""
-    assert clock.data_to_send(100.0, heard_at=50.0)
+    assert clock.data_to_send(100.0, received_at=0.9) == b""
+    assert clock.data_to_send(100.0, received_at=50.0)
 
 
 def test_a_board_that_goes_on_stamping_is_told_once_more():
     clock = Clock()
-    clock.came(1000, 5.0)
-    assert clock.data_to_send(5.5, heard_at=5.4) == b""
-    assert clock.data_to_send(6.1, heard_at=6.0) == bytes((wire.CLOCK, 1, 0))
+    clock.received_stamp(1000, 5.0)
+    assert clock.data_to_send(5.5, received_at=5.4) == b""
+    assert clock.data_to_send(6.1, received_at=6.0) == bytes((wire.CLOCK, 1, 0))
 
 
 def test_a_short_answer_is_no_answer(clock):
-    clock.data_to_send(1.0, heard_at=1.0)
-    clock.answered(bytes((wire.CLOCK, 1, 0)), 1.001)
+    clock.data_to_send(1.0, received_at=1.0)
+    clock.received_answer(bytes((wire.CLOCK, 1, 0)), 1.001)
     assert clock.times(PIPE, 0, True, 1, 1.002) is None
 
 
@@ -182,18 +182,18 @@ def test_every_time_is_within_its_error_of_the_truth_and_none_runs_backwards(see
         return ahead + time * (1 + drift)
 
     clock = Clock()
-    clock.want(True)
+    clock.set_timestamps(True)
     clock.opened(PIPE, stamp(board(0.0)), 0.0)
     now = written_to = 0.0
     given, number = -math.inf, 2**32 - 100
     for _ in range(300):
         now += rng.expovariate(1 / rng.choice([0.001, 0.01, 0.3]))
         delay = rng.choice([0.0005, 0.002, 0.1])
-        question = clock.data_to_send(now, heard_at=now)
+        question = clock.data_to_send(now, received_at=now)
         if question:
             at = now + rng.uniform(0, delay)
             now = at + rng.uniform(0, delay)
-            clock.answered(answer(question, board(at)), now)
+            clock.received_answer(answer(question, board(at)), now)
         frames = rng.choice([1, 1, 2, 30])
         exact = rng.random() < 0.5
         lost = rng.choice([0, 0, 3, 1000])
@@ -202,7 +202,7 @@ def test_every_time_is_within_its_error_of_the_truth_and_none_runs_backwards(see
         written_to = truth[-1] if exact else now
         sent = board(written_to)
         now += rng.uniform(0, delay)
-        clock.came(stamp(sent), now)
+        clock.received_stamp(stamp(sent), now)
         times = clock.times(PIPE, stamp(sent), exact, frames, now, number)
         number += frames
         assert times.first >= given

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ucore import wire
 from ukernel.link import session
-from ukernel.link.sender import line
+from ukernel.link.sender import encode_line
 from ukernel.link.session import Session
 
 NONCE = 0x12345678
@@ -158,7 +158,7 @@ def test_an_interrupt_is_said_again_until_the_cell_has_ended():
 
 def test_a_board_that_says_nothing_is_asked_and_then_greeted_anew():
     host = connected()
-    ping = line(bytes((wire.PING,)), NONCE)
+    ping = encode_line(bytes((wire.PING,)), NONCE)
     assert ping not in host.data_to_send(2.9)
     assert host.deadline(2.9) == pytest.approx(3.0)
     assert ping in host.data_to_send(3.1)
@@ -219,7 +219,7 @@ def test_a_torn_line_is_ended_by_newlines_that_soon_cease():
     host.data_to_send(0.0)
     host.receive_data(frame(wire.ACK, None, bytes((1,))) + frame(wire.MESSAGE, 0, b"s\x01\x00{}"), 0.01)
     sent = [host.data_to_send(0.01 + 0.05 * tick) for tick in range(2000)]
-    assert 1 <= sum(data == b"\n" for data in sent) <= session.MAX_NUDGES
+    assert 1 <= sum(data == b"\n" for data in sent) <= session.MAX_WAKE_NEWLINES
 
 
 @pytest.mark.parametrize("cut", [5001, 5008], ids=["in a character", "in the frame"])
@@ -270,7 +270,7 @@ def stamped(kind, number, payload, microseconds, exact=True):
 def test_times_of_pipe_frames_come_when_they_are_asked_for():
     host = connected()
     host.clock.epoch = 1000.0
-    host.clock.want(True)
+    host.clock.set_timestamps(True)
     question = wire.unchecked(wire.unescape(host.data_to_send(1.0)[:-1]), NONCE)
     assert question == bytes((wire.CLOCK, 1, 1))
     opening = bytes((wire.COMM_OPEN, 0, 0)) + struct.pack("<BHI", 1, 1 | wire.DROPS, 0) + b"adc"
@@ -310,7 +310,7 @@ def test_a_board_that_runs_a_cell_without_a_look_at_its_line_is_not_flooded_with
     host.send(wire.EXECUTE_REQUEST, 1, b"pass")
     host.data_to_send(0.0)
     host.receive_data(frame(wire.ACK, None, bytes((1,))) + frame(wire.MESSAGE, 0, b"s\x01\x00{}"), 0.01)
-    host.clock.want(True)
+    host.clock.set_timestamps(True)
     sent = b"".join(host.data_to_send(0.01 + 0.5 * tick) for tick in range(1000))
     assert len(sent) < 60
 
@@ -321,7 +321,7 @@ VECTORS = json.loads(pathlib.Path(__file__).parents[2].joinpath("vectors.json").
 def test_the_golden_frames_are_understood():
     host = Session(nonce=0xDEADBEEF)
     host.start(0.0)
-    host.clock.want(True)
+    host.clock.set_timestamps(True)
     by_name = {vector["what"]: bytes.fromhex(vector["frame"]) + b"\xf7" for vector in VECTORS["to_host"]}
     events = host.receive_data(b"\xf7" + by_name.pop("hello"), 0.0)
     lines = {vector["what"]: bytes.fromhex(vector["line"]) for vector in VECTORS["to_board"]}
@@ -349,7 +349,7 @@ def test_the_golden_frames_are_understood():
 
 def test_the_golden_lines_are_what_is_sent():
     for vector in VECTORS["to_board"]:
-        assert line(bytes.fromhex(vector["body"]), vector["nonce"]) == bytes.fromhex(vector["line"]) + b"\n"
+        assert encode_line(bytes.fromhex(vector["body"]), vector["nonce"]) == bytes.fromhex(vector["line"]) + b"\n"
     host = Session(nonce=0xDEADBEEF)
     host.start(0.0)
     host.receive_data(hello(nonce=0xDEADBEEF), 0.0)

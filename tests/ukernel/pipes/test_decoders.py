@@ -3,7 +3,7 @@
 import pytest
 
 from ukernel.pipes.decoders import Samples, as_decoder
-from ukernel.protocol.pipestream import Frames
+from ukernel.protocol.pipestream import Batch
 
 
 @pytest.mark.parametrize(
@@ -24,12 +24,12 @@ from ukernel.protocol.pipestream import Frames
 )
 def test_a_frame_of_another_size_is_answered_with_a_format_that_takes_it(format, size, meant):
     samples = Samples(as_decoder(format))
-    samples.add(Frames(bytes(size), size, 1), 10, float("inf"))
+    samples.add(Batch(bytes(size), size, 1), 10, float("inf"))
     assert f"a frame of {size} bytes" in samples.why_bad() and f"(did you mean {meant!r}?)" in samples.why_bad()
 
 
 @pytest.mark.parametrize(("format", "size"), [("<f", 3), ("<f", 0), ("<hf", 7)])
 def test_where_no_format_comes_to_mind_none_is_named(format, size):
     samples = Samples(as_decoder(format))
-    samples.add(Frames(bytes(size), size, 1), 10, float("inf"))
+    samples.add(Batch(bytes(size), size, 1), 10, float("inf"))
     assert f"a frame of {size} bytes" in samples.why_bad() and "did you mean" not in samples.why_bad()

@@ -1009,14 +1009,14 @@ def test_a_hub_that_does_not_answer_holds_nobody_up_beyond_the_seconds(monkeypat
     path = tmp_path / "hub.json"
     monkeypatch.setenv("UCORE_STATE_PATH", str(path))
     monkeypatch.setattr(pipes, "LEAST_HUB_S", 0.2)
-    claim = statefile.Claim(path)
-    assert claim.take()
+    state_file = statefile.StateFile(path)
+    assert state_file.acquire()
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        claim.publish(statefile.Advert(os.getpid(), "127.0.0.1", silent.getsockname()[1], 64 * "0", "fake"))
+        state_file.write(statefile.HubInfo(os.getpid(), "127.0.0.1", silent.getsockname()[1], 64 * "0", "fake"))
         with pytest.raises(HubUnreachableError, match=r"within 0\.2 s: it is not answering"):
             collect("adc", seconds=0.1)
-    claim.withdraw()
-    claim.release()
+    state_file.remove()
+    state_file.release()
 
 
 def test_the_port_and_the_token_can_come_from_the_environment(listener, monkeypatch, tmp_path):

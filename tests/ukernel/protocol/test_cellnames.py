@@ -1,7 +1,7 @@
 """Which of a board's few names for cells stands for which cell."""
 
 from ucore import wire
-from ukernel.hub.execution import Cell
+from ukernel.hub.execution import Execution
 from ukernel.protocol.cellnames import MAX_OWNERS, CellNames
 
 READ = "def read():\n    return {}"
@@ -123,7 +123,7 @@ def test_a_frame_in_printed_text_is_told_whole_however_it_was_cut():
     text = "Failed:\n" + frame(number, 2) + "OSError: 5\n"
     for at in range(1, len(text)):
         client = Client()
-        cell = Cell(client, 1, "", names=names)
+        cell = Execution(client, 1, "", names=names)
         cell.print(text[:at].encode())
         cell.print(text[at:].encode())
         assert "".join(content["text"] for content in client.streams) == text
@@ -132,7 +132,7 @@ def test_a_frame_in_printed_text_is_told_whole_however_it_was_cut():
 
 def test_what_only_begins_like_a_frame_comes_at_the_latest_with_the_reply():
     client = Client()
-    cell = Cell(client, 1, "", names=fresh())
+    cell = Execution(client, 1, "", names=fresh())
     cell.print(b'x File "<ce')
     cell.reply({"status": "ok"})
     assert "".join(content.get("text", "") for content in client.streams) == 'x File "<ce'

@@ -6,7 +6,7 @@ import pytest
 from fakelistener import batch, notice
 
 from ukernel.errors import HubError
-from ukernel.protocol.pipestream import FrameReader, Frames
+from ukernel.protocol.pipestream import Batch, PipeStreamDecoder
 
 
 def plain(*chunks):
@@ -16,7 +16,7 @@ def plain(*chunks):
 def unfold(events):
     """Chunks and notices, one by one."""
     for event in events:
-        if isinstance(event, Frames):
+        if isinstance(event, Batch):
             while event.count:
                 yield event.pop()
         else:
@@ -24,7 +24,7 @@ def unfold(events):
 
 
 def read(stream, sizes=None):
-    reader = FrameReader()
+    reader = PipeStreamDecoder()
     if sizes is None:
         return list(unfold(reader.receive_data(stream)))
     out, position = [], 0
@@ -41,7 +41,7 @@ def test_plain_frames_come_out_as_they_went_in():
 
 
 def test_frames_of_one_size_come_as_one_block():
-    (block,) = FrameReader().receive_data(plain(*(struct.pack("<f", i) for i in range(1000))))
+    (block,) = PipeStreamDecoder().receive_data(plain(*(struct.pack("<f", i) for i in range(1000))))
     assert (block.count, block.size) == (1000, 4)
     assert block.take(10**9).tobytes() == struct.pack("<1000f", *range(1000))
 
@@ -49,7 +49,7 @@ def test_frames_of_one_size_come_as_one_block():
 def test_equal_batches_come_as_one_block():
     chunks = [struct.pack("<f", i) for i in range(280)]
     stream = b"".join(batch(*chunks[i : i + 28], number=i) for i in range(0, 280, 28))
-    (block,) = FrameReader().receive_data(stream)
+    (block,) = PipeStreamDecoder().receive_data(stream)
     assert (block.count, block.size) == (280, 4)
     assert list(unfold([block])) == chunks
 
@@ -86,14 +86,14 @@ def test_any_stream_in_any_pieces_is_understood(seed):
 
 def test_a_large_batch_may_come_byte_by_byte():
     stream = batch(b"x" * 40_000, b"y" * 40_000)
-    reader = FrameReader()
+    reader = PipeStreamDecoder()
     for at in range(20):
         assert not reader.receive_data(stream[at : at + 1])
     assert list(unfold(reader.receive_data(stream[20:]))) == [b"x" * 40_000, b"y" * 40_000]
 
 
 def test_frames_can_be_taken_one_by_one_and_many_at_once():
-    (block,) = FrameReader().receive_data(plain(b"ab", b"cd", b"ef", b"gh"))
+    (block,) = PipeStreamDecoder().receive_data(plain(b"ab", b"cd", b"ef", b"gh"))
     assert block.pop() == b"ab"
     assert block.take(2).tobytes() == b"cdef"
     assert block.count == 1
@@ -116,4 +116,4 @@ def test_frames_can_be_taken_one_by_one_and_many_at_once():
 )
 def test_nonsense_is_an_error_not_a_hang(stream):
     with pytest.raises(HubError):
-        FrameReader().receive_data(stream + bytes(100))
+        PipeStreamDecoder().receive_data(stream + bytes(100))

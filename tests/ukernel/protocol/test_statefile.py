@@ -9,10 +9,10 @@ import sys
 import pytest
 
 from ukernel.errors import HubDeniedError
-from ukernel.protocol import statefile
+from ukernel.protocol import handshake, statefile
 
 TOKEN = "0f" * 32
-HERE = statefile.Advert(os.getpid(), "127.0.0.1", 4242, TOKEN, "0.1.0")
+HERE = statefile.HubInfo(os.getpid(), "127.0.0.1", 4242, TOKEN, "0.1.0")
 
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
 
@@ -25,47 +25,47 @@ def path(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def claim(path):
-    claim = statefile.Claim()
-    assert claim.take()
-    yield claim
-    claim.release()
+def state_file(path):
+    state_file = statefile.StateFile()
+    assert state_file.acquire()
+    yield state_file
+    state_file.release()
 
 
-def test_what_is_published_can_be_read(claim):
+def test_what_is_published_can_be_read(state_file):
     assert statefile.read() is None
-    claim.publish(HERE)
+    state_file.write(HERE)
     assert statefile.read() == HERE
 
 
 @posix
-def test_only_its_user_can_read_it(claim, path):
-    claim.publish(HERE)
+def test_only_its_user_can_read_it(state_file, path):
+    state_file.write(HERE)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
 @posix
-def test_not_even_for_a_moment_under_a_generous_umask(claim, path):
+def test_not_even_for_a_moment_under_a_generous_umask(state_file, path):
     before = os.umask(0)
     try:
-        claim.publish(HERE)
+        state_file.write(HERE)
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_file_whose_hub_has_gone_is_stale(claim, path):
-    claim.publish(HERE)
-    claim.release()
+def test_a_file_whose_hub_has_gone_is_stale(state_file, path):
+    state_file.write(HERE)
+    state_file.release()
     assert path.exists()
     assert statefile.read() is None
 
 
 def test_a_killed_hub_leaves_a_stale_file(path):
     code = (
-        "from ukernel.protocol import statefile as advert; claim = advert.Claim(); claim.take(); "
-        f"claim.publish(advert.Advert(1, '127.0.0.1', 4242, {TOKEN!r}, '0.1.0')); print('up', flush=True); input()"
+        "from ukernel.protocol import handshake, statefile; state_file = statefile.StateFile(); state_file.acquire(); "
+        f"state_file.write(statefile.HubInfo(1, '127.0.0.1', 4242, {TOKEN!r}, '0.1.0')); print('up', flush=True); input()"
     )
     hub = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with hub:
@@ -74,75 +74,75 @@ def test_a_killed_hub_leaves_a_stale_file(path):
         os.kill(hub.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
     assert path.exists()
     assert statefile.read() is None
-    claim = statefile.Claim()
-    assert claim.take()  # nothing is in the next hub's way,
+    state_file = statefile.StateFile()
+    assert state_file.acquire()  # nothing is in the next hub's way,
     assert statefile.read() is None  # and its lock does not vouch for what the killed one has left
-    claim.release()
+    state_file.release()
 
 
 @posix
-def test_a_hub_that_leaves_leaves_nothing(claim, path):
-    claim.publish(HERE)
-    claim.withdraw()
-    claim.release()
+def test_a_hub_that_leaves_leaves_nothing(state_file, path):
+    state_file.write(HERE)
+    state_file.remove()
+    state_file.release()
     assert list(path.parent.iterdir()) == []
 
 
 @posix
-def test_a_lock_on_a_file_that_was_removed_meanwhile_is_worth_nothing(claim, path, monkeypatch):
+def test_a_lock_on_a_file_that_was_removed_meanwhile_is_worth_nothing(state_file, path, monkeypatch):
     real_lock, tries = statefile._lock, []
 
     def leave_just_before(fd, shared=False):
         tries.append(fd)
         if len(tries) == 1:
-            claim.release()  # the file that `fd` stands for is gone, and its lock free
+            state_file.release()  # the file that `fd` stands for is gone, and its lock free
         return real_lock(fd, shared)
 
     monkeypatch.setattr(statefile, "_lock", leave_just_before)
-    second = statefile.Claim()
-    assert second.take()
+    second = statefile.StateFile()
+    assert second.acquire()
     assert len(tries) > 1
-    second.publish(HERE)
-    assert not statefile.Claim().take()
+    second.write(HERE)
+    assert not statefile.StateFile().acquire()
     second.release()
 
 
-def test_sweeping_removes_what_a_killed_hub_has_left_and_nothing_else(claim, path):
-    claim.publish(HERE)
-    statefile.sweep()
+def test_sweeping_removes_what_a_killed_hub_has_left_and_nothing_else(state_file, path):
+    state_file.write(HERE)
+    statefile.remove_stale()
     assert statefile.read() == HERE
-    claim.release()
-    statefile.sweep()
+    state_file.release()
+    statefile.remove_stale()
     assert not path.exists()
-    statefile.sweep()
+    statefile.remove_stale()
 
 
-def test_two_hubs_cannot_hold_it(claim):
-    claim.publish(HERE)
-    assert not statefile.Claim().take()
+def test_two_hubs_cannot_hold_it(state_file):
+    state_file.write(HERE)
+    assert not statefile.StateFile().acquire()
 
 
-def test_a_hub_waits_for_one_that_is_about_to_leave(claim, monkeypatch):
+def test_a_hub_waits_for_one_that_is_about_to_leave(state_file, monkeypatch):
     naps = []
 
     def leave_meanwhile(_seconds):
         naps.append(1)
-        claim.release()
+        state_file.release()
 
     monkeypatch.setattr(statefile.time, "sleep", leave_meanwhile)
-    second = statefile.Claim()
-    assert second.take()
+    second = statefile.StateFile()
+    assert second.acquire()
     assert naps
     second.release()
 
 
-def test_a_hub_removes_its_own_file_only(claim, path):
-    claim.publish(HERE)
+def test_a_hub_removes_its_own_file_only(state_file, path):
+    state_file.write(HERE)
     path.write_text("another hub's")
-    claim.withdraw()
+    state_file.remove()
     assert path.read_text() == "another hub's"
-    claim.publish(HERE)
-    claim.withdraw()
+    state_file.write(HERE)
+    state_file.remove()
     assert not path.exists()
 
 
@@ -162,15 +162,15 @@ def test_a_hub_removes_its_own_file_only(claim, path):
         "\udcff",
     ],
 )
-def test_a_garbled_file_is_no_hub(claim, path, text):
-    claim.publish(HERE)
+def test_a_garbled_file_is_no_hub(state_file, path, text):
+    state_file.write(HERE)
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     assert statefile.read() is None
 
 
 @posix
-def test_a_file_that_others_can_write_is_not_believed(claim, path):
-    claim.publish(HERE)
+def test_a_file_that_others_can_write_is_not_believed(state_file, path):
+    state_file.write(HERE)
     path.chmod(0o622)
     with pytest.raises(HubDeniedError, match="another user"):
         statefile.read()
@@ -182,7 +182,7 @@ def test_a_folder_that_others_can_write_in_is_refused_with_what_to_do(path, mode
     path.parent.mkdir()
     path.parent.chmod(mode)
     with pytest.raises(HubDeniedError, match="UCORE_STATE_PATH"):
-        statefile.Claim().take()
+        statefile.StateFile().acquire()
     assert not list(path.parent.iterdir())
 
 
@@ -191,12 +191,12 @@ def test_a_folder_that_others_can_write_in_is_refused_with_what_to_do(path, mode
 def test_in_a_folder_that_was_there_the_file_alone_is_closed(path, mode):
     path.parent.mkdir()
     path.parent.chmod(mode)
-    claim = statefile.Claim()
-    assert claim.take()
-    claim.publish(HERE)
+    state_file = statefile.StateFile()
+    assert state_file.acquire()
+    state_file.write(HERE)
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(path.with_name("hub.json.lock").stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == mode & 0o777 | mode & 0o1000
-    claim.release()
+    state_file.release()
 
 
 @posix
@@ -204,18 +204,18 @@ def test_a_lock_is_not_made_through_somebody_elses_link(path, tmp_path):
     path.parent.mkdir()
     path.with_name("hub.json.lock").symlink_to(tmp_path / "victim")
     with pytest.raises(OSError):
-        statefile.Claim().take()
+        statefile.StateFile().acquire()
     assert not (tmp_path / "victim").exists()
 
 
 def test_a_proof_is_good_for_one_greeting_one_role_and_one_pipe():
     proofs = {
-        statefile.peer_proof(TOKEN, "a" * 32, "b" * 32, "reader", "adc"),
-        statefile.peer_proof(TOKEN, "c" * 32, "b" * 32, "reader", "adc"),
-        statefile.peer_proof(TOKEN, "a" * 32, "b" * 32, "client"),
-        statefile.peer_proof(TOKEN, "a" * 32, "b" * 32, "reader", "imu"),
-        statefile.peer_proof("1f" * 32, "a" * 32, "b" * 32, "reader", "adc"),
-        statefile.hub_proof(TOKEN, "a" * 32, "b" * 32),
+        handshake.peer_proof(TOKEN, "a" * 32, "b" * 32, "reader", "adc"),
+        handshake.peer_proof(TOKEN, "c" * 32, "b" * 32, "reader", "adc"),
+        handshake.peer_proof(TOKEN, "a" * 32, "b" * 32, "client"),
+        handshake.peer_proof(TOKEN, "a" * 32, "b" * 32, "reader", "imu"),
+        handshake.peer_proof("1f" * 32, "a" * 32, "b" * 32, "reader", "adc"),
+        handshake.hub_proof(TOKEN, "a" * 32, "b" * 32),
     }
     assert len(proofs) == 6
     assert all(len(proof) == 64 and TOKEN not in proof for proof in proofs)
@@ -223,7 +223,7 @@ def test_a_proof_is_good_for_one_greeting_one_role_and_one_pipe():
 
 @pytest.mark.parametrize("odd", ["", "µ", "\ud800", "0" * 63])
 def test_odd_proofs_compare_as_wrong(odd):
-    assert not statefile.is_same(odd, "0" * 64)
+    assert not handshake.is_same(odd, "0" * 64)
 
 
 def _make(path, kind):
@@ -244,7 +244,7 @@ def _make(path, kind):
 @pytest.mark.parametrize("kind", ["FIFO", "link", "folder", "link to nothing"])
 def test_what_is_no_file_is_refused_at_once_by_all_who_look(path, kind):
     _make(path, kind)
-    for look in (statefile.read, statefile.find, statefile.Claim().take):
+    for look in (statefile.read, statefile.find, statefile.StateFile().acquire):
         with pytest.raises(HubDeniedError, match=f"is a .*{kind.split()[0]}, where the board hub keeps a file"):
             look()
 
@@ -255,42 +255,42 @@ def test_a_hub_does_not_use_what_is_no_file_as_its_lock(path, kind):
     _make(path.with_name("hub.json.lock"), kind)
     assert not statefile.is_held()
     with pytest.raises((OSError, HubDeniedError)):
-        statefile.Claim().take()
+        statefile.StateFile().acquire()
 
 
-def test_a_state_file_that_is_removed_or_overwritten_is_written_again(claim, path):
-    claim.publish(HERE)
+def test_a_state_file_that_is_removed_or_overwritten_is_written_again(state_file, path):
+    state_file.write(HERE)
     for damage in (path.unlink, lambda: path.write_text("nonsense")):
         damage()
         assert statefile.read() is None
         assert statefile.is_held()
-        assert claim.renew()
+        assert state_file.renew()
         assert statefile.read() == HERE
         assert not path.stat().st_mode & 0o077
 
 
 @posix
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
-def test_no_second_hub_comes_while_the_first_ones_lock_is_removed(claim, path):
-    claim.publish(HERE)
+def test_no_second_hub_comes_while_the_first_ones_lock_is_removed(state_file, path):
+    state_file.write(HERE)
     path.with_name("hub.json.lock").unlink()
     assert statefile.read() == HERE
-    assert not statefile.Claim().take()
-    assert claim.renew()
-    assert not statefile.Claim().take()
+    assert not statefile.StateFile().acquire()
+    assert state_file.renew()
+    assert not statefile.StateFile().acquire()
     assert statefile.read() == HERE
 
 
 @posix
-def test_a_hub_knows_that_another_one_took_its_place_and_leaves_its_files_alone(claim, path):
-    claim.publish(HERE)
+def test_a_hub_knows_that_another_one_took_its_place_and_leaves_its_files_alone(state_file, path):
+    state_file.write(HERE)
     path.unlink()
     path.with_name("hub.json.lock").unlink()
-    second = statefile.Claim()
-    assert second.take()
-    second.publish(HERE._replace(pid=1))
-    assert not claim.renew()
-    claim.withdraw()
-    claim.release()
+    second = statefile.StateFile()
+    assert second.acquire()
+    second.write(HERE._replace(pid=1))
+    assert not state_file.renew()
+    state_file.remove()
+    state_file.release()
     assert statefile.read() == HERE._replace(pid=1)
     second.release()

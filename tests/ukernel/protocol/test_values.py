@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from ucore import wire
 from ukernel.protocol import values
-from ukernel.virtual import firmware
 
 ROOT = Path(__file__).parents[3]
 Point = collections.namedtuple("Point", "x y")
@@ -88,10 +87,8 @@ while True:
 
 
 @pytest.fixture(scope="module")
-def through_a_board():
-    program = firmware.find()
-    if program is None:
-        pytest.skip("MicroPython for the virtual board is not built: ucore virtual --build")
+def through_a_board(micropython):
+    program = micropython
 
     def echo(given: list) -> list:
         """What MicroPython makes of values: it reads them, and writes what it has read."""

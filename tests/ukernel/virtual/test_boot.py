@@ -9,7 +9,7 @@ import pytest
 import serial
 
 from ukernel.errors import BoardBusyError, SettingError
-from ukernel.virtual.process import VirtualBoard
+from ukernel.virtual.launcher import VirtualBoard
 from ukernel.virtual.storage import Storage
 
 pytestmark = pytest.mark.micropython

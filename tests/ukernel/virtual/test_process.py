@@ -13,9 +13,9 @@ from lineboard import PACKAGE, PYTHONS, LineBoard
 from scripted import wait_until
 
 from ukernel.errors import BoardGoneError
-from ukernel.virtual import process as virtualboard
+from ukernel.virtual import launcher
+from ukernel.virtual.launcher import VirtualBoard
 from ukernel.virtual.line import RESET, RING
-from ukernel.virtual.process import VirtualBoard
 
 ENDLESS = {
     "a busy loop": "while True: pass",
@@ -220,7 +220,7 @@ def test_a_signal_stops_it_cleanly(number):
 
 def test_it_ends_when_the_process_that_started_it_is_killed():
     script = (
-        "from ukernel.virtual.process import VirtualBoard\n"
+        "from ukernel.virtual.launcher import VirtualBoard\n"
         "board = VirtualBoard('cpython').start()\n"
         "print(board._process.pid, flush=True)\n"
         "import time; time.sleep(600)\n"
@@ -237,7 +237,7 @@ def test_when_both_that_would_remove_its_files_are_killed_the_next_start_does(tm
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     script = (
-        "from ukernel.virtual.process import VirtualBoard\n"
+        "from ukernel.virtual.launcher import VirtualBoard\n"
         "board = VirtualBoard('cpython').start()\n"
         "print(board._process.pid, flush=True)\n"
         "input()\n"
@@ -308,6 +308,6 @@ def test_a_full_disk_is_an_error_in_a_sentence(monkeypatch):
     def no_room(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/x")
 
-    monkeypatch.setattr(virtualboard.tempfile, "mkdtemp", no_room)
+    monkeypatch.setattr(launcher.tempfile, "mkdtemp", no_room)
     with pytest.raises(BoardGoneError, match=r"did not start: No space left on device \(/tmp/x\)\.$"):
         VirtualBoard("cpython").start()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ukernel.errors import BoardGoneError
-from ukernel.kernel import linemagic
+from ukernel.kernel import linecommands
 from ukernel.ports import virtual
 from ukernel.virtual.simulated import _virtualworld as layout
 from ukernel.virtual.view import ENDED, World, describe
@@ -91,17 +91,17 @@ class Switchboard:
         return {"name": "kitchen", "port": str(self.memory)}
 
     def show(self):
-        linemagic._board(self, "", {})
-        return linemagic._views[str(self.memory)]
+        linecommands._board(self, "", {})
+        return linecommands._views[str(self.memory)]
 
 
 @pytest.fixture
 def switchboard(memory, monkeypatch):
     about = {"port": str(memory), "world": str(memory), "banner": "a virtual board"}
     monkeypatch.setattr(virtual, "running", lambda: [about])
-    monkeypatch.setattr(linemagic, "_views", {})
+    monkeypatch.setattr(linecommands, "_views", {})
     yield Switchboard(memory)
-    for view in linemagic._views.values():
+    for view in linecommands._views.values():
         view.close()
 
 
