@@ -1,6 +1,7 @@
 // What Python uses: `widget` for a chart that moves (anywidget), `mount` for one that a notebook has saved.
 
-import { Arrivals, Inbox } from "./inbox.js";
+import { Latency } from "./latency.js";
+import { MessageQueue } from "./messagequeue.js";
 import { Store } from "./store.js";
 import { View } from "./view.js";
 
@@ -21,8 +22,8 @@ function say(model, content) {
 function initialize({ model }) {
     const store = new Store();
     const views = new Set();
-    const arrivals = new Arrivals(() => say(model, { late: true }));
-    const inbox = new Inbox(([content, buffers]) => store.apply(content, buffers[0]), () => {
+    const latency = new Latency(() => say(model, { late: true }));
+    const queue = new MessageQueue(([content, buffers]) => store.apply(content, buffers[0]), () => {
         for (const view of views) view.show();
     });
     let heardAt = performance.now();
@@ -34,7 +35,7 @@ function initialize({ model }) {
         }
     }, SILENCE_MS / 5);
     // The front end's manager of widgets gives them up when the kernel restarts or ends; no message of ours would ever say so.
-    const look = () => {
+    const checkKernel = () => {
         if (store.state === "stopped" || LIVING.includes(model.widget_manager?.kernel?.status)) return;
         store.gone = true;
         for (const view of views) view.update();
@@ -44,17 +45,17 @@ function initialize({ model }) {
         store.gone = false;
         // Another page of this notebook is paused, and this one is not: it goes on, and the other one stands still by itself.
         if (content.frozen && !store.paused) say(model, { paused: false });
-        arrivals.note(content.sent_at);
-        inbox.add([content, buffers]);
+        latency.note(content.sent_at);
+        queue.add([content, buffers]);
     };
     model.on("msg:custom", receive);
-    model.on("comm_live_update", look);
+    model.on("comm_live_update", checkKernel);
     charts.set(model.get("chart"), { store, views });
     return () => {
         clearInterval(watch);
-        inbox.close();
+        queue.close();
         model.off("msg:custom", receive);
-        model.off("comm_live_update", look);
+        model.off("comm_live_update", checkKernel);
         charts.delete(model.get("chart"));
     };
 }
@@ -68,7 +69,7 @@ function render({ model, el }) {
             for (const one of views) one.update();
         },
         onClear: () => say(model, { clear: true }),
-        twin: model.get("chart"),
+        staticOutput: model.get("chart"),
         state: chosen(model.get("chart")),
     });
     views.add(view);

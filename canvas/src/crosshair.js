@@ -42,7 +42,7 @@ export class Crosshair {
     }
 
     // Everything that is read, as one line.
-    get words() {
+    get text() {
         if (!this.where) return "";
         return `${this.where}: ${this.lines.map(({ name }, i) => (this.lines.length > 1 ? `${name} ` : "") + this.readings[i].text).join(", ")}${this.missing ? `; ${this.missing}` : ""}`;
     }

@@ -46,19 +46,19 @@ export function paint({ title, lines, canvas, theme, ratio }) {
 
 // By pipe a column of positions and one for each line, or two where bins of samples are shown. What is missing is an empty row.
 export function writeCsv(store) {
-    const { look, traces } = store;
+    const { options, traces } = store;
     const cell = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-    const units = look.units && ` (${look.units})`;
+    const units = options.units && ` (${options.units})`;
     const blocks = traces.map((trace, i) => {
         const bins = trace.step !== 1;
         const position = store.timed ? "time (s since 1970)" : "sample";
-        const names = look.names[i].flatMap((name) => (bins ? [`${name} min${units}`, `${name} max${units}`] : [`${name}${units}`]));
+        const names = options.names[i].flatMap((name) => (bins ? [`${name} min${units}`, `${name} max${units}`] : [`${name}${units}`]));
         const rows = [];
         const breaks = new Set(trace.breaks.map(({ row }) => row));
         for (let bin = 0; bin < trace.count; bin++) {
             if (bin && breaks.has(trace.first + bin)) rows.push([]);
             const at = store.timed ? trace.times[trace.start + bin].toFixed(6) : String(trace.x(bin, 0) + trace.offset);
-            const values = look.names[i].flatMap((_, channel) => {
+            const values = options.names[i].flatMap((_, channel) => {
                 const low = trace.low(bin, channel);
                 return (bins ? [low, trace.high(bin, channel)] : [low]).map((value) => (value === value ? String(value) : ""));
             });

@@ -4,7 +4,7 @@ import plotStyle from "uplot/dist/uPlot.min.css";
 import { Keys } from "./keys.js";
 import { setText } from "./legend.js";
 import ownStyle from "./style.css";
-import { describe, describeState } from "./words.js";
+import { describe, describeState } from "./text.js";
 
 const WORDS_MS = 2000; // between two texts for those who do not see the picture
 const SILENT = { kind: "warning", text: "nothing has been heard from the notebook's kernel for a while: it may have ended or restarted" };
@@ -20,8 +20,8 @@ export function make(tag, name, attributes = {}, ...children) {
 }
 
 export class Frame {
-    // `twin`: a selector of what is hidden as long as this is on the page.
-    constructor(element, [tools, legend], twin) {
+    // `staticOutput`: a selector of what is hidden as long as this is on the page.
+    constructor(element, [tools, legend], staticOutput) {
         const parts = {
             title: make("span", "title"),
             newest: make("span", "newest"),
@@ -32,18 +32,18 @@ export class Frame {
             state: make("span", "state"),
             stats: make("span", "stats"),
             notes: make("div", "notes", { role: "status" }),
-            spoken: make("div", "words", { "aria-live": "polite" }),
-            words: make("div", "words"),
+            spoken: make("div", "description", { "aria-live": "polite" }),
+            description: make("div", "description"),
         };
-        parts.words.id = `ucore-${Math.random().toString(36).slice(2)}`;
-        const style = make("style", "", {}, plotStyle, ownStyle, twin ? `${twin}, .jp-OutputArea-child:has(${twin}) { display: none; }` : "");
+        parts.description.id = `ucore-${Math.random().toString(36).slice(2)}`;
+        const style = make("style", "", {}, plotStyle, ownStyle, staticOutput ? `${staticOutput}, .jp-OutputArea-child:has(${staticOutput}) { display: none; }` : "");
         const head = make("div", "head", {}, parts.title, parts.newest, tools);
         const foot = make("div", "foot", {}, parts.state, parts.notes, parts.stats);
         this.root = make(
             "div", "chart",
             // Otherwise JupyterLab takes letters and arrows for its own.
-            { tabindex: 0, role: "figure", "aria-describedby": parts.words.id, "data-lm-suppress-shortcuts": "true", title: "" },
-            style, head, legend, parts.plot, foot, parts.spoken, parts.words,
+            { tabindex: 0, role: "figure", "aria-describedby": parts.description.id, "data-lm-suppress-shortcuts": "true", title: "" },
+            style, head, legend, parts.plot, foot, parts.spoken, parts.description,
         );
         this.parts = parts;
         element.replaceChildren(this.root);
@@ -77,14 +77,14 @@ export class Frame {
         const now = performance.now();
         if (!(now - this.worded < WORDS_MS) || store.state === "stopped") {
             this.worded = now;
-            setText(parts.words, [describe(store, scale, figures.found), parts.above.textContent, parts.below.textContent].filter(Boolean).join(" "));
+            setText(parts.description, [describe(store, scale, figures.found), parts.above.textContent, parts.below.textContent].filter(Boolean).join(" "));
         }
     }
 
     // Arrows where values are beyond the limits of the y axis.
     pointOff({ scale, store, extent, zoom, follower }, [low, high]) {
         const { above, below } = this.parts;
-        const hint = store.look.fixed && !zoom?.y && !follower ? ": ylim=None follows them" : "";
+        const hint = store.options.fixed && !zoom?.y && !follower ? ": ylim=None follows them" : "";
         setText(above, extent[1] > high ? `▲ values up to ${scale.text(extent[1])}${hint}` : "");
         setText(below, extent[0] < low ? `▼ values down to ${scale.text(extent[0])}${hint}` : "");
     }

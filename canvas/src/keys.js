@@ -61,7 +61,7 @@ export class Keys {
         const left = plot.cursor.left >= 0 ? plot.cursor.left + (steps * width) / CROSSHAIR_STEPS : width / 2;
         plot.setCursor({ left: Math.min(Math.max(left, 0), width), top: plot.over.clientHeight / 2 });
         view.readOut();
-        view.speak(view.crosshair.words);
+        view.speak(view.crosshair.text);
     }
 
     #mark() {

@@ -6,7 +6,7 @@
 export class Store {
     constructor() {
         this.traces = [];
-        this.look = null; // title, units, x, window, span, height, fixed, names; null until something whole has come
+        this.options = null; // title, units, x, window, span, height, fixed, names; null until something whole has come
         this.state = "waiting";
         this.notes = [];
         this.rates = [];
@@ -25,11 +25,11 @@ export class Store {
         if (content.number > this.number + 1 && this.number >= 0) this.missed += content.number - this.number - 1;
         this.number = content.number ?? this.number;
         if (this.paused && content.state !== "stopped" && !(content.frozen && this.#isNear(content))) return false;
-        if (content.look) {
-            this.look = content.look;
+        if (content.options) {
+            this.options = content.options;
             if (content.traces.length !== this.traces.length) this.traces = content.traces.map(() => new Trace());
         }
-        if (!this.look) return false; // what came before is needed; the next whole message has it
+        if (!this.options) return false; // what came before is needed; the next whole message has it
         Object.assign(this, { state: content.state, notes: content.notes, rates: content.rates, x: content.x, y: content.y });
         this.stats = content.stats ?? this.stats;
         const numbers = new Numbers(bytes, content.wide);
@@ -45,7 +45,7 @@ export class Store {
 
     // Whether the horizontal axis is one of time.
     get timed() {
-        return this.look.x !== "samples";
+        return this.options.x !== "samples";
     }
 
     // When the newest sample of all was taken, in the kernel's seconds.
@@ -60,8 +60,8 @@ export class Store {
 
     // Whether a picture made for a pause is still about the one that the page stands on.
     #isNear(content) {
-        if (!this.look) return false;
-        const { window, span } = this.look;
+        if (!this.options) return false;
+        const { window, span } = this.options;
         return content.traces.every((part, i) => {
             const trace = this.traces[i];
             return span ? !part.count || part.newest - trace.newest <= span / 10 : part.seen - trace.seen <= window / 10;

@@ -35,12 +35,12 @@ export class Toolbar {
 
     #savePicture() {
         const { lines, theme, plot, store } = this.view;
-        const canvas = paint({ title: store.look.title, lines, canvas: plot.ctx.canvas, theme, ratio: uPlot.pxRatio });
-        canvas.toBlob((blob) => download(fileName(store.look.title, "png"), blob));
+        const canvas = paint({ title: store.options.title, lines, canvas: plot.ctx.canvas, theme, ratio: uPlot.pxRatio });
+        canvas.toBlob((blob) => download(fileName(store.options.title, "png"), blob));
     }
 
     #saveTable() {
         const { store } = this.view;
-        download(fileName(store.look.title, "csv"), new Blob([writeCsv(store)], { type: "text/csv" }));
+        download(fileName(store.options.title, "csv"), new Blob([writeCsv(store)], { type: "text/csv" }));
     }
 }

@@ -17,11 +17,11 @@ const LEAST_SPAN = 1e-12; // of an axis, in its values: where numbers are hardly
 const CLICK_PX = 4; // a mouse that moved further has dragged
 
 // What `View` needs from whoever owns the store: told of the width in pixels that is worth sending, of a pause, and that what is
-// shown is to be forgotten. All may be left out, for a chart that does not move any more. `twin`: the picture of this chart that is
+// shown is to be forgotten. All may be left out, for a chart that does not move any more. `staticOutput`: the picture of this chart that is
 // in the notebook for those who open it without a kernel; it has an output of its own, and is hidden while the chart itself is there.
 // `state`: what somebody has chosen in this chart, for the one that takes its place (an object, which is kept up to date).
 export class View {
-    constructor(element, store, { onColumns = () => {}, onPause = null, onClear = null, twin = null, state = {} } = {}) {
+    constructor(element, store, { onColumns = () => {}, onPause = null, onClear = null, staticOutput = null, state = {} } = {}) {
         this.store = store;
         this.drawn = 0; // pictures
         this.state = state;
@@ -35,7 +35,7 @@ export class View {
         this.legend = new Legend(make);
         this.crosshair = new Crosshair(make);
         this.toolbar = new Toolbar(make, this);
-        this.frame = new Frame(element, [this.toolbar.root, this.legend.root], twin && `[data-ucore-twin="${twin}"]`);
+        this.frame = new Frame(element, [this.toolbar.root, this.legend.root], staticOutput && `[data-ucore-twin="${staticOutput}"]`);
         this.root = this.frame.root;
         this.root.addEventListener("keydown", new Keys(this).press);
         this.theme = null; // colours; known once the chart is on the page
@@ -75,11 +75,11 @@ export class View {
     // Shows what the store has, now.
     show() {
         const { store } = this;
-        if (!store.look || !this.root.isConnected) return; // once it is on the page, its size changes, and that calls
+        if (!store.options || !this.root.isConnected) return; // once it is on the page, its size changes, and that calls
         this.theme ??= readTheme(this.root);
         this.#name();
         const [x, y] = [this.limits("x"), this.limits("y")];
-        this.scale = new Scale(...y, store.look.units);
+        this.scale = new Scale(...y, store.options.units);
         if (!this.plot) this.#makePlot();
         this.plot.batch(() => {
             this.plot.setScale("x", { min: x[0], max: x[1] });
@@ -97,9 +97,9 @@ export class View {
     #makePlot() {
         const { store } = this;
         const { parts } = this.frame;
-        parts.plot.style.height ||= `${this.state.height ?? store.look.height}px`;
+        parts.plot.style.height ||= `${this.state.height ?? store.options.height}px`;
         const { clientWidth, clientHeight } = parts.plot;
-        this.xAxis = new XAxis(store.look.x);
+        this.xAxis = new XAxis(store.options.x);
         const size = { width: Math.max(clientWidth, 100), height: Math.max(clientHeight, 100) };
         this.plot = new uPlot(plotOptions(this, uPlot, size, {
             draw: [() => this.#draw()],
@@ -119,17 +119,17 @@ export class View {
 
     // Title, legend and colours, which change only when a line appears.
     #name() {
-        const { look } = this.store;
-        const key = JSON.stringify([look, this.theme.dark]);
+        const { options } = this.store;
+        const key = JSON.stringify([options, this.theme.dark]);
         if (key === this.named) return;
         this.named = key;
-        this.hidden = look.names.map((names, i) => names.map((_, channel) => this.hidden[i]?.[channel] ?? false));
+        this.hidden = options.names.map((names, i) => names.map((_, channel) => this.hidden[i]?.[channel] ?? false));
         const colours = this.theme.lines;
-        this.lines = look.names.flatMap((names, trace) => names.map((name, channel) => ({ trace, channel, name })))
+        this.lines = options.names.flatMap((names, trace) => names.map((name, channel) => ({ trace, channel, name })))
             .map((line, i) => ({ ...line, colour: colours[i % colours.length], hidden: this.hidden[line.trace][line.channel] }));
         this.isOne = this.lines.length <= 1;
         this.legend.root.hidden = this.isOne;
-        this.frame.name(look.title, this.isOne ? this.lines[0]?.colour ?? "" : null);
+        this.frame.name(options.title, this.isOne ? this.lines[0]?.colour ?? "" : null);
         this.legend.name(this.lines, (line) => this.#toggle(line));
     }
 
@@ -226,14 +226,14 @@ export class View {
 
     // Whether the y axis shows all values there are.
     get follows() {
-        return !this.zoom?.y && (Boolean(this.follower) || this.store.look?.fixed === false);
+        return !this.zoom?.y && (Boolean(this.follower) || this.store.options?.fixed === false);
     }
 
     // The y axis follows the values from now on; where it does, and the kernel has limits for it, it has those again.
     autoscale() {
         const follows = this.follows;
         if (this.zoom?.y) this.setZoom(this.zoom.x ? { x: this.zoom.x } : null);
-        this.follower = !follows && this.store.look.fixed ? new Follower() : null;
+        this.follower = !follows && this.store.options.fixed ? new Follower() : null;
         this.state.follows = Boolean(this.follower);
         this.update();
     }

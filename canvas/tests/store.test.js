@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Store } from "../src/store.js";
 
-const LOOK = { title: "adc", units: "V", x: "samples", window: 10, span: null, height: 320, fixed: true, names: [["adc"]] };
+const OPTIONS = { title: "adc", units: "V", x: "samples", window: 10, span: null, height: 320, fixed: true, names: [["adc"]] };
 
 // A message about one trace of single samples, numbered from `first`.
 function message(first, values, more = {}) {
@@ -15,16 +15,16 @@ function message(first, values, more = {}) {
 
 function started(...values) {
     const store = new Store();
-    store.apply(...message(0, values, { look: LOOK }));
+    store.apply(...message(0, values, { options: OPTIONS }));
     return store;
 }
 
 const values = (store) => Array.from({ length: store.traces[0].count }, (_, i) => store.traces[0].low(i, 0));
 
-test("a store without a look waits for a message that has everything", () => {
+test("a store without options waits for a message that has everything", () => {
     const store = new Store();
     assert.equal(store.apply(...message(3, [1, 2])), false);
-    assert.equal(store.apply(...message(0, [1, 2, 3], { look: LOOK })), true);
+    assert.equal(store.apply(...message(0, [1, 2, 3], { options: OPTIONS })), true);
     assert.deepEqual(values(store), [1, 2, 3]);
 });
 
@@ -45,7 +45,7 @@ test("nothing is shown that does not belong together: after a gap it stands unti
     store.apply(...message(8, [8]));
     assert.deepEqual(values(store), [0, 1, 2, 3]);
     assert.equal(store.traces[0].seen, 4);
-    store.apply(...message(0, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9], { look: LOOK }));
+    store.apply(...message(0, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9], { options: OPTIONS }));
     assert.deepEqual(values(store), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
 });
 
@@ -57,7 +57,7 @@ test("a message that brings the whole window needs nothing before it", () => {
 
 test("messages that never came are counted", () => {
     const store = new Store();
-    for (const number of [4, 5, 8]) store.apply(...message(0, [1], { number, look: LOOK }));
+    for (const number of [4, 5, 8]) store.apply(...message(0, [1], { number, options: OPTIONS }));
     assert.equal(store.missed, 2);
 });
 
@@ -65,21 +65,21 @@ test("a paused store stands still, but for its own picture in detail, and the en
     const store = started(0, 1, 2);
     store.paused = true;
     assert.equal(store.apply(...message(3, [3])), false);
-    assert.equal(store.apply(...message(0, [0, 1, 2, 3, 4, 5, 6, 7], { frozen: true, look: LOOK })), false); // too far on
-    assert.equal(store.apply(...message(0, [9, 9, 9, 9], { frozen: true, look: LOOK })), true);
+    assert.equal(store.apply(...message(0, [0, 1, 2, 3, 4, 5, 6, 7], { frozen: true, options: OPTIONS })), false); // too far on
+    assert.equal(store.apply(...message(0, [9, 9, 9, 9], { frozen: true, options: OPTIONS })), true);
     assert.deepEqual(values(store), [9, 9, 9, 9]);
-    assert.equal(store.apply(...message(0, [1, 2], { state: "stopped", look: LOOK })), true);
+    assert.equal(store.apply(...message(0, [1, 2], { state: "stopped", options: OPTIONS })), true);
 });
 
 test("the bin below a position is found by halving", () => {
     const { traces: [trace] } = started(0, 1, 2, 3, 4);
     assert.deepEqual([-5, 0, 1.4, 1.6, 4, 99].map((x) => trace.nearest(x, 0)), [0, 0, 1, 2, 4, 4]);
     assert.deepEqual([-5, 0, 0.5, 4, 4.1].map((x) => trace.find(x, 0)), [0, 0, 1, 4, 5]);
-    assert.equal(new Store().apply(...message(0, [], { look: LOOK })), true);
+    assert.equal(new Store().apply(...message(0, [], { options: OPTIONS })), true);
 });
 
 test("numbers are read wherever they stand in a buffer", () => {
-    const [content, bytes] = message(0, [1.5, 2.5], { look: LOOK });
+    const [content, bytes] = message(0, [1.5, 2.5], { options: OPTIONS });
     const shifted = new Uint8Array(bytes.length + 3);
     shifted.set(bytes, 3);
     const store = new Store();

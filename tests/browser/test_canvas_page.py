@@ -633,10 +633,10 @@ def test_without_anywidget_the_picture_moves_all_the_same(notebook, listener):
 
 def test_a_page_that_speaks_late_gets_its_chart_after_all(notebook, listener):
     listener.script = sine
-    notebook.run(2, "import ukernel.charts.canvas as canvas\nsilence, canvas.SILENCE_S = canvas.SILENCE_S, 0.0")
+    notebook.run(2, "import ukernel.charts.frontendprobe as probe\nsilence, probe.SILENCE_S = probe.SILENCE_S, 0.0")
     notebook.start(1, "chart = live_plot('adc')\ntime.sleep(1)")  # what the page says waits behind the cell
     notebook.wait("window.ucoreDone[1]")
     wait_for_samples(notebook, WIDTH)
-    notebook.run(2, "canvas.SILENCE_S = silence")
+    notebook.run(2, "probe.SILENCE_S = silence")
     drawn = notebook.state()["drawn"]
     notebook.wait(f"ucore.state().drawn > {drawn + 10}")

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from ukernel.errors import UsageError
+from ukernel.protocol.truncation import CUT
 
 from . import syntax
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["CUT", "Program", "program", "transform"]
 
 SHOW = "_ucore_show"  # the board's name for "show this value as the cell's result"
-CUT = " ... [cut off: too large to be sent whole]"  # ends a result of which more than a line takes at once was there
 # The names that stand for what only a coroutine may do, and what they are on the board.
 _AWAIT, _EACH, _WITHIN = "_ucore_await", "_ucore_each", "_ucore_within"
 _HOMES = {_AWAIT: "run", _EACH: "each", _WITHIN: "Within"}

@@ -20,8 +20,9 @@ import numpy as np
 
 from ukernel import imports
 
-from .picture import Painter, make_bundle, script
-from .scene import Look, Scene
+from .frontendprobe import FrontendProbe
+from .picture import Painter, mime_bundle, script
+from .scene import ChartOptions, Scene
 from .trace import Note, Trace
 
 __all__ = ["Canvas", "encode"]
@@ -29,14 +30,12 @@ __all__ = ["Canvas", "encode"]
 MIN_INTERVAL_S = 1 / 60  # screens show no more
 WHOLE_S = 1.0  # between messages that hold everything
 HURRIED_WHOLE_S = 0.25  # the same until the page has spoken: it may have missed the first one
-BEAT_S = 3.0  # between messages where there is nothing to say: the page tells when it hears nothing
+HEARTBEAT_S = 3.0  # between messages where there is nothing to say: the page tells when it hears nothing
 PICTURE_S = 0.35  # between pictures, where the chart is one
-SILENCE_S = 6.0  # a front end that says nothing for this long, although we listen, shows no widgets
-PROBE_S = 0.25  # between two looks whether we do listen: a running cell keeps us from it
 LATE_S = 5.0  # for this long a page that gets messages late gets fewer of them
 MAX_SLOWDOWN = 8
 UNWATCHED_S = 1.0  # between pictures for a notebook that nobody watches; there is one at the end of each host cell as well
-TWIN_S = (3.0, 20.0)  # between pictures for a notebook that is saved while the chart moves: at first, then
+STATIC_OUTPUT_S = (3.0, 20.0)  # between pictures for a notebook that is saved while the chart moves: at first, then
 IMPORT_AFTER_S = 2.0  # matplotlib, for pictures to come: once the chart moves
 COLUMNS = 1000  # until the page has said how wide it is, and of a picture
 DETAILED_COLUMNS = 16_000  # of a chart that stands still, so that it can be zoomed
@@ -92,25 +91,25 @@ def encode(scene: Scene, firsts: "list[int] | None" = None) -> "tuple[dict, byte
         "rates": [rate and round(rate, 1) for rate in scene.rates()],
     }
     if firsts is None:
-        look = scene.look
+        options = scene.options
         content["stats"] = scene.stats()
-        content["look"] = {
-            "title": look.title,
-            "units": look.units,
-            "x": look.x,
-            "window": look.window,
-            "span": look.span_s,
-            "height": look.height,
-            "fixed": look.ylim is not None,
-            "names": look.name_lines(scene.traces),
+        content["options"] = {
+            "title": options.title,
+            "units": options.units,
+            "x": options.x,
+            "window": options.window,
+            "span": options.span_s,
+            "height": options.height,
+            "fixed": options.ylim is not None,
+            "names": options.name_lines(scene.traces),
         }
-    parts = [part.astype("<f8") for part in times] if scene.look.is_timed else []
+    parts = [part.astype("<f8") for part in times] if scene.options.is_timed else []
     parts.append(joined.astype("<f8") if wide else narrow)
     return content, b"".join(part.tobytes() for part in parts)
 
 
 def _breaks(scene: Scene, envelope, first: int) -> list:
-    timed = scene.look.is_timed
+    timed = scene.options.is_timed
     return [
         [one.row, *((one.began_at, one.ended_at) if timed else (one.before, one.after)), one.lost, one.why]
         for one in envelope.breaks_from(first)
@@ -134,54 +133,6 @@ def _widget_class():
     return LivePlotWidget
 
 
-class _Presence:
-    """Whether a page shows the widget. Until it has spoken one cannot know; its silence counts only while we listen."""
-
-    def __init__(self):
-        from IPython import get_ipython
-
-        # What comes from the page is heard in this loop, also where a thread has made the chart, or a cell in a subshell.
-        loop = getattr(getattr(get_ipython(), "kernel", None), "io_loop", None)
-        self._loop = getattr(loop, "asyncio_loop", None)
-        self.is_sure = False
-        self._silence_s = 0.0
-        self._asked_at = time.monotonic()
-        self._is_answered = True
-        self._is_free = self._loop is None  # the last answer came at once
-
-    @property
-    def is_doubted(self) -> bool:
-        """Whether nobody has spoken for so long that nobody is there."""
-        return not self.is_sure and self._silence_s >= SILENCE_S
-
-    def is_due(self, now: float) -> bool:
-        """Whether it is time for another probe."""
-        return not self.is_sure and self._is_answered and now - self._asked_at >= PROBE_S
-
-    def call_later(self, delay_s: float, call) -> None:
-        """Have the main thread call this, between two cells; at once, where it has no loop."""
-        if self._loop is None:
-            call()
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._loop.call_later, delay_s, call)
-
-    def probe(self, now: float) -> None:
-        """See whether the loop is free: only then could the page have been heard."""
-        if self.is_due(now):
-            passed_s, self._asked_at = now - self._asked_at, now
-            if self._loop is None or self._loop.is_closed():
-                self._silence_s += passed_s
-            else:
-                self._is_answered = False
-                self._loop.call_soon_threadsafe(self._answer, passed_s)
-
-    def _answer(self, passed_s: float) -> None:
-        was_free, self._is_free = self._is_free, time.monotonic() - self._asked_at < PROBE_S
-        if was_free and self._is_free:
-            self._silence_s += passed_s
-        self._is_answered = True
-
-
 class Canvas:
     """The kernel's half of a chart on a canvas.
 
@@ -191,13 +142,13 @@ class Canvas:
 
     pause_ratio = 0.0
 
-    def __init__(self, traces: "list[Trace]", look: Look, is_watched: bool = True):
+    def __init__(self, traces: "list[Trace]", options: ChartOptions, is_watched: bool = True):
         from IPython.display import display
 
         self.is_watched = is_watched
-        self._scene = Scene(traces, look, COLUMNS)
+        self._scene = Scene(traces, options, COLUMNS)
         self._lock = threading.RLock()  # the page is heard in the main thread
-        self._presence = _Presence()
+        self._frontend = FrontendProbe()
         self._numbers = itertools.count()
         self._columns = COLUMNS  # as the page wants it
         self._late_at = 0.0
@@ -212,17 +163,17 @@ class Canvas:
         self._picture: dict | None = None  # what the notebook has instead of the widget
         self._is_provisional = False  # the last picture: it is to be painted with matplotlib, which has not been imported yet
         self._widget = None
-        self._twin = None  # the display beside the widget, for which see `_show_twin`
-        self._twin_painter: Painter | None = None
+        self._static_output = None  # the display beside the widget, for which see `_show_static_output`
+        self._static_painter: Painter | None = None
         if is_watched and find_spec("anywidget") is not None:
             self._widget = _widget_class()()
-            self._widget.on_msg(lambda _widget, content, _buffers: self._hear(content))
+            self._widget.on_msg(lambda _widget, content, _buffers: self._on_message(content))
         self._display = display(self._view(), raw=True, display_id=True)
         if self._widget is not None:
-            self._twin = display(self._empty_twin(), raw=True, display_id=True)
-            self._twin_at = time.monotonic() + TWIN_S[0]
+            self._static_output = display(self._empty_static_output(), raw=True, display_id=True)
+            self._static_at = time.monotonic() + STATIC_OUTPUT_S[0]
         if is_watched and imports.is_matplotlib_to_come():
-            self._presence.call_later(IMPORT_AFTER_S, imports.load_matplotlib)
+            self._frontend.call_later(IMPORT_AFTER_S, imports.load_matplotlib)
 
     @property
     def min_interval_s(self) -> float:
@@ -237,25 +188,25 @@ class Canvas:
     @property
     def _is_picture(self) -> bool:
         """Whether nobody is there for the widget."""
-        return self._widget is None or self._presence.is_doubted
+        return self._widget is None or self._frontend.is_doubted
 
-    def is_owed(self) -> bool:
+    def needs_send(self) -> bool:
         """Whether a picture is due although there is nothing new to show."""
         if self._is_picture:
             return False
         now = time.monotonic()
-        if now - self._sent_at >= BEAT_S:
+        if now - self._sent_at >= HEARTBEAT_S:
             return True
         if self._is_paused:
             return not self._is_frozen
         unconfirmed = self._whole_at < self._sent_at and now - self._whole_at >= WHOLE_S
-        return self._is_whole_due or unconfirmed or self._presence.is_due(now)
+        return self._is_whole_due or unconfirmed or self._frontend.is_due(now)
 
     def draw(self) -> None:
         """Show what the traces have."""
         with self._lock:
             now = time.monotonic()
-            self._presence.probe(now)
+            self._frontend.probe(now)
             if not self.is_watched:
                 self.save()
             elif self._is_picture:
@@ -263,10 +214,10 @@ class Canvas:
                 self._show(self._paint())
             elif self._is_paused and not self._is_frozen:
                 self._send_frozen()
-            elif not self._is_paused or now - self._sent_at >= BEAT_S:
-                self._send(now)
-            if self._presence.is_sure and now >= self._twin_at:
-                self._show_twin()
+            elif not self._is_paused or now - self._sent_at >= HEARTBEAT_S:
+                self._send_changes(now)
+            if self._frontend.is_sure and now >= self._static_at:
+                self._show_static_output()
 
     def finish(self) -> None:
         """Show the last picture, and put it into the notebook."""
@@ -276,16 +227,16 @@ class Canvas:
                 content["chart"] = self._widget.chart  # what somebody has chosen there is kept
             self._last = content, buffer
             if self._widget is not None:
-                self._tell(*self._last)
-            self._clear_twin()  # first: the chart, which hides it, goes
+                self._send(*self._last)
+            self._clear_static_output()  # first: the chart, which hides it, goes
             self._show(self._paint(self._last))
-            self._twin_scene = self._twin_painter = None
+            self._static_scene = self._static_painter = None
             self._is_provisional = imports.is_matplotlib_to_come()
             if self._is_provisional:
-                self._presence.call_later(0.0, self._paint_well)
+                self._frontend.call_later(0.0, self._paint_well)
             else:
                 self._forget_scene()
-            if not self._presence.is_sure:
+            if not self._frontend.is_sure:
                 self._close()
 
     def _forget_scene(self) -> None:
@@ -308,36 +259,36 @@ class Canvas:
             elif self._last is not None:
                 self._show(self._picture)
             else:
-                self._scene.remark = MOVING
+                self._scene.extra_note = MOVING
                 self._show(self._paint(self._detail()))
-                self._scene.remark = None
+                self._scene.extra_note = None
 
     def keep(self) -> None:
         """Put the last picture into the notebook once more, where no page has taken it."""
         with self._lock:
-            if self._picture is not None and not self._presence.is_sure:
+            if self._picture is not None and not self._frontend.is_sure:
                 self._show(self._picture)
 
     def remove(self) -> None:
         """Take the chart off the page."""
         with self._lock:
-            self._clear_twin()
+            self._clear_static_output()
             self._show({})
             self._close()
 
-    def _hear(self, content: dict) -> None:
+    def _on_message(self, content: dict) -> None:
         """What the page says, in the main thread: a view of the chart is there or has gone, it has another width, it is paused,
         what it shows is to be forgotten, it is late."""
         with self._lock:
             self._views += int("ready" in content) - int("gone" in content)
             if self._last is not None:
                 if "ready" in content:
-                    self._tell(*self._last)
+                    self._send(*self._last)
                 elif "gone" in content and self._views <= 0:
                     self._close()
             if self._last is not None or "gone" in content:
                 return
-            self._presence.is_sure = True
+            self._frontend.is_sure = True
             if self._picture is not None and self._widget.comm is not None:  # we had given it up
                 self._picture = None
                 self._display.update(self._view(), raw=True)
@@ -356,17 +307,17 @@ class Canvas:
             else:
                 self._is_whole_due = True
 
-    def _send(self, now: float) -> None:
+    def _send_changes(self, now: float) -> None:
         """Send what the page lacks."""
         if self._scene.columns != self._columns:
             self._scene.set_columns(self._columns)
             self._is_whole_due = True
         changed = self._scene.update()
-        every_s = WHOLE_S if self._presence.is_sure else HURRIED_WHOLE_S
+        every_s = WHOLE_S if self._frontend.is_sure else HURRIED_WHOLE_S
         whole = self._is_whole_due or now - self._whole_at >= every_s
         self._is_whole_due = False
         content, buffer = encode(self._scene, None if whole else changed)
-        self._tell(content, buffer)
+        self._send(content, buffer)
         self._sent_at = now
         if whole:
             self._whole_at = now
@@ -374,17 +325,17 @@ class Canvas:
     def _send_frozen(self) -> None:
         """Send the picture that a paused page stands on, in detail."""
         self._is_frozen, self._is_whole_due = True, False
-        detailed = Scene(self._scene.traces, self._scene.look, DETAILED_COLUMNS)
+        detailed = Scene(self._scene.traces, self._scene.options, DETAILED_COLUMNS)
         detailed.update()
         detailed.x, detailed.y = self._scene.x, self._scene.y
         content, buffer = encode(detailed)
-        self._tell({**content, "frozen": True}, buffer)
+        self._send({**content, "frozen": True}, buffer)
 
-    def _tell(self, content: dict, buffer: bytes) -> None:
+    def _send(self, content: dict, buffer: bytes) -> None:
         self._widget.send({**content, "number": next(self._numbers), "sent_at": time.monotonic()}, [buffer])
 
     def _view(self) -> dict:
-        words = {"text/plain": f"live_plot: {self._scene.look.title}"}
+        words = {"text/plain": f"live_plot: {self._scene.options.title}"}
         if self._widget is None:
             return words
         return {VIEW: {"version_major": 2, "version_minor": 1, "model_id": self._widget.model_id}, **words}
@@ -393,38 +344,40 @@ class Canvas:
         """Return the scene, which is up to date, as a picture."""
         if self._painter is None or self._painter.is_outdone():
             self._painter = Painter(self._scene)
-        return make_bundle(self._scene, self._painter, message)
+        return mime_bundle(self._scene, self._painter, message)
 
     def _detail(self) -> "tuple[dict, bytes]":
         """Return the message that shows a picture that can be read and zoomed."""
         self._scene.update()
-        detailed = Scene(self._scene.traces, self._scene.look, DETAILED_COLUMNS)
+        detailed = Scene(self._scene.traces, self._scene.options, DETAILED_COLUMNS)
         detailed.update()
-        detailed.x, detailed.y, detailed.remark = self._scene.x, self._scene.y, self._scene.remark
+        detailed.x, detailed.y, detailed.extra_note = self._scene.x, self._scene.y, self._scene.extra_note
         return encode(detailed)
 
-    def _show_twin(self) -> None:
+    def _show_static_output(self) -> None:
         """Put a picture into the notebook, for whoever opens it when there is no kernel any more.
 
         It is a display of its own: if the one that has the widget were changed, the page would build the chart anew.
         The chart hides it.
         """
-        self._twin_at = time.monotonic() + TWIN_S[1]
-        if self._twin_painter is None:
-            self._twin_scene = Scene(self._scene.traces, self._scene.look, COLUMNS)
-            self._twin_scene.remark = MOVING
-        if self._twin_painter is None or self._twin_painter.is_outdone():
-            self._twin_painter = Painter(self._twin_scene, scale=1)
-        self._twin_scene.update()
-        self._twin_scene.x, self._twin_scene.y = self._scene.x, self._scene.y
-        self._twin.update(make_bundle(self._twin_scene, self._twin_painter, twin=self._widget.chart), raw=True)
+        self._static_at = time.monotonic() + STATIC_OUTPUT_S[1]
+        if self._static_painter is None:
+            self._static_scene = Scene(self._scene.traces, self._scene.options, COLUMNS)
+            self._static_scene.extra_note = MOVING
+        if self._static_painter is None or self._static_painter.is_outdone():
+            self._static_painter = Painter(self._static_scene, scale=1)
+        self._static_scene.update()
+        self._static_scene.x, self._static_scene.y = self._scene.x, self._scene.y
+        self._static_output.update(
+            mime_bundle(self._static_scene, self._static_painter, static_output=self._widget.chart), raw=True
+        )
 
-    def _clear_twin(self) -> None:
-        if self._twin_painter is not None:
-            self._twin.update(self._empty_twin(), raw=True)
+    def _clear_static_output(self) -> None:
+        if self._static_painter is not None:
+            self._static_output.update(self._empty_static_output(), raw=True)
 
-    def _empty_twin(self) -> dict:
-        return {"text/html": f'<div data-ucore-twin="{self._widget.chart}"></div>', "text/plain": ""}
+    def _empty_static_output(self) -> dict:
+        return {"text/html": f'<div data-ucore-static_output="{self._widget.chart}"></div>', "text/plain": ""}
 
     def _close(self) -> None:
         """Let the widget go. When a chart has stopped that is once no page shows it any more, for there is the picture. A page

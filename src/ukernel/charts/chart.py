@@ -19,8 +19,9 @@ from ukernel.pipes.pipe import Pipe
 
 from . import matplotlibcanvas
 from .canvas import COLUMNS, Canvas
-from .picture import Painter, Png
-from .scene import Look, Scene
+from .picture import Painter
+from .png import Png
+from .scene import ChartOptions, Scene
 from .trace import NEWS_S, Trace
 
 __all__ = ["LivePlot", "start", "stop"]
@@ -45,7 +46,7 @@ def start(
     names: "tuple[str, ...]",
     subscribe: Callable[[str], Pipe],
     decoders: list,
-    look: Look,
+    options: ChartOptions,
     *,
     backend: str,
     interval_s: float,
@@ -67,13 +68,13 @@ def start(
     try:
         for name in names:
             pipes.append(subscribe(name))
-        traces = [Trace(pipe, decoder, look.window, look.span_s) for pipe, decoder in zip(pipes, decoders, strict=True)]
+        traces = [Trace(pipe, decoder, options.window, options.span_s) for pipe, decoder in zip(pipes, decoders, strict=True)]
         with _start_lock:
             with _charts_lock:
                 previous = _charts.pop((names, chart), None)
             if previous:
                 previous.discard()
-            return LivePlot(traces, look, make_canvas(traces, look, is_watched), interval_s, ends_at, chart)
+            return LivePlot(traces, options, make_canvas(traces, options, is_watched), interval_s, ends_at, chart)
     except BaseException:
         for pipe in pipes:
             pipe.close()
@@ -90,7 +91,7 @@ def stop(names: "tuple[str, ...] | None") -> None:
         chart.stop()
 
 
-def _share() -> None:
+def _set_switch_interval() -> None:
     """Have threads take turns faster while charts move, and as before when the last one has stopped. The register is locked."""
     global _usual_switch_s
     if _charts and _usual_switch_s is None:
@@ -164,12 +165,14 @@ class LivePlot:
     Attributes: `names` of the pipes; `chart`, its own name; `lost`, the frames missing so far; `data`, the samples in the window.
     """
 
-    def __init__(self, traces: "list[Trace]", look: Look, canvas, interval_s: float, ends_at: float, chart: str = ""):
+    def __init__(
+        self, traces: "list[Trace]", options: ChartOptions, canvas, interval_s: float, ends_at: float, chart: str = ""
+    ):
         self.names = tuple(trace.name for trace in traces)
         self.chart = chart
         self.canvas = canvas
         self._traces = traces
-        self._look = look
+        self._options = options
         self._interval_s = interval_s
         self._ends_at = ends_at
         self._finish = canvas.finish  # what the thread does last
@@ -185,7 +188,7 @@ class LivePlot:
         try:
             with _charts_lock:
                 _charts[self.names, chart] = self
-                _share()
+                _set_switch_interval()
             for trace in traces:
                 trace.start(self._news.set)
             self._thread.start()
@@ -285,7 +288,7 @@ class LivePlot:
 
         open("adc.png", "wb").write(chart.snapshot())
         """
-        scene = Scene(self._traces, self._look, COLUMNS)
+        scene = Scene(self._traces, self._options, COLUMNS)
         scene.update()
         return Painter(scene).paint()
 
@@ -304,7 +307,7 @@ class LivePlot:
                 del _charts[self.names, self.chart]
                 if not self.canvas.is_watched:
                     _ended.append(self)
-            _share()
+            _set_switch_interval()
         try:
             self._finish()
         finally:
@@ -324,7 +327,7 @@ class LivePlot:
                 break  # `finish` shows the rest
             self._news.clear()
             news = [trace.news for trace in self._traces]
-            if news == shown and not self.canvas.is_owed():
+            if news == shown and not self.canvas.needs_send():
                 continue
             now = time.monotonic()
             self.canvas.draw()
@@ -339,7 +342,12 @@ class LivePlot:
         """Wait until the next picture is due. In a long interval something else may come up."""
         while True:
             left_s = min(due_at, self._ends_at) - time.monotonic()
-            if self._ending.wait(max(0.0, min(left_s, NEWS_S))) or left_s <= NEWS_S or self._is_over or self.canvas.is_owed():
+            if (
+                self._ending.wait(max(0.0, min(left_s, NEWS_S)))
+                or left_s <= NEWS_S
+                or self._is_over
+                or self.canvas.needs_send()
+            ):
                 return
 
     @property

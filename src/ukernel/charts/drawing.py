@@ -4,7 +4,7 @@ import math
 import textwrap
 
 from .axis import Scale
-from .scene import AXIS_NAMES, HEIGHT, Look, Scene
+from .scene import AXIS_NAMES, HEIGHT, ChartOptions, Scene
 
 __all__ = ["Drawing", "size_inches"]
 
@@ -18,10 +18,10 @@ NAMES_A_LINE = 5
 LETTERS_AN_INCH = 13
 
 
-def size_inches(look: Look) -> "tuple[float, float]":
+def size_inches(options: ChartOptions) -> "tuple[float, float]":
     """The size of a chart's figure."""
     width, height = SIZE_INCHES
-    return width, height * look.height / HEIGHT
+    return width, height * options.height / HEIGHT
 
 
 class Drawing:
@@ -36,15 +36,15 @@ class Drawing:
         self.axes = axes = figure.add_axes((0.11, 0.15, 0.87, 0.75))
         if colours:
             axes.set_prop_cycle(color=colours)
-        look = scene.look
+        options = scene.options
         # In all of them dollar signs are dollar signs.
-        axes.set_xlabel(AXIS_NAMES[look.x], loc="left")
+        axes.set_xlabel(AXIS_NAMES[options.x], loc="left")
         self._units = axes.text(-0.015, 1.025, "", transform=axes.transAxes, ha="right", va="bottom", fontsize="small")
         self._units.set_parse_math(False)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
         axes.yaxis.set_major_formatter(self._write_value)
-        if look.is_timed:
+        if options.is_timed:
             axes.xaxis.set_major_formatter(self._write_time)
         self._lines: list = []
         self._bands = _bands(axes)
@@ -64,7 +64,7 @@ class Drawing:
     @property
     def background(self) -> tuple:
         """What everything but the lines and the notes depends on."""
-        now = int(self._scene.newest_at) if self._scene.look.x == "time" and self._scene.newest_at > 0 else 0
+        now = int(self._scene.newest_at) if self._scene.options.x == "time" and self._scene.newest_at > 0 else 0
         return self.columns, self.axes.bbox.bounds, self.axes.get_xlim(), self.axes.get_ylim(), tuple(self._names), now
 
     def update(self) -> None:
@@ -78,7 +78,7 @@ class Drawing:
         names = [curve.name for curve in curves]
         if names != self._names:
             self._names = names
-            if len(names) > 1 or self._scene.look.labels:
+            if len(names) > 1 or self._scene.options.labels:
                 legend = self.axes.legend(
                     loc="lower left",
                     bbox_to_anchor=(-0.006, 0.99),
@@ -126,7 +126,7 @@ class Drawing:
         top = max(1 - (ABOVE + above * LINE) / height, bottom + 0.1)
         self.axes.set_position((left, bottom, right - left, top - bottom))
         self.axes.set_title(
-            self._scene.look.title,
+            self._scene.options.title,
             parse_math=False,
             loc="left",
             fontsize="medium",
@@ -151,13 +151,13 @@ class Drawing:
     @property
     def _scale(self) -> Scale:
         """Of the limits that the axes have; somebody may have zoomed."""
-        return Scale(*sorted(self.axes.get_ylim()), self._scene.look.units)
+        return Scale(*sorted(self.axes.get_ylim()), self._scene.options.units)
 
     def _write_value(self, value: float, _place=None) -> str:
         return self._scale.tick(value, _step(self.axes.yaxis))
 
     def _write_time(self, seconds: float, _place=None) -> str:
-        if self._scene.look.x == "seconds":
+        if self._scene.options.x == "seconds":
             return Scale(0, 1, "").tick(-seconds, _step(self.axes.xaxis))
         return self._scene.clock(seconds)
 

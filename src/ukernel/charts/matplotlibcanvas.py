@@ -10,8 +10,8 @@ from ukernel import imports
 from ukernel.errors import UsageError
 
 from .drawing import Drawing, size_inches
-from .picture import encode_png
-from .scene import Look, Scene
+from .png import encode_png
+from .scene import ChartOptions, Scene
 from .trace import Trace
 
 __all__ = ["MatplotlibCanvas", "check", "is_chosen"]
@@ -57,7 +57,7 @@ class MatplotlibCanvas:
     min_interval_s = 0.0
     pause_ratio = 0.5  # of the time a picture took, left for the rest: matplotlib needs a core for itself
 
-    def __init__(self, traces: list[Trace], look: Look, is_watched: bool = True):
+    def __init__(self, traces: list[Trace], options: ChartOptions, is_watched: bool = True):
         imports.load("matplotlib", "ipympl.backend_nbagg")
         from ipympl.backend_nbagg import Canvas, FigureManager
         from IPython.display import display
@@ -67,7 +67,7 @@ class MatplotlibCanvas:
         self._lock = threading.RLock()  # the page's wishes (size, zoom) are met in the main thread
         self._drawn_for = None  # what the background was drawn for
         self._background = None
-        figure = Figure(figsize=size_inches(look))
+        figure = Figure(figsize=size_inches(options))
         self._canvas = Canvas(figure)
         manager = FigureManager(self._canvas, 1)
         self._canvas.header_visible = False  # it would repeat the title
@@ -79,12 +79,12 @@ class MatplotlibCanvas:
 
         manager.handle_json = handle_json_alone
         manager.refresh_all = self._push
-        self._scene = Scene(traces, look, int(figure.bbox.width))
+        self._scene = Scene(traces, options, int(figure.bbox.width))
         self._drawing = Drawing(figure, self._scene)
         self._canvas.mpl_connect("draw_event", self._after_drawing)
         self._display = display(self._canvas, display_id=True)
 
-    def is_owed(self) -> bool:
+    def needs_send(self) -> bool:
         """Whether a picture is due although there is nothing new to show."""
         return False
 

@@ -6,9 +6,7 @@ Drawn by matplotlib where there is matplotlib. Else by `still`, as an SVG and, f
 import base64
 import html
 import json
-import struct
 import uuid
-import zlib
 from functools import cache
 from pathlib import Path
 
@@ -18,26 +16,17 @@ from ukernel import imports
 
 from . import still
 from .glyphs import SCALE
+from .png import Png, encode_png
 from .raster import PixelPen
 from .scene import HEIGHT, Scene
 from .vector import SvgPen
 
-__all__ = ["Painter", "Png", "encode_png", "make_bundle", "script"]
+__all__ = ["Painter", "mime_bundle", "script"]
 
 SIZE = (700, 350)  # on the page
 EFFORT = 6  # of the compression: these pictures are kept
 BAND = "#f9eada"  # where something is missing
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5569a", "#a87b00", "#3b8fc4", "#7a5195", "#5f6b6d")  # as in canvas/src/theme.js
-
-
-class Png(bytes):
-    """A PNG file's bytes; a notebook shows the picture."""
-
-    def _repr_png_(self) -> bytes:
-        return bytes(self)
-
-    def __repr__(self) -> str:
-        return f"<PNG picture, {len(self):,} bytes>"
 
 
 class Painter:
@@ -57,7 +46,7 @@ class Painter:
 
             from .drawing import Drawing, size_inches
 
-            figure = Figure(figsize=size_inches(scene.look), dpi=100 * scale)
+            figure = Figure(figsize=size_inches(scene.options), dpi=100 * scale)
             self._canvas = FigureCanvasAgg(figure)
             self._drawing = Drawing(figure, scene, COLOURS)
 
@@ -86,7 +75,7 @@ class Painter:
         return "" if self._canvas is not None else self._draw(SvgPen).svg()
 
     def _draw(self, make_pen):
-        size = SIZE[0], round(SIZE[1] * self._scene.look.height / HEIGHT)
+        size = SIZE[0], round(SIZE[1] * self._scene.options.height / HEIGHT)
         return still.draw(self._scene, size, COLOURS, BAND, make_pen)
 
 
@@ -96,10 +85,10 @@ def script() -> str:
     return Path(__file__).with_name("canvas.js").read_text(encoding="utf-8")
 
 
-def make_bundle(scene: Scene, painter: Painter, message: "tuple[dict, bytes] | None" = None, twin: str = "") -> dict:
+def mime_bundle(scene: Scene, painter: Painter, message: "tuple[dict, bytes] | None" = None, static_output: str = "") -> dict:
     """Return the picture as what a notebook saves: PNG, where there is no matplotlib SVG, text, and HTML with the same picture.
 
-    twin: the chart that hides this picture where it is on the page itself (see canvas/src/view.js).
+    static_output: the chart that hides this picture where it is on the page itself (see canvas/src/view.js).
     message: what the canvas would get to show this scene (see `canvas.encode`). With it the HTML brings the canvas's
         code: it can be zoomed and read where scripts may run, and is the PNG where they may not.
     """
@@ -112,8 +101,8 @@ def make_bundle(scene: Scene, painter: Painter, message: "tuple[dict, bytes] | N
     mark = uuid.uuid4().hex[:12]
     image = f'<img alt="{html.escape(words)}" width="{SIZE[0]}" style="max-width:100%" src="{source}">'
     page = f'<div data-ucore-chart="{mark}">{image}</div>'
-    if twin:
-        page = f'<div data-ucore-twin="{twin}">{page}</div>'
+    if static_output:
+        page = f'<div data-ucore-twin="{static_output}">{page}</div>'
     if message is not None:
         content, buffer = message
         saved = json.dumps({**content, "buffer": base64.b64encode(buffer).decode("ascii")})
@@ -121,15 +110,3 @@ def make_bundle(scene: Scene, painter: Painter, message: "tuple[dict, bytes] | N
         call = f'ucoreChart.mount("{mark}", {saved})'.replace("<", "\\u003c")
         page += f"<script>(() => {{\n{script()}\n{call};\n}})()</script>"
     return {**pictures, "text/html": page, "text/plain": words}
-
-
-def encode_png(pixels, effort: int = 1) -> bytes:
-    """A PNG of an array (height, width, 3 or 4) of bytes: with little effort a third of the time that Pillow takes."""
-    height, width, channels = np.shape(pixels)
-    rows = np.zeros((height, 1 + channels * width), np.uint8)  # each row begins with 0: not filtered
-    rows[:, 1:] = np.reshape(pixels, (height, channels * width))
-    parts = [b"\x89PNG\r\n\x1a\n"]
-    header = struct.pack(">IIBBBBB", width, height, 8, 6 if channels == 4 else 2, 0, 0, 0)  # 8 bits each, with alpha or without
-    for kind, body in ((b"IHDR", header), (b"IDAT", zlib.compress(rows, effort)), (b"IEND", b"")):
-        parts += [struct.pack(">I", len(body)), kind, body, struct.pack(">I", zlib.crc32(kind + body))]
-    return b"".join(parts)

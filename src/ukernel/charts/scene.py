@@ -10,7 +10,7 @@ from .axis import Limits, Scale
 from .bins import Break, make_envelope
 from .trace import Note, Trace
 
-__all__ = ["AXIS_NAMES", "HEIGHT", "RUNNING", "STOPPED", "WAITING", "Band", "Curve", "Look", "Scene"]
+__all__ = ["AXIS_NAMES", "HEIGHT", "RUNNING", "STOPPED", "WAITING", "Band", "ChartOptions", "Curve", "Scene"]
 
 WAITING = "waiting"  # for the board to open the pipe, or for the first sample
 RUNNING = "running"
@@ -20,7 +20,7 @@ AXIS_NAMES = {"samples": "samples", "seconds": "seconds ago", "time": "time"}
 HEIGHT = 320  # of a chart on the page, in CSS pixels
 
 
-class Look(NamedTuple):
+class ChartOptions(NamedTuple):
     """How a chart looks, as `live_plot` was told. span_s: of a window in time, whose axis is one of time."""
 
     title: str
@@ -89,14 +89,14 @@ class Scene:
         seconds before the newest sample.
     """
 
-    def __init__(self, traces: "list[Trace]", look: Look, columns: int):
+    def __init__(self, traces: "list[Trace]", options: ChartOptions, columns: int):
         self.traces = traces
-        self.look = look
-        self.remark: Note | None = None  # something to be said beside what the traces say
+        self.options = options
+        self.extra_note: Note | None = None  # something to be said beside what the traces say
         self.set_columns(columns)
-        self.y = look.ylim or (-1.0, 1.0)
-        self.x = (0.0, look.window - 1.0) if look.x == "samples" else (-1.0, 0.0)
-        self._y_limits = None if look.ylim else Limits()
+        self.y = options.ylim or (-1.0, 1.0)
+        self.x = (0.0, options.window - 1.0) if options.x == "samples" else (-1.0, 0.0)
+        self._y_limits = None if options.ylim else Limits()
         self._span_s = 0.0  # of the time axis
 
     def set_columns(self, columns: int) -> None:
@@ -112,14 +112,14 @@ class Scene:
             low, high = min(low for low, _ in limits), max(high for _, high in limits)
             if low <= high:
                 self.y = self._y_limits.fit(low, high, time.monotonic())
-        if self.look.is_timed:
+        if self.options.is_timed:
             self.x = (-self._fit_span(), 0.0)
         return changed
 
     @property
     def scale(self) -> Scale:
         """How the values are written."""
-        return Scale(*self.y, self.look.units)
+        return Scale(*self.y, self.options.units)
 
     def forget(self) -> None:
         """The windows were cleared: limits and span are to fit what comes."""
@@ -142,7 +142,7 @@ class Scene:
     def curves(self) -> list[Curve]:
         """The lines, as they are after `update`."""
         found = []
-        for envelope, names in zip(self.envelopes, self.look.name_lines(self.traces), strict=True):
+        for envelope, names in zip(self.envelopes, self.options.name_lines(self.traces), strict=True):
             table = envelope.table()
             width = (table.shape[1] - 1) // (1 if envelope.step == 1 else 2)
             x = self._positions(envelope, table)
@@ -165,7 +165,7 @@ class Scene:
 
     def extent(self, envelope, one: Break) -> "tuple[float, float]":
         """From where to where on the horizontal axis something is missing."""
-        if self.look.is_timed:
+        if self.options.is_timed:
             return one.began_at - self.newest_at, one.ended_at - self.newest_at
         return one.before - envelope.oldest, one.after - envelope.oldest
 
@@ -208,13 +208,13 @@ class Scene:
             for trace in self.traces
             for note in trace.notes()
         ]
-        return [*notes, self.remark] if self.remark else notes
+        return [*notes, self.extra_note] if self.extra_note else notes
 
     def describe(self) -> str:
         """The picture in words, for those who do not see it."""
-        look, scale = self.look, self.scale
-        wide = f"{look.window:,} samples" if look.span_s is None else f"{look.span_s:g} seconds"
-        parts = [f"Line chart of {look.title}, {wide} wide."]
+        options, scale = self.options, self.scale
+        wide = f"{options.window:,} samples" if options.span_s is None else f"{options.span_s:g} seconds"
+        parts = [f"Line chart of {options.title}, {wide} wide."]
         for curve in self.curves():
             highs = curve.high[curve.high == curve.high]
             if len(highs):
@@ -231,7 +231,7 @@ class Scene:
         return " ".join(parts)
 
     def _positions(self, envelope, table):
-        if self.look.is_timed:
+        if self.options.is_timed:
             return table[:, 0] - self.newest_at
         bins = np.arange(envelope.first, envelope.first + len(table))
         return bins * envelope.step + (envelope.step - 1) / 2 - envelope.oldest
@@ -240,13 +240,13 @@ class Scene:
         """How many seconds to show: steady although blocks arrive unevenly, with room to grow while the window fills. A pipe
         that ended before the others moves out to the left."""
         spans, is_filling = [0.0], False
-        most = math.inf if self.look.span_s is None else self.look.span_s
+        most = math.inf if self.options.span_s is None else self.options.span_s
         last_at = max(trace.ended_at for trace in self.traces)
         for trace, envelope in zip(self.traces, self.envelopes, strict=True):
             table = envelope.table()
             if len(table) and trace.ended_at >= last_at - TOGETHER_S:
                 spans.append(min(self.newest_at - table[0, 0], most))
-                is_filling |= envelope.seen < envelope.window.size if self.look.span_s is None else True
+                is_filling |= envelope.seen < envelope.window.size if self.options.span_s is None else True
         span = max(spans)
         if span > self._span_s:
             self._span_s = span * (1.25 if is_filling else 1.02)

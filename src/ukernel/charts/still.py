@@ -25,12 +25,12 @@ def draw(scene: Scene, size: "tuple[int, int]", colours: "tuple[str, ...]", band
     """
     width, height = size
     curves = scene.curves()
-    look, scale = scene.look, scene.scale
+    options, scale = scene.options, scene.scale
     labels = [(value, scale.tick(value, _step(*scene.y, LABELS_UP))) for value in _ticks(*scene.y, LABELS_UP)]
     left = max(LEFT, math.ceil(max((glyphs.width(text) for _, text in labels), default=0)) + GAP + 4)
     right = width - RIGHT
     low, high = scene.off_scale_words()
-    names = _place_names([curve.name for curve in curves], right - left) if len(curves) > 1 or look.labels else []
+    names = _place_names([curve.name for curve in curves], right - left) if len(curves) > 1 or options.labels else []
     notes = [line for note in scene.notes() for line in _wrap(note.text, right - left)]
     is_wide = glyphs.width(scale.units) > left - GAP - 4  # units have a line of their own, then
     top = ABOVE + LINE * ((names[-1][1] + 1 if names else 0) + is_wide)
@@ -41,12 +41,12 @@ def draw(scene: Scene, size: "tuple[int, int]", colours: "tuple[str, ...]", band
 
     pen.box(0, 0, width, height, WHITE)
     room = right - left - (glyphs.width(high) + 2 * GAP if high else 0)
-    pen.text(left, 22, _cut(look.title, room, bold=True), BLACK, bold=True)
+    pen.text(left, 22, _cut(options.title, room, bold=True), BLACK, bold=True)
     if is_wide:
         pen.text(4, top - 8, _cut(scale.units, right), INK)
     else:
         pen.text(left - GAP, top - 8, scale.units, INK, "end")
-    pen.text(left, bottom + 36, AXIS_NAMES[look.x], INK)
+    pen.text(left, bottom + 36, AXIS_NAMES[options.x], INK)
     for x, wide in axes.bands():
         pen.box(x, top, wide, bottom - top, band)
     for value, text in labels:
@@ -136,7 +136,7 @@ def _ticks(low: float, high: float, most: int) -> "list[float]":
 
 
 def _write_x(scene: Scene, value: float) -> str:
-    if scene.look.x == "time":
+    if scene.options.x == "time":
         return scene.clock(value)
     step = _step(*scene.x, LABELS_ACROSS)
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))

@@ -239,8 +239,8 @@ def live_plot(
 
     if title is None:
         title = ", ".join(names) + (f" ({chart})" if chart else "")
-    look = scene.Look(title, window, ylim, labels, units, x, span_s, height)
-    return start(names, read, decoders, look, backend=backend, interval_s=interval_s, duration_s=duration, chart=chart)
+    options = scene.ChartOptions(title, window, ylim, labels, units, x, span_s, height)
+    return start(names, read, decoders, options, backend=backend, interval_s=interval_s, duration_s=duration, chart=chart)
 
 
 def stop_live(name: "str | Sequence[str] | None" = None) -> None:

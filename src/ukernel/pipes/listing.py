@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ukernel.errors import HubUnreachableError, UcoreError
 
-__all__ = ["PipeState", "PipeStates", "open_pipes", "pipes", "resembling"]
+__all__ = ["PipeState", "PipeStates", "open_pipes", "pipes", "similar_name"]
 
 ANSWER_S = 2.0
 
@@ -110,7 +110,7 @@ def open_pipes() -> "list[PipeState] | None":
         return None
 
 
-def resembling(name: str, names: "Iterable[str]") -> "str | None":
+def similar_name(name: str, names: "Iterable[str]") -> "str | None":
     """Return the one of these names that is nearly this one, None where there is none."""
     import difflib
 

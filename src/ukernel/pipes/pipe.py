@@ -569,7 +569,7 @@ def did_you_mean(name: str) -> str:
     """What is open instead of this pipe, as the end of a sentence: one that has its name on another board, or nearly its name, or what
     there is; empty where nobody can tell.
     """
-    from .listing import open_pipes, resembling
+    from .listing import open_pipes, similar_name
 
     known = open_pipes()
     if known is None:
@@ -578,7 +578,7 @@ def did_you_mean(name: str) -> str:
     if boards:
         return f" (it is open on {' and '.join(boards)}: to read that, say board={boards[0]!r})"
     names = sorted({pipe.name for pipe in known})
-    found = resembling(name, names)
+    found = similar_name(name, names)
     if found:
         return f" ({found!r} is open: did you mean that?)"
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""

@@ -13,7 +13,7 @@ import pytest
 from stilltrace import StillTrace
 
 from ukernel.charts.canvas import encode
-from ukernel.charts.scene import Look, Scene
+from ukernel.charts.scene import ChartOptions, Scene
 
 CANVAS = Path(__file__).parents[3] / "canvas"
 NODE = shutil.which("node")
@@ -42,7 +42,7 @@ def test_the_page_has_what_the_kernel_has(size, columns, x):
     span_s = 20.0 if x == "window" else None
     x = "seconds" if span_s else x
     traces = [StillTrace("a", size, span_s), StillTrace("b", size, span_s)]
-    scene = Scene(traces, Look("two", size, x=x, span_s=span_s), columns)
+    scene = Scene(traces, ChartOptions("two", size, x=x, span_s=span_s), columns)
     messages, scenes, clock, whole_at = [], [], 0.0, 0
     for number in range(200):
         for trace, channels in zip(traces, (1, 3), strict=True):
@@ -77,7 +77,7 @@ def test_the_page_has_what_the_kernel_has(size, columns, x):
 @needs_node
 def test_messages_that_are_lost_are_mended_by_the_next_whole_one():
     trace = StillTrace("a", 100)
-    scene = Scene([trace], Look("a", 100), 100)
+    scene = Scene([trace], ChartOptions("a", 100), 100)
     messages = []
     for number in range(30):
         trace.window.add(np.arange(number * 7, number * 7 + 7), float(number))
@@ -109,7 +109,7 @@ def test_messages_that_are_lost_are_mended_by_the_next_whole_one():
 def test_numbers_are_narrow_where_that_changes_none(values, wide):
     trace = StillTrace("a", 10)
     trace.window.add(np.asarray(values, float), 0.0)
-    scene = Scene([trace], Look("a", 10), 100)
+    scene = Scene([trace], ChartOptions("a", 10), 100)
     scene.update()
     content, buffer = encode(scene)
     assert content["wide"] is wide
@@ -118,7 +118,7 @@ def test_numbers_are_narrow_where_that_changes_none(values, wide):
 
 def test_a_message_is_small_whatever_the_window_and_the_rate():
     trace = StillTrace("a", 1_000_000)
-    scene = Scene([trace], Look("a", 1_000_000), 1000)
+    scene = Scene([trace], ChartOptions("a", 1_000_000), 1000)
     for _ in range(80):
         trace.window.add(np.zeros(16_667, np.float32), 0.0)
         content, buffer = encode(scene, scene.update())
@@ -127,7 +127,7 @@ def test_a_message_is_small_whatever_the_window_and_the_rate():
 
 
 def test_a_message_before_the_first_sample_has_no_numbers():
-    scene = Scene([StillTrace("a", 10)], Look("a", 10, x="seconds"), 100)
+    scene = Scene([StillTrace("a", 10)], ChartOptions("a", 10, x="seconds"), 100)
     scene.update()
     content, buffer = encode(scene)
     assert buffer == b"" and content["traces"][0]["count"] == 0

@@ -16,7 +16,7 @@ from page import VIEW, is_child, is_custom, model_of, state
 from ukernel.errors import UsageError
 from ukernel.pipes import live_plot, stop_live
 
-SHORT_SILENCE = "import ukernel.charts.canvas\nukernel.charts.canvas.SILENCE_S = 1.0"
+SHORT_SILENCE = "import ukernel.charts.frontendprobe\nukernel.charts.frontendprobe.SILENCE_S = 1.0"
 SET_UP = "from ukernel.pipes import collect, live_plot, stop_live\nimport asyncio, struct, time"
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -46,8 +46,8 @@ def test_a_chart_appears_without_any_magic_and_moves(page, listener):
     messages = page.run("live_plot('adc', title='ADC')")
     model_of(messages)
     content = page.whole(lambda content: content["state"] == "running")
-    look = {"title": "ADC", "units": "", "x": "samples", "window": 200, "span": None, "height": 320, "fixed": True}
-    assert content["look"] == {**look, "names": [["adc"]]}
+    options = {"title": "ADC", "units": "", "x": "samples", "window": 200, "span": None, "height": 320, "fixed": True}
+    assert content["options"] == {**options, "names": [["adc"]]}
     assert content["y"] == [-1.5, 1.5]
     first, second = page.shown(), page.shown()
     assert second["traces"][0]["seen"] > first["traces"][0]["seen"]
@@ -224,8 +224,8 @@ def test_another_chart_of_a_pipe_stands_beside_the_first_and_both_stop_with_its_
     listener.script = sine
     page.run("a, b = live_plot('adc'), live_plot('adc', chart='detail', window=20)")
     assert page.value("[p.wait(0) for p in (a, b)]") == "[False, False]"
-    content = page.whole(lambda content: content["look"]["window"] == 20)
-    assert content["look"]["title"] == "adc (detail)"
+    content = page.whole(lambda content: content["options"]["window"] == 20)
+    assert content["options"]["title"] == "adc (detail)"
     page.run("c = live_plot('adc', chart='detail', window=30)")
     assert page.value("[p.wait(0) for p in (a, b, c)]") == "[False, True, False]"
     assert page.value("c").startswith("<LivePlot 'adc', chart 'detail': running")
@@ -254,7 +254,7 @@ def test_several_values_a_frame_are_several_lines(page, listener):
     listener.script = script
     page.run("plot = live_plot('imu', decoder='<fff', window=100, labels=['x', 'y'])")
     content = page.whole(lambda content: content["traces"][0]["seen"] == 300)
-    assert content["look"]["names"] == [["x", "y", "imu[2]"]]
+    assert content["options"]["names"] == [["x", "y", "imu[2]"]]
     assert content["values"][:6].tolist() == [1, 0, -1, 1, 0, -1]
     assert page.value("plot.data.shape") == "(100, 3)"
 
@@ -267,7 +267,7 @@ def test_several_pipes_are_one_chart(page, listener):
     listener.script = script
     page.run("plot = live_plot(['a', 'b'], decoder=['<f', lambda b: struct.unpack('<f', b)[0]], units='V')")
     content = page.whole(lambda content: [trace["seen"] for trace in content["traces"]] == [50, 50])
-    assert content["look"]["names"] == [["a"], ["b"]] and content["look"]["title"] == "a, b"
+    assert content["options"]["names"] == [["a"], ["b"]] and content["options"]["title"] == "a, b"
     assert content["values"].tolist() == [1] * 50 + [2] * 50
     assert page.value("{name: float(values.mean()) for name, values in plot.data.items()}") == "{'a': 1.0, 'b': 2.0}"
     assert page.value("repr(plot)[:20]") == repr("<LivePlot 'a', 'b': ")
@@ -323,7 +323,7 @@ def test_a_window_may_be_a_time(page, listener):
     listener.script = script
     page.run("plot = live_plot('adc', window='5 s', ylim=None)")
     content = page.whole(lambda content: content["traces"][0]["seen"] == 100)
-    assert content["x"] == [-5, 0] and content["look"]["x"] == "seconds" and content["look"]["span"] == 5
+    assert content["x"] == [-5, 0] and content["options"]["x"] == "seconds" and content["options"]["span"] == 5
     trace = content["traces"][0]
     assert trace["step"] == 0 and trace["count"] == 51 and trace["values"] == [99]
     assert content["values"][-4:].tolist() == [98, 98, 99, 99]  # lowest and highest of each bin
@@ -343,7 +343,7 @@ def test_what_was_lost_is_a_gap_in_what_is_shown(page, listener):
     for kind, found in (("1", [2, 1, 2, 7, why]), ("2", [2, 1000.1, 1001.0, 7, why]), ("", [2, 1000.1, 1001.0, 7, why])):
         title = f"adc ({kind})" if kind else "adc"
         content = page.whole(
-            lambda content, title=title: content["look"]["title"] == title and content["traces"][0]["seen"] == 4
+            lambda content, title=title: content["options"]["title"] == title and content["traces"][0]["seen"] == 4
         )
         assert content["traces"][0]["breaks"] == [found]
     page.run("stop_live()")

@@ -18,18 +18,19 @@ from stilltrace import StillTrace
 
 from ukernel import imports
 from ukernel.charts.canvas import encode
-from ukernel.charts.picture import COLOURS, Painter, Png, encode_png, make_bundle
-from ukernel.charts.scene import Look, Scene
+from ukernel.charts.picture import COLOURS, Painter, mime_bundle
+from ukernel.charts.png import Png, encode_png
+from ukernel.charts.scene import ChartOptions, Scene
 from ukernel.charts.trace import Note
 
 SET_UP = "from ukernel.pipes import live_plot, stop_live"
 VIEW = "application/vnd.jupyter.widget-view+json"
 
 
-def scene_of(values, size=200, **look):
+def scene_of(values, size=200, **options):
     trace = StillTrace("adc", size)
     trace.window.add(np.asarray(values, float), 0.0)
-    scene = Scene([trace], Look("adc", size, **look), 1000)
+    scene = Scene([trace], ChartOptions("adc", size, **options), 1000)
     scene.update()
     return scene
 
@@ -82,7 +83,7 @@ def test_whatever_the_values_there_is_a_picture(painters, values):
 
 def test_a_title_with_dollar_signs_is_a_title():
     trace = StillTrace("$\\foo$", 10)
-    scene = Scene([trace], Look("cost: $\\foo$", 10, units="$\\bar$", labels=("$\\lab$",)), 1000)
+    scene = Scene([trace], ChartOptions("cost: $\\foo$", 10, units="$\\bar$", labels=("$\\lab$",)), 1000)
     trace.window.add(np.arange(10.0), 0.0)
     scene.update()
     painter = Painter(scene)
@@ -99,7 +100,7 @@ def test_what_matplotlib_cannot_draw_is_drawn_without_it():
 def test_several_lines_have_several_colours(painters):
     trace = StillTrace("imu", 100)
     trace.window.add(np.array([[0.5, -0.5]] * 100), 0.0)
-    scene = Scene([trace], Look("imu", 100, (-1.0, 1.0)), 1000)
+    scene = Scene([trace], ChartOptions("imu", 100, (-1.0, 1.0)), 1000)
     scene.update()
     image = pixels(Painter(scene).paint())
     assert line_of(image).sum() > 500
@@ -110,7 +111,7 @@ def test_what_is_missing_is_shaded_and_no_line_runs_through_it(painters):
     trace = StillTrace("adc", 1000)
     trace.window.add(np.zeros(10), np.arange(10.0))
     trace.window.add(np.ones(10), np.arange(20.0, 30.0), [(0, 1000, "no room")])
-    scene = Scene([trace], Look("adc", 1000, (-1.0, 2.0), x="seconds"), 1000)
+    scene = Scene([trace], ChartOptions("adc", 1000, (-1.0, 2.0), x="seconds"), 1000)
     scene.update()
     image = pixels(Painter(scene).paint())
     found = line_of(image)
@@ -133,9 +134,9 @@ def test_without_matplotlib_the_picture_has_letters_all_the_same(alone):
     trace = StillTrace("imu", 100)
     trace.window.add(np.array([[0.5, -0.5]] * 100), 0.0)
     trace.notes = lambda: [Note("12 frames are missing", "warning")]
-    scene = Scene([trace], Look("Motion < 3 \x00", 100, (-0.4, 1.0), ("x & y",), units="g"), 1000)
+    scene = Scene([trace], ChartOptions("Motion < 3 \x00", 100, (-0.4, 1.0), ("x & y",), units="g"), 1000)
     scene.update()
-    data = make_bundle(scene, Painter(scene))
+    data = mime_bundle(scene, Painter(scene))
     texts = [text.text for text in ElementTree.fromstring(data["image/svg+xml"]).iter("{http://www.w3.org/2000/svg}text")]
     for text in (
         "Motion < 3 \N{REPLACEMENT CHARACTER}",
@@ -164,8 +165,8 @@ def ink_of(image, top, bottom, left=0.0, right=1.0):
 def test_without_matplotlib_the_png_has_title_names_units_numbers_and_notes_too(alone):
     trace = StillTrace("imu", 100)
     trace.window.add(np.array([[0.5, -0.5]] * 100), 0.0)
-    look = Look("Motion", 100, (-1.0, 1.0), ("x & y",), units="g")
-    scene = Scene([trace], look, 1000)
+    options = ChartOptions("Motion", 100, (-1.0, 1.0), ("x & y",), units="g")
+    scene = Scene([trace], options, 1000)
     scene.update()
     bare = pixels(Painter(scene).paint())
     assert bare.shape == (700, 1400, 3)
@@ -184,10 +185,10 @@ def test_without_matplotlib_the_png_has_title_names_units_numbers_and_notes_too(
 
 
 def test_the_pictures_are_as_high_as_the_chart_and_higher_where_names_and_notes_need_it(alone):
-    def sizes(channels, **look):
+    def sizes(channels, **options):
         trace = StillTrace("imu", 100)
         trace.window.add(np.zeros((100, channels)), 0.0)
-        scene = Scene([trace], Look("imu", 100, **look), 1000)
+        scene = Scene([trace], ChartOptions("imu", 100, **options), 1000)
         scene.update()
         painter = Painter(scene)
         return pixels(painter.paint()).shape[0] / 2, int(ElementTree.fromstring(painter.paint_vectors()).get("height"))
@@ -210,7 +211,7 @@ def test_whatever_is_to_be_written_there_are_pictures(alone, text):
     trace = StillTrace("imu", 100)
     trace.window.add(np.array([[5.0, -5.0]] * 100), 0.0)
     trace.notes = lambda: [Note(text, "warning")]
-    scene = Scene([trace], Look(text, 100, (-1.0, 1.0), (text, text), units=text), 1000)
+    scene = Scene([trace], ChartOptions(text, 100, (-1.0, 1.0), (text, text), units=text), 1000)
     scene.update()
     painter = Painter(scene)
     assert pixels(painter.paint()).shape[1] == 1400
@@ -269,9 +270,9 @@ def test_html_carries_whatever_it_is_titled():
     title = '</script><script>alert("!")</script>'
     trace = StillTrace("adc", 10)
     trace.window.add(np.arange(10.0), 0.0)
-    scene = Scene([trace], Look(title, 10), 1000)
+    scene = Scene([trace], ChartOptions(title, 10), 1000)
     scene.update()
-    html = make_bundle(scene, Painter(scene), encode(scene))["text/html"]
+    html = mime_bundle(scene, Painter(scene), encode(scene))["text/html"]
     assert html.count("</script") == 1 and "alert(&quot;" in html
 
 

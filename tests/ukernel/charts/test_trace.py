@@ -13,7 +13,7 @@ from fakelistener import FakeListener
 
 from ukernel import pipes
 from ukernel.charts import trace
-from ukernel.charts.scene import RUNNING, WAITING, Look, Scene
+from ukernel.charts.scene import RUNNING, WAITING, ChartOptions, Scene
 from ukernel.errors import HubUnreachableError, PipeNameError
 from ukernel.pipes.decoders import as_decoder
 
@@ -243,7 +243,7 @@ def test_a_chart_waits_between_two_hubs_and_says_so(listener, obstacle, note):
     feed = listener.feed()
     find, pipe._again = pipe._again, refuse
     one = trace.Trace(pipe, as_decoder(None), 10)
-    scene = Scene([one], Look("adc", 10), 100)
+    scene = Scene([one], ChartOptions("adc", 10), 100)
     changed = threading.Event()
     one.start(changed.set)
     try:

@@ -65,6 +65,6 @@ test("limits that follow have a little air, and shrink late", () => {
 
 test("a table has a column of positions for each pipe, and an empty row where something is missing", () => {
     const trace = (count, breaks) => ({ step: 1, count, first: 10, offset: 10, start: 0, breaks, x: (i) => i, low: (i) => (i === 1 ? NaN : i / 2) });
-    const store = { timed: false, look: { units: "V", names: [["a"], ['b "x", y']] }, traces: [trace(3, [{ row: 12 }]), trace(1, [])] };
+    const store = { timed: false, options: { units: "V", names: [["a"], ['b "x", y']] }, traces: [trace(3, [{ row: 12 }]), trace(1, [])] };
     assert.equal(writeCsv(store), 'sample,a (V),sample,"b ""x"", y (V)"\r\n10,0,10,0\r\n11,,,\r\n,,,\r\n12,1,,\r\n');
 });

@@ -1,12 +1,10 @@
 // Messages between their arrival and the screen's next picture.
 
-const LATE_S = 0.5; // a message this much later than the quickest is late
-const HINT_MS = 1000; // of nothing but late messages are worth a hint: a hiccup is not
 const WAITING = 3; // messages that may wait for a picture of their own
 
 // Hands over one message for each picture of the screen: they come unevenly, and two for one picture would be a jump and
 // a stop. Where more wait than should, the page is behind, and all are for the next picture.
-export class Inbox {
+export class MessageQueue {
     constructor(apply, show, request = (draw) => requestAnimationFrame(draw)) {
         Object.assign(this, { apply, show, request });
         this.waiting = [];
@@ -36,29 +34,5 @@ export class Inbox {
 
     #apply(count) {
         for (const message of this.waiting.splice(0, count)) this.apply(message);
-    }
-}
-
-// Notices when messages pile up on their way: then they come later and later after they were sent. Clocks differ, and jump
-// when a computer sleeps, so the quickest message is the measure; it ages a little, and after a hint it is measured anew.
-export class Arrivals {
-    constructor(onLate, now = () => performance.now()) {
-        this.onLate = onLate;
-        this.now = now;
-        this.quickest = Infinity;
-        this.lateSince = null;
-    }
-
-    note(sentAt) {
-        const now = this.now();
-        const took = now / 1000 - sentAt;
-        this.quickest = Math.min(this.quickest + 1e-5, took);
-        if (took - this.quickest < LATE_S) this.lateSince = null;
-        else this.lateSince ??= now;
-        if (this.lateSince !== null && now - this.lateSince >= HINT_MS) {
-            this.lateSince = null;
-            this.quickest = took;
-            this.onLate();
-        }
     }
 }
