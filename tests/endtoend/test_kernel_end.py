@@ -11,10 +11,10 @@ import psutil
 import pytest
 from frontend import Notebook, wait_for_end
 
-# By a word of its command line. The board's own process is the one that none of these words is in.
+# By a word of its command line, the first of these that is in it. The board's own process is the one that none of them is in.
 PARTS = {
-    "kernel": "ukernel.kernel",
     "sub-kernel": "ukernel.kernel.subkernel_main",
+    "kernel": "ukernel.kernel",
     "hub": "ukernel.hub",
     "virtual board": "ukernel.virtual.process",
     "board": "",

@@ -9,9 +9,8 @@ import logging
 from typing import TYPE_CHECKING, ClassVar
 
 from ucore import wire
-from ukernel.errors import BoardBusyError, BoardError, HubError, UcoreError, UsageError
+from ukernel.errors import BoardBusyError, BoardError, HubError, UcoreError, UsageError, as_reply
 
-from .execution import failure
 from .sharedboard import SharedBoard
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ class ClientConnection(asyncio.Protocol):
         self.board.clients.discard(self)
         self.board = None
         self._lost = error
-        self.send("detached", 0, failure(error))
+        self.send("detached", 0, as_reply(error))
 
     def data_received(self, data):
         self._buffer += data
@@ -124,7 +123,7 @@ class ClientConnection(asyncio.Protocol):
     def _fail(self, type_: str, request: int, error: Exception) -> None:
         if isinstance(error, KeyError):
             error = UsageError(f"The message {type_!r} has no {error}.")
-        self.send(type_.replace("_request", "_reply"), request, failure(error))
+        self.send(type_.replace("_request", "_reply"), request, as_reply(error))
 
     def send(self, type: str, parent: int, content: dict) -> None:
         """Send a message. Output is dropped, and the loss counted, while the client does not read."""

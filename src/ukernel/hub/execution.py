@@ -6,7 +6,7 @@ import time
 
 from ukernel.protocol.cellnames import CellNames
 
-__all__ = ["Execution", "failure"]
+__all__ = ["Execution"]
 
 # The end of a text in which a traceback's frame may have begun. A rest of a line that is none is not held back.
 _BEGUN = re.compile(
@@ -65,8 +65,3 @@ class Execution:
             if self._names is not None and '"<cell ' in text:
                 content["cells"] = self._names.find(text, self.instance)
             self.send("stream", content)
-
-
-def failure(error: Exception) -> dict:
-    """Return the reply content that tells a client of ``error``."""
-    return {"status": "error", "ename": type(error).__name__, "evalue": str(error), "traceback": []}

@@ -6,10 +6,8 @@ import re
 from collections.abc import Callable
 
 from ucore import wire
-from ukernel.errors import NoAnswerError
+from ukernel.errors import NoAnswerError, as_reply
 from ukernel.protocol.identifiers import BEFORE_CURSOR, WORD
-
-from .execution import failure
 
 __all__ = ["IntrospectionRequests"]
 
@@ -82,7 +80,7 @@ class IntrospectionRequests:
         def answer(found) -> None:
             content = {"status": "ok", "producers": found}
             if not isinstance(found, list):
-                content = failure(NoAnswerError("The board did not answer. Try again; `%ucore status` says what it does."))
+                content = as_reply(NoAnswerError("The board did not answer. Try again; `%ucore status` says what it does."))
             client.send("producers_reply", request, content)
 
         parent = self._ask(wire.EVERY_REQUEST, stop, answer)

@@ -11,7 +11,7 @@ from ucore import wire
 from ukernel.errors import HubDeniedError, HubError, PipeNameError, UcoreError, UsageError
 from ukernel.protocol import handshake
 
-from .opening import Subscriber
+from .subscriber import Subscriber
 
 __all__ = ["Listener"]
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ukernel.link import session
+from ukernel.protocol.reasons import EndReason
 
 from .opening import Opening
 
@@ -47,7 +48,7 @@ class BoardPipes:
         elif kind is session.PipeClosed:
             if event.id in self._openings:
                 self._openings[event.id].catch_up(event.frames)
-                self._end(event.id, "closed")
+                self._end(event.id, EndReason.CLOSED)
         else:
             return False
         return True
@@ -60,15 +61,15 @@ class BoardPipes:
         """What has not been announced by now has ended meanwhile."""
         if self._unconfirmed:
             for pipe_id in self._unconfirmed & set(self._openings):
-                self._end(pipe_id, "closed")
+                self._end(pipe_id, EndReason.CLOSED)
             self._unconfirmed = set()
 
     def disconnect_readers(self) -> None:
         """Tell the readers only: the pipes may go on, and where nothing was lost, the board does not announce them again."""
         for opening in self:
-            opening.end("board gone")
+            opening.end(EndReason.BOARD_GONE)
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: EndReason) -> None:
         """Let the pipes go, with the reason."""
         for pipe_id in list(self._openings):
             self._end(pipe_id, reason)
@@ -86,7 +87,7 @@ class BoardPipes:
             if (known.name, known.generation) == (event.name, event.generation):
                 known.catch_up(event.number, "no_listener")  # written while there was no session
                 return
-            self._end(event.id, "closed")
+            self._end(event.id, EndReason.CLOSED)
         board = self._board
         opening = self._openings[event.id] = Opening(
             board.name,
@@ -99,6 +100,6 @@ class BoardPipes:
         )
         board.hub.opened(opening)
 
-    def _end(self, pipe_id: int, reason: str) -> None:
+    def _end(self, pipe_id: int, reason: EndReason) -> None:
         self._openings.pop(pipe_id).close(reason)
         self._board.hub.update_timers()

@@ -14,13 +14,15 @@ from ukernel import settings
 from ukernel.errors import BoardError, HubError, PipeNameError, describe
 from ukernel.ports import discovery
 from ukernel.protocol import statefile
+from ukernel.protocol.reasons import EndReason
 
 from .connection import ClientConnection
 from .listener import Listener
-from .opening import Opening, Subscriber
+from .opening import Opening
 from .replay import ReplayBuffers
 from .restartwarnings import RestartWarnings
 from .sharedboard import SharedBoard
+from .subscriber import Subscriber
 
 __all__ = ["Hub", "main"]
 
@@ -96,10 +98,10 @@ class Hub:
     async def _finish(self) -> None:
         self.listener.close()
         for board in list(self.boards.values()):
-            board.end("hub stopped")
+            board.end(EndReason.HUB_STOPPED)
             self.drop(board)
         for reader in self._waiting:
-            reader.end("hub stopped", 0)
+            reader.end(EndReason.HUB_STOPPED, 0)
         for client in list(self.clients):
             client.transport.close()
         if self._closing:
@@ -135,7 +137,7 @@ class Hub:
         if self.boards.get(board.port) is not board:
             return
         del self.boards[board.port]
-        board.pipes.end("board gone")
+        board.pipes.end(EndReason.BOARD_GONE)
         if board.unused_timer is not None:
             board.unused_timer.cancel()
         _log.info("%s: closing", board.name)

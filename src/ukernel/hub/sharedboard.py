@@ -10,12 +10,13 @@ import random
 from collections import OrderedDict
 
 from ucore import wire
-from ukernel.errors import BoardBusyError, BoardGoneError, BoardRestartedError, NoAnswerError, UcoreError, UsageError
+from ukernel.errors import BoardBusyError, BoardGoneError, BoardRestartedError, NoAnswerError, UcoreError, UsageError, as_reply
 from ukernel.link import session
 from ukernel.protocol.cellnames import CellNames
+from ukernel.protocol.reasons import EndReason
 
 from .eventqueue import EventQueue
-from .execution import Execution, failure
+from .execution import Execution
 from .fairqueue import FairQueue
 from .introspection import IntrospectionRequests
 from .mimebundle import mime_bundle
@@ -117,7 +118,7 @@ class SharedBoard:
                     self._untold = set(self.clients)
             else:
                 self._drop_work(self._restarted())
-            self.pipes.end("board restarted")
+            self.pipes.end(EndReason.BOARD_RESTARTED)
             self._cells.clear()
             self._names.clear(True)
         elif not event.resumed:
@@ -175,7 +176,7 @@ class SharedBoard:
         self._drop_work(error)
         for client in list(self.clients):  # right away: who hears that its cell has failed may run the next one at once
             client.detach(error)
-        self.pipes.end("board gone")
+        self.pipes.end(EndReason.BOARD_GONE)
         self._settle_attaching(error)
         self.hub.drop(self)
 
@@ -296,7 +297,7 @@ class SharedBoard:
 
     def _drop_work(self, error: Exception) -> None:
         """Fail everything that waits for this board."""
-        reply = failure(error)
+        reply = as_reply(error)
         if self.running is not None:
             self._last, self.running = self.running, None
             self._last.reply(reply)
@@ -331,7 +332,7 @@ class SharedBoard:
         kernel = client.kernel
         labels = {other.label for other in self.clients if other is not client and not (kernel and other.kernel == kernel)}
         if readers:
-            labels |= {f"a reader of the pipe {opening.name!r}" for opening in self.pipes if opening.readers}
+            labels |= {f"a reader of the pipe {opening.name!r}" for opening in self.pipes if opening.subscribers}
         return sorted(labels)
 
     async def attached(self) -> None:
@@ -370,7 +371,7 @@ class SharedBoard:
         patience: asyncio.TimerHandle | None = None
         if self.state != "resetting":
             self._check_ready()
-            reply = failure(BoardRestartedError(f"The board {self.name} was reset by {client.label}."))
+            reply = as_reply(BoardRestartedError(f"The board {self.name} was reset by {client.label}."))
             self.state = "resetting"
             for cell in self.waiting.clear():
                 cell.reply(reply)
@@ -412,7 +413,7 @@ class SharedBoard:
                 raise UsageError(f"The cell has {size:,} bytes; a board takes {wire.MAX_MESSAGE - 16:,} at most. Split it.")
             self.waiting.add(cell)
         except UcoreError as error:
-            return cell.reply(failure(error))
+            return cell.reply(as_reply(error))
         status = self._waiting_status()
         self._next()
         if not cell.parent and self.state != "reviving":  # then it is told how that went
@@ -533,7 +534,7 @@ class SharedBoard:
             "waiting": [cell.label for cell in self.waiting],
         }
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: EndReason) -> None:
         """Let pipes and cells go, with the reason; `close` comes next."""
         self._drop_work(BoardGoneError(f"The board hub let go of the board {self.name}: {reason}."))
         self.pipes.end(reason)

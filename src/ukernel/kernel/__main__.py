@@ -34,22 +34,22 @@ def main(argv: "list[str] | None" = None) -> int:
     from .subkernel import Subkernel
 
     # Jupyter restarts a kernel with the same connection, and makes a new key for another one.
-    identity = hashlib.sha256(f"{connection.get('key', '')} {options.connection_file}".encode()).hexdigest()[:32]
+    kernel_id = hashlib.sha256(f"{connection.get('key', '')} {options.connection_file}".encode()).hexdigest()[:32]
     try:
-        subkernel = Subkernel(connection, options.connection_file, identity)
+        subkernel = Subkernel(connection, options.connection_file, kernel_id)
     except OSError as error:
         print(f"ukernel: the Python process of the notebook cannot be started: {describe(error)}.", file=sys.stderr)
         return 1
 
     from ukernel.boards import syntax
 
-    from .boardconnection import Attachments
+    from .boardconnection import BoardConnections
     from .switchboard import Switchboard
 
     syntax.prepare()
 
-    attachments = Attachments(virtual=options.virtual, kernel=identity)
-    return Switchboard(connection, options.connection_file, subkernel, attachments).run()
+    board_connections = BoardConnections(virtual=options.virtual, kernel_id=kernel_id)
+    return Switchboard(connection, options.connection_file, subkernel, board_connections).run()
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ from ukernel import settings
 from ukernel.errors import BoardGoneError, HubUnreachableError, NoAnswerError, UcoreError, by_name
 from ukernel.protocol import statefile
 
-from .loop import guard
+from .loop import run_logged
 
 if TYPE_CHECKING:
     from .loop import Loop
 
-__all__ = ["Attachment", "Attachments"]
+__all__ = ["BoardConnection", "BoardConnections"]
 
 # Cells whose threads may still print; the hub remembers fewer.
 MAX_RECEIVERS = 300
@@ -30,13 +30,13 @@ _REPLACED = "The virtual board did not answer any more. This is a new one: what 
 _IDLE, _CONNECTING, _READY = "idle", "connecting", "ready"
 
 
-class Attachment:
+class BoardConnection:
     """One board through one hub client. Everything but ``_connect`` happens on the switchboard's thread."""
 
-    def __init__(self, attachments: "Attachments", board: "str | None"):
+    def __init__(self, connections: "BoardConnections", board: "str | None"):
         self.board: dict = {}  # what attach_reply said: name, port, facts
         self.virtual_board = None  # the VirtualBoard that this notebook brought along
-        self._attachments = attachments
+        self._connections = connections
         self._ref = board
         self._hangs = False  # whether a virtual board that has not ended is to be replaced all the same
         self._notices: list[str] = []
@@ -102,7 +102,7 @@ class Attachment:
         client = None
         try:
             ref = self._bring_virtual_board() if self._ref == VIRTUAL else self._ref or settings.board()
-            client = self._attachments.connect_hub()
+            client = self._connections.connect_hub()
             port = settings.pipe_port()
             if port is not None:
                 client.request("listen_request", {"port": port})
@@ -110,15 +110,15 @@ class Attachment:
         except Exception as error:  # whatever it is, it belongs into the cell that wants the board
             if client is not None:
                 client.close()
-            self._attachments.loop.post(lambda error=error: self._settle(None, {}, error))
+            self._connections.loop.call_soon_threadsafe(lambda error=error: self._settle(None, {}, error))
         else:
-            self._attachments.loop.post(lambda: self._settle(client, answer, None))
+            self._connections.loop.call_soon_threadsafe(lambda: self._settle(client, answer, None))
 
     def _attach(self, client, ref: "str | None", timeout_s: "float | None") -> dict:
         return client.request("attach_request", self._request(ref), timeout_s=timeout_s)
 
     def _request(self, ref: "str | None") -> dict:
-        return {"board": ref, "client": _label(), **self._attachments.identity}
+        return {"board": ref, "client": _label(), **self._connections.identity}
 
     def _take_answer(self, answer: dict) -> None:
         self.board = answer.get("board", {})
@@ -134,7 +134,7 @@ class Attachment:
             board = self.virtual_board = None
             self._notices.append(_RENEWED if has_ended else _REPLACED)
         if board is None:
-            board = self.virtual_board = self._attachments.start_virtual_board()
+            board = self.virtual_board = self._connections.start_virtual_board()
             if board.python == "cpython":
                 self._notices.append(board.banner)
         return board.port
@@ -145,7 +145,7 @@ class Attachment:
         self._hangs = isinstance(error, _HANGS)
         self._state = _READY if error is None else _IDLE
         if client is not None:
-            self._attachments.loop.add(client.fileno(), self.pump)
+            self._connections.loop.add_reader(client.fileno(), self.pump)
         waiting, self._waiting = self._waiting, []
         for callback in waiting:
             callback(error)
@@ -153,9 +153,9 @@ class Attachment:
             self.pump()  # what came while we were attaching
 
     def send(self, msg_type: str, content: dict, receive: "Callable[[str, dict], None] | None" = None) -> int:
-        """Send a request on a ready attachment; ``receive(type, content)`` hears whatever answers it.
+        """Send a request on a ready connection; ``receive(type, content)`` hears whatever answers it.
 
-        Raises HubUnreachableError, also where the attachment is not ready (any more).
+        Raises HubUnreachableError, also where the connection is not ready (any more).
         """
         if self._state != _READY:
             raise HubUnreachableError("The board is not attached any more.")
@@ -185,14 +185,14 @@ class Attachment:
                 return
             receive = self._receivers.get(message["parent"])
             if receive is not None:
-                guard(receive, message["type"], message["content"])
+                run_logged(receive, message["type"], message["content"])
 
     def _lose(self, error: UcoreError) -> None:
         """Hub or board is gone: fail what was asked; the next board cell connects again."""
         if self._state != _READY:
             return
         self._state = _IDLE
-        self._attachments.loop.remove(self._client.fileno())
+        self._connections.loop.remove_reader(self._client.fileno())
         self._client.close()
         receivers, self._receivers = self._receivers, OrderedDict()
         failure = {"status": "error", "ename": type(error).__name__, "evalue": str(error), "traceback": []}
@@ -224,35 +224,35 @@ class Attachment:
         if self._state == _READY:
             self._client.request("restart_request", timeout_s=_RESTART_S)
         elif self._state == _IDLE and self.board:  # the hub has died since: another one does it
-            with self._attachments.connect_hub() as client:
+            with self._connections.connect_hub() as client:
                 self._attach(client, self.board["port"], _RESTART_S)
                 client.request("restart_request", timeout_s=_RESTART_S)
 
 
-class Attachments:
-    """The attachments of one kernel, by board. ``own`` is that of the notebook's own board."""
+class BoardConnections:
+    """The connections of one kernel, by board. ``default`` is that of the notebook's own board."""
 
-    def __init__(self, virtual: bool = False, kernel: str = "", connect: "Callable | None" = None):
+    def __init__(self, virtual: bool = False, kernel_id: str = "", connect: "Callable | None" = None):
         """``virtual``: the notebook's own board is a virtual one, started here.
 
-        ``kernel`` is an id that stays the same when the kernel is restarted. ``connect`` makes a hub client.
+        ``kernel_id`` stays the same when the kernel is restarted. ``connect`` makes a hub client.
         """
-        self.identity = {"kernel": kernel, "instance": os.urandom(8).hex()}
+        self.identity = {"kernel": kernel_id, "instance": os.urandom(8).hex()}
         self._connect = connect
-        self._by_board: dict[str | None, Attachment] = {}
-        self.own = self._by_board[None] = self.get(VIRTUAL) if virtual else Attachment(self, None)
+        self._by_board: dict[str | None, BoardConnection] = {}
+        self.default = self._by_board[None] = self.get(VIRTUAL) if virtual else BoardConnection(self, None)
 
     def start(self, loop: "Loop") -> None:
         """Begin to attach the notebook's board; messages from hubs are read in this loop."""
         self.loop = loop
-        self.own.open()
+        self.default.open()
 
-    def get(self, board: "str | None") -> Attachment:
-        """Return the attachment of a board; None is the notebook's own."""
+    def get(self, board: "str | None") -> BoardConnection:
+        """Return the connection of a board; None is the notebook's own."""
         if board is None:
-            return self.own
+            return self.default
         if board not in self._by_board:
-            self._by_board[board] = Attachment(self, board)
+            self._by_board[board] = BoardConnection(self, board)
         return self._by_board[board]
 
     def use(self, board: str, done: "Callable[[Exception | None], None]") -> None:
@@ -260,8 +260,8 @@ class Attachments:
         chosen = self.get(board)
 
         def settle(error: "Exception | None") -> None:
-            if error is None and chosen is not self.own:
-                before, self.own = self.own, chosen
+            if error is None and chosen is not self.default:
+                before, self.default = self.default, chosen
                 before.release()
             done(error)
 
@@ -292,8 +292,8 @@ class Attachments:
 
     def close(self, restart: bool = False) -> None:
         """Let all boards go; with ``restart`` they are to be fresh for the next process of this kernel."""
-        for attachment in set(self._by_board.values()):
-            attachment.close(restart)
+        for connection in set(self._by_board.values()):
+            connection.close(restart)
         with contextlib.suppress(UcoreError, OSError):
             statefile.remove_stale()  # the hub may have been killed, and nobody else may need another one
 

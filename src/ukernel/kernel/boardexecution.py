@@ -13,15 +13,16 @@ from ukernel.errors import UcoreError
 from ukernel.protocol import values
 
 from . import cellmagic, wrappers
-from .executequeue import LATE_S, Lane, now, reply_metadata, stops_queue
+from .executequeue import REPLY_TIMEOUT_S, ExecuteQueue, aborts_queue, now, reply_metadata
+from .history import HistoryEntry
 from .introspection import explain
 from .messages import Message
-from .outputbuffer import Outputs, waiting_text
+from .outputbuffer import OutputBuffer, waiting_text
 
 if TYPE_CHECKING:
     from .switchboard import Switchboard
 
-__all__ = ["BoardRun"]
+__all__ = ["BoardExecution"]
 
 # A board that runs our agent is attached in a fraction of this; one that must be sent it first takes longer.
 PATIENCE_S = 2.0
@@ -34,22 +35,22 @@ _UNREAD = (
 _NO_INPUT = "input() was called or sys.stdin read, but this front end does not take input requests for this cell."
 
 
-class BoardRun:
+class BoardExecution:
     """The execution of one board cell."""
 
-    def __init__(self, switchboard: "Switchboard", request: Message, lane: Lane, cell: cellmagic.BoardCell):
+    def __init__(self, switchboard: "Switchboard", request: Message, queue: ExecuteQueue, cell: cellmagic.BoardCell):
         self.request = request
         self._switchboard = switchboard
         self._frontend = switchboard.frontend
-        self._lane = lane
+        self._queue = queue
         self._cell = cell
         self._silent = request.content.get("silent", False)
-        self._attachment = switchboard.attachments.get(cell.options.get("--board"))
+        self._connection = switchboard.board_connections.get(cell.options.get("--board"))
         self._asked = 0  # the hub's number for the request; 0: not sent
-        self._source: tracebacks.Source | None = None  # its text, for tracebacks; once it is sent
+        self._entry: HistoryEntry | None = None  # its text, for tracebacks; once it is sent
         self._count: int | None = None  # the execution count, once the sub-kernel has given it
         self._open = False  # busy and execute_input are out: output may follow
-        self._outputs = Outputs(switchboard.loop, self._publish)
+        self._outputs = OutputBuffer(switchboard.loop, self._publish)
         self._capture = _Capture(cell.options["--out"]) if "--out" in cell.options else None
         self._wrappers = wrappers.wrap(cell.above)
         self._is_read = True  # the cell's syntax is known: a last expression is shown
@@ -65,7 +66,7 @@ class BoardRun:
 
     def start(self) -> None:
         self._switchboard.send_to_subkernel("shell", self.request)
-        self._attachment.when_ready(self._send)
+        self._connection.when_ready(self._send)
         if not self._asked:
             self._switchboard.loop.call_later(PATIENCE_S, self._explain_wait)
 
@@ -79,11 +80,11 @@ class BoardRun:
         else:
             self._subkernel_busy = False
             if self._needs_reply and self._counted is None:
-                self._switchboard.loop.call_later(LATE_S, self._stop_counting)
+                self._switchboard.loop.call_later(REPLY_TIMEOUT_S, self._stop_counting)
 
     def take_input(self, message: Message) -> None:
         self._frontend.iopub.send_multipart(message.frames)
-        self._count = self._lane.count = message.content["execution_count"]
+        self._count = self._queue.count = message.content["execution_count"]
         self._tell_count()
         self._begin()
 
@@ -124,7 +125,7 @@ class BoardRun:
         if error is not None:
             self._fail(error)
             return
-        notice = self._attachment.take_notice()
+        notice = self._connection.take_notice()
         if notice:
             self.tell(notice + "\n")
         asked = cellmagic.split_help(self._cell.body) if "--save" not in self._cell.options else None
@@ -133,7 +134,7 @@ class BoardRun:
             if self._help and not body.strip():
                 self._send_help()
             else:
-                self._asked = self._attachment.send("execute_request", self._make_request(body), self._receive)
+                self._asked = self._connection.send("execute_request", self._make_request(body), self._receive)
         except UcoreError as lost:
             self._fail(lost)
 
@@ -141,7 +142,7 @@ class BoardRun:
         path = self._cell.options.get("--save")
         program = rewrite.program(body, "--out" in self._cell.options) if path is None else None
         # What saves a file runs none of its lines.
-        key, self._source = self._switchboard.sources.add(self.request.content["code"] if program else "")
+        key, self._entry = self._switchboard.history.add(self.request.content["code"] if program else "")
         self._tell_count()
         self._begin_wrappers()
         if program is None:
@@ -150,8 +151,8 @@ class BoardRun:
         return {"code": program.text, "key": key}
 
     def _tell_count(self) -> None:
-        if self._source is not None:
-            self._source.count = self._count
+        if self._entry is not None:
+            self._entry.count = self._count
 
     def _begin_wrappers(self) -> None:
         for wrapper in self._wrappers:
@@ -165,7 +166,7 @@ class BoardRun:
 
     def _send_help(self) -> None:
         question = {"code": self._help, "cursor_pos": len(self._help)}
-        self._asked = self._attachment.send("inspect_request", question, self._receive)
+        self._asked = self._connection.send("inspect_request", question, self._receive)
 
     def _explain_wait(self) -> None:
         if not self._asked and self._result is None:
@@ -176,7 +177,7 @@ class BoardRun:
         if msg_type == "execute_reply":
             self._end_board_part(content)
         elif msg_type == "inspect_reply":
-            content = explain(self._help, content, self._switchboard.sources.texts())
+            content = explain(self._help, content, self._switchboard.history.texts())
             if content["found"]:
                 self._payload = [{"source": "page", "data": content["data"], "start": 0}]
             else:
@@ -241,7 +242,7 @@ class BoardRun:
                 content = {"metadata": {}, **content, "execution_count": self._count}
                 self._frontend.publish(msg_type, content, self._parent)
         elif msg_type == "stream":
-            content = {"name": content["name"], "text": tracebacks.format_stream(content, self._switchboard.sources)}
+            content = {"name": content["name"], "text": tracebacks.format_stream(content, self._switchboard.history)}
             self._frontend.publish(msg_type, content, self._parent)
         elif msg_type in ("display_data", "clear_output"):
             self._frontend.publish(msg_type, content, self._parent)
@@ -258,7 +259,7 @@ class BoardRun:
 
     def _ask(self, content: dict) -> None:
         if self.request.content.get("allow_stdin", False):
-            self._switchboard.asker = self
+            self._switchboard.input_waiter = self
             password = content.get("password", False)
             self._frontend.ask(self.request, content.get("prompt") or "Password: " * password, password)
         else:
@@ -268,10 +269,10 @@ class BoardRun:
 
     def answer_input(self, value: str) -> None:
         """The user's line for the board's input()."""
-        self._switchboard.asker = None
+        self._switchboard.input_waiter = None
         if self._result is None:
             try:
-                self._attachment.send("input_reply", {"parent": self._asked, "value": value})
+                self._connection.send("input_reply", {"parent": self._asked, "value": value})
             except UcoreError:
                 pass  # losing the hub has failed the cell already
 
@@ -281,11 +282,11 @@ class BoardRun:
         self._switchboard.loop.call_later(PYTHON_S, self._interrupt_python)
         if self._asked:
             try:
-                self._attachment.send("interrupt_request", {"parent": self._asked})
+                self._connection.send("interrupt_request", {"parent": self._asked})
             except UcoreError:
                 pass
         elif self._result is None:
-            self._attachment.forget(self._send)
+            self._connection.forget(self._send)
             self._end("KeyboardInterrupt", "Interrupted while the board was not attached yet.")
 
     def _interrupt_python(self) -> None:
@@ -315,16 +316,16 @@ class BoardRun:
             return
         self._finished = True
         self._outputs.flush()
-        if self._switchboard.asker is self:
-            self._switchboard.asker = None
+        if self._switchboard.input_waiter is self:
+            self._switchboard.input_waiter = None
         self._tell_count()
         reply = self._make_reply(self._result)
-        if stops_queue(self.request, reply):
-            self._lane.condemn()
+        if aborts_queue(self.request, reply):
+            self._queue.abort_waiting()
         self._frontend.reply(self.request, reply, metadata=reply_metadata(reply["status"], self._started))
         self._frontend.status("idle", self.request)
         self._switchboard.ignore_subkernel(self.request, reply=self._counted is None, idle=self._subkernel_busy)
-        self._lane.finish()
+        self._queue.finish()
 
     def _make_reply(self, result: dict) -> dict:
         """Return the content of the execute_reply; publishes the error, if there is one."""
@@ -350,9 +351,9 @@ class BoardRun:
             )
         elif self._input_refused and ename == "KeyboardInterrupt":
             ename, evalue = "StdinNotImplementedError", _NO_INPUT
-        if self._source is not None:
-            self._source.fail(lines)
-        traceback = tracebacks.format_error(ename, evalue, lines, self._switchboard.sources, result.get("cells"))
+        if self._entry is not None:
+            self._entry.fail(lines)
+        traceback = tracebacks.format_error(ename, evalue, lines, self._switchboard.history, result.get("cells"))
         if self._cell.options.get("--no-raise"):
             # No error message: programs that run notebooks take one for a failure, whatever the reply says.
             self._frontend.publish("stream", {"name": "stderr", "text": "\n".join(traceback) + "\n"}, self._parent)

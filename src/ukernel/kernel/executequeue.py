@@ -10,20 +10,20 @@ from .messages import Message
 if TYPE_CHECKING:
     from .switchboard import Switchboard
 
-__all__ = ["HostRun", "Lane", "reply_metadata", "stops_queue"]
+__all__ = ["ExecuteQueue", "HostExecution", "aborts_queue", "reply_metadata"]
 
 # ipykernel replies before it is idle, or, to a request that it cannot make sense of, not at all. A reply is never so late.
-LATE_S = 3.0
+REPLY_TIMEOUT_S = 3.0
 
 
-class Lane:
+class ExecuteQueue:
     """The execute requests of the main shell, or of one subshell, to both targets."""
 
-    def __init__(self, switchboard: "Switchboard", make_run: Callable):
+    def __init__(self, switchboard: "Switchboard", make_execution: Callable):
         self._switchboard = switchboard
-        self._make_run = make_run  # (request, lane) -> a run: what executes one request
+        self._make_execution = make_execution  # (request, queue) -> what executes one request
         self._waiting: deque[Message] = deque()
-        self._doomed: list[Message] = []
+        self._aborted: list[Message] = []
         self.running = None
         self.count = 0  # the last execution count given
 
@@ -32,40 +32,40 @@ class Lane:
         if self.running is None:
             self._next()
 
-    def condemn(self) -> None:
+    def abort_waiting(self) -> None:
         """Decide that what waits now is to be aborted: the running request has failed.
 
         To be called before its reply leaves: what a client sends once it has seen that reply is to run.
         """
         self._switchboard.receive_requests()
-        self._doomed.extend(self._waiting)
+        self._aborted.extend(self._waiting)
         self._waiting.clear()
 
     def finish(self) -> None:
         """Go on after the running request: its idle status is out."""
         self.running = None
-        for request in self._doomed:
+        for request in self._aborted:
             content = {"status": "aborted"}
             self._switchboard.frontend.status("busy", request)
             self._switchboard.frontend.reply(request, content, metadata=reply_metadata("aborted"))
             self._switchboard.frontend.status("idle", request)
-        self._doomed.clear()
+        self._aborted.clear()
         self._next()
 
     def _next(self) -> None:
-        # A loop, not recursion: a run may be over as soon as it is started.
+        # A loop, not recursion: an execution may be over as soon as it is started.
         while self.running is None and self._waiting:
             request = self._waiting.popleft()
-            self.running = self._make_run(request, self)
+            self.running = self._make_execution(request, self)
             self.running.start()
 
 
-class HostRun:
+class HostExecution:
     """A cell for the Python side: everything is passed on as it is; here is only watched when it is over."""
 
-    def __init__(self, switchboard: "Switchboard", request: Message, lane: Lane):
+    def __init__(self, switchboard: "Switchboard", request: Message, queue: ExecuteQueue):
         self._switchboard = switchboard
-        self._lane = lane
+        self._queue = queue
         self._replied = False
         self._busy_told = False
         self._idle = False  # it is so again; the reply may overtake even the word that it is busy
@@ -82,7 +82,7 @@ class HostRun:
         self._busy_told = True
         self._finish_when_over()
         if self._idle and not self._replied:
-            self._switchboard.loop.call_later(LATE_S, self._give_up)
+            self._switchboard.loop.call_later(REPLY_TIMEOUT_S, self._give_up)
 
     def _give_up(self) -> None:
         """No reply has come: what waits behind it must not wait for ever."""
@@ -95,13 +95,13 @@ class HostRun:
             self._finish_when_over()
 
     def take_input(self, message: Message) -> None:
-        self._lane.count = message.content["execution_count"]
+        self._queue.count = message.content["execution_count"]
         self._counted = True
         self._switchboard.frontend.iopub.send_multipart(message.frames)
 
     def take_reply(self, message: Message) -> None:
-        if stops_queue(self.request, message.content):
-            self._lane.condemn()
+        if aborts_queue(self.request, message.content):
+            self._queue.abort_waiting()
         self._switchboard.frontend.shell.send_multipart(message.frames)
         self._replied = True
         self._finish_when_over()
@@ -119,24 +119,24 @@ class HostRun:
             frontend.publish("error", error, parent)
             content = {
                 "status": "error",
-                "execution_count": self._lane.count + (not self._counted),
+                "execution_count": self._queue.count + (not self._counted),
                 "user_expressions": {},
                 "payload": [],
                 **error,
             }
-            if stops_queue(self.request, content):
-                self._lane.condemn()
+            if aborts_queue(self.request, content):
+                self._queue.abort_waiting()
             frontend.reply(self.request, content, metadata=reply_metadata("error"))
         frontend.status("idle", self.request)
-        self._lane.finish()
+        self._queue.finish()
 
     def _finish_when_over(self) -> None:
         # Both, because what is sent to the sub-kernel between the two would meet its own queue being aborted.
         if self._replied and self._idle:
-            self._lane.finish()
+            self._queue.finish()
 
 
-def stops_queue(request: Message, reply: dict) -> bool:
+def aborts_queue(request: Message, reply: dict) -> bool:
     """Tell whether this reply aborts the requests behind it, by ipykernel's rule."""
     content = request.content
     return reply.get("status") == "error" and not content.get("silent", False) and content.get("stop_on_error", True)

@@ -5,7 +5,7 @@ import os
 
 import zmq
 
-from .messages import Message, Signer
+from .messages import Message, MessageSigner
 
 __all__ = ["Frontend"]
 
@@ -18,7 +18,7 @@ LINGER_MS = 1000
 class Frontend:
     """Five bound sockets. CurveZMQ, where the connection file has keys for it, ends here."""
 
-    def __init__(self, context: zmq.Context, connection: dict, signer: Signer):
+    def __init__(self, context: zmq.Context, connection: dict, signer: MessageSigner):
         self._signer = signer
         self._topic = f"kernel.{signer.session}.".encode()
         self._connection = connection
@@ -66,7 +66,7 @@ class Frontend:
         )
         (self.control if control else self.shell).send_multipart(frames)
 
-    def answer(self, request: Message, content: dict, *, control: bool = False) -> None:
+    def reply_with_status(self, request: Message, content: dict, *, control: bool = False) -> None:
         """Answer a request of which nothing was said before: busy, the reply, idle."""
         self.status("busy", request)
         self.reply(request, content, control=control)

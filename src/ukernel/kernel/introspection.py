@@ -17,10 +17,10 @@ from .messages import Message
 if TYPE_CHECKING:
     from .switchboard import Switchboard
 
-__all__ = ["ANSWERS", "explain"]
+__all__ = ["HANDLERS", "explain"]
 
 # A board between two cells answers in milliseconds, also over a slow line; the user is typing.
-ANSWER_S = 1.5
+REPLY_TIMEOUT_S = 1.5
 HELP_WIDTH = 90  # characters: a front end's tooltip is no wider than a cell
 _FUNCTIONS = ("function", "builtin_function_or_method")  # they do not tell whose they are; the cells do
 _CALLED = (*_FUNCTIONS, "bound_method", "method", "builtin_method", "closure", "generator", "type")
@@ -42,13 +42,13 @@ def complete(switchboard: "Switchboard", request: Message) -> None:
         switchboard.send_to_subkernel("shell", request)  # the magic's own name
         return
     if cursor <= end:
-        switchboard.frontend.answer(request, _complete_option(code[:cursor]))
+        switchboard.frontend.reply_with_status(request, _complete_option(code[:cursor]))
         return
     line_start = code.rfind("\n", 0, cursor) + 1
     line = code[line_start:cursor]
     module = _IMPORT.match(line) or _FROM.match(line)
     if module:
-        switchboard.frontend.answer(request, _matches(MODULES, module[1], cursor))
+        switchboard.frontend.reply_with_status(request, _matches(MODULES, module[1], cursor))
         return
     typed = _NAME.search(line)[0]  # type: ignore[index]
     of_module = _FROM_IMPORT.match(line)
@@ -57,8 +57,8 @@ def complete(switchboard: "Switchboard", request: Message) -> None:
     owner, dot, word = typed.rpartition(".")
     if dot and not owner:  # an attribute of what only running it would tell, or of what is known to be made
         maker = _made(code[end : cursor - len(typed)])
-        made = signatures.Names([code, *switchboard.sources.texts()]).made_by(maker) if maker else ""
-        switchboard.frontend.answer(request, _matches(signatures.names(made) if made else (), word, cursor))
+        made = signatures.Names([code, *switchboard.history.texts()]).made_by(maker) if maker else ""
+        switchboard.frontend.reply_with_status(request, _matches(signatures.names(made) if made else (), word, cursor))
         return
 
     def reply(content: "dict | None") -> None:
@@ -66,7 +66,7 @@ def complete(switchboard: "Switchboard", request: Message) -> None:
         if not names:
             # The board is busy, or is not there, or has not run the cell yet: what MicroPython defines, and names that this
             # notebook's board cells have used.
-            texts = [code, *switchboard.sources.texts()]
+            texts = [code, *switchboard.history.texts()]
             names = _names_in_cells(texts, owner) - {word}
             names |= signatures.names(signatures.Names(texts).full(owner) if owner else "") - {""}
         if owner == "ucore":
@@ -93,12 +93,12 @@ def inspect(switchboard: "Switchboard", request: Message) -> None:
     name = _name(code[end:cursor] + word) or _called(code[end:cursor])
 
     def reply(content: "dict | None") -> None:
-        content = explain(name, content or {}, [code, *switchboard.sources.texts()])
+        content = explain(name, content or {}, [code, *switchboard.history.texts()])
         switchboard.frontend.reply(request, content)
         switchboard.frontend.status("idle", request)
 
     if not name or "(" in name:  # of what a call makes the board knows nothing without calling it
-        switchboard.frontend.answer(request, explain(name, {}, [code, *switchboard.sources.texts()]))
+        switchboard.frontend.reply_with_status(request, explain(name, {}, [code, *switchboard.history.texts()]))
         return
     question = {"code": name, "cursor_pos": len(name), "detail_level": request.content.get("detail_level", 0)}
     _ask_board(switchboard, request, "inspect_request", question, reply)
@@ -175,32 +175,32 @@ def _called(text: str) -> str:
 def is_complete(switchboard: "Switchboard", request: Message) -> None:
     code = request.content["code"]
     magic = cellmagic.find_magic(code) or (0, 0)
-    switchboard.frontend.answer(request, cellmagic.completeness(code[magic[1] + 1 :]))
+    switchboard.frontend.reply_with_status(request, cellmagic.completeness(code[magic[1] + 1 :]))
 
 
-ANSWERS = {"complete_request": complete, "inspect_request": inspect, "is_complete_request": is_complete}
+HANDLERS = {"complete_request": complete, "inspect_request": inspect, "is_complete_request": is_complete}
 
 
 def _ask_board(switchboard: "Switchboard", request: Message, msg_type: str, content: dict, reply) -> None:
     """Ask the cell's board; ``reply`` is called once, with None if no answer comes."""
     switchboard.frontend.status("busy", request)
-    attachment = switchboard.attachments.get(_board_of(request.content["code"]))
+    connection = switchboard.board_connections.get(_board_of(request.content["code"]))
     open_questions = [reply]
 
     def settle(answer: "dict | None") -> None:
         if open_questions:
             open_questions.pop()(answer)
 
-    if not attachment.is_ready:
-        if attachment is switchboard.attachments.own:  # another one is attached by running the cell
-            attachment.open()
+    if not connection.is_ready:
+        if connection is switchboard.board_connections.default:  # another one is attached by running the cell
+            connection.open()
         settle(None)
         return
     try:
-        attachment.send(msg_type, content, lambda _, answer: settle(answer if answer.get("status") == "ok" else None))
+        connection.send(msg_type, content, lambda _, answer: settle(answer if answer.get("status") == "ok" else None))
     except UcoreError:
         settle(None)
-    switchboard.loop.call_later(ANSWER_S, lambda: settle(None))
+    switchboard.loop.call_later(REPLY_TIMEOUT_S, lambda: settle(None))
 
 
 def _board_of(code: str) -> "str | None":

@@ -1,4 +1,4 @@
-"""The switchboard's loop: sockets and descriptors to read, timers, and a bell for other threads.
+"""The switchboard's loop: sockets and descriptors to read, timers, and calls from other threads.
 
 One thread with a poller, not asyncio: a message passes twice as fast.
 """
@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import zmq
 
-__all__ = ["Loop", "guard"]
+__all__ = ["Loop", "run_logged"]
 
 # A turn takes this many messages from one socket, so that a flood on one does not starve the others.
 MAX_BURST = 200
@@ -23,30 +23,30 @@ IDLE_S = 1.0
 
 
 class Loop:
-    """Runs one thing after the other on the thread that calls `turn`."""
+    """Runs one thing after the other on the thread that calls `run_once`."""
 
     def __init__(self) -> None:
         self._poller = zmq.Poller()
         self._readers: dict = {}  # socket or file descriptor -> what to do when it can be read
-        self._posted: deque[Callable] = deque()
+        self._ready: deque[Callable] = deque()
         self._timers: list = []
         self._timer_numbers = itertools.count()  # timers of the same moment run in the order they were set
-        self._bell, self._ear = socket.socketpair()
-        self._bell.setblocking(False)
-        self.add(self._ear.fileno(), self._hear_bell)
+        self._wakeup_w, self._wakeup_r = socket.socketpair()
+        self._wakeup_w.setblocking(False)
+        self.add_reader(self._wakeup_r.fileno(), self._read_wakeup)
 
-    def turn(self) -> None:
+    def run_once(self) -> None:
         """Wait for something to do, at most `IDLE_S` seconds, and do it."""
         wait_s = IDLE_S
         if self._timers:
             wait_s = min(IDLE_S, max(0.0, self._timers[0][0] - time.monotonic()))
         for source, _ in self._poller.poll(wait_s * 1000):
             if source in self._readers:  # an earlier one may have removed it
-                guard(self._readers[source])
+                run_logged(self._readers[source])
         while self._timers and self._timers[0][0] <= time.monotonic():
-            guard(heapq.heappop(self._timers)[2])
+            run_logged(heapq.heappop(self._timers)[2])
 
-    def add(self, source, read: Callable[[], object]) -> None:
+    def add_reader(self, source, read: Callable[[], object]) -> None:
         """Call ``read()`` whenever the socket or descriptor can be read."""
         self._readers[source] = read
         self._poller.register(source, zmq.POLLIN)
@@ -60,12 +60,12 @@ class Loop:
                     frames = sock.recv_multipart(zmq.NOBLOCK)
                 except zmq.ZMQError:
                     return False  # nothing more; or closed meanwhile
-                guard(receive, frames)
+                run_logged(receive, frames)
             return True
 
-        self.add(sock, read)
+        self.add_reader(sock, read)
 
-    def remove(self, source) -> None:
+    def remove_reader(self, source) -> None:
         """Read it no more."""
         if self._readers.pop(source, None) is not None:
             self._poller.unregister(source)
@@ -79,25 +79,25 @@ class Loop:
         """Call ``action()`` after that time."""
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._timer_numbers), action))
 
-    def post(self, action: Callable[[], None]) -> None:
+    def call_soon_threadsafe(self, action: Callable[[], None]) -> None:
         """Call ``action()`` in the next turn. For other threads and for signal handlers."""
-        self._posted.append(action)
+        self._ready.append(action)
         try:
-            self._bell.send(b"!")
+            self._wakeup_w.send(b"!")
         except BlockingIOError:
-            pass  # it is ringing already
+            pass  # it is to wake up already
 
-    def _hear_bell(self) -> None:
-        self._ear.recv(4096)
-        while self._posted:
-            guard(self._posted.popleft())
+    def _read_wakeup(self) -> None:
+        self._wakeup_r.recv(4096)
+        while self._ready:
+            run_logged(self._ready.popleft())
 
     def close(self) -> None:
-        self._bell.close()
-        self._ear.close()
+        self._wakeup_w.close()
+        self._wakeup_r.close()
 
 
-def guard(action: Callable, *arguments) -> None:
+def run_logged(action: Callable, *arguments) -> None:
     """Call; a mistake in handling one message must not end the kernel."""
     try:
         action(*arguments)

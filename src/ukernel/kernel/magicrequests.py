@@ -17,7 +17,7 @@ from .outputbuffer import waiting_text
 if TYPE_CHECKING:
     from .switchboard import Switchboard
 
-__all__ = ["REQUEST", "Errands"]
+__all__ = ["REQUEST", "MagicRequests"]
 
 REQUEST = "ucore_request"
 INSPECT_S = 0.3  # that a host cell which has failed waits for a hint; a board between two cells answers in milliseconds
@@ -25,23 +25,23 @@ _INTERRUPTED = {"status": "error", "ename": "KeyboardInterrupt", "evalue": ""}
 _ASKABLE = ("reset_request", "interrupt_request", "producers_request")
 
 
-class Errands:
-    """The errands of one kernel: those under way may be interrupted with the host cell that sent them."""
+class MagicRequests:
+    """The requests of one kernel's magics: those under way may be interrupted with the host cell that sent them."""
 
     def __init__(self, switchboard: "Switchboard"):
         self._switchboard = switchboard
-        self._open: set[_Errand] = set()
+        self._open: set[_MagicRequest] = set()
 
-    def take(self, question: Message) -> None:
-        """Begin an errand."""
-        errand = _Errand(self._switchboard, question, self._open.discard)
-        self._open.add(errand)
-        errand.start()
+    def start(self, question: Message) -> None:
+        """Begin with a request."""
+        request = _MagicRequest(self._switchboard, question, self._open.discard)
+        self._open.add(request)
+        request.start()
 
     def interrupt(self) -> None:
         """Stop what runs on the board for a host cell."""
-        for errand in list(self._open):
-            errand.interrupt()
+        for request in list(self._open):
+            request.interrupt()
 
     def forget(self) -> None:
         """The sub-kernel is gone, and who waited for an answer with it."""
@@ -49,30 +49,30 @@ class Errands:
         self._open.clear()
 
 
-class _Errand:
+class _MagicRequest:
     """One question, and its one answer."""
 
     def __init__(self, switchboard: "Switchboard", question: Message, on_end):
         self._switchboard = switchboard
         self._question = question
         self._on_end = on_end
-        self._attachment = switchboard.attachments.own
+        self._connection = switchboard.board_connections.default
         self._asked = 0  # the hub's number for a cell that runs for it
         self._text = ""
         self._pieces = values.Pieces()
         self._interrupted = self._over = False
 
     def start(self) -> None:
-        content, attachments = self._question.content, self._switchboard.attachments
+        content, connections = self._question.content, self._switchboard.board_connections
         do = content.get("do")
         if do == "use":
-            attachments.use(content["board"], self._tell_own)
+            connections.use(content["board"], self._tell_own)
         elif do == "own" and not content.get("wait", True):
             self._tell_own(None)
         elif do == "own":
-            self._attachment.when_ready(lambda error: self._answer({"error": str(error)}) if error else self._tell_own(None))
+            self._connection.when_ready(lambda error: self._answer({"error": str(error)}) if error else self._tell_own(None))
         elif do == "run" or (do == "ask" and content.get("type") in _ASKABLE):
-            self._attachment.when_ready(self._send)
+            self._connection.when_ready(self._send)
         elif do == "inspect":
             self._inspect(content["name"])
         else:
@@ -80,11 +80,11 @@ class _Errand:
 
     def _inspect(self, name: str) -> None:
         """Ask what the board has by this name. The answer is empty where there is no board yet, or one that does not answer at once."""
-        if self._attachment.is_ready:
+        if self._connection.is_ready:
             self._switchboard.loop.call_later(INSPECT_S, lambda: self._answer({}))
             try:
                 question = {"code": name, "cursor_pos": len(name)}
-                self._attachment.send("inspect_request", question, lambda _, told: self._answer({"type": told.get("type")}))
+                self._connection.send("inspect_request", question, lambda _, told: self._answer({"type": told.get("type")}))
                 return
             except UcoreError:
                 pass
@@ -95,7 +95,7 @@ class _Errand:
             self._fail(error)
         else:
             self._tell_notice()
-            self._answer({"name": "", "port": "", "facts": {}, **self._switchboard.attachments.own.board})
+            self._answer({"name": "", "port": "", "facts": {}, **self._switchboard.board_connections.default.board})
 
     def _send(self, error: "Exception | None") -> None:
         if self._over:
@@ -107,9 +107,9 @@ class _Errand:
         content = self._question.content
         try:
             if content["do"] == "run":
-                self._asked = self._attachment.send("execute_request", self._cell(content), self._receive)
+                self._asked = self._connection.send("execute_request", self._cell(content), self._receive)
             else:
-                self._attachment.send(content["type"], content["content"], self._receive_answer)
+                self._connection.send(content["type"], content["content"], self._receive_answer)
         except UcoreError as lost:
             self._fail(lost)
 
@@ -124,12 +124,12 @@ class _Errand:
             if not self._pieces.take(content):
                 self._text = content["data"].get("text/plain", "")
         elif msg_type == "input_request":
-            self._attachment.send("interrupt_request", {"parent": self._asked})  # there is nobody to ask
+            self._connection.send("interrupt_request", {"parent": self._asked})  # there is nobody to ask
         elif msg_type == "status":
             if content.get("execution_state") == "queued":
                 self._tell("stderr", waiting_text(content))
         elif msg_type == "stream":
-            self._tell(content["name"], format_stream(content, self._switchboard.sources))
+            self._tell(content["name"], format_stream(content, self._switchboard.history))
         else:
             self._switchboard.frontend.publish(msg_type, content, self._parent)
 
@@ -167,7 +167,7 @@ class _Errand:
             self._answer(_INTERRUPTED)
         elif not self._over:
             try:
-                self._attachment.send("interrupt_request", {"parent": self._asked})
+                self._connection.send("interrupt_request", {"parent": self._asked})
             except UcoreError:
                 pass  # losing the hub has answered it already
 
@@ -181,7 +181,7 @@ class _Errand:
             self._switchboard.answer_subkernel(self._question, content)
 
     def _tell_notice(self) -> None:
-        notice = self._switchboard.attachments.own.take_notice()
+        notice = self._switchboard.board_connections.default.take_notice()
         if notice:
             self._tell("stderr", notice + "\n")
 

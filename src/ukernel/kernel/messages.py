@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
-__all__ = ["Message", "Signer"]
+__all__ = ["Message", "MessageSigner"]
 
 DELIMITER = b"<IDS|MSG>"
 PROTOCOL_VERSION = "5.4"
@@ -82,7 +82,7 @@ class Message:
         return self._content
 
 
-class Signer:
+class MessageSigner:
     """Signs with a connection's key, and knows what was signed with it."""
 
     def __init__(self, key: str, scheme: str = "hmac-sha256"):

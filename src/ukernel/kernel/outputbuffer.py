@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .loop import Loop
 
-__all__ = ["Outputs", "waiting_text"]
+__all__ = ["OutputBuffer", "waiting_text"]
 
 # Text is sent at once after a pause, and gathered for this long while more comes: Jupyter servers drop what exceeds 1,000
 # messages a second, and a person sees no difference. ipykernel gathers for 0.2 s.
 GATHER_S = 0.05
 
 
-class Outputs:
+class OutputBuffer:
     """The outputs of one cell. Kept back until `open`; text that follows text of the same stream is joined to it."""
 
     def __init__(self, loop: "Loop", publish: Callable[[str, dict], None]):
@@ -42,7 +42,7 @@ class Outputs:
                 self.flush()
             else:
                 self._timer_runs = True
-                self._loop.call_later(GATHER_S - pause_s, self._time_is_up)
+                self._loop.call_later(GATHER_S - pause_s, self._on_flush_timer)
 
     def open(self) -> None:
         """From now on the front end may see them."""
@@ -57,7 +57,7 @@ class Outputs:
             for msg_type, content in waiting:
                 self._publish(msg_type, content)
 
-    def _time_is_up(self) -> None:
+    def _on_flush_timer(self) -> None:
         self._timer_runs = False
         self.flush()
 

@@ -29,14 +29,14 @@ _WINDOWS = sys.platform == "win32"
 
 
 class Subkernel:
-    """One ipykernel process and the sockets to it. Everything but ``on_exit`` happens on the switchboard's thread."""
+    """One ipykernel process and the sockets to it. Everything but `on_exit` happens on the switchboard's thread."""
 
-    def __init__(self, connection: dict, connection_file: str, identity: str = ""):
+    def __init__(self, connection: dict, connection_file: str, kernel_id: str = ""):
         """Start it. Raises OSError if that cannot be done.
 
         ``connection`` is what the front end's connection file says: the child signs with the same key.
 
-        ``connection_file`` is its path: what the child tells users who ask how to connect. ``identity`` is what the hub knows
+        ``connection_file`` is its path: what the child tells users who ask how to connect. ``kernel_id`` is what the hub knows
         the kernel by: the child's readers of pipes say whose they are.
         """
         self.sockets: dict = {}  # by channel
@@ -44,7 +44,7 @@ class Subkernel:
         self._started = time.monotonic()
         self._temporary = _make_folder()
         self._folder = self._temporary.path
-        self._leash = -1
+        self._parent_fd = -1
         self._monitors: dict = {}  # by channel, until it is connected
         info = {name: connection[name] for name in ("key", "signature_scheme", "kernel_name") if name in connection}
         ports = _free_ports(5) if _WINDOWS else [1, 2, 3, 4, 5]
@@ -55,16 +55,16 @@ class Subkernel:
         try:
             with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
                 json.dump(info, file)
-            self._process = self._launch(path, connection_file, identity)
+            self._process = self._launch(path, connection_file, kernel_id)
         except OSError:
             self._remove_folder()
             raise
 
-    def _launch(self, path: str, connection_file: str, identity: str) -> subprocess.Popen:
+    def _launch(self, path: str, connection_file: str, kernel_id: str) -> subprocess.Popen:
         # The private function that `multiprocessing` uses too: -X and -W options of the kernelspec hold for the child.
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
         command = [sys.executable, *flags, "-m", "ukernel.kernel.subkernel_main", "-f", path]
-        env = os.environ | {"UCORE_OUTER_CONNECTION_FILE": connection_file, "UCORE_KERNEL_ID": identity}
+        env = os.environ | {"UCORE_OUTER_CONNECTION_FILE": connection_file, "UCORE_KERNEL_ID": kernel_id}
         if _WINDOWS:
             from jupyter_client.launcher import (
                 launch_kernel,  # makes the interrupt event, hands on our process handle
@@ -72,20 +72,20 @@ class Subkernel:
 
             return launch_kernel(command, env=env, independent=False)
         # The child holds the reading end: however we end, it reads the end of file and ends too.
-        leash, self._leash = os.pipe()
-        env |= {"JPY_PARENT_PID": str(os.getpid()), "UCORE_LEASH_FD": str(leash), "UCORE_INNER_FOLDER": self._folder}
+        child_fd, self._parent_fd = os.pipe()
+        env |= {"JPY_PARENT_PID": str(os.getpid()), "UCORE_PARENT_FD": str(child_fd), "UCORE_INNER_FOLDER": self._folder}
         try:
             # A session of its own, as under a Jupyter server: an interrupt goes to the programs that a cell started as well.
-            return subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, start_new_session=True, pass_fds=[leash])
+            return subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, start_new_session=True, pass_fds=[child_fd])
         finally:
-            os.close(leash)
+            os.close(child_fd)
 
-    def watch(self, on_exit: Callable[["Subkernel"], None]) -> None:
-        """Call ``on_exit`` from another thread when the process has ended."""
+    def on_exit(self, callback: Callable[["Subkernel"], None]) -> None:
+        """Call ``callback(self)`` from another thread when the process has ended."""
 
         def wait() -> None:
             self._process.wait()
-            on_exit(self)
+            callback(self)
 
         threading.Thread(target=wait, name="subkernel-watch", daemon=True).start()
 
@@ -113,7 +113,7 @@ class Subkernel:
         separator = ":" if self._info["transport"] == "tcp" else "-"
         return f"{self._info['transport']}://{self._info['ip']}{separator}{self._info[channel + '_port']}"
 
-    def hide(self) -> bool:
+    def unlink_sockets(self) -> bool:
         """Remove the folder if every socket is connected; tell whether that is done. To be called once the child answers."""
         for channel in [channel for channel, monitor in self._monitors.items() if monitor.poll(0)]:
             self._monitors.pop(channel).close()
@@ -165,9 +165,9 @@ class Subkernel:
             sock.close()
         self._monitors.clear()
         self.sockets.clear()
-        if self._leash >= 0:
-            os.close(self._leash)
-            self._leash = -1
+        if self._parent_fd >= 0:
+            os.close(self._parent_fd)
+            self._parent_fd = -1
         self._remove_folder()
 
     def _remove_folder(self) -> None:

@@ -14,10 +14,10 @@ import threading
 __all__ = ["main"]
 
 
-def _hold_leash() -> None:
+def _end_with_parent() -> None:
     """End this process and the programs it started when the switchboard is gone, however that happened."""
     folder = os.environ.pop("UCORE_INNER_FOLDER", "")
-    fd = int(os.environ.pop("UCORE_LEASH_FD", "-1"))
+    fd = int(os.environ.pop("UCORE_PARENT_FD", "-1"))
     if fd < 0:
         return  # Windows: ipykernel waits on the switchboard's process handle
     os.set_inheritable(fd, False)
@@ -29,14 +29,14 @@ def _hold_leash() -> None:
             os.killpg(0, signal.SIGKILL)
         os._exit(1)
 
-    threading.Thread(target=wait, name="ucore-leash", daemon=True).start()
+    threading.Thread(target=wait, name="ucore-parent-pipe", daemon=True).start()
 
 
 def main() -> None:
     """Run the kernel until it is shut down."""
     # As ipykernel does between cells. It must hold from the start: a user may interrupt a kernel that is just starting.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _hold_leash()
+    _end_with_parent()
     outer = os.environ.pop("UCORE_OUTER_CONNECTION_FILE", "")
     # The debugger would warn in every cell that it cannot step into frozen modules of the standard library.
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")

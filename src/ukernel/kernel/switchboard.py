@@ -12,17 +12,17 @@ from collections.abc import Callable
 
 import zmq
 
-from ukernel.boards.tracebacks import Sources
 from ukernel.errors import UsageError, describe
 
 from . import cellmagic, introspection
-from .boardconnection import Attachments
-from .boardexecution import BoardRun
-from .executequeue import HostRun, Lane
+from .boardconnection import BoardConnections
+from .boardexecution import BoardExecution
+from .executequeue import ExecuteQueue, HostExecution
 from .frontend import Frontend
+from .history import CellHistory
 from .loop import Loop
-from .magicrequests import REQUEST, Errands
-from .messages import Message, Signer
+from .magicrequests import REQUEST, MagicRequests
+from .messages import Message, MessageSigner
 from .subkernel import CHANNELS, Subkernel, describe_exit
 
 __all__ = ["Switchboard"]
@@ -41,18 +41,18 @@ QUICK_S = 5.0
 class Switchboard:
     """One kernel. `run` returns when it has been shut down."""
 
-    def __init__(self, connection: dict, connection_file: str, subkernel: Subkernel, attachments: Attachments):
-        self.attachments = attachments
+    def __init__(self, connection: dict, connection_file: str, subkernel: Subkernel, board_connections: BoardConnections):
+        self.board_connections = board_connections
         self.subkernel = subkernel
-        self.sources = Sources()
-        self.asker: BoardRun | None = None  # the board cell that waits for the user's input
+        self.history = CellHistory()
+        self.input_waiter: BoardExecution | None = None  # the board cell that waits for the user's input
         self.loop = Loop()
-        self.signer = Signer(connection.get("key", ""), connection.get("signature_scheme", "hmac-sha256"))
+        self.signer = MessageSigner(connection.get("key", ""), connection.get("signature_scheme", "hmac-sha256"))
         self._connection, self._connection_file = connection, connection_file
         self._context = zmq.Context()
         self.frontend = Frontend(self._context, connection, self.signer)
-        self._errands = Errands(self)
-        self._lanes: dict[str | None, Lane] = {None: Lane(self, self._make_run)}
+        self._magic_requests = MagicRequests(self)
+        self._queues: dict[str | None, ExecuteQueue] = {None: ExecuteQueue(self, self._make_execution)}
         self._subshells: set[str] = set()
         # Requests that the sub-kernel has not answered yet, with their channel.
         self._pending: dict[str, tuple[str, Message]] = {}
@@ -65,7 +65,7 @@ class Switchboard:
         self._restarted = False
         self._quick_ends = 0
         self._got_cell = False  # whether this sub-kernel has
-        self._obituary = ""  # of a sub-kernel that ended between two cells: the next one says so
+        self._exit_notice = ""  # of a sub-kernel that ended between two cells: the next one says so
         self._shutdown: Message | None = None
         self._shutdown_passed = self._shutdown_answered = False
         self._exit_code: int | None = None
@@ -80,11 +80,11 @@ class Switchboard:
         self.loop.add_socket(frontend.heartbeat, frontend.heartbeat.send_multipart)
         self.loop.add_socket(frontend.iopub, lambda frames: frontend.welcome(frames[0]))
         self._connect_subkernel()
-        self.attachments.start(self.loop)
+        self.board_connections.start(self.loop)
         parent_pid = os.getppid() if os.environ.get("JPY_PARENT_PID") == str(os.getppid()) else 0
         try:
             while self._exit_code is None:
-                self.loop.turn()
+                self.loop.run_once()
                 if parent_pid and os.getppid() != parent_pid:
                     self._exit_code = 1  # the server that started us is gone
         finally:
@@ -94,7 +94,7 @@ class Switchboard:
     def _close(self) -> None:
         self.subkernel.close()  # and with it its readers of pipes: what is left on the board then is others' business
         restart = self._shutdown is not None and self._shutdown.content.get("restart", False)
-        self.attachments.close(restart)
+        self.board_connections.close(restart)
         self.frontend.close()
         self._context.term()
         self.loop.close()
@@ -103,9 +103,9 @@ class Switchboard:
         self.loop.add_socket(sock, lambda frames: receive(Message(frames)))
 
     def _listen_to_signals(self) -> None:
-        signal.signal(signal.SIGTERM, lambda *_: self.loop.post(lambda: self._end(0)))
+        signal.signal(signal.SIGTERM, lambda *_: self.loop.call_soon_threadsafe(lambda: self._end(0)))
         # A front end that sends the signal although the kernelspec asks for a message, or Ctrl-C in a terminal.
-        signal.signal(signal.SIGINT, lambda *_: self.loop.post(self._interrupt))
+        signal.signal(signal.SIGINT, lambda *_: self.loop.call_soon_threadsafe(self._interrupt))
         if sys.platform == "win32" and os.environ.get("JPY_PARENT_PID"):
             from ipykernel.parentpoller import ParentPollerWindows
 
@@ -128,9 +128,9 @@ class Switchboard:
         if subshell is not None and subshell not in self._subshells:
             self._refuse_subshell(message)
         elif message.type == "execute_request":
-            self._lane(subshell).add(message)
-        elif message.type in introspection.ANSWERS and cellmagic.is_board_cell(_code(message)):
-            introspection.ANSWERS[message.type](self, message)
+            self._queue(subshell).add(message)
+        elif message.type in introspection.HANDLERS and cellmagic.is_board_cell(_code(message)):
+            introspection.HANDLERS[message.type](self, message)
         else:
             self.send_to_subkernel("shell", message)
 
@@ -140,27 +140,27 @@ class Switchboard:
             return
         if message.type == "interrupt_request":
             self._interrupt()
-            self.frontend.answer(message, {"status": "ok"}, control=True)
+            self.frontend.reply_with_status(message, {"status": "ok"}, control=True)
         elif message.type == "shutdown_request":
             self._shut_down(message)
         else:
             self.send_to_subkernel("control", message)
 
     def _from_stdin(self, message: Message) -> None:
-        if self.asker is None:
+        if self.input_waiter is None:
             self.send_to_subkernel("stdin", message)
         elif self.signer.accepts(message):
-            self.asker.answer_input(message.content.get("value", ""))
+            self.input_waiter.answer_input(message.content.get("value", ""))
 
-    def _lane(self, subshell: "str | None") -> Lane:
-        return self._lanes.setdefault(subshell, Lane(self, self._make_run))
+    def _queue(self, subshell: "str | None") -> ExecuteQueue:
+        return self._queues.setdefault(subshell, ExecuteQueue(self, self._make_execution))
 
-    def _make_run(self, request: Message, lane: Lane) -> "HostRun | BoardRun":
+    def _make_execution(self, request: Message, queue: ExecuteQueue) -> "HostExecution | BoardExecution":
         try:
             cell = cellmagic.parse(_code(request))
         except UsageError:
             cell = None  # the magic says in the sub-kernel what is wrong with its line
-        return HostRun(self, request, lane) if cell is None else BoardRun(self, request, lane, cell)
+        return HostExecution(self, request, queue) if cell is None else BoardExecution(self, request, queue, cell)
 
     def _refuse_subshell(self, message: Message) -> None:
         text = f"There is no subshell {message.subshell!r}: it was deleted, or it ended with the Python process it belonged to."
@@ -169,11 +169,11 @@ class Switchboard:
             self.frontend.status("busy", message)
             self.frontend.status("idle", message)
         else:
-            self.frontend.answer(message, content)
+            self.frontend.reply_with_status(message, content)
 
     def _interrupt(self) -> None:
-        self._errands.interrupt()
-        runs = [lane.running for lane in self._lanes.values() if lane.running is not None]
+        self._magic_requests.interrupt()
+        runs = [queue.running for queue in self._queues.values() if queue.running is not None]
         for run in runs:
             run.interrupt()
         # Perhaps a comm message or a completion hangs; when it is idle, it ignores the signal, which is for the programs that cells
@@ -190,8 +190,8 @@ class Switchboard:
         if self._held is not None or not self._served:  # half made, it stumbles over a request; and it has nothing to lose
             self.subkernel.kill()
             return
-        for lane in self._lanes.values():
-            lane.condemn()
+        for queue in self._queues.values():
+            queue.abort_waiting()
         self.loop.call_later(LAST_CELL_S, self._pass_shutdown)
         self.loop.call_later(SHUTDOWN_S, self.subkernel.kill)
         if not self._open:
@@ -237,7 +237,7 @@ class Switchboard:
         self._listen(sockets["shell"], self._to_shell)
         self._listen(sockets["control"], self._to_control)
         self._listen(sockets["stdin"], self._to_stdin)
-        subkernel.watch(lambda ended: self.loop.post(lambda: self._lose_subkernel(ended)))
+        subkernel.on_exit(lambda ended: self.loop.call_soon_threadsafe(lambda: self._on_subkernel_exit(ended)))
         self.loop.call_later(PROBE_S, lambda: self._probe(subkernel))
 
     def _probe(self, subkernel: Subkernel) -> None:
@@ -255,39 +255,39 @@ class Switchboard:
         if kind == "status":
             self._pass_status(message)
         elif kind == "execute_input":
-            run = self._find_run(message)
+            run = self._find_execution(message)
             if run is not None:
-                self._tell_obituary(message)  # first: a board cell may be over with its input
+                self._publish_exit_notice(message)  # first: a board cell may be over with its input
                 run.take_input(message)
             else:
                 self.frontend.iopub.send_multipart(message.frames)
         elif kind != "iopub_welcome":  # that one was for us; the front end gets its own
             self.frontend.iopub.send_multipart(message.frames)
 
-    def _tell_obituary(self, cell: Message) -> None:
-        if self._obituary:
-            content = {"name": "stderr", "text": self._obituary + "\n"}
-            self._obituary = ""
+    def _publish_exit_notice(self, cell: Message) -> None:
+        if self._exit_notice:
+            content = {"name": "stderr", "text": self._exit_notice + "\n"}
+            self._exit_notice = ""
             self.frontend.publish("stream", content, cell.signed[1])
 
     def _pass_status(self, message: Message) -> None:
         state = message.content.get("execution_state")
         self._note_status(message.parent.get("msg_id"), state)
         if state == "starting":
-            self._hide_subkernel(self.subkernel)
+            self._unlink_sockets(self.subkernel)
             if self._restarted:
                 return  # for the front end, the kernel never stopped
         if message.parent.get("session") == self.signer.session or self._is_ignored(message, state):
             return
-        run = self._find_run(message)
+        run = self._find_execution(message)
         if run is not None:
             run.take_status(message)
             return
         self.frontend.iopub.send_multipart(message.frames)
         if state == "idle" and message.parent.get("subshell_id") is None:
             # The end of a comm message in mid board cell; the kernel's indicator is to go on saying busy.
-            running = self._lanes[None].running
-            if isinstance(running, BoardRun):
+            running = self._queues[None].running
+            if isinstance(running, BoardExecution):
                 self.frontend.status("busy", running.request)
 
     def _note_status(self, request_id: "str | None", state: "str | None") -> None:
@@ -298,15 +298,15 @@ class Switchboard:
             if self._shutdown is not None and not self._open:
                 self._pass_shutdown()
 
-    def _hide_subkernel(self, subkernel: Subkernel) -> None:
-        if subkernel is self.subkernel and not subkernel.hide():
-            self.loop.call_later(0.1, lambda: self._hide_subkernel(subkernel))
+    def _unlink_sockets(self, subkernel: Subkernel) -> None:
+        if subkernel is self.subkernel and not subkernel.unlink_sockets():
+            self.loop.call_later(0.1, lambda: self._unlink_sockets(subkernel))
 
-    def _find_run(self, message: Message):
+    def _find_execution(self, message: Message):
         request_id = message.parent.get("msg_id")
-        for lane in self._lanes.values():
-            if lane.running is not None and lane.running.request.id == request_id:
-                return lane.running
+        for queue in self._queues.values():
+            if queue.running is not None and queue.running.request.id == request_id:
+                return queue.running
         return None
 
     def ignore_subkernel(self, request: Message, *, reply: bool, idle: bool) -> None:
@@ -328,7 +328,7 @@ class Switchboard:
     def _to_shell(self, message: Message) -> None:
         self._served = True
         if message.type == "execute_reply":
-            run = self._find_run(message)
+            run = self._find_execution(message)
             if message.parent.get("msg_id") in self._hidden:
                 self._hidden.pop(message.parent["msg_id"])()
             elif run is not None:
@@ -353,9 +353,9 @@ class Switchboard:
 
     def _to_stdin(self, message: Message) -> None:
         if message.type == REQUEST:
-            self._errands.take(message)
+            self._magic_requests.start(message)
             return
-        self.asker = None
+        self.input_waiter = None
         self.frontend.stdin.send_multipart(message.frames)
 
     def answer_subkernel(self, question: Message, content: dict) -> None:
@@ -366,12 +366,12 @@ class Switchboard:
     def _with_banner(self, message: Message) -> list[bytes]:
         if message.type != "kernel_info_reply" or "banner" not in message.content:
             return message.frames
-        banner = f"{self.attachments.banner}\n{message.content['banner']}"
+        banner = f"{self.board_connections.banner}\n{message.content['banner']}"
         return self.signer.with_content(message, {**message.content, "banner": banner})
 
     # --- the sub-kernel's end -------------------------------------------------------------------------------
 
-    def _lose_subkernel(self, ended: Subkernel) -> None:
+    def _on_subkernel_exit(self, ended: Subkernel) -> None:
         if ended is not self.subkernel:
             return
         for channel in CHANNELS:
@@ -391,7 +391,7 @@ class Switchboard:
             self._end(1)
             return
         for sock in ended.sockets.values():
-            self.loop.remove(sock)
+            self.loop.remove_reader(sock)
         ended.close()
         is_quick = not self._got_cell and ended.age_s < QUICK_S
         self._quick_ends = self._quick_ends + 1 if is_quick else 0
@@ -409,27 +409,27 @@ class Switchboard:
         error = _python_exited(text)
         self._held = []  # what is begun now meets no sub-kernel
         self._fail_what_waits(error)
-        for lane in self._lanes.values():  # each end begins what waits behind it
-            while isinstance(lane.running, HostRun):
-                lane.running.lose_subkernel(error)
+        for queue in self._queues.values():  # each end begins what waits behind it
+            while isinstance(queue.running, HostExecution):
+                queue.running.lose_subkernel(error)
         self._end(1)
 
     def _replace_subkernel(self, status: int, is_quick: bool) -> None:
         held = self._held or []
         self._held, self._served, self._restarted, self._got_cell = [], False, True, False
-        self._errands.forget()
+        self._magic_requests.forget()
         self._subshells.clear()
         self._ignored.clear()
         self._open.clear()
         try:
-            self.subkernel = Subkernel(self._connection, self._connection_file, self.attachments.identity["kernel"])
+            self.subkernel = Subkernel(self._connection, self._connection_file, self.board_connections.identity["kernel"])
         except OSError as error:
             how = f"ended {describe_exit(status)}, and no other one can be started: {describe(error)}"
             self._give_up(f"The Python process of this notebook {how}.")
             return
         self._connect_subkernel()
         if is_quick:  # it has begun with nothing, so the next one is asked the same
-            runs = [lane.running for lane in self._lanes.values() if lane.running is not None]
+            runs = [queue.running for queue in self._queues.values() if queue.running is not None]
             asked = [("shell", run.request) for run in runs] + list(self._pending.values())
             self._held = asked + [(channel, message) for channel, message in held if (channel, message) not in asked]
             self._open.update(message.id for channel, message in self._held if channel == "shell")
@@ -453,12 +453,12 @@ class Switchboard:
             self.frontend.reply(request, {"status": "error", **error}, control=channel == "control")
             self.frontend.status("idle", request)
         self._fail_hidden()
-        self._obituary = "" if any(lane.running for lane in self._lanes.values()) else error["evalue"]
-        for subshell, lane in list(self._lanes.items()):
-            if lane.running is not None:
-                lane.running.lose_subkernel(error)
-            if subshell is not None and lane.running is None:
-                del self._lanes[subshell]
+        self._exit_notice = "" if any(queue.running for queue in self._queues.values()) else error["evalue"]
+        for subshell, queue in list(self._queues.items()):
+            if queue.running is not None:
+                queue.running.lose_subkernel(error)
+            if subshell is not None and queue.running is None:
+                del self._queues[subshell]
 
     def _fail_hidden(self) -> None:
         hidden, self._hidden = self._hidden, {}

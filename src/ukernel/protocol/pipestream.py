@@ -1,4 +1,4 @@
-"""The reading end of the listener's stream, without a socket: bytes in, frames and notices out.
+"""The pipe listener's stream, without a socket: frames and notices to bytes for the hub, and back for its readers.
 
 The stream is a row of parts, each a 32-bit little-endian word and a body. A word up to 65,535 is the length
 of one frame. Bit 31 marks a notice: bits 24-30 its kind, bits 0-23 the length of its body. Kind 1 is a JSON
@@ -12,11 +12,20 @@ import json
 import math
 import struct
 from collections import deque
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ukernel.errors import HubError
 
-__all__ = ["Batch", "PipeStreamDecoder", "Stamp"]
+__all__ = [
+    "Batch",
+    "PipeStreamDecoder",
+    "Stamp",
+    "encode_batch",
+    "encode_frames",
+    "encode_loss",
+    "encode_notice",
+    "encode_timed_batch",
+]
 
 MAX_FRAME_BYTES = 65_535  # longer lengths are notices
 NOTICE = 0x8000_0000
@@ -26,6 +35,7 @@ KIND_TIMED = 0x83
 BATCH = struct.Struct("<HI")  # size of a frame, number of the first one
 TIMED = struct.Struct("<HIddd")  # the same, then the times of the first and of the last one, and the error
 UNTIMED = (0.0, 0.0, math.inf)  # what frames say of their times that came without
+NUMBERS = 0xFFFF_FFFF  # frame numbers have 32 bits in the stream; the hub's totals go on counting
 NARROW_BYTES = 32  # up to here taking bodies out column by column is faster than slice by slice
 
 
@@ -46,7 +56,7 @@ class Batch:
 
     __slots__ = ("_data", "_end", "_times", "count", "size", "total")
 
-    def __init__(self, data: bytes, size: int, count: int, times: "tuple[float, float, float] | None" = None):
+    def __init__(self, data: bytes, size: int, count: int, times: tuple[float, float, float] | None = None):
         self._data = data
         self._end = count * size
         self._times = times
@@ -80,13 +90,13 @@ class Batch:
         return self._times is not None
 
     @property
-    def pace(self) -> "tuple[float, float, float]":
+    def pace(self) -> tuple[float, float, float]:
         """The time of the oldest frame, from there to the next one, and the error of both."""
         first, last, error = self._times or UNTIMED
         step = (last - first) / max(self.total - 1, 1)
         return first + (self.total - self.count) * step, step, error
 
-    def times(self, limit: int) -> "tuple[list[float], float]":
+    def times(self, limit: int) -> tuple[list[float], float]:
         """Return the times of the oldest frames, at most `limit`, and their error."""
         first, step, error = self.pace
         return [first + index * step for index in range(min(limit, self.count))], error
@@ -100,18 +110,18 @@ class PipeStreamDecoder:
     """
 
     def __init__(self) -> None:
-        self._state: tuple[deque[bytes], list[Batch | dict], int] = deque(), [], 4
+        self._state: tuple[deque[bytes], list[Batch | dict[str, Any]], int] = deque(), [], 4
         self._counted = 0, 0  # pieces and their bytes
 
     @property
-    def pieces(self) -> "deque[bytes]":
+    def pieces(self) -> deque[bytes]:
         return self._state[0]
 
     @property
-    def events(self) -> "list[Batch | dict]":
+    def events(self) -> list[Batch | dict[str, Any]]:
         return self._state[1]
 
-    def receive_data(self, data: bytes) -> "list[Batch | dict]":
+    def receive_data(self, data: bytes) -> list[Batch | dict[str, Any]]:
         """Take what the socket gave; returns what is complete. Raises HubError where the bytes make no
         sense."""
         self.pieces.append(data)
@@ -135,10 +145,10 @@ class PipeStreamDecoder:
         self._state = rest, events, needed
 
 
-def _parse(buffer: bytes) -> "tuple[list[Batch | dict], int, int]":
+def _parse(buffer: bytes) -> tuple[list[Batch | dict[str, Any]], int, int]:
     """What is complete at the beginning of the buffer, where the rest begins, and how many bytes that must have
     before another look at it is worth while."""
-    events: list[Batch | dict] = []
+    events: list[Batch | dict[str, Any]] = []
     position = 0
     while True:
         start = position + 4
@@ -216,7 +226,7 @@ def _batch_shape(buffer: bytes, start: int, body: int, head: int) -> tuple[int, 
     raise HubError(f"The pipe listener sent a batch of {body} bytes that does not divide into frames.")
 
 
-def _notice(body: bytes) -> dict:
+def _notice(body: bytes) -> dict[str, Any]:
     try:
         notice = json.loads(body)
     except ValueError:
@@ -224,3 +234,48 @@ def _notice(body: bytes) -> dict:
     if not isinstance(notice, dict):
         raise HubError(f"The pipe listener sent a notice that cannot be read: {body[:60]!r}.")
     return notice
+
+
+# --- the hub's end ---------------------------------------------------------------------------------
+
+
+def encode_frames(data: bytes | bytearray, size: int, count: int) -> bytes:
+    """Return ``count`` frames of ``size`` bytes, each with its length in four bytes before it."""
+    head, step = size.to_bytes(4, "little"), size + 4
+    if count == 1 or not size:
+        return head * count + data
+    if count < step:
+        return b"".join([head + data[at : at + size] for at in range(0, len(data), size)])
+    # Many small frames: a column of bytes at a time, so that the loop is over a frame's width, not over the frames.
+    out = bytearray(count * step)
+    for column in range(4):
+        if head[column]:
+            out[column::step] = head[column : column + 1] * count
+    for column in range(size):
+        out[column + 4 :: step] = data[column::size]
+    return bytes(out)
+
+
+def encode_batch(data: bytes | bytearray, size: int, number: int) -> bytes:
+    """Return a batch of frames of ``size`` bytes, which is not 0; ``number`` is the first one's."""
+    return _word(KIND_BATCH, BATCH.size + len(data)) + BATCH.pack(size, number & NUMBERS) + data
+
+
+def encode_timed_batch(data: bytes | bytearray, size: int, number: int, times: tuple[float, float, float]) -> bytes:
+    """Return a batch with the times of its first and of its last frame, and their error. Of empty frames it holds one."""
+    return _word(KIND_TIMED, TIMED.size + len(data)) + TIMED.pack(size, number & NUMBERS, *times) + data
+
+
+def encode_loss(count: int, cause: str) -> bytes:
+    """Return the notice that so many frames are missing."""
+    return encode_notice({"lost": count, "cause": cause})
+
+
+def encode_notice(content: dict[str, Any]) -> bytes:
+    """Return a notice, a JSON object."""
+    body = json.dumps(content, separators=(",", ":")).encode()
+    return _word(KIND_JSON, len(body)) + body
+
+
+def _word(kind: int, size: int) -> bytes:
+    return (kind << 24 | size).to_bytes(4, "little")

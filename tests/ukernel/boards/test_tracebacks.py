@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from ukernel.boards.tracebacks import Sources, format_error, format_stream
+from ukernel.boards.tracebacks import format_error, format_stream
+from ukernel.kernel.history import CellHistory
 
 TRACEBACK = [
     "Traceback (most recent call last):",
@@ -15,12 +16,12 @@ TRACEBACK = [
 ]
 
 
-class Notebook(Sources):
+class Notebook(CellHistory):
     """A notebook's cells, and what the hub says of whose cell a frame is."""
 
     def cell(self, count, code):
-        key, source = self.add(code)
-        source.count = count
+        key, entry = self.add(code)
+        entry.count = count
         return {"key": key}
 
 
@@ -135,7 +136,7 @@ def test_a_printed_line_outside_of_functions_is_of_a_cell_that_catches_its_error
     content["text"] = content["text"].replace("4", "3")
     assert "Cell In[1], line 3\n" in format_stream(content, notebook)
     failed = notebook.cell(4, "%%ucore\nerror = kept\nraise error")
-    notebook._sources[failed["key"]].fail(["Traceback:", '  File "<cell a>", line 3, in <module>'])
+    notebook._entries[failed["key"]].fail(["Traceback:", '  File "<cell a>", line 3, in <module>'])
     content["cells"] = [[two, failed]]
     assert "Cell In[4], line 3\n" in format_stream(content, notebook)
     odd = notebook.cell(3, "%%ucore\n? = 1\n\n")  # as far as this Python can read it, any line may be caught
@@ -168,7 +169,7 @@ def test_a_lone_carriage_return_ends_a_line_as_on_the_board(notebook):
 
 
 def test_old_cells_are_forgotten(notebook, monkeypatch):
-    monkeypatch.setattr("ukernel.boards.tracebacks.MAX_CELLS", 10)
+    monkeypatch.setattr("ukernel.kernel.history.MAX_CELLS", 10)
     first = notebook.cell(0, "%%ucore\n1 / 0")
     for count in range(1, 20):
         notebook.cell(count, "%%ucore\n1")

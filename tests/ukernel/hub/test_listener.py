@@ -11,7 +11,7 @@ from scripted import PATIENCE_S, running_hub, wait_until
 
 from ukernel.client import connection
 from ukernel.errors import BoardGoneError, HubDeniedError, HubError, PipeNameError, UsageError
-from ukernel.hub import listener, opening, replay
+from ukernel.hub import listener, replay, subscriber
 from ukernel.hub.replay import Batch
 from ukernel.link.clock import Times
 from ukernel.protocol import handshake, statefile
@@ -373,17 +373,17 @@ def test_batches_stay_batches(board):
 def test_the_encodings_agree_with_the_plain_definition(size, count):
     data = random.Random(size * count).randbytes(size * count)
     naive = b"".join(size.to_bytes(4, "little") + data[at : at + size] for at in range(0, len(data), size))
-    piece = Batch(9 + (1 << 32), count, size, data, Times(1.5, 2.5, 0.25))
-    assert opening.encode_plain(piece) == naive
-    assert opening.encode_batch(piece) == struct.pack("<IHI", 0x82000000 | len(data) + 6, size, 9) + data
+    batch = Batch(9 + (1 << 32), count, size, data, Times(1.5, 2.5, 0.25))
+    assert subscriber.encode_plain(batch) == naive
+    assert subscriber.encode_batch(batch) == struct.pack("<IHI", 0x82000000 | len(data) + 6, size, 9) + data
     timed = struct.pack("<IHIddd", 0x83000000 | len(data) + 30, size, 9, 1.5, 2.5, 0.25) + data
-    assert opening.encode_timed(piece) == timed
+    assert subscriber.encode_timed(batch) == timed
 
 
 def test_empty_frames_have_encodings_too():
-    piece = Batch(9, 3, 0, b"", Times(1.0, 3.0, 0.5))
-    assert opening.encode_plain(piece) == opening.encode_batch(piece) == bytes(12)
-    assert opening.encode_timed(piece) == b"".join(
+    batch = Batch(9, 3, 0, b"", Times(1.0, 3.0, 0.5))
+    assert subscriber.encode_plain(batch) == subscriber.encode_batch(batch) == bytes(12)
+    assert subscriber.encode_timed(batch) == b"".join(
         struct.pack("<IHIddd", 0x83000000 | 30, 0, 9 + index, 1.0 + index, 1.0 + index, 0.5) for index in range(3)
     )
 
@@ -391,8 +391,10 @@ def test_empty_frames_have_encodings_too():
 def test_a_batch_is_encoded_once_for_all_readers_of_a_kind(board, monkeypatch):
     calls = []
     for name in ("encode_plain", "encode_batch", "encode_timed"):
-        original = getattr(opening, name)
-        monkeypatch.setattr(opening, name, lambda *args, name=name, original=original: (calls.append(name), original(*args))[1])
+        original = getattr(subscriber, name)
+        monkeypatch.setattr(
+            subscriber, name, lambda *args, name=name, original=original: (calls.append(name), original(*args))[1]
+        )
     board.open("adc")
     kinds = ([], [], ["notices"], ["batches"], ["batches"], ["timestamps"], ["timestamps"])
     readers = [Subscription("adc", options=options) for options in kinds]
@@ -822,13 +824,13 @@ def test_a_slow_pipe_costs_its_replay_little_more_than_its_bytes(hub, board):
 
 def test_a_large_replay_does_not_hold_up_the_others(hub, board, monkeypatch):
     """It comes in turns."""
-    monkeypatch.setattr(opening, "_TURN_BYTES", 10_000)
+    monkeypatch.setattr(subscriber, "_TURN_BYTES", 10_000)
     board.open("adc")
     for number in range(50):
         board.write(bytes(60_000), 6000, number * 10)
     turns = []
-    original = opening.Subscriber._go_on
-    monkeypatch.setattr(opening.Subscriber, "_go_on", lambda reader: (turns.append(1), original(reader))[1])
+    original = subscriber.Subscriber._go_on
+    monkeypatch.setattr(subscriber.Subscriber, "_go_on", lambda reader: (turns.append(1), original(reader))[1])
     with Subscription("adc", options=["replay", "batches"]) as reader:
         board.write(bytes(6000), 6000, 500)
         board.close_pipe(501)

@@ -7,12 +7,12 @@ import pytest
 from jupyter_client.session import Session
 
 from ukernel.boards import rewrite
-from ukernel.boards.tracebacks import Sources
 from ukernel.errors import BoardNotFoundError, HubUnreachableError, UsageError
 from ukernel.kernel import cellmagic
-from ukernel.kernel.boardexecution import BoardRun
-from ukernel.kernel.executequeue import HostRun, Lane
-from ukernel.kernel.messages import Message, Signer
+from ukernel.kernel.boardexecution import BoardExecution
+from ukernel.kernel.executequeue import ExecuteQueue, HostExecution
+from ukernel.kernel.history import CellHistory
+from ukernel.kernel.messages import Message, MessageSigner
 from ukernel.protocol import values
 
 KEY = "a key for tests"
@@ -50,7 +50,7 @@ class RecordingFrontend:
         return [content for seen, content in self.seen if seen == kind][-1]
 
 
-class ObedientAttachment:
+class ObedientConnection:
     """A hub client that does nothing by itself: the test is the board."""
 
     def __init__(self, ready=True):
@@ -79,7 +79,7 @@ class ObedientAttachment:
         return len(self.sent)
 
 
-class HangedUpAttachment(ObedientAttachment):
+class HangedUpConnection(ObedientConnection):
     """The hub is gone when the cell is sent."""
 
     def send(self, msg_type, content, receive=None):
@@ -89,28 +89,28 @@ class HangedUpAttachment(ObedientAttachment):
 class Bench:
     """Stands where the switchboard stands; the test plays the sub-kernel and the board."""
 
-    def __init__(self, attachment=None):
+    def __init__(self, connection=None):
         self.frontend = RecordingFrontend()
-        self.attachment = attachment or ObedientAttachment()
-        self.sources = Sources()
-        self.asker = None
+        self.connection = connection or ObedientConnection()
+        self.history = CellHistory()
+        self.input_waiter = None
         self.loop = self
-        self.attachments = self
+        self.board_connections = self
         self.to_subkernel = []
         self.timers = []
         self.ignored = []
         self.interrupts = 0
-        self.signer = Signer(KEY)
+        self.signer = MessageSigner(KEY)
         self.session = Session(key=KEY.encode())
-        self.lane = Lane(self, self._make_run)
+        self.queue = ExecuteQueue(self, self._make_execution)
 
-    def _make_run(self, request, lane):
+    def _make_execution(self, request, queue):
         cell = cellmagic.parse(request.content["code"])
-        return HostRun(self, request, lane) if cell is None else BoardRun(self, request, lane, cell)
+        return HostExecution(self, request, queue) if cell is None else BoardExecution(self, request, queue, cell)
 
-    # what a run asks of the switchboard
+    # what an execution asks of the switchboard
     def get(self, board):
-        return self.attachment
+        return self.connection
 
     def send_to_subkernel(self, channel, message):
         self.to_subkernel.append(message)
@@ -130,20 +130,20 @@ class Bench:
     # what a test does
     def execute(self, code, **options):
         content = {"code": code, "silent": False, "store_history": True, "allow_stdin": True, **options}
-        self.lane.add(Message(self.session.serialize(self.session.msg("execute_request", content))))
-        return self.lane.running
+        self.queue.add(Message(self.session.serialize(self.session.msg("execute_request", content))))
+        return self.queue.running
 
     def subkernel_says(self, msg_type, content):
         message = Message(self.signer.make(msg_type, content, parent=self.to_subkernel[-1].header_frame))
         take = {"status": "take_status", "execute_input": "take_input", "execute_reply": "take_reply"}[msg_type]
-        getattr(self.lane.running, take)(message)
+        getattr(self.queue.running, take)(message)
 
     def subkernel_begins(self, count=7):
         self.subkernel_says("status", {"execution_state": "busy"})
         self.subkernel_says("execute_input", {"code": "", "execution_count": count})
 
     def board_says(self, msg_type, **content):
-        self.attachment.receive(msg_type, content)
+        self.connection.receive(msg_type, content)
 
 
 @pytest.fixture
@@ -153,12 +153,12 @@ def bench():
 
 def test_the_board_gets_the_cell_and_the_sub_kernel_the_same_request(bench):
     bench.execute("%%ucore\nx\n1 + 1")
-    assert bench.attachment.sent == [("execute_request", {"code": "\nx\n_ucore_show((1 + 1))", "key": 1})]
+    assert bench.connection.sent == [("execute_request", {"code": "\nx\n_ucore_show((1 + 1))", "key": 1})]
     assert bench.to_subkernel[0].content["code"] == "%%ucore\nx\n1 + 1"
 
 
 def test_what_must_be_told_comes_before_the_first_output_once(bench):
-    bench.attachment.notice = "The board was left alone."
+    bench.connection.notice = "The board was left alone."
     for expected in ("The board was left alone.\nout", "out"):
         bench.frontend.seen.clear()
         bench.execute("%%ucore\n1")
@@ -170,7 +170,7 @@ def test_what_must_be_told_comes_before_the_first_output_once(bench):
 
 def test_a_question_mark_asks_the_board_and_pages_the_answer(bench):
     bench.execute("%%ucore\nled?")
-    assert bench.attachment.sent == [("inspect_request", {"code": "led", "cursor_pos": 3})]
+    assert bench.connection.sent == [("inspect_request", {"code": "led", "cursor_pos": 3})]
     bench.subkernel_begins()
     bench.board_says("inspect_reply", status="ok", found=True, data={"text/plain": "a LED"}, metadata={})
     assert bench.frontend.last("reply")["payload"] == [{"source": "page", "data": {"text/plain": "a LED"}, "start": 0}]
@@ -310,7 +310,7 @@ def test_a_board_that_is_done_does_not_wait_for_the_sub_kernels_reply(bench):
     bench.board_says("execute_reply", status="ok")
     assert bench.frontend.types[-2:] == ["reply", "idle"]
     assert bench.ignored == [(True, True)]
-    assert bench.lane.running is None
+    assert bench.queue.running is None
 
 
 def test_a_sub_kernel_that_is_done_does_not_end_the_cell(bench):
@@ -334,17 +334,17 @@ def test_user_expressions_are_waited_for(bench):
 
 
 def test_a_board_that_is_not_found_is_an_error_of_the_cell(bench):
-    bench.attachment.ready = False
+    bench.connection.ready = False
     bench.execute("%%ucore\n1")
     bench.subkernel_begins()
-    bench.attachment.waiting[0](BoardNotFoundError("There is no board."))
+    bench.connection.waiting[0](BoardNotFoundError("There is no board."))
     assert bench.frontend.types == ["busy", "execute_input", "error", "reply", "idle"]
     assert bench.frontend.last("error")["ename"] == "BoardNotFoundError"
     assert bench.frontend.last("reply")["evalue"] == "There is no board."
 
 
 def test_a_hub_that_is_gone_is_an_error_of_the_cell():
-    bench = Bench(HangedUpAttachment())
+    bench = Bench(HangedUpConnection())
     bench.execute("%%ucore\n1")
     bench.subkernel_begins()
     assert bench.frontend.last("reply")["ename"] == "HubUnreachableError"
@@ -368,7 +368,7 @@ def test_text_of_the_cells_threads_comes_after_its_end(bench):
 
 
 def test_a_cell_that_must_wait_for_a_board_says_so_after_a_while(bench):
-    bench.attachment.ready = False
+    bench.connection.ready = False
     bench.execute("%%ucore\n1")
     bench.subkernel_begins()
     bench.timers[0][1]()
@@ -376,34 +376,34 @@ def test_a_cell_that_must_wait_for_a_board_says_so_after_a_while(bench):
 
 
 def test_an_interrupt_while_there_is_no_board_ends_the_wait(bench):
-    bench.attachment.ready = False
-    run = bench.execute("%%ucore\n1")
+    bench.connection.ready = False
+    execution = bench.execute("%%ucore\n1")
     bench.subkernel_begins()
-    run.interrupt()
+    execution.interrupt()
     assert bench.frontend.last("reply")["ename"] == "KeyboardInterrupt"
-    assert bench.attachment.waiting == []
+    assert bench.connection.waiting == []
 
 
 def test_an_interrupt_goes_to_the_board_not_to_python(bench):
-    run = bench.execute("%%ucore\n1")
-    run.interrupt()
-    assert bench.attachment.sent[-1] == ("interrupt_request", {"parent": 1})
+    execution = bench.execute("%%ucore\n1")
+    execution.interrupt()
+    assert bench.connection.sent[-1] == ("interrupt_request", {"parent": 1})
     assert bench.interrupts == 0
 
 
 def test_an_interrupt_of_a_cell_that_waits_for_python_goes_there_after_a_while(bench):
-    run = bench.execute("%%ucore\n1")
+    execution = bench.execute("%%ucore\n1")
     bench.board_says("execute_reply", status="ok")
-    run.interrupt()
+    execution.interrupt()
     for _, action in bench.timers:
         action()
     assert bench.interrupts == 1
 
 
 def test_an_interrupt_of_a_cell_that_ends_leaves_python_alone(bench):
-    run = bench.execute("%%ucore\n1")
+    execution = bench.execute("%%ucore\n1")
     bench.subkernel_begins()
-    run.interrupt()
+    execution.interrupt()
     bench.board_says("execute_reply", status="error", ename="KeyboardInterrupt")
     for _, action in bench.timers:
         action()
@@ -411,22 +411,22 @@ def test_an_interrupt_of_a_cell_that_ends_leaves_python_alone(bench):
 
 
 def test_a_cell_taken_back_by_an_interrupt_is_a_keyboard_interrupt(bench):
-    run = bench.execute("%%ucore\n1")
+    execution = bench.execute("%%ucore\n1")
     bench.subkernel_begins()
-    run.interrupt()
+    execution.interrupt()
     bench.board_says("execute_reply", status="aborted")
     assert bench.frontend.last("reply")["ename"] == "KeyboardInterrupt"
 
 
 def test_the_user_is_asked_and_the_answer_reaches_the_board(bench):
-    run = bench.execute("%%ucore\ninput('? ')")
+    execution = bench.execute("%%ucore\ninput('? ')")
     bench.subkernel_begins()
     bench.board_says("input_request", prompt="? ", password=True)
     assert bench.frontend.asked == [("? ", True)]
-    assert bench.asker is run
-    run.answer_input("yes")
-    assert bench.attachment.sent[-1] == ("input_reply", {"parent": 1, "value": "yes"})
-    assert bench.asker is None
+    assert bench.input_waiter is execution
+    execution.answer_input("yes")
+    assert bench.connection.sent[-1] == ("input_reply", {"parent": 1, "value": "yes"})
+    assert bench.input_waiter is None
 
 
 def test_text_before_a_question_is_shown_before_it(bench):
@@ -444,7 +444,7 @@ def test_an_end_takes_the_question_back(bench):
     bench.subkernel_begins()
     bench.board_says("input_request", prompt="? ")
     bench.board_says("execute_reply", status="error", ename="KeyboardInterrupt", evalue="", traceback=[])
-    assert bench.asker is None
+    assert bench.input_waiter is None
 
 
 def test_a_time_limit_interrupts_and_is_named_in_the_error(bench):
@@ -456,7 +456,7 @@ def test_a_time_limit_interrupts_and_is_named_in_the_error(bench):
     seconds, action = bench.timers[-1]
     assert seconds == 3
     action()
-    assert bench.attachment.sent[-1][0] == "interrupt_request"
+    assert bench.connection.sent[-1][0] == "interrupt_request"
     bench.board_says("execute_reply", status="error", ename="KeyboardInterrupt", evalue="", traceback=[])
     assert bench.frontend.last("reply")["ename"] == "TimeoutError"
     assert "3 s" in bench.frontend.last("reply")["evalue"]
@@ -468,12 +468,12 @@ def test_a_time_limit_after_the_end_does_nothing(bench):
     bench.board_says("status", execution_state="busy")
     bench.board_says("execute_reply", status="ok")
     bench.timers[-1][1]()
-    assert [kind for kind, _ in bench.attachment.sent] == ["execute_request"]
+    assert [kind for kind, _ in bench.connection.sent] == ["execute_request"]
 
 
 def test_a_sub_kernel_that_dies_before_it_spoke_does_not_hide_the_cell(bench):
-    run = bench.execute("%%ucore\n1")
-    run.lose_subkernel({"evalue": "Python is gone."})
+    execution = bench.execute("%%ucore\n1")
+    execution.lose_subkernel({"evalue": "Python is gone."})
     bench.board_says("stream", name="stdout", text="x")
     bench.board_says("execute_reply", status="ok")
     assert bench.frontend.types == ["busy", "stream", "stream", "reply", "idle"]
@@ -504,7 +504,7 @@ def test_what_is_sent_on_seeing_the_error_is_not_aborted(bench):
     bench.subkernel_says("status", {"execution_state": "busy"})
     bench.subkernel_says("execute_reply", {"status": "error"})
     bench.subkernel_says("status", {"execution_state": "idle"})
-    assert bench.lane.running.request.content["code"] == "2"
+    assert bench.queue.running.request.content["code"] == "2"
 
 
 @pytest.mark.parametrize("options", [{"silent": True}, {"stop_on_error": False}])
@@ -514,7 +514,7 @@ def test_errors_that_stop_nothing_stop_nothing(bench, options):
     bench.subkernel_says("status", {"execution_state": "busy"})
     bench.subkernel_says("execute_reply", {"status": "error"})
     bench.subkernel_says("status", {"execution_state": "idle"})
-    assert bench.lane.running.request.content["code"] == "2"
+    assert bench.queue.running.request.content["code"] == "2"
 
 
 def test_the_next_cell_waits_for_the_end_of_the_one_before(bench):
@@ -530,4 +530,4 @@ def test_the_next_cell_waits_for_the_end_of_the_one_before(bench):
 def test_a_host_cell_is_interrupted_on_the_host(bench):
     bench.execute("1").interrupt()
     assert bench.interrupts == 1
-    assert bench.attachment.sent == []
+    assert bench.connection.sent == []

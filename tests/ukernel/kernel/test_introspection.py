@@ -4,8 +4,8 @@ import pytest
 from jupyter_client.session import Session
 
 from ukernel.boards.firmwaremodules import UCORE_API, UCORE_PUBLIC
-from ukernel.boards.tracebacks import Sources
 from ukernel.kernel import cellmagic, introspection, signatures
+from ukernel.kernel.history import CellHistory
 from ukernel.kernel.messages import Message
 
 
@@ -13,8 +13,8 @@ class Bench:
     """Stands where the switchboard stands; the board answers what the test says, ``None`` where it does not answer."""
 
     def __init__(self, answer=None, ready=True):
-        self.frontend = self.attachments = self.own = self.loop = self
-        self.sources = Sources()
+        self.frontend = self.board_connections = self.default = self.loop = self
+        self.history = CellHistory()
         self.is_ready = ready
         self.answer_with = answer
         self.asked = []
@@ -45,7 +45,7 @@ class Bench:
     def reply(self, request, content):
         self.replies.append(content)
 
-    def answer(self, request, content):
+    def reply_with_status(self, request, content):
         self.reply(request, content)
 
     def ask(self, msg_type, code, **content):
@@ -53,7 +53,7 @@ class Bench:
         session = Session(key=b"k")
         content = {"code": code.replace("|", ""), "cursor_pos": code.index("|") if "|" in code else len(code), **content}
         frames = session.serialize(session.msg(msg_type, content))
-        introspection.ANSWERS[msg_type](self, Message(frames))
+        introspection.HANDLERS[msg_type](self, Message(frames))
         if not self.replies and not self.forwarded:
             self.too_late()
         return self.replies[-1] if self.replies else None
@@ -118,7 +118,7 @@ def test_a_users_module_is_not_imported_to_complete_its_name():
 
 @pytest.mark.parametrize("bench", [Bench(ready=False), Bench(), Bench({"status": "error"}), Bench(board())])
 def test_without_an_answer_the_names_of_the_notebooks_cells_serve(bench):
-    bench.sources.add("%%ucore\nsensor_reading = adc.read_uv()\nadc.read_u16()")
+    bench.history.add("%%ucore\nsensor_reading = adc.read_uv()\nadc.read_u16()")
     assert bench.complete("%%ucore\nprint(sensor_r|") == ("sensor_r", ["sensor_reading"])
     bench.replies.clear()
     assert bench.complete("%%ucore\nadc.re|") == ("re", ["read_u16", "read_uv"])
@@ -211,14 +211,14 @@ def test_a_programs_own_objects_are_not_taken_for_the_firmwares(name, kinds):
 )
 def test_without_the_board_the_cells_tell_what_a_name_means(before, code, call):
     for bench in (Bench(ready=False), Bench({"status": "error"})):
-        bench.sources.add("%%ucore\n" + before)
+        bench.history.add("%%ucore\n" + before)
         assert bench.ask("inspect_request", "%%ucore\n" + code)["data"]["text/plain"].startswith("Call:  " + call)
     assert Bench(ready=False).ask("inspect_request", f"%%ucore\n{before}\n{code}")["found"]  # also in this cell
 
 
 def test_a_name_of_a_users_module_is_not_the_firmwares():
     bench = Bench(ready=False)
-    bench.sources.add("%%ucore\nfrom mylib import Pin\nimport mylib as lib\npin = Pin(2)")
+    bench.history.add("%%ucore\nfrom mylib import Pin\nimport mylib as lib\npin = Pin(2)")
     for code in ("Pin(|", "lib.sleep_ms(|", "pin.irq(|", "nothing(|", "(|"):
         assert not bench.ask("inspect_request", "%%ucore\n" + code)["found"]
 

@@ -24,7 +24,7 @@ def test_every_message_is_delivered_in_order(loop, pair):
     for number in range(MAX_BURST + 10):
         there.send_multipart([b"%d" % number])
     while len(got) < MAX_BURST + 10:
-        loop.turn()
+        loop.run_once()
     assert got == [[b"%d" % number] for number in range(MAX_BURST + 10)]
 
 
@@ -52,7 +52,7 @@ def test_a_mistake_with_one_message_is_reported_and_the_next_is_delivered(loop, 
     there.send(b"bad")
     there.send(b"good")
     while not got:
-        loop.turn()
+        loop.run_once()
     assert "not this one" in capsys.readouterr().err
 
 
@@ -61,10 +61,10 @@ def test_a_removed_socket_is_not_read_even_in_the_same_turn(loop, pair):
     got = []
     loop.add_socket(here, got.append)
     there.send(b"x")
-    loop.remove(here)
-    loop.remove(here)
-    loop.post(lambda: None)
-    loop.turn()
+    loop.remove_reader(here)
+    loop.remove_reader(here)
+    loop.call_soon_threadsafe(lambda: None)
+    loop.run_once()
     assert got == []
 
 
@@ -74,15 +74,17 @@ def test_timers_run_in_the_order_of_their_time(loop):
     loop.call_later(0.01, lambda: ran.append("early"))
     loop.call_later(0.01, lambda: ran.append("early too"))
     while len(ran) < 3:
-        loop.turn()
+        loop.run_once()
     assert ran == ["early", "early too", "late"]
 
 
 def test_another_thread_gets_things_done_in_the_loop(loop):
     ran = []
-    thread = threading.Thread(target=lambda: [loop.post(lambda: ran.append(threading.current_thread())) for _ in range(10_000)])
+    thread = threading.Thread(
+        target=lambda: [loop.call_soon_threadsafe(lambda: ran.append(threading.current_thread())) for _ in range(10_000)]
+    )
     thread.start()
     while len(ran) < 10_000:
-        loop.turn()
+        loop.run_once()
     thread.join()
     assert set(ran) == {threading.current_thread()}

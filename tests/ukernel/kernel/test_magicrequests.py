@@ -3,18 +3,18 @@
 import pytest
 from jupyter_client.session import Session
 
-from ukernel.boards.tracebacks import Sources
 from ukernel.errors import BoardNotFoundError, HubUnreachableError
-from ukernel.kernel.magicrequests import REQUEST, Errands
+from ukernel.kernel.history import CellHistory
+from ukernel.kernel.magicrequests import REQUEST, MagicRequests
 from ukernel.kernel.messages import Message
 
 
 class Bench:
-    """Stands where the switchboard and its attachments stand; the test plays the hub."""
+    """Stands where the switchboard and its connections stand; the test plays the hub."""
 
     def __init__(self, error=None):
-        self.frontend = self.attachments = self.own = self
-        self.sources = Sources()
+        self.frontend = self.board_connections = self.default = self
+        self.history = CellHistory()
         self.error = error
         self.board = {"name": "kitchen", "port": "p", "facts": {}}
         self.notice = ""
@@ -24,7 +24,7 @@ class Bench:
         self.receive = None
         self.used = []
         self.attached = True
-        self.errands = Errands(self)
+        self.magic_requests = MagicRequests(self)
 
     def when_ready(self, callback):
         self.callback = callback
@@ -56,7 +56,7 @@ class Bench:
     def ask(self, **content):
         session = Session(key=b"k")
         parent = session.msg_header("execute_request") | {"msg_id": "host cell"}
-        self.errands.take(Message(session.serialize(session.msg(REQUEST, content, parent={"header": parent}))))
+        self.magic_requests.start(Message(session.serialize(session.msg(REQUEST, content, parent={"header": parent}))))
         return self.answers[-1] if self.answers else None
 
 
@@ -103,17 +103,17 @@ def test_a_cell_that_asks_for_input_is_interrupted():
 def test_an_interrupt_reaches_only_what_is_under_way():
     bench = Bench()
     bench.ask(do="run", code="x")
-    bench.errands.interrupt()
+    bench.magic_requests.interrupt()
     assert bench.sent[-1] == ("interrupt_request", {"parent": 1})
     bench.receive("execute_reply", {"status": "ok"})
-    bench.errands.interrupt()
+    bench.magic_requests.interrupt()
     assert len(bench.sent) == 2
 
 
 def test_an_interrupted_cell_is_an_interrupt_whatever_the_board_says():
     bench = Bench()
     bench.ask(do="run", code="x")
-    bench.errands.interrupt()
+    bench.magic_requests.interrupt()
     bench.receive("execute_reply", {"status": "error", "ename": "KeyboardInterrupt", "evalue": "", "traceback": ["…"]})
     assert [answer["ename"] for answer in bench.answers] == ["KeyboardInterrupt"]
 
@@ -122,7 +122,7 @@ def test_what_is_interrupted_before_the_board_is_there_never_runs():
     bench = Bench()
     bench.attached = False
     bench.ask(do="run", code="x")
-    bench.errands.interrupt()
+    bench.magic_requests.interrupt()
     bench.callback(None)
     assert bench.sent == []
     assert [answer["ename"] for answer in bench.answers] == ["KeyboardInterrupt"]
@@ -131,9 +131,9 @@ def test_what_is_interrupted_before_the_board_is_there_never_runs():
 def test_a_cell_of_a_python_that_died_is_stopped():
     bench = Bench()
     bench.ask(do="run", code="x")
-    bench.errands.forget()
+    bench.magic_requests.forget()
     assert bench.sent[-1] == ("interrupt_request", {"parent": 1})
-    bench.errands.interrupt()
+    bench.magic_requests.interrupt()
     assert len(bench.sent) == 2
 
 
@@ -165,7 +165,7 @@ def test_the_notebooks_board_is_told_with_what_must_be_told():
 
 
 @pytest.mark.parametrize("error", [BoardNotFoundError("There is none."), HubUnreachableError("It is gone.")])
-def test_without_a_board_every_errand_says_why(error):
+def test_without_a_board_every_request_says_why(error):
     bench = Bench(error)
     for content in (
         {"do": "run", "code": "x"},

@@ -3,7 +3,7 @@
 import pytest
 from jupyter_client.session import Session
 
-from ukernel.kernel.messages import Message, Signer
+from ukernel.kernel.messages import Message, MessageSigner
 
 KEY = "a key for tests"
 
@@ -16,7 +16,7 @@ def session():
 def test_what_the_signer_makes_jupyter_client_accepts(session):
     request = session.msg("execute_request", {"code": "1"})
     parent = Message(session.serialize(request)).header_frame
-    frames = Signer(KEY).make("stream", {"name": "stdout", "text": "µ \udcff"}, parent=parent, idents=[b"topic"])
+    frames = MessageSigner(KEY).make("stream", {"name": "stdout", "text": "µ \udcff"}, parent=parent, idents=[b"topic"])
     idents, rest = session.feed_identities(frames)
     message = session.deserialize(rest)
     assert idents == [b"topic"]
@@ -34,7 +34,7 @@ def test_a_message_is_read_without_being_changed(session):
 
 
 def test_a_signature_of_jupyter_client_is_accepted_once(session):
-    signer = Signer(KEY)
+    signer = MessageSigner(KEY)
     message = Message(session.serialize(session.msg("execute_request", {"code": "1"})))
     assert signer.accepts(message)
     assert not signer.accepts(message)
@@ -44,11 +44,11 @@ def test_a_signature_of_jupyter_client_is_accepted_once(session):
 def test_a_changed_message_is_refused(session, frame):
     frames = session.serialize(session.msg("execute_request", {"code": "1"}))
     frames[frame] = frames[frame].replace(b"1", b"2")
-    assert not Signer(KEY).accepts(Message(frames))
+    assert not MessageSigner(KEY).accepts(Message(frames))
 
 
 def test_without_a_key_nothing_is_signed_and_everything_is_accepted():
-    signer = Signer("")
+    signer = MessageSigner("")
     message = Message(signer.make("status", {"execution_state": "idle"}))
     assert message.signature == b""
     assert signer.accepts(message)
@@ -57,11 +57,11 @@ def test_without_a_key_nothing_is_signed_and_everything_is_accepted():
 
 def test_another_content_gets_another_signature(session):
     reply = Message(session.serialize(session.msg("kernel_info_reply", {"banner": "x", "status": "ok"}), [b"me"]))
-    changed = Message(Signer(KEY).with_content(reply, {"banner": "y"}))
+    changed = Message(MessageSigner(KEY).with_content(reply, {"banner": "y"}))
     assert changed.content == {"banner": "y"}
     assert changed.idents == [b"me"]
     assert changed.id == reply.id
-    assert Signer(KEY).accepts(changed)
+    assert MessageSigner(KEY).accepts(changed)
 
 
 @pytest.mark.parametrize("frames", [[b"no delimiter"], [b"<IDS|MSG>", b"", b"{}"], [b"<IDS|MSG>", b"", b"{", b"", b"", b""]])
@@ -72,7 +72,7 @@ def test_what_is_no_message_is_refused(frames):
 
 def test_the_memory_for_signatures_is_bounded(session, monkeypatch):
     monkeypatch.setattr("ukernel.kernel.messages.MAX_REMEMBERED", 2)
-    signer = Signer(KEY)
+    signer = MessageSigner(KEY)
     messages = [Message(session.serialize(session.msg("status", {"n": n}))) for n in range(3)]
     assert all(signer.accepts(message) for message in messages)
     assert signer.accepts(messages[0])

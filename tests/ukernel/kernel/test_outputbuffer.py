@@ -2,7 +2,7 @@
 
 import pytest
 
-from ukernel.kernel.outputbuffer import Outputs, waiting_text
+from ukernel.kernel.outputbuffer import OutputBuffer, waiting_text
 
 
 @pytest.fixture
@@ -12,7 +12,7 @@ def published():
 
 @pytest.fixture
 def outputs(loop, published):
-    return Outputs(loop, lambda msg_type, content: published.append((msg_type, content.get("text"))))
+    return OutputBuffer(loop, lambda msg_type, content: published.append((msg_type, content.get("text"))))
 
 
 def text(words, name="stdout"):
@@ -38,7 +38,7 @@ def test_text_that_follows_quickly_is_gathered_and_comes_by_itself(outputs, publ
     for number in range(1000):
         outputs.add(*text(f"{number} "))
     while "999" not in "".join(words for _, words in published):
-        loop.turn()
+        loop.run_once()
     assert "".join(words for _, words in published) == "".join(f"{number} " for number in range(1000))
     assert len(published) < 100
 

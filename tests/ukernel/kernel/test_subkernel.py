@@ -12,7 +12,7 @@ import psutil
 import pytest
 import zmq
 
-from ukernel.kernel.messages import Message, Signer
+from ukernel.kernel.messages import Message, MessageSigner
 from ukernel.kernel.subkernel import Subkernel, describe_exit
 
 CONNECTION = {"key": "a key for tests", "signature_scheme": "hmac-sha256", "kernel_name": "ucore"}
@@ -35,7 +35,7 @@ class Client:
 
     def __init__(self, subkernel):
         self.subkernel = subkernel
-        self.signer = Signer(CONNECTION["key"])
+        self.signer = MessageSigner(CONNECTION["key"])
 
     def ask(self, msg_type, content, channel="shell"):
         self.subkernel.send(channel, self.signer.make(msg_type, content, idents=[b"front"]))
@@ -70,7 +70,7 @@ def test_it_answers_what_was_signed_with_the_notebooks_key(client):
     reply = client.ask("kernel_info_request", {})
     assert reply.idents == [b"front"]
     assert reply.content["implementation"] == "ipython"
-    assert Signer(CONNECTION["key"]).accepts(reply)
+    assert MessageSigner(CONNECTION["key"]).accepts(reply)
 
 
 def test_it_listens_where_only_this_user_can_enter():
@@ -97,7 +97,7 @@ def test_a_long_path_for_temporary_files_is_avoided(monkeypatch, tmp_path):
 
 def test_once_connected_nothing_of_it_is_on_disk(client):
     deadline = time.monotonic() + PATIENCE_S
-    while not client.subkernel.hide():
+    while not client.subkernel.unlink_sockets():
         assert time.monotonic() < deadline
     assert not os.path.exists(client.subkernel._folder)
     assert client.ask("kernel_info_request", {}).content["status"] == "ok"
@@ -128,7 +128,7 @@ def test_an_interrupt_while_it_is_starting_does_not_hurt_it():
 
 def test_its_end_is_noticed(client):
     ended = []
-    client.subkernel.watch(ended.append)
+    client.subkernel.on_exit(ended.append)
     os.kill(client.subkernel._process.pid, signal.SIGKILL)
     deadline = time.monotonic() + PATIENCE_S
     while not ended:
