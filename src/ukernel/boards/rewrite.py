@@ -7,11 +7,10 @@ import re
 from typing import NamedTuple
 
 from ukernel.errors import UsageError
-from ukernel.protocol.truncation import CUT
 
 from . import syntax
 
-__all__ = ["CUT", "Program", "program", "transform"]
+__all__ = ["Program", "program", "transform"]
 
 SHOW = "_ucore_show"  # the board's name for "show this value as the cell's result"
 # The names that stand for what only a coroutine may do, and what they are on the board.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ukernel.boards import rewrite, tracebacks
 from ukernel.errors import UcoreError
 from ukernel.protocol import values
+from ukernel.protocol.truncation import CUT
 
 from . import cellmagic, wrappers
 from .executequeue import REPLY_TIMEOUT_S, ExecuteQueue, aborts_queue, now, reply_metadata
@@ -381,7 +382,7 @@ class _Capture:
     def problem(self) -> str:
         """Why nothing can be kept, if so."""
         stuck = self._pieces.stuck
-        if self._pieces.is_too_large or (stuck and stuck[2].endswith(rewrite.CUT)):
+        if self._pieces.is_too_large or (stuck and stuck[2].endswith(CUT)):
             return "The value is too large for --out. Take slices of it, or use a pipe."
         return f"The value is too much for --out: it is {stuck[1]}." if stuck and not stuck[2] else ""
 
