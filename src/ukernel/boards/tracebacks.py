@@ -37,7 +37,9 @@ class Cells(Protocol):
         """Return the cells that a frame may be of, for what the hub says of it: those of this notebook, and words for others."""
 
 
-def format_error(ename: str, evalue: str, traceback: list[str], cells: Cells, owners: "list | None" = None) -> list[str]:
+def format_error(
+    ename: str, evalue: str, traceback: list[str], cells: Cells, owners: list[list[dict[str, Any]]] | None = None
+) -> list[str]:
     """Return the lines of an error message's traceback: the board's own lines, those of cells with their source.
 
     ``owners``: the hub's word on whose cell each frame of a cell is, in order.
@@ -61,22 +63,22 @@ def format_error(ename: str, evalue: str, traceback: list[str], cells: Cells, ow
     return [*result, *(shown or [frame.strip() for frame in frames]), last]
 
 
-def format_stream(content: dict, cells: Cells) -> str:
+def format_stream(content: dict[str, Any], cells: Cells) -> str:
     """Return the text that the hub says was printed, with the frames of cells in it as errors show them, in plain letters."""
-    text = content["text"]
+    text: str = content["text"]
     words = iter(content.get("cells") or ())
 
-    def replace(match: re.Match) -> str:
-        whose = next(words, [{}])
+    def replace(match: re.Match[str]) -> str:
+        whose: list[dict[str, Any]] = next(words, [{}])
         before, after = text[: match.start()], text[match.end() :]
         if before[-1:] in ("", "\n") and after[:1] in ("", "\r", "\n"):  # a line of its own
             return _format_frame(match, whose, cells, False).rstrip("\n")
-        return match[0]
+        return str(match[0])
 
     return FRAME.sub(replace, text) if content.get("cells") else text
 
 
-def _format_frame(match: re.Match, owners: list, cells: Cells, colours: bool) -> str:
+def _format_frame(match: re.Match[str], owners: list[dict[str, Any]], cells: Cells, colours: bool) -> str:
     line, function = int(match[2]), match[3] or ""
     green, bold, plain = (_GREEN, _BOLD, _PLAIN) if colours else ("", "", "")
     found, others = cells.find(line, function, owners)
