@@ -131,7 +131,7 @@ def test_a_loss_is_told_in_the_cell_that_collects(bench):
     bench.board(STEADY)
     bench.board(
         "def write_all(pipe, count):\n    data = struct.pack('<f', 1) * 1000\n    for n in range(count):\n        pipe.write(data)\n"
-        "steady('fast', 3000, write_all)\nwait_until(lambda: 'fast' in ended)"
+        "ended.clear()\nsteady('fast', 3000, write_all)\nwait_until(lambda: 'fast' in ended)"
     )
     outcome = bench.host("values = collect('fast', seconds=60, replay=True, decoder='<1000f')")
     assert "PipeDataLostWarning" in outcome.text("stderr") and "the board had no room for them" in outcome.text("stderr")
