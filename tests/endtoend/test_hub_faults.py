@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from boardfiles import has_written
+from boardprocess import has_written
 from rig import PRODUCER
 from scripted import wait_until
 from ukernel import advert, client
