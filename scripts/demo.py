@@ -66,7 +66,7 @@ def run(source: Path, output: Path) -> tuple:
     print(f"Running {shown(source)} with the kernel ucore-virtual", flush=True)
     with open(output / "kernel.log", "wb") as log:
         try:
-            with client.setup_kernel(stdout=log, stderr=log):
+            with client.setup_kernel(cleanup_kc=True, stdout=log, stderr=log):
                 for number, index in enumerate(cells, 1):
                     cell = notebook.cells[index]
                     print(f"[{number}/{len(cells)}] {title(notebook.cells, index)}", flush=True)

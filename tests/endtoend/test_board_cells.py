@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from patience import PATIENCE_S
 
 
 def test_a_board_cell_is_one_cell_for_the_front_end(notebook):
@@ -120,9 +121,16 @@ def test_the_magic_below_code_says_where_it_belongs(notebook):
     assert "first line" in outcome.text("stderr")
 
 
+def _finish_behind_a_failure(notebook, magic, *codes):
+    """Send a cell that fails only when the other cells wait behind it, and return the outcomes of all."""
+    requests = [notebook.send(code, allow_stdin=True) for code in (magic + "input()\n1/0", *codes)]
+    notebook.client.get_stdin_msg(timeout=PATIENCE_S)
+    notebook.client.input("")
+    return notebook.finish(*requests)
+
+
 def test_an_error_aborts_the_cells_behind_it_on_both_sides(notebook):
-    requests = [notebook.send(code) for code in ("%%ucore\n1/0", "1", "%%ucore\n2", "3")]
-    outcomes = notebook.finish(*requests)
+    outcomes = _finish_behind_a_failure(notebook, "%%ucore\n", "1", "%%ucore\n2", "3")
     assert [outcome.reply["status"] for outcome in outcomes] == ["error", "aborted", "aborted", "aborted"]
     assert outcomes[2].types == ["busy", "idle"]
     assert notebook.run("%%ucore\n4").result == "4"
@@ -135,8 +143,7 @@ def test_an_error_aborts_a_whole_notebook_however_long(notebook):
 
 
 def test_a_host_error_aborts_board_cells_too(notebook):
-    requests = [notebook.send(code) for code in ("1/0", "%%ucore\n2", "3")]
-    outcomes = notebook.finish(*requests)
+    outcomes = _finish_behind_a_failure(notebook, "", "%%ucore\n2", "3")
     assert [outcome.reply["status"] for outcome in outcomes] == ["error", "aborted", "aborted"]
 
 

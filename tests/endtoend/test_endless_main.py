@@ -4,6 +4,7 @@ import time
 
 import pytest
 from boardclient import BoardClient
+from boardprocess import wait_for_loop
 from rig import Rig
 from scripted import HubThread
 
@@ -122,7 +123,7 @@ def test_a_board_that_hung_is_restarted_with_it(start_board, start_hub, main, mo
         notebook = BoardClient(board.port)
         save(notebook, main)
         hang = "@micropython.native\ndef hang():\n    while True:\n        pass\nhang()\n"
-        assert notebook.run(hang, interrupt=True)[1]["ename"] == "NoAnswerError"
+        assert notebook.run(hang, interrupt_when=lambda: wait_for_loop(board))[1]["ename"] == "NoAnswerError"
         began = time.monotonic()
         said, reply = notebook.run("6 * 7")
         assert reply["status"] == "ok"

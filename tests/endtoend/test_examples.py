@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from scripted import wait_until
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
@@ -78,10 +79,14 @@ def test_a_live_plot_that_nobody_stops_is_saved_by_nbclient(private_environment,
     assert not [output for output in _outputs(notebook) if output.get("name") == "stderr"]
 
 
-def test_the_demo_says_what_happened_and_leaves_the_notebook_and_the_plot(private_environment, tmp_path):
+def test_the_demo_says_what_happened_and_leaves_the_notebook_and_the_plot(private_environment, tmp_path, monkeypatch):
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
     done = _demo("--output", tmp_path / "made", environment=private_environment)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
+    wait_until(lambda: not list(temporary.iterdir()), "the end of what it has started")
     assert re.search(r"^\[1/\d+\] ", done.stdout, re.MULTILINE)
     end = done.stdout.partition("It works.")[2]
     assert re.search(r"runs +(Micro|C)Python", end)

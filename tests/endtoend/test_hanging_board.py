@@ -7,6 +7,7 @@ import threading
 import psutil
 import pytest
 from boardclient import BoardClient
+from boardprocess import board_process, wait_for_loop
 from patience import PATIENCE_S, wait_until
 from scripted import HubThread
 
@@ -58,17 +59,11 @@ def notebook(hub, board):
     notebook.close()
 
 
-def board_process(board):
-    owner = psutil.Process(board._process.pid)
-    wait_until(owner.children, "the board's process")
-    return owner.children()[0]
-
-
 @pytest.mark.parametrize("hang", HANGS)
 def test_the_next_cell_runs_on_the_virtual_board_restarted(notebook, board, hang):
     before = psutil.Process(board._process.pid).children(recursive=True)
     notebook.run("x = 1\nx")
-    said, reply = notebook.run(HANGS[hang] + "\n", interrupt=True)
+    said, reply = notebook.run(HANGS[hang] + "\n", interrupt_when=lambda: wait_for_loop(board))
     assert reply["ename"] == "NoAnswerError"
     assert "next board cell restarts it" in reply["evalue"]
     assert "button" not in reply["evalue"]  # nobody can press it
@@ -94,7 +89,7 @@ def test_a_reset_restarts_a_virtual_board_that_hangs_in_a_cell_which_nobody_has_
     other = BoardClient(board.port)
     thread = threading.Thread(target=lambda: failed.append(other.run(HANGS["native"] + "\n")[1]["ename"]))
     thread.start()
-    wait_until(lambda: board_process(board).cpu_percent(0.1) > 50, "the loop")
+    wait_for_loop(board)
     assert notebook.request("reset_request", {"force": True}, PATIENCE_S)["status"] == "ok"
     thread.join(PATIENCE_S)
     assert failed == ["BoardRestartedError"]
@@ -105,7 +100,7 @@ def test_a_reset_restarts_a_virtual_board_that_hangs_in_a_cell_which_nobody_has_
 @pytest.mark.parametrize("want", ["reset", "attach"])
 def test_who_asks_for_a_virtual_board_that_hung_gets_it_restarted(notebook, board, want):
     notebook.run("x = 1\nx")
-    assert notebook.run(HANGS["native"] + "\n", interrupt=True)[1]["ename"] == "NoAnswerError"
+    assert notebook.run(HANGS["native"] + "\n", interrupt_when=lambda: wait_for_loop(board))[1]["ename"] == "NoAnswerError"
     answer = notebook.request(f"{want}_request", {"board": board.port, "client": "a test"}, PATIENCE_S)
     assert ("restarted" in answer.get("notice", "")) is (want == "attach")  # who resets it knows
     assert notebook.run("'x' in globals()") == ("False", {"status": "ok"})
@@ -114,7 +109,7 @@ def test_who_asks_for_a_virtual_board_that_hung_gets_it_restarted(notebook, boar
 def test_a_real_board_that_hangs_needs_its_button_and_works_after_it(notebook, board, monkeypatch):
     monkeypatch.setattr(BoardDriver, "is_virtual", False)
     monkeypatch.setattr(sharedboard, "BUTTON_S", 1.0)
-    _, reply = notebook.run(HANGS["native"] + "\n", interrupt=True)
+    _, reply = notebook.run(HANGS["native"] + "\n", interrupt_when=lambda: wait_for_loop(board))
     assert reply["ename"] == "NoAnswerError"
     assert "Only its reset button helps" in reply["evalue"]
     for _ in range(2):

@@ -5,7 +5,7 @@ import signal
 import struct
 
 import pytest
-from boardfiles import has_written
+from boardprocess import has_written
 from patience import wait_until
 from rig import PRODUCER
 

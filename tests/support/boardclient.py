@@ -22,15 +22,19 @@ class BoardClient:
             assert message, "nothing came"
             busy = message["content"].get("execution_state")
 
-    def run(self, code, interrupt=False):
-        """Run a cell to its end; returns (what it printed on stderr and as result, its reply)."""
+    def run(self, code, interrupt_when=None):
+        """Run a cell to its end; returns (what it printed on stderr and as result, its reply).
+
+        interrupt_when: called once the board has taken it on; it is interrupted when that returns.
+        """
         number = self._hub.send("execute_request", {"code": f"_ucore_show({code})" if "\n" not in code else code})
         said = ""
         while True:
             message = self._hub.receive(PATIENCE_S)
             assert message, "nothing came"
             content = message["content"]
-            if message["type"] == "status" and content["execution_state"] == "busy" and interrupt:
+            if message["type"] == "status" and content["execution_state"] == "busy" and interrupt_when:
+                interrupt_when()
                 self._hub.send("interrupt_request", {"parent": number})
             elif message["type"] == "stream":
                 said += content["text"] * (content["name"] == "stderr")

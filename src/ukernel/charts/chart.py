@@ -13,6 +13,10 @@ import threading
 import time
 from collections.abc import Callable
 
+# Exit handlers run newest first. ZeroMQ would register its own with the first large message, and so take itself apart before `_leave`
+# has stopped who sends by it.
+import zmq.utils.garbage  # noqa: F401
+
 from ukernel import imports
 from ukernel.errors import UsageError
 from ukernel.pipes.pipe import Pipe

@@ -40,9 +40,6 @@ def main() -> None:
     outer = os.environ.pop("UCORE_OUTER_CONNECTION_FILE", "")
     # The debugger would warn in every cell that it cannot step into frozen modules of the standard library.
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-    # Exit handlers run newest first. ZeroMQ would register its own with the first large message, and so take it apart while the
-    # charts' handler, which stops who sends by it, still has its turn to come.
-    import zmq.utils.garbage  # noqa: F401
     from ipykernel.kernelapp import IPKernelApp
 
     from . import magics

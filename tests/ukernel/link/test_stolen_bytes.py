@@ -50,4 +50,5 @@ def test_the_link_recovers_from_a_thread_that_read_the_real_stdin():
         )
         for _ in range(20):
             assert rig.run("print(1)", 60) == b'{"status":"ok"}'
-        assert rig.run("assert not left[0]") == b'{"status":"ok"}'
+        # How much it got is luck, too; that it got something is the test's premise.
+        assert rig.run("assert left[0] < 60") == b'{"status":"ok"}'

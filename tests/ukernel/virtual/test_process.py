@@ -8,9 +8,9 @@ import time
 
 import psutil
 import pytest
-from boardfiles import has_written
+from boardprocess import board_process, has_written
 from lineboard import PACKAGE, PYTHONS, LineBoard
-from scripted import wait_until
+from patience import wait_until
 
 from ukernel.errors import BoardGoneError
 from ukernel.virtual import launcher
@@ -119,7 +119,7 @@ def test_a_board_that_ends_boots_again(board, end, cause, number):
 @pytest.mark.parametrize("cut", [0, 5])
 def test_the_reset_button_on_the_line_restarts_a_board_that_hangs(board, cut):
     board.ask("forgotten = 1")
-    process = psutil.Process(board.board._process.pid).children()[0]
+    process = board_process(board.board)
     process.suspend()
     board.line.write(b"#" * 3000)  # more than its ring holds, and nothing of it is for the next boot
     for part in (RESET[:cut], RESET[cut:]):
