@@ -286,7 +286,7 @@ class Session:
             self._out += self._sender.acknowledged(body[1], now)
             if was_waiting:
                 self._silent_since = now if self._sender.has_work else None
-        elif kind == wire.SPEED:
+        elif kind == wire.BAUDRATE:
             self._speed.echoed(body, now)
         elif kind == wire.CLOCK:
             self.clock.answered(body[:-4], now)
