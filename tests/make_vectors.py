@@ -25,10 +25,10 @@ TO_HOST = {
     "batch: pipe 1, size 4, from frame 0": (bytes((wire.BATCH, 4)) + struct.pack("<BHI", 1, 4, 0) + SAMPLES, NONCE),
     "same: four more": (bytes((wire.SAME, 5)) + SAMPLES, NONCE),
     "next: pipe 1 again, after another pipe": (bytes((wire.NEXT, 6, 1)) + SAMPLES, NONCE),
-    "chunk part: pipe 1, frame 12, offset 0": (bytes((wire.CHUNK_PART, 7)) + struct.pack("<BIH", 1, 12, 0) + b"x" * 20, NONCE),
-    "chunk: its end": (bytes((wire.CHUNK, 8)) + struct.pack("<BIH", 1, 12, 20) + b"y" * 5, NONCE),
+    "chunk part: pipe 1, frame 12, offset 0": (bytes((wire.FRAGMENT, 7)) + struct.pack("<BIH", 1, 12, 0) + b"x" * 20, NONCE),
+    "chunk: its end": (bytes((wire.LAST_FRAGMENT, 8)) + struct.pack("<BIH", 1, 12, 20) + b"y" * 5, NONCE),
     "comm_close: pipe 1 after 13 frames": (bytes((wire.MESSAGE, 9, wire.COMM_CLOSE, 0, 0)) + struct.pack("<BI", 1, 13), NONCE),
-    "speed: 921600 baud, window 6144": (struct.pack("<BIH", wire.SPEED, 921600, 6144), NONCE),
+    "speed: 921600 baud, window 6144": (struct.pack("<BIH", wire.BAUDRATE, 921600, 6144), NONCE),
     "clock: the answer to question 1": (struct.pack("<BBI", wire.CLOCK, 1, 123_456_789), NONCE),
     "comm_open, stamped: pipe 2, generation 2, of a producer that does not wait": (
         bytes((wire.MESSAGE | wire.STAMPED | wire.EXACT, 10, wire.COMM_OPEN, 0, 0))
@@ -61,7 +61,7 @@ TO_BOARD = {
     "part of a message of 83 bytes": (bytes((wire.PART, 1, wire.EXECUTE_REQUEST, 6, 0, 83, 0, 0, 0)) + b"x" * 73, NONCE),
     "its last part": (bytes((wire.LAST, 2)) + b"y" * 10, NONCE),
     "ping": (bytes((wire.PING,)), NONCE),
-    "speed: 921600 baud, window 6144": (struct.pack("<BIH", wire.SPEED, 921600, 6144), NONCE),
+    "speed: 921600 baud, window 6144": (struct.pack("<BIH", wire.BAUDRATE, 921600, 6144), NONCE),
     "clock: question 1, and pipe frames are to be stamped": (bytes((wire.CLOCK, 1, 1)), NONCE),
     "bytes that must be escaped": (bytes((wire.MESSAGE, 3)) + bytes(range(20)), NONCE),
 }

@@ -426,7 +426,7 @@ class Link:
             self.stamps = body[2]
             with self.tx:
                 self.bare(kind, body[1:2] + (ticks_us() & wire.CLOCK_MASK).to_bytes(4, "little"), self.nonce)
-        elif SPEEDS and kind == wire.SPEED:
+        elif SPEEDS and kind == wire.BAUDRATE:
             with self.tx:
                 self.bare(kind, body[1:], self.nonce)
                 rare("speed", "switch", self, int.from_bytes(body[1:5], "little"), body[5] | body[6] << 8)

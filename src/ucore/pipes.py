@@ -292,7 +292,7 @@ class _Opening:
                         return
                     # A producer that must not wait sends all of it or nothing.
                     if link.room(len(data) - at if self.drop else room + 7, RESERVE):
-                        head = struct.pack("<BBBIH", wire.CHUNK if last else wire.CHUNK_PART, 0, self.id, self.number, at)
+                        head = struct.pack("<BBBIH", wire.LAST_FRAGMENT if last else wire.FRAGMENT, 0, self.id, self.number, at)
                         body = bytearray(head) + data[at : at + room]
                         _stamp(body, called)
                         meta = (self, self.number, 0)

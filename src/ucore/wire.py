@@ -34,10 +34,10 @@ LAST = 0x84  # its last part
 BATCH = 0x85  # pipe id, item size (2), first number (4), items: starts or restarts a pipe's run of equal items
 NEXT = 0x86  # pipe id, items: the run of this pipe goes on
 SAME = 0x87  # items: the run of the pipe in the pipe frame before goes on
-CHUNK = 0x88  # pipe id, number (4), offset (2), bytes: a pipe write that is empty or larger than a frame, its last part
-CHUNK_PART = 0x89  # the same for a part that others follow
+LAST_FRAGMENT = 0x88  # pipe id, number (4), offset (2), bytes: a pipe write that is empty or larger than a frame, its last part
+FRAGMENT = 0x89  # the same for a part that others follow
 PING = 0x8A  # host to board: answer with an ACK (not numbered)
-SPEED = 0x8B  # baud (4), window (2): host to board a wish, board to host "I switch in 20 ms" (not numbered)
+BAUDRATE = 0x8B  # baud (4), window (2): host to board a wish, board to host "I switch in 20 ms" (not numbered)
 CLOCK = 0x8C  # id (1), whether to stamp pipe frames (1); board to host: id (1), its clock (4) (not numbered)
 # With these bits a pipe frame ends with 4 bytes of the board's clock in us, modulo 2**30: a time that all of its items were written by,
 # and with EXACT the last one's very own.

@@ -2,27 +2,31 @@
 
 import queue
 import shutil
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import pico
+from pico import build
 
 from ucore import wire
 from ukernel.hub.driver import BoardDriver
 from ukernel.install import installer
 from ukernel.link import session
 
-EMULATOR = Path(__file__).resolve().parents[3] / "shared" / "pico"
+EMULATOR = Path(pico.__file__).parent
 PATIENCE_S = 60.0  # device time lags wall time on a busy machine
 
 
 def missing() -> str:
     """Why no Pico can be emulated here; empty where it can."""
-    if not (EMULATOR / "start").exists():
-        return f"the emulated Pico is not here: {EMULATOR} does not exist"
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        return "the emulated Pico needs node and npm"
+    if shutil.which("node") is None:
+        return "the emulated Pico needs Node.js"
+    if not (EMULATOR / "node_modules/rp2040js").is_dir():
+        return "the emulated Pico needs rp2040js, from npm: scripts/setup brings it"
+    if build.find() is None:
+        return "the emulated Pico's firmware is not built here: scripts/setup does it, or says why not"
     return ""
 
 
@@ -30,24 +34,17 @@ class Pico:
     """The emulator in a process of its own; ``port`` is where its USB serial line is."""
 
     def __init__(self):
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            number = found.getsockname()[1]
+        command = ["node", EMULATOR / "emulator/main.mjs", *build.find()]
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        number = self._process.stdout.readline().strip()
+        if not number:
+            raise RuntimeError("the emulated Pico did not start; its words are above")
         self.port = f"socket://127.0.0.1:{number}"
-        command = [str(EMULATOR / "start"), str(number)]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        for line in self._process.stderr:
-            if "usb ready" in line:
-                break
-        else:
-            raise RuntimeError("the emulated Pico did not start")
 
     def stop(self):
         self._process.terminate()
         self._process.wait()
-        self._process.stderr.close()
+        self._process.stdout.close()
 
 
 class Talker:

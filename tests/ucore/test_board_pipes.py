@@ -61,7 +61,7 @@ def test_a_write_that_is_larger_than_a_frame_is_one_chunk_in_pieces():
     data = bytes(range(256)) * 8
     pipe.write(data)
     frames = host.frames()
-    assert [kind for kind, _, _ in frames] == [wire.CHUNK_PART] * (len(frames) - 1) + [wire.CHUNK]
+    assert [kind for kind, _, _ in frames] == [wire.FRAGMENT] * (len(frames) - 1) + [wire.LAST_FRAGMENT]
     assert b"".join([payload[7:] for _, _, payload in frames]) == data
 
 
@@ -69,7 +69,7 @@ def test_an_empty_write_is_a_chunk_of_its_own():
     port, link, host, pipe = opened()
     pipe.write(b"")
     ((kind, _, payload),) = host.frames()
-    assert kind == wire.CHUNK and payload[7:] == b""
+    assert kind == wire.LAST_FRAGMENT and payload[7:] == b""
 
 
 def test_bad_writes_send_nothing_and_say_why():
@@ -347,7 +347,9 @@ def test_the_numbers_of_a_pipe_begin_again_after_32_bits():
     link.pump()
     pipe.close()
     frames = host.frames()
-    numbers = [payload[1:5] if kind in (wire.CHUNK, wire.CHUNK_PART) else payload[3:7] for kind, _, payload in frames[:-1]]
+    numbers = [
+        payload[1:5] if kind in (wire.LAST_FRAGMENT, wire.FRAGMENT) else payload[3:7] for kind, _, payload in frames[:-1]
+    ]
     assert numbers == [b"\xff\xff\xff\xff", b"\xff\xff\xff\xff", bytes(4), b"\x01\x00\x00\x00"]
     assert frames[-1][2][4:8] == b"\x02\x00\x00\x00"
 

@@ -69,10 +69,10 @@ def test_frame_kinds_need_no_stuffing_and_begin_no_text():
         wire.BATCH,
         wire.NEXT,
         wire.SAME,
-        wire.CHUNK,
-        wire.CHUNK_PART,
+        wire.LAST_FRAGMENT,
+        wire.FRAGMENT,
         wire.PING,
-        wire.SPEED,
+        wire.BAUDRATE,
         wire.CLOCK,
     )
     assert len(set(kinds)) == len(kinds)

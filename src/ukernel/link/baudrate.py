@@ -1,7 +1,7 @@
 """How fast a UART's line runs: both ends begin at a rate that always works, raise it to what the line sustains, and come back from
 one that it does not.
 
-A change: SPEED with the new rate and window, the board's echo of it, a pause in which both ends switch, then PINGs at the new rate
+A change: BAUDRATE with the new rate and window, the board's echo of it, a pause in which both ends switch, then PINGs at the new rate
 until the board is heard. An end that hears nothing there returns to the first rate.
 """
 
@@ -113,7 +113,7 @@ class BaudRate:
                 return b""
             self._asks += 1
             self._at = now + ASK_S
-            return encode_line(struct.pack("<BIH", wire.SPEED, self._requested, uart_window(self._requested)), self._nonce)
+            return encode_line(struct.pack("<BIH", wire.BAUDRATE, self._requested, uart_window(self._requested)), self._nonce)
         if self.state == SWITCHING:
             self.current = self._requested
             self.state = TRYING

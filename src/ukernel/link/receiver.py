@@ -198,7 +198,7 @@ class Receiver:
                     self._parts = []
                     self._part_bytes = 0
                     self._message(whole, events)
-            elif kind in (wire.CHUNK, wire.CHUNK_PART):
+            elif kind in (wire.LAST_FRAGMENT, wire.FRAGMENT):
                 self._fragment(kind, payload, events)
 
     def _frames(self, id: int, data: bytes, events: list) -> None:
@@ -229,7 +229,7 @@ class Receiver:
                 return
             held[1].append(data)
             held[2] += len(data)
-        if kind == wire.CHUNK:
+        if kind == wire.LAST_FRAGMENT:
             del self._fragments[id]
             events.append(PipeBatch(id, number, held[2], b"".join(held[1])))
 

@@ -289,7 +289,7 @@ class Session:
             self._out += self._sender.acknowledged(body[1], now)
             if was_waiting:
                 self._silent_since = now if self._sender.has_work else None
-        elif kind == wire.SPEED:
+        elif kind == wire.BAUDRATE:
             self._baudrate.received_echo(body, now)
         elif kind == wire.CLOCK:
             self.clock.received_answer(body[:-4], now)

@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ukernel import settings
@@ -194,8 +194,8 @@ def _unpack(root: Path, source: Path, inputs: "dict[str, bytes]", report: "Calla
     shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _download(folder: Path) -> None:
-    """Fetch the source package into folder/download, through apt with a source list of our own."""
+def _download(folder: Path, packages: Sequence[str] = ()) -> None:
+    """Fetch MicroPython's source package, and binary packages beside it, into folder/download, through apt with a source list of our own."""
     for name in ("download", "lists/partial", "cache/archives/partial"):
         (folder / name).mkdir(parents=True)
     own_list = folder / "own.list"
@@ -209,12 +209,15 @@ def _download(folder: Path) -> None:
     apt = ["apt-get", "-q", *(f"-o{key}={value}" for key, value in options.items())]
     key = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
     signed = f"[signed-by={key}] " if key.exists() else ""
+    kinds = ("deb-src", "deb") if packages else ("deb-src",)
     reasons = []
     for mirror in _mirrors():
-        own_list.write_text(f"deb-src {signed}{mirror} {SUITE} main\n")
+        own_list.write_text("".join(f"{kind} {signed}{mirror} {SUITE} main\n" for kind in kinds))
         try:
             _run([*apt, "update", "-oAPT::Update::Error-Mode=any"], folder)
             _run([*apt, "source", "--download-only", "micropython"], folder / "download")
+            if packages:
+                _run([*apt, "download", *packages], folder / "download")
             return
         except FirmwareError as error:
             reasons.append(str(error))

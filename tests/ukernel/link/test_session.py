@@ -279,8 +279,8 @@ def test_times_of_pipe_frames_come_when_they_are_asked_for():
         stamped(wire.MESSAGE, 0, opening, 701_000)
         + stamped(wire.BATCH, 1, struct.pack("<BHI", 1, 1, 0) + b"ab", 705_000)
         + stamped(wire.SAME, 2, b"cd", 709_000, exact=False)
-        + stamped(wire.CHUNK_PART, 3, struct.pack("<BIH", 1, 4, 0) + b"x", 710_000)
-        + stamped(wire.CHUNK, 4, struct.pack("<BIH", 1, 4, 1) + b"y", 710_000),
+        + stamped(wire.FRAGMENT, 3, struct.pack("<BIH", 1, 4, 0) + b"x", 710_000)
+        + stamped(wire.LAST_FRAGMENT, 4, struct.pack("<BIH", 1, 4, 1) + b"y", 710_000),
         1.013,
     )
     opened, *batches = events
