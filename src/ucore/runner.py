@@ -83,7 +83,7 @@ class Runner:
             allow_interrupt(True)
             link.busy = False
             if source[:1] == b"\0":
-                rare("files" if source[1] else "values", "update", self, source)
+                rare(("values", "files", "calls")[source[1]], "update", self, source)
             else:
                 self.globals["__name__"] = "__main__"
                 self.globals.setdefault("ucore", ucore)

@@ -62,9 +62,14 @@ def _send(runner, kind, data):
 
 def update(runner, order):
     """Give names the values that the host has sent (`wire.STORE`)."""
+    runner.globals.update(read(order))
+
+
+def read(order):
+    """The value in an order."""
     reader = Reader(order)
     reader._at = 2
-    runner.globals.update(reader.read())
+    return reader.read()
 
 
 class Writer:

@@ -68,6 +68,7 @@ COMM_CLOSE = ord("q")  # pipe id, frames written in all (4)
 # A request whose first byte is 0 is no source, but an order to the agent itself, which needs no name of the user's. The second byte:
 STORE = 0  # a dict of names and values, written as below
 SAVE = 1  # length of a path (2), the path, a file's content
+CALL = 2  # a tuple, written as below: what to call, arguments, arguments by name, key of a generator, whether the result is awaited
 
 # The tags of values (docs/protocol.md, 1.9).
 NONE = ord("N")
