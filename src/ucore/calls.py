@@ -37,6 +37,12 @@ def update(runner, order):
 
 
 def _find(names, path):
+    if path.startswith("#"):  # the host's own definition, unless somebody has made another one since
+        mark, digest = path.split(":")
+        found = names.get(mark, ("", None))
+        if found[0] != digest:
+            raise KeyError(path)
+        return found[1]
     first, *rest = path.split(".")
     if first in names:
         found = names[first]

@@ -9,7 +9,10 @@
     │   ├── BoardRestartedError     the board came back with nothing in its memory
     │   ├── BoardVersionError       the board speaks another version of the protocol
     │   ├── BoardBusyError          something else holds the port, or a cell holds the board
-    │   └── NoAnswerError           (also TimeoutError) the board is there and silent
+    │   ├── NoAnswerError           (also TimeoutError) the board is there and silent
+    │   ├── BoardTimeoutError       (also TimeoutError) the board took longer than it was given
+    │   ├── BoardValueError         (also TypeError) a value that cannot travel between board and computer
+    │   └── BoardCodeError          an error of the code that the board ran
     ├── HubError
     │   ├── HubUnreachableError     no hub answers, and none could be started
     │   └── HubDeniedError          one end could not prove that it knows the hub's token
@@ -30,10 +33,13 @@ from typing import Any
 
 __all__ = [
     "BoardBusyError",
+    "BoardCodeError",
     "BoardError",
     "BoardGoneError",
     "BoardNotFoundError",
     "BoardRestartedError",
+    "BoardTimeoutError",
+    "BoardValueError",
     "BoardVersionError",
     "HubDeniedError",
     "HubError",
@@ -86,6 +92,28 @@ class BoardBusyError(BoardError):
 
 class NoAnswerError(BoardError, TimeoutError):
     """The board is there, but does not answer."""
+
+
+class BoardTimeoutError(BoardError, TimeoutError):
+    """The board took longer than the time it was given, and was interrupted."""
+
+
+class BoardValueError(BoardError, TypeError):
+    """A value that cannot travel between the board and this computer."""
+
+
+class BoardCodeError(BoardError):
+    """The code that the board ran has failed there.
+
+    ``ename``, ``evalue``: the error's class and text, as the board says them. ``traceback``: the frames as text, with their source
+    lines where these are known.
+    """
+
+    def __init__(self, message: str, ename: str = "", evalue: str = "", traceback: str = ""):
+        super().__init__(message)
+        self.ename = ename
+        self.evalue = evalue
+        self.traceback = traceback
 
 
 class HubError(UcoreError):

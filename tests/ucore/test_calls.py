@@ -32,7 +32,7 @@ class Board:
         calls.update(self, bytearray(b"".join(pieces)))
         if self.sent == [b"generator\n"]:
             return "a generator"
-        assert all([piece.startswith(b"value\n") for piece in self.sent]), self.sent
+        assert not [piece for piece in self.sent if not piece.startswith(b"value\n")], self.sent
         return values.Reader(b"".join([piece[6:] for piece in self.sent])).read()
 
 
@@ -64,10 +64,17 @@ def test_a_name_that_is_none_is_an_error_of_that_kind():
     assert raised(Board(text="").call, "text")[0] == "TypeError"
 
 
+def test_a_definition_of_the_hosts_is_called_only_as_long_as_it_is_the_latest():
+    board = Board()
+    board.globals["#add"] = ("12ab", lambda a, b: a + b)
+    assert board.call("#add:12ab", 1, 2) == 3
+    assert raised(board.call, "#add:ffff", 1, 2)[0] == "KeyError"
+    assert raised(board.call, "#sub:12ab", 1, 2)[0] == "KeyError"
+
+
 def test_a_generator_stays_and_its_items_are_taken_some_at_a_time():
     def count(n):
-        for number in range(n):
-            yield number
+        yield from range(n)
 
     board = Board(count=count)
     assert board.call("count", 5, key="#a") == "a generator"

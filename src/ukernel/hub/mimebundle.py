@@ -17,6 +17,7 @@ _MIME = {
     b"json": "application/json",
     b"value": values.MIME,
     b"novalue": values.NO_MIME,
+    b"generator": values.GENERATOR,
 }
 
 

@@ -11,12 +11,27 @@ import operator
 import sys
 
 from ucore import wire
+from ukernel.errors import BoardValueError
 from ukernel.imports import find_imported
 
-__all__ = ["MIME", "NONE", "NO_MIME", "WHAT_CAN", "Pieces", "decode", "decode_text", "encode", "saving", "storing"]
+__all__ = [
+    "GENERATOR",
+    "MIME",
+    "NONE",
+    "NO_MIME",
+    "WHAT_CAN",
+    "Pieces",
+    "calling",
+    "decode",
+    "decode_text",
+    "encode",
+    "saving",
+    "storing",
+]
 
 MIME = "application/vnd.ucore.value"  # a piece of a value that a board gives: base64
 NO_MIME = "application/vnd.ucore.novalue"  # where and what cannot travel, a line each, and then the repr of all
+GENERATOR = "application/vnd.ucore.generator"  # in the place of a value: the host may take its items
 NONE = bytes((wire.NONE,))  # the value None
 MAX_BYTES = 4 << 20  # of one value from a board
 MAX_DEPTH = 50  # of a value's lists in lists; a board's stack holds no more
@@ -41,6 +56,25 @@ def storing(values: dict) -> bytes:
             where = f"{name}{stuck.where} is" if stuck.where else "it is"
             raise TypeError(f"{name} cannot be pushed: {where} {stuck.what}. {WHAT_CAN}") from None
     return b"".join(parts)
+
+
+def calling(name: str, args: tuple[object, ...], kwargs: dict[str, object], key: str, awaited: bool) -> bytes:
+    """Return the order to a board to call what has this name (docs/protocol.md, 1.6). Raises BoardValueError: which argument, and what
+    it is."""
+    parts = [bytes((0, wire.CALL, wire.TUPLE)), _number(5), encode(name), bytes((wire.TUPLE,)), _number(len(args))]
+    named = [(f"argument {place + 1}", value) for place, value in enumerate(args)]
+    parts += [_argument(where, value) for where, value in named]
+    parts += [bytes((wire.DICT,)), _number(len(kwargs))]
+    for where, value in kwargs.items():
+        parts += [encode(where), _argument(f"argument {where}", value)]
+    return b"".join([*parts, encode(key), encode(awaited)])
+
+
+def _argument(where: str, value: object) -> bytes:
+    try:
+        return encode(value)
+    except _StuckError as stuck:
+        raise BoardValueError(f"{where}{stuck.where} cannot travel to a board: it is {stuck.what}. {WHAT_CAN}") from None
 
 
 def saving(path: str, text: str) -> bytes:
@@ -212,9 +246,13 @@ class Pieces:
     def __init__(self) -> None:
         self._pieces: dict[str, list[bytes]] = {MIME: [], NO_MIME: []}
         self._size = 0
+        self.is_generator = False
 
     def take(self, content: dict) -> bool:
         """Take in an execute_result's content; False where it is none of a value's."""
+        if GENERATOR in content["data"]:
+            self.is_generator = True
+            return True
         found = [mime for mime in self._pieces if mime in content["data"]]
         for mime in found:
             piece = base64.b64decode(content["data"][mime])

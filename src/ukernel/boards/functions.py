@@ -1,0 +1,77 @@
+"""Functions that are written here and run on a board."""
+
+import ast
+import functools
+import hashlib
+import inspect
+import textwrap
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ukernel.errors import BoardCodeError
+
+from .sources import Source
+
+if TYPE_CHECKING:
+    from .board import Board
+
+__all__ = ["BoardFunction"]
+
+TRIES = 3  # another program may define its own of the same name between our definition and our call
+
+
+class BoardFunction:
+    """A function that runs on a board, called here. Made by `Board.function`."""
+
+    def __init__(self, board: "Board", function: Callable[..., Any]):
+        self._board = board
+        self._source = _read(function)
+        self.is_async = inspect.iscoroutinefunction(function)
+        digest = hashlib.sha256(self._source.text.encode()).hexdigest()[:12]
+        self._mark = f"#{function.__name__}"  # no name that a program can have
+        self._name = f"{self._mark}:{digest}"
+        self._text = f"{self._source.text}\nglobals()[{self._mark!r}] = {digest!r}, {function.__name__}"
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it on the board. Returns its value, or, where it is a generator, an iterator over its items.
+
+        Raises BoardCodeError for an error of its code, BoardValueError for an argument or a value that cannot travel, and what
+        `Board.call` raises besides.
+        """
+        for _ in range(TRIES):
+            if self._board.defined.get(self._mark) != self._name:
+                self._board.define(self._text, self._source)
+                self._board.defined[self._mark] = self._name
+            try:
+                return self._board.call_value(self._name, args, kwargs, awaited=self.is_async)
+            except BoardCodeError as error:
+                if error.ename != "KeyError" or self._name not in error.evalue:
+                    raise
+                # The board has restarted since, or somebody has defined another one.
+                self._board.defined.pop(self._mark, None)
+        raise BoardCodeError(
+            f"{self.__name__} is defined again and again by another program on this board: give one of the two another name."
+        )
+
+
+def _read(function: Callable[..., Any]) -> Source:
+    """Return the text of a function's definition, without what decorates it."""
+    name = getattr(function, "__name__", "?")
+    if not inspect.isfunction(function) or name == "<lambda>":
+        raise TypeError("What runs on a board is a function that is defined with def.")
+    if function.__closure__:
+        names = ", ".join(function.__code__.co_freevars)
+        raise TypeError(
+            f"{name} uses {names} of the function around it, which the board does not have. Pass it as an argument."
+        )
+    try:
+        lines, first = inspect.getsourcelines(function)
+    except (OSError, TypeError):
+        raise TypeError(f"The text of {name} is not known: it must stand in a file or a cell.") from None
+    text = textwrap.dedent("".join(lines))
+    definition = ast.parse(text).body[0]
+    assert isinstance(definition, (ast.FunctionDef, ast.AsyncFunctionDef))
+    skipped = definition.lineno - 1
+    kept = text.split("\n")[skipped : definition.end_lineno]
+    return Source("\n".join(kept), inspect.getsourcefile(function) or "?", max(first, 1) + skipped)

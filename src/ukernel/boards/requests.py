@@ -1,0 +1,186 @@
+"""What a program asks of a board through the hub: one thread receives, and each answer goes to the thread that waits for it."""
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ukernel.client import connection
+from ukernel.errors import BoardTimeoutError, HubUnreachableError, UcoreError, as_reply, by_name
+
+__all__ = ["Message", "Request", "Requests"]
+
+LOOK_S = 0.5  # Python on Windows sees a Ctrl-C between two waits only
+LATE_CELLS = 300  # ended requests whose threads may still print; the hub remembers about as many
+
+Message = dict[str, Any]  # {"type", "parent", "content"}
+
+
+class Request:
+    """One request under way. All that comes for it is handled in the thread that waits."""
+
+    def __init__(self, requests: "Requests", id: int, type: str):
+        self._requests = requests
+        self.id = id
+        self.type = type
+        self.messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self.is_over = False  # its reply has come, or nobody waits for it any more
+
+    def interrupt(self) -> None:
+        """Stop it on the board, or take it out of the line of those that wait. Its reply still comes. Safe from any thread."""
+        with contextlib.suppress(UcoreError):
+            self._requests.send("interrupt_request", {"parent": self.id})
+
+    def wait(self, take: Callable[[Message], None], timeout_s: float | None = None) -> dict[str, Any]:
+        """Return the reply's content; ``take`` gets every other message that comes before it.
+
+        After ``timeout_s`` seconds, and at a KeyboardInterrupt, the board is interrupted, and the reply to that awaited: then
+        BoardTimeoutError, or the KeyboardInterrupt, is raised. A second KeyboardInterrupt ends the wait at once.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        holder = ""  # whom it waits for
+        try:
+            while True:
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    self.interrupt()
+                    self._drain(take)
+                    raise BoardTimeoutError(_too_long(timeout_s, holder))
+                message = self._next(LOOK_S if left is None else min(left, LOOK_S))
+                if message is None:
+                    continue
+                if message["type"] == "status":
+                    queued = message["content"].get("execution_state") == "queued"
+                    holder = message["content"].get("holder") or "another cell" if queued else ""
+                if self.is_reply(message):
+                    content: dict[str, Any] = message["content"]
+                    return content
+                take(message)
+        except KeyboardInterrupt:
+            if not self.is_over:
+                self.interrupt()
+                self._drain(take)
+            raise
+        finally:
+            self.is_over = True
+
+    def _next(self, timeout_s: float) -> Message | None:
+        try:
+            return self.messages.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+
+    def is_reply(self, message: Message) -> bool:
+        """Whether a message is the last one that this request's sender waits for; what its threads print comes later."""
+        return bool(message["type"] == self.type.replace("_request", "_reply") or message["type"] == "lost")
+
+    def _drain(self, take: Callable[[Message], None]) -> None:
+        """Wait until the hub says that it is over; it does, within seconds, whatever the board does."""
+        while True:
+            message = self.messages.get()
+            if self.is_reply(message):
+                return
+            take(message)
+
+
+def _too_long(timeout_s: float | None, holder: str) -> str:
+    if holder:
+        return f"The board was not free within {timeout_s:g} s: {holder} is using it."
+    return f"It took longer than {timeout_s:g} s on the board, and was interrupted."
+
+
+class Requests:
+    """The requests of one `Board`, over a hub client that is connected again when it was lost."""
+
+    def __init__(self, attach: Callable[[connection.HubClient], None], take_late: Callable[[Message], None]):
+        """``attach`` makes a new client one of the board's. ``take_late`` gets, in the receiving thread, what comes for a request that
+        is over: what its threads print."""
+        self._attach = attach
+        self._take_late = take_late
+        self._lock = threading.Lock()  # of what follows
+        self._client: connection.HubClient | None = None
+        self._open: dict[int, Request] = {}
+        self._closed = False
+
+    def connect(self) -> None:
+        """Connect and attach, unless that is done. Raises what `ukernel.client.connection.connect` and the hub's answer raise."""
+        with self._lock:
+            self._connected()
+
+    def _connected(self) -> connection.HubClient:
+        if self._closed:
+            raise HubUnreachableError("This board object is closed. `connect` gives a new one.")
+        if self._client is None:
+            client = connection.connect()
+            try:
+                self._attach(client)
+            except BaseException:
+                client.close()
+                raise
+            self._client = client
+            threading.Thread(target=self._receive, args=(client,), name="ucore-board", daemon=True).start()
+        return self._client
+
+    def start(self, type: str, content: dict[str, Any]) -> Request:
+        """Send a request. Raises HubUnreachableError, and what connecting again raises."""
+        with self._lock:  # held until it is in the table: its answer may come at once
+            client = self._connected()
+            request = Request(self, client.send(type, content), type)
+            self._open[request.id] = request
+            while len(self._open) > LATE_CELLS and self._open[next(iter(self._open))].is_over:
+                del self._open[next(iter(self._open))]
+        return request
+
+    def send(self, type: str, content: dict[str, Any]) -> None:
+        """Send what needs no answer."""
+        client = self._client
+        if client is not None:
+            client.send(type, content)
+
+    def ask(self, type: str, content: dict[str, Any] | None = None, timeout_s: float | None = None) -> dict[str, Any]:
+        """Send a request that no cell is run for, and return the reply's content. Raises what it says."""
+        reply = self.start(type, content or {}).wait(lambda message: None, timeout_s)
+        if reply.get("status") == "error":
+            raise by_name(reply.get("ename", ""), reply.get("evalue", ""))
+        return reply
+
+    def close(self) -> None:
+        """Leave the hub; what waits fails."""
+        with self._lock:
+            self._closed = True
+            client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(UcoreError):
+                client.send("leave_request", {})
+            client.close()
+
+    def _receive(self, client: connection.HubClient) -> None:
+        """The receiving thread's work."""
+        error: UcoreError
+        try:
+            while True:
+                message = client.receive(None)
+                if message is None:
+                    continue
+                if message["type"] == "detached":
+                    error = by_name(message["content"]["ename"], message["content"]["evalue"])
+                    break
+                request = self._open.get(message["parent"])
+                if request is None:
+                    continue
+                if request.is_over:
+                    self._take_late(message)
+                else:
+                    request.is_over = request.is_reply(message)
+                    request.messages.put(message)
+        except UcoreError as lost:
+            error = lost
+        with self._lock:
+            if self._client is client:
+                self._client = None
+            waiting, self._open = list(self._open.values()), {}
+        client.close()
+        for request in waiting:
+            request.messages.put({"type": "lost", "parent": request.id, "content": as_reply(error)})
