@@ -13,7 +13,7 @@ from ukernel.imports import find_imported
 from ukernel.protocol import values
 
 from .functions import BoardFunction
-from .requests import Message, Requests
+from .requests import Message, Request, Requests
 from .sources import Source, Sources, format_frames
 
 if TYPE_CHECKING:
@@ -33,14 +33,15 @@ class BoardInfo(NamedTuple):
     """What is known of a board without asking it.
 
     name: what `connect` takes. port. description: of the port or the chip. state: "ready", "free" (nobody uses it) or why it cannot be
-    used. users: who uses it, in words.
+    used. users: who uses it, in words. running: whose code it runs now, in words; empty for nobody's.
     """
 
     name: str
     port: str
     description: str
     state: str
-    users: tuple[str, ...]
+    users: tuple[str, ...] = ()
+    running: str = ""
 
 
 class Board:
@@ -86,10 +87,8 @@ class Board:
         What it prints goes to ``output``, a function of one str; else to the board's ``output``, else to stdout. A value that cannot
         travel is returned as its repr, a str.
         """
-        from .rewrite import program
-
-        text = program(code, plain=True).text
-        pieces = self._execute({"code": text}, Source(code, "<code for the board>"), timeout, output)
+        text, source = _read(code, "<code for the board>")
+        pieces = self._execute({"code": text}, source, timeout, output)
         return pieces.stuck[2] if pieces.stuck else self._value_of(pieces)
 
     def eval(self, expression: str, *, timeout: float | None = None) -> Any:
@@ -97,13 +96,12 @@ class Board:
 
         Raises BoardValueError if the value cannot travel: it says which part of it, and why.
         """
+        name = "<expression for the board>"
         if "await" in expression:
-            from .rewrite import program
-
-            text = program(expression, plain=True).text
+            text, source = _read(expression, name)
         else:
-            text = f"{SHOW}(({expression}\n), True)"  # a comment may be its end
-        return self._value_of(self._execute({"code": text}, Source(expression, "<expression for the board>"), timeout))
+            text, source = f"{SHOW}(({expression}\n), True)", Source(expression, name)  # a comment may be its end
+        return self._value_of(self._execute({"code": text}, source, timeout))
 
     def call(self, name: str, /, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
         """Call what has this name on the board: a function of a cell's, ``"led.on"``, ``"machine.freq"``; return its value.
@@ -139,7 +137,7 @@ class Board:
         for found in _list(self._requests.ask("boards_request")):
             if found.port == self.port:
                 return found
-        return BoardInfo(self.name, self.port, self.description, "gone", ())
+        return BoardInfo(self.name, self.port, self.description, "gone")
 
     def pipes(self) -> "PipeStates":
         """Return the board's pipes: those that are open, and those that have ended lately."""
@@ -215,8 +213,8 @@ class Board:
                 self._answer(request.id, content)
 
         key = self._sources.add(source) if source is not None else 0
-        request = self._requests.start("execute_request", {**content, "key": key})
-        reply = request.wait(take, self._timeout_s if timeout is None else timeout)
+        request = Request(self._requests, "execute_request", {**content, "key": key})
+        reply = request.run(take, self._timeout_s if timeout is None else timeout)
         if reply.get("status") != "ok":
             raise self._error(reply)
         return pieces
@@ -268,9 +266,10 @@ class Board:
             self._write(message["content"]["text"])
 
     def _attach(self, client: "HubClient") -> None:
-        kernel = settings.kernel_id() if self._wanted is None and settings.board() is None else None
-        wanted = self.port or self._wanted or settings.board()
-        content = {"board": wanted, "client": _label(), "user_of": kernel}
+        kernel = settings.kernel_id()
+        # In a notebook, no name means its board, whatever that is.
+        wanted = self.port or self._wanted or (None if kernel else settings.board())
+        content = {"board": wanted, "client": _label(), "kernel": kernel}
         answer = client.request("attach_request", content, timeout_s=self._timeout_s)
         self.name, self.port = answer["board"]["name"], answer["board"]["port"]
         self.facts = answer["board"]["facts"]
@@ -298,9 +297,24 @@ def boards() -> list[BoardInfo]:
         return _list(hub.request("boards_request"))
 
 
+def _read(code: str, name: str) -> tuple[str, Source]:
+    """Return what the board is to run for a program, and what tracebacks show of it. Its first line is for what `rewrite` puts there."""
+    from .rewrite import program
+
+    body = "\n" + code
+    return program(body, plain=True).text, Source(body, name, 0)
+
+
 def _list(reply: dict[str, Any]) -> list[BoardInfo]:
     return [
-        BoardInfo(board["name"], board["port"], board["description"], board["state"], tuple(board.get("clients", ())))
+        BoardInfo(
+            board["name"],
+            board["port"],
+            board["description"],
+            board["state"],
+            tuple(board.get("clients", ())),
+            (board.get("running") or {}).get("client", ""),
+        )
         for board in reply["boards"]
     ]
 

@@ -32,6 +32,7 @@ class BoardFunction:
         self._name = f"{self._mark}:{digest}"
         self._text = f"{self._source.text}\nglobals()[{self._mark!r}] = {digest!r}, {function.__name__}"
         functools.update_wrapper(self, function)
+        self._function = function
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call it on the board. Returns its value, or, where it is a generator, an iterator over its items.
@@ -40,9 +41,7 @@ class BoardFunction:
         `Board.call` raises besides.
         """
         for _ in range(TRIES):
-            if self._board.defined.get(self._mark) != self._name:
-                self._board.define(self._text, self._source)
-                self._board.defined[self._mark] = self._name
+            self._define(set())
             try:
                 return self._board.call_value(self._name, args, kwargs, awaited=self.is_async)
             except BoardCodeError as error:
@@ -54,16 +53,40 @@ class BoardFunction:
             f"{self.__name__} is defined again and again by another program on this board: give one of the two another name."
         )
 
+    def _define(self, begun: set[str]) -> None:
+        """Send the text, and those of the board's functions that it names, where the board is not known to have them."""
+        begun.add(self._mark)
+        for other in self._uses():
+            if other._mark not in begun:
+                other._define(begun)
+        if self._board.defined.get(self._mark) != self._name:
+            self._board.define(self._text, self._source)
+            self._board.defined[self._mark] = self._name
+
+    def _uses(self) -> list["BoardFunction"]:
+        code, names = self._function.__code__, self._function.__globals__
+        found = [names.get(name) for name in code.co_names]
+        found += [cell.cell_contents for cell in self._function.__closure__ or () if not _is_empty(cell)]
+        return [other for other in found if isinstance(other, BoardFunction) and other._board is self._board]
+
+
+def _is_empty(cell: Any) -> bool:
+    try:
+        return bool(cell.cell_contents is cell)  # never so
+    except ValueError:  # it is assigned later, as a function's own name
+        return True
+
 
 def _read(function: Callable[..., Any]) -> Source:
     """Return the text of a function's definition, without what decorates it."""
     name = getattr(function, "__name__", "?")
     if not inspect.isfunction(function) or name == "<lambda>":
         raise TypeError("What runs on a board is a function that is defined with def.")
-    if function.__closure__:
-        names = ", ".join(function.__code__.co_freevars)
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    outer = [free for free, cell in cells if not _is_empty(cell) and not isinstance(cell.cell_contents, BoardFunction)]
+    if outer:
         raise TypeError(
-            f"{name} uses {names} of the function around it, which the board does not have. Pass it as an argument."
+            f"{name} uses {', '.join(outer)} of the function around it, which the board does not have. Pass it as an argument."
         )
     try:
         lines, first = inspect.getsourcelines(function)

@@ -19,12 +19,13 @@ Message = dict[str, Any]  # {"type", "parent", "content"}
 
 
 class Request:
-    """One request under way. All that comes for it is handled in the thread that waits."""
+    """One request. All that comes for it is handled in the thread that runs it."""
 
-    def __init__(self, requests: "Requests", id: int, type: str):
+    def __init__(self, requests: "Requests", type: str, content: dict[str, Any]):
         self._requests = requests
-        self.id = id
+        self.id = 0  # the hub's, once it is sent
         self.type = type
+        self.content = content
         self.messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self.is_over = False  # its reply has come, or nobody waits for it any more
 
@@ -33,8 +34,8 @@ class Request:
         with contextlib.suppress(UcoreError):
             self._requests.send("interrupt_request", {"parent": self.id})
 
-    def wait(self, take: Callable[[Message], None], timeout_s: float | None = None) -> dict[str, Any]:
-        """Return the reply's content; ``take`` gets every other message that comes before it.
+    def run(self, take: Callable[[Message], None], timeout_s: float | None = None) -> dict[str, Any]:
+        """Send it, and return the reply's content; ``take`` gets every other message that comes before it.
 
         After ``timeout_s`` seconds, and at a KeyboardInterrupt, the board is interrupted, and the reply to that awaited: then
         BoardTimeoutError, or the KeyboardInterrupt, is raised. A second KeyboardInterrupt ends the wait at once.
@@ -42,6 +43,7 @@ class Request:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         holder = ""  # whom it waits for
         try:
+            self._requests.start(self)
             while True:
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
@@ -59,7 +61,7 @@ class Request:
                     return content
                 take(message)
         except KeyboardInterrupt:
-            if not self.is_over:
+            if self.id and not self.is_over:
                 self.interrupt()
                 self._drain(take)
             raise
@@ -123,15 +125,14 @@ class Requests:
             threading.Thread(target=self._receive, args=(client,), name="ucore-board", daemon=True).start()
         return self._client
 
-    def start(self, type: str, content: dict[str, Any]) -> Request:
+    def start(self, request: Request) -> None:
         """Send a request. Raises HubUnreachableError, and what connecting again raises."""
-        with self._lock:  # held until it is in the table: its answer may come at once
+        with self._lock:
             client = self._connected()
-            request = Request(self, client.send(type, content), type)
+            request.id = client.send(request.type, request.content)
             self._open[request.id] = request
             while len(self._open) > LATE_CELLS and self._open[next(iter(self._open))].is_over:
                 del self._open[next(iter(self._open))]
-        return request
 
     def send(self, type: str, content: dict[str, Any]) -> None:
         """Send what needs no answer."""
@@ -141,7 +142,7 @@ class Requests:
 
     def ask(self, type: str, content: dict[str, Any] | None = None, timeout_s: float | None = None) -> dict[str, Any]:
         """Send a request that no cell is run for, and return the reply's content. Raises what it says."""
-        reply = self.start(type, content or {}).wait(lambda message: None, timeout_s)
+        reply = Request(self, type, content or {}).run(lambda message: None, timeout_s)
         if reply.get("status") == "error":
             raise by_name(reply.get("ename", ""), reply.get("evalue", ""))
         return reply
@@ -167,7 +168,8 @@ class Requests:
                 if message["type"] == "detached":
                     error = by_name(message["content"]["ename"], message["content"]["evalue"])
                     break
-                request = self._open.get(message["parent"])
+                with self._lock:  # an answer may come before its request is in the table
+                    request = self._open.get(message["parent"])
                 if request is None:
                     continue
                 if request.is_over:

@@ -4,6 +4,7 @@ Blocking sockets and nothing heavy: this is imported into notebooks, and a kerne
 """
 
 import atexit
+import contextlib
 import json
 import os
 import re
@@ -339,7 +340,9 @@ class HubClient:
         return answer
 
     def close(self) -> None:
-        """Leave. A cell that runs goes on, its output is dropped. May be called twice."""
+        """Leave. A cell that runs goes on, its output is dropped. May be called twice, and while another thread waits in `receive`."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # closing alone does not wake who waits
         self._socket.close()
 
     def _fill(self) -> None:

@@ -32,7 +32,8 @@ class ClientConnection(asyncio.Protocol):
         self.hub = hub
         self.board: SharedBoard | None = None
         self.label = "a client"
-        self.kernel = self.instance = ""  # where it is a kernel: an id that survives a restart, and one that does not
+        # Where it is a kernel: an id that survives a restart, and one that does not. A kernel's host cells have the first alone.
+        self.kernel = self.instance = ""
         self._leaving = False
         self._lost: Exception | None = None  # why there is no board any more
         self._buffer = bytearray()
@@ -52,7 +53,7 @@ class ClientConnection(asyncio.Protocol):
             task.cancel()
         if self.board is not None:
             self.board.leave(self)
-            if self.kernel and not self._leaving:
+            if self.instance and not self._leaving:
                 self.hub.restart_warnings.keep(
                     self.kernel,
                     self.instance,
@@ -161,6 +162,8 @@ class ClientConnection(asyncio.Protocol):
         ref = content.get("board")
         if ref is not None and not isinstance(ref, str):
             raise UsageError("board must be a name, a port or null")
+        if not ref and self.kernel and not self.instance:
+            ref = await self.hub.find_board_of(self.kernel)
         board = await self.hub.attach(ref or None)
         if self.board is not None and self.board is not board:
             self.board.leave(self)
@@ -168,7 +171,7 @@ class ClientConnection(asyncio.Protocol):
         board.clients.add(self)
         self.hub.update_timers()
         about = {"name": board.name, "port": board.driver.port, "facts": board.driver.facts or {}}
-        notice = self.hub.restart_warnings.take(self.kernel, self.instance, board.boot_id) if self.kernel else ""
+        notice = self.hub.restart_warnings.take(self.kernel, self.instance, board.boot_id) if self.instance else ""
         notice = board.take_notice(self) or notice
         self.send("attach_reply", request, {"status": "ok", "board": about, "notice": notice})
 

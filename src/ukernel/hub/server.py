@@ -29,6 +29,7 @@ __all__ = ["Hub", "main"]
 ANOTHER_HUB = 3  # exit status: another hub holds the state file
 FIRST_CLIENT_S = 5.0  # what a busy machine may need between starting a hub and connecting to it
 SECOND_TRY_S = 2.0  # a board that did not answer the last time has so long before, if it is a virtual one, it is restarted
+KERNEL_S = 3.0  # to start a virtual board and attach it takes half a second
 LAST_READERS_S = 0.3  # a kernel's own readers end with it, and are noticed within this
 STOP_TIMEOUT_S = 3.0  # to flush the last words and to let the boards go
 
@@ -171,6 +172,20 @@ class Hub:
                     self._loop.call_later(SECOND_TRY_S, board.press_if_silent)
         await board.attached()
         return board
+
+    async def find_board_of(self, kernel: str) -> "str | None":
+        """Return the port of the board that a kernel's notebook uses; None where it has none.
+
+        A kernel attaches its board when it starts, which its first cell may be ahead of.
+        """
+        deadline = self._loop.time() + KERNEL_S
+        while True:
+            for client in self.clients:
+                if client.kernel == kernel and client.instance and client.board:
+                    return client.board.driver.port
+            if self._loop.time() > deadline:
+                return None
+            await asyncio.sleep(0.02)
 
     def reset_for_restart(self, board: SharedBoard, client: ClientConnection) -> None:
         """Give a board a clean start for a kernel that restarts; where others use it, leave it alone and say so later."""
