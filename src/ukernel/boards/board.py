@@ -18,7 +18,10 @@ from .sources import Source, Sources, format_frames
 
 if TYPE_CHECKING:
     from ukernel.client.connection import HubClient
-    from ukernel.pipes import Pipe, PipeStates
+    from ukernel.pipes import Pipe
+    from ukernel.pipes.listing import PipeStates
+
+    from .aio import AsyncBoard
 
 __all__ = ["Board", "BoardInfo", "boards", "connect"]
 
@@ -80,6 +83,13 @@ class Board:
         """What the board is, in words: its machine and its Python."""
         facts = self.facts
         return f"{facts.get('machine', 'an unknown board')}, {facts.get('python', 'MicroPython')} {facts.get('version', '')}".strip()
+
+    @property
+    def aio(self) -> "AsyncBoard":
+        """The same board for asyncio: `await board.aio.eval(...)`."""
+        from .aio import AsyncBoard
+
+        return AsyncBoard(self)
 
     def run(self, code: str, *, timeout: float | None = None, output: Output | None = None) -> Any:
         """Run a program among the cells' variables, and return the value of its last expression; None where it has none.

@@ -50,7 +50,7 @@ class BoardFunction:
                 # The board has restarted since, or somebody has defined another one.
                 self._board.defined.pop(self._mark, None)
         raise BoardCodeError(
-            f"{self.__name__} is defined again and again by another program on this board: give one of the two another name."
+            f"{self._mark[1:]} is defined again and again by another program on this board: give one of the two another name."
         )
 
     def _define(self, begun: set[str]) -> None:

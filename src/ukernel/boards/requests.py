@@ -10,11 +10,12 @@ from typing import Any
 from ukernel.client import connection
 from ukernel.errors import BoardTimeoutError, HubUnreachableError, UcoreError, as_reply, by_name
 
-__all__ = ["Message", "Request", "Requests"]
+__all__ = ["Cancellation", "Message", "Request", "Requests"]
 
 LOOK_S = 0.5  # Python on Windows sees a Ctrl-C between two waits only
 LATE_CELLS = 300  # ended requests whose threads may still print; the hub remembers about as many
 
+_current = threading.local()  # the `Cancellation` in whose block a thread is
 Message = dict[str, Any]  # {"type", "parent", "content"}
 
 
@@ -44,6 +45,9 @@ class Request:
         holder = ""  # whom it waits for
         try:
             self._requests.start(self)
+            cancellation = getattr(_current, "cancellation", None)
+            if cancellation is not None:
+                cancellation.begun(self)
             while True:
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
@@ -85,6 +89,35 @@ class Request:
             if self.is_reply(message):
                 return
             take(message)
+
+
+class Cancellation:
+    """Lets another thread interrupt what a thread does with boards. The thread's work is a block of it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._request: Request | None = None
+        self._is_cancelled = False
+
+    def __enter__(self) -> None:
+        _current.cancellation = self
+
+    def __exit__(self, *exc_info: object) -> None:
+        del _current.cancellation
+
+    def begun(self, request: Request) -> None:
+        """The thread has sent this."""
+        with self._lock:
+            self._request = request
+        if self._is_cancelled:
+            request.interrupt()
+
+    def cancel(self) -> None:
+        """Interrupt what is under way, and all that is begun later. Safe from any thread."""
+        with self._lock:
+            self._is_cancelled = True
+        if self._request is not None:
+            self._request.interrupt()
 
 
 def _too_long(timeout_s: float | None, holder: str) -> str:
