@@ -33,7 +33,13 @@ LONGEST = [
     "timing",
     "endtoend/test_quiet_end.py",
     "endtoend/test_hanging_board.py",
+    "endtoend/test_linemagic.py",
+    "ukernel/virtual/test_process.py",
+    "endtoend/test_pipes_page.py",
     "endtoend/test_examples.py",
+    "endtoend/test_endless_main.py",
+    "ukernel/charts/test_chart.py",
+    "ukernel/hub/test_full_memory.py",
 ]
 
 
