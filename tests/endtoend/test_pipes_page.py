@@ -19,6 +19,8 @@ from workbench import TOOLS
 from ukernel.client import connection as client
 from ukernel.pipes import collect, live_plot, stop_live, subscribe
 
+pytestmark = pytest.mark.board
+
 BLOCKS = pipespage.find_blocks()
 # Blocks that are no cells by themselves, and why.
 FRAGMENTS = {

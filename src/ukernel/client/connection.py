@@ -4,6 +4,7 @@ Blocking sockets and nothing heavy: this is imported into notebooks, and a kerne
 """
 
 import atexit
+import contextlib
 import json
 import os
 import re
@@ -16,10 +17,10 @@ from collections import deque
 
 from ucore.wire import BUILD
 from ukernel import settings
-from ukernel.errors import HubDeniedError, HubError, HubUnreachableError, NoAnswerError, by_name, describe
+from ukernel.errors import HubDeniedError, HubError, HubUnreachableError, NoAnswerError, UcoreError, by_name, describe
 from ukernel.protocol import handshake, statefile
 
-__all__ = ["HubClient", "connect", "connect_to_pipes", "open_reader"]
+__all__ = ["HubClient", "connect", "connect_to_pipes", "forget_killed_hub", "open_reader"]
 
 _LOOPBACK = "127.0.0.1"
 _POLL_S = 0.01  # between two looks for a hub that is about to come up
@@ -49,6 +50,12 @@ def connect(*, start: bool = True, timeout_s: float = 15.0) -> "HubClient":
         timeout_s,
         any_build=not start,
     )
+
+
+def forget_killed_hub() -> None:
+    """Remove the state file that a killed hub has left, where it has: for who ends, and may be the last to look."""
+    with contextlib.suppress(UcoreError, OSError):
+        statefile.remove_stale()
 
 
 def connect_to_pipes() -> "HubClient":

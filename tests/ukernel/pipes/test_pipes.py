@@ -1129,7 +1129,7 @@ def test_a_reader_that_follows_waits_for_the_next_hub_and_starts_none(tmp_path, 
         got = []
         with pipe:
             reading.start()
-            wait_until(lambda: hub.hub.readers)
+            wait_until(lambda: hub.hub.boards.subscriptions.readers)
             hub.boards["kitchen"].write(b"ef", 2, 1)
             reading.join(20)
             assert got == [b"ef"]
