@@ -12,6 +12,7 @@ from ukernel.errors import BoardCodeError, BoardError, BoardValueError, by_name
 from ukernel.imports import find_imported
 from ukernel.protocol import values
 
+from .files import BoardFiles
 from .functions import BoardFunction
 from .info import BoardInfo, read_reply
 from .requests import Message, Output, Request, Requests
@@ -50,6 +51,7 @@ class Board:
         self._wanted = name
         self._timeout_s = timeout
         self._output = output
+        self._files = BoardFiles(self)
         self._sources = Sources()
         self._requests = Requests(self._attach, self._take_late)
         self._requests.connect()
@@ -76,6 +78,11 @@ class Board:
         from .aio import AsyncBoard  # asyncio costs 20 ms
 
         return AsyncBoard(self)
+
+    @property
+    def files(self) -> BoardFiles:
+        """The board's files."""
+        return self._files
 
     def run(self, code: str, *, timeout: float | None = None, output: Output | None = None) -> Any:
         """Run a program among the cells' variables, and return the value of its last expression; None where it has none.

@@ -37,6 +37,7 @@ _GROUPS = {
     "rich": ("wire", "quirks", "rich"),
     "values": ("wire", "quirks", "values"),
     "files": ("wire", "quirks", "files"),
+    "filesystem": ("wire", "quirks", "filesystem"),
     "calls": ("wire", "quirks", "link", "calls"),
     "typed": ("wire", "quirks", "typed"),
     "names": ("wire", "quirks", "names"),
@@ -45,7 +46,7 @@ _GROUPS = {
 }
 FILE = "ucore/"  # what a traceback calls all of them: each name would cost memory, and no frame of ours is shown
 # What plain cells and pipes do not load, or for a moment: it costs room on the flash, not memory.
-RARE = ("calls", "files", "names", "periodic", "rich", "speed", "startup", "tasks", "threads", "typed", "values")
+RARE = ("calls", "files", "filesystem", "names", "periodic", "rich", "speed", "startup", "tasks", "threads", "typed", "values")
 
 
 def files(platform: str, *, compiled: bool) -> dict[str, bytes]:
