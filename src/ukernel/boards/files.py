@@ -2,22 +2,25 @@
 
 import builtins
 import errno
-import hashlib
 import os
 import posixpath
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ukernel.errors import BoardCodeError, BoardError
 
-__all__ = ["BoardFiles", "FileInfo", "FileSystem", "Progress", "sum_up"]
+from .fileinfo import FileInfo, FileSystem, Progress, SyncResult, inside, sum_up
+
+if TYPE_CHECKING:
+    import threading
+
+__all__ = ["BoardFiles", "Caller"]
 
 PIECE = 4096  # bytes in one message: 0.4 s of a line of 115200 baud, and twice that of a board's memory
 LEAST_PIECE = 512  # for a board whose memory is nearly full
 TRIES = 3  # to send one file: a sum that does not fit is next to impossible, or somebody else writes it too
-SUM_BYTES = 16  # of a SHA-256: enough to tell files apart, and half the bytes on the line
 _ERRNO = re.compile(r"\[Errno (-?\d+)\]|^(-?\d+)$")
 
 # A board's numbers are Linux's, whatever this computer's are.
@@ -40,34 +43,12 @@ _NUMBERS = {
     39: errno.ENOTEMPTY,
 }
 
-Progress = Callable[[str, int, int], object]  # path, bytes done, bytes in all
-
-
-class FileInfo(NamedTuple):
-    """A file or folder of a board. path: from its root, or from where it was asked. size: in bytes; 0 for a folder."""
-
-    path: str
-    is_folder: bool
-    size: int
-
-    @property
-    def name(self) -> str:
-        """The last part of its path."""
-        return posixpath.basename(self.path)
-
-
-class FileSystem(NamedTuple):
-    """A file system of a board. path: where it is mounted. size, free: in bytes."""
-
-    path: str
-    size: int
-    free: int
-
 
 class Caller(Protocol):
     """What of a `Board` is used here."""
 
     name: str
+    facts: dict[str, Any]
 
     def call_value(self, name: str, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any: ...
 
@@ -216,6 +197,64 @@ class BoardFiles:
                 got.append(place)
         return got
 
+    def sync(
+        self,
+        folder: str | os.PathLike[str],
+        remote: str = "/",
+        *,
+        delete: bool = False,
+        dry_run: bool = False,
+        ignore: Iterable[str] = (),
+        progress: Progress | None = None,
+    ) -> SyncResult:
+        """Make a folder of the board like one here, by sending what differs in its content.
+
+        ignore: patterns as in a .gitignore, for what neither is sent nor removed; besides them those in the folder's file .ucoreignore,
+        and what no board needs (.git, __pycache__, ...). delete: remove what is on the board and not here; µcore's own package stays.
+        dry_run: only say what would be done. Raises NotADirectoryError where the folder is none, and what `write` raises.
+        """
+        from .sync import Sync
+
+        sync = Sync(self, Path(folder), remote, ignore)
+        return sync.plan(delete) if dry_run else sync.run(delete, progress)
+
+    def watch(
+        self,
+        folder: str | os.PathLike[str],
+        remote: str = "/",
+        *,
+        delete: bool = False,
+        ignore: Iterable[str] = (),
+        progress: Progress | None = None,
+        stop: "threading.Event | None" = None,
+    ) -> Iterator[SyncResult]:
+        """Sync now, and again after each change in the folder; yields what was done, until ``stop`` is set, or for ever.
+
+        Needs the library watchfiles (extra ``watch``). Raises as `sync`.
+        """
+        from .sync import Sync
+
+        return Sync(self, Path(folder), remote, ignore).watch(delete, progress, stop)
+
+    def backup(self, path: str | os.PathLike[str], *, progress: Progress | None = None) -> int:
+        """Write all files of the board into a zip archive with a manifest, and return how many there are.
+
+        The archive is replaced when the new one is whole.
+        """
+        from .archive import backup
+
+        return backup(self, self._board, Path(path), progress)
+
+    def restore(self, path: str | os.PathLike[str], *, delete: bool = False, progress: Progress | None = None) -> SyncResult:
+        """Give the board the files of an archive made by `backup`; what it has already is not sent.
+
+        delete: remove what is not in the archive; µcore's own package stays. Raises ValueError for a file that is no such archive, or one
+        that is damaged; nothing is written then.
+        """
+        from .archive import restore
+
+        return restore(self, Path(path), delete, progress)
+
     def remove(self, path: str, *, recursive: bool = False) -> None:
         """Remove a file, an empty folder, or with ``recursive`` a folder and all that is in it."""
         if recursive and self.stat(path).is_folder:
@@ -274,19 +313,6 @@ class BoardFiles:
                 return
             except BoardCodeError as error:
                 raise _as_os_error(error, str(args[0])) from None
-
-
-def sum_up(data: bytes) -> bytes:
-    """Return what `BoardFiles.walk` says of a file with this content: the first 16 bytes of its SHA-256."""
-    return hashlib.sha256(data).digest()[:SUM_BYTES]
-
-
-def inside(folder: Path, path: str) -> Path:
-    """Return where a path of the board's lies in a folder here. Raises ValueError for one that leads out of it."""
-    parts = [part for part in path.split("/") if part not in ("", ".")]
-    if ".." in parts or any(os.sep in part or (":" in part and os.name == "nt") for part in parts):
-        raise ValueError(f"{path!r} leads out of {folder}.")
-    return folder.joinpath(*parts)
 
 
 def _as_os_error(error: BoardCodeError, path: str) -> Exception:

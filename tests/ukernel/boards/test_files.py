@@ -6,7 +6,7 @@ import pytest
 
 from ukernel.boards import BoardCodeError, connect
 from ukernel.boards import files as boardfiles
-from ukernel.boards.files import FileInfo, inside, sum_up
+from ukernel.boards.fileinfo import FileInfo, inside, sum_up
 from ukernel.virtual.launcher import VirtualBoard
 
 
