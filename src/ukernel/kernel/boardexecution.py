@@ -303,7 +303,7 @@ class BoardExecution:
         if self.request.content.get("allow_stdin", False):
             self._context.input_waiter = self
             password = content.get("password", False)
-            self._frontend.ask(self.request, content.get("prompt") or "Password: " * password, password)
+            self._frontend.ask(self.request, content.get("prompt") or ("Password: " if password else ""), password)
         else:
             # The board knows no "not possible here": it is interrupted, and the error says why.
             self._interrupt(_StopReason.NO_INPUT)

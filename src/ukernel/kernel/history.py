@@ -106,6 +106,6 @@ class CellHistory:
         for entry in itertools.islice(defining, MAX_READ):
             if entry.may_have(line, function):
                 found.setdefault(entry.code, entry)
-        if len(found) > MAX_NAMED:
+        if not found or len(found) > MAX_NAMED:
             return ""
-        return f" (perhaps {' or '.join(f'In[{entry.count}]' for entry in reversed(found.values()))})" * bool(found)
+        return f" (perhaps {' or '.join(f'In[{entry.count}]' for entry in reversed(found.values()))})"

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from ukernel.errors import NoAnswerError, as_reply
+
 from .executequeue import REPLY_TIMEOUT_S, ExecuteQueue, aborts_queue, reply_metadata
 from .kernelcontext import KernelContext
 from .messages import Message
@@ -37,8 +39,7 @@ class HostExecution:
         """No reply has come: what waits behind it must not wait for ever."""
         if not self._replied:
             text = "The Python process gave no answer to this request. What it printed in the terminal may say why."
-            content = {"status": "error", "ename": "NoAnswerError", "evalue": text, "traceback": []}
-            self._context.frontend.reply(self.request, content, metadata=reply_metadata("error"))
+            self._context.frontend.reply(self.request, as_reply(NoAnswerError(text)), metadata=reply_metadata("error"))
             self._context.subkernel.ignore(self.request, reply=True, idle=False)
             self._replied = True
             self._finish_when_over()
@@ -76,6 +77,7 @@ class HostExecution:
             if aborts_queue(self.request, content):
                 self._queue.abort_waiting()
             frontend.reply(self.request, content, metadata=reply_metadata("error"))
+            self._replied = True
         frontend.status("idle", self.request)
         self._queue.finish()
 

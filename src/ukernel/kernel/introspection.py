@@ -25,6 +25,7 @@ _CALLED = (*_FUNCTIONS, "bound_method", "method", "builtin_method", "closure", "
 _W = WORD
 _NAME = re.compile(BEFORE_CURSOR)
 _WORD = re.compile(f"{_W}*")
+_LAST_WORD = re.compile(r"\S*\Z")
 _NAMES = re.compile(DOTTED)
 _LIST = rf"\s+(?:{_W}(?:{_W}|\.)*(?:\s+as\s+{_W}+)?\s*,\s*)*({_W}*)\Z"
 _IMPORT = re.compile(r"\s*import" + _LIST)
@@ -48,7 +49,7 @@ def complete(context: KernelContext, request: Message) -> None:
     if module:
         context.frontend.reply_with_status(request, _matches(MODULES, module[1], cursor))
         return
-    typed = _NAME.search(line)[0]  # type: ignore[index]
+    typed = _find(_NAME, line)
     of_module = _FROM_IMPORT.match(line)
     if of_module:
         typed = f"{of_module[1]}.{of_module[2]}"
@@ -87,7 +88,7 @@ def inspect(context: KernelContext, request: Message) -> None:
     if cursor <= end:
         context.subkernel.send("shell", request)
         return
-    word = _WORD.match(code[cursor:])[0]  # type: ignore[index]
+    word = _find(_WORD, code[cursor:])
     name = _name(code[end:cursor] + word) or _called(code[end:cursor])
 
     def reply(content: dict[str, Any] | None) -> None:
@@ -137,6 +138,12 @@ def _lookup(name: str, answer: dict[str, Any], texts: list[str]) -> tuple[signat
     return signatures.find(full) if full else None, name
 
 
+def _find(pattern: re.Pattern[str], text: str) -> str:
+    """Return the first part of the text that the pattern matches; empty where there is none."""
+    match = pattern.search(text)
+    return match[0] if match else ""
+
+
 def _cursor(request: Message) -> int:
     """Return the place in the code; an odd one is its end."""
     size, cursor = len(request.content["code"]), request.content.get("cursor_pos")
@@ -145,7 +152,7 @@ def _cursor(request: Message) -> int:
 
 def _name(text: str) -> str:
     """Return the dotted name that ends the text, "Pin().irq" for `Pin(2).irq`; empty where there is none."""
-    name = _NAME.search(text)[0]  # type: ignore[index]
+    name = _find(_NAME, text)
     maker = _made(text[: -len(name)]) if name.startswith(".") else ""
     return (f"{maker}()" if maker else "") + name if _NAMES.fullmatch(name.lstrip(".") if maker else name) else ""
 
@@ -156,7 +163,7 @@ def _made(text: str) -> str:
     if not text.endswith(")"):
         return ""
     places = syntax.Syntax(text[:-1]).open
-    name = _NAME.search(text[: places[-1]].rstrip(" \t"))[0] if places and text[places[-1]] == "(" else ""  # type: ignore[index]
+    name = _find(_NAME, text[: places[-1]].rstrip(" \t")) if places and text[places[-1]] == "(" else ""
     return name if _NAMES.fullmatch(name) else ""
 
 
@@ -216,7 +223,7 @@ def _board_of(code: str) -> str | None:
 
 
 def _complete_option(before: str) -> dict[str, Any]:
-    return _matches(cellmagic.OPTIONS, re.search(r"\S*\Z", before)[0], len(before))  # type: ignore[index]
+    return _matches(cellmagic.OPTIONS, _find(_LAST_WORD, before), len(before))
 
 
 def _names_in_cells(texts: list[str], owner: str) -> set[str]:

@@ -58,7 +58,7 @@ def _describe(own: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _describe_pipe(pipe: dict[str, Any]) -> str:
-    from ukernel.pipes.pipe import describe_losses
+    from ukernel.pipes.reasons import describe_losses
 
     rate = f"{pipe['frames_per_s']:,.0f} frames and {pipe['bytes_per_s']:,.0f} bytes per second"
     lost = {cause: count for cause, count in pipe["lost"].items() if count}

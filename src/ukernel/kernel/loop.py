@@ -22,7 +22,7 @@ Source: TypeAlias = "zmq.Socket[bytes] | int"  # what can be waited for: a socke
 
 # A turn takes this many messages from one socket, so that a flood on one does not starve the others.
 MAX_BURST = 200
-# How long a turn waits when there is nothing to do.
+# How long a turn waits when there is nothing to do: so soon it is noticed that the server which started the kernel is gone.
 IDLE_S = 1.0
 
 

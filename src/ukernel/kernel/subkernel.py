@@ -67,7 +67,7 @@ class Subkernel:
 
     def _launch(self, path: str, connection_file: str, kernel_id: str) -> subprocess.Popen[bytes]:
         # The private function that `multiprocessing` uses too: -X and -W options of the kernelspec hold for the child.
-        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # private, see above
         command = [sys.executable, *flags, "-m", "ukernel.kernel.subkernel_main", "-f", path]
         env = os.environ | {"UCORE_OUTER_CONNECTION_FILE": connection_file, "UCORE_KERNEL_ID": kernel_id}
         if _WINDOWS:
@@ -135,7 +135,7 @@ class Subkernel:
         if _WINDOWS:
             from jupyter_client.win_interrupt import send_interrupt
 
-            send_interrupt(self._process.win32_interrupt_event)  # type: ignore[attr-defined]
+            send_interrupt(self._process.win32_interrupt_event)  # type: ignore[attr-defined] # `launch_kernel` adds it
             return
         self._signal(signal.SIGINT)
 

@@ -114,6 +114,17 @@ def test_a_killed_hub_is_replaced(path):
         assert statefile.read().pid != killed.pid
 
 
+def test_a_client_that_ends_tidies_up_behind_a_killed_hub_and_leaves_a_live_one_alone(path):
+    with connection.connect():
+        connection.forget_killed_hub()
+        killed = statefile.read()
+        os.kill(killed.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+    wait_until(lambda: statefile.read() is None, "the lock's release")
+    connection.forget_killed_hub()
+    assert not path.exists()
+    connection.forget_killed_hub()
+
+
 def test_a_stale_file_whose_port_somebody_else_has_is_not_connected_to(path):
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         stranger.settimeout(0.2)

@@ -539,3 +539,15 @@ def test_a_host_cell_is_interrupted_on_the_host(bench):
     bench.execute("1").interrupt()
     assert bench.subkernel.interrupts == 1
     assert bench.connection.sent == []
+
+
+def test_a_host_cell_whose_reply_is_missing_and_whose_python_dies_is_answered_once(bench):
+    first = bench.execute("1")
+    bench.subkernel_says("status", {"execution_state": "busy"})
+    bench.subkernel_says("status", {"execution_state": "idle"})
+    ((_, give_up),) = bench.timers
+    first.lose_subkernel({"ename": "PythonExited", "evalue": "It ended.", "traceback": []})
+    second = bench.execute("2")
+    give_up()
+    assert bench.frontend.types.count("reply") == 1
+    assert bench.queue.running is second
