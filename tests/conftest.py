@@ -33,7 +33,13 @@ LONGEST = [
     "timing",
     "endtoend/test_quiet_end.py",
     "endtoend/test_hanging_board.py",
+    "endtoend/test_linemagic.py",
+    "ukernel/virtual/test_process.py",
+    "endtoend/test_pipes_page.py",
     "endtoend/test_examples.py",
+    "endtoend/test_endless_main.py",
+    "ukernel/charts/test_chart.py",
+    "ukernel/hub/test_full_memory.py",
 ]
 
 
@@ -42,12 +48,16 @@ def pytest_addoption(parser):
     parser.addoption("--board", metavar="PORT", help="run what is marked board, on the board at this port, and nothing else")
 
 
+def pytest_ignore_collect(collection_path, config):
+    return True if config.getoption("--fast") and collection_path in SLOW else None  # every worker would import it all
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
 def pytest_collection_modifyitems(config, items):
     if config.getoption("--fast"):
         kept, left = [], []
         for item in items:
-            (left if item.get_closest_marker("slow") or SLOW & {*item.path.parents} else kept).append(item)
+            (left if item.get_closest_marker("slow") else kept).append(item)
         config.hook.pytest_deselected(items=left)
         items[:] = kept
     if port := config.getoption("--board"):

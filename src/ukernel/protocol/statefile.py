@@ -1,18 +1,21 @@
 """The state file: how a hub says where it is.
 
 The hub holds an operating-system lock beside the file for life. A file whose lock is free is stale, and nobody
-connects to what it says. `filelock` would do the locking too, but it imports asyncio, which doubles a client's start.
+connects to what it says.
 """
 
 import json
 import os
 import stat
+import sys
 import time
 from collections import namedtuple
 from pathlib import Path
 
 from ukernel import settings
 from ukernel.errors import HubDeniedError
+
+from .filelock import try_lock
 
 __all__ = [
     "HubInfo",
@@ -127,7 +130,7 @@ class StateFile:
     def __init__(self, path: "Path | None" = None):
         self.path = path or settings.state_path()
         self._lock_fd = -1
-        self._written: bytes | None = None
+        self._written = b""  # nothing yet
 
     def acquire(self) -> bool:
         """Take the lock; False if another hub holds it and is not just leaving.
@@ -156,7 +159,7 @@ class StateFile:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | _PLAIN, 0o600)
         try:
             check_kind(path)
-            if _lock(fd) and os.path.samestat(os.fstat(fd), os.stat(path)):
+            if try_lock(fd) and os.path.samestat(os.fstat(fd), os.stat(path)):
                 self._lock_fd, fd = fd, -1
                 return True
         except FileNotFoundError:
@@ -213,7 +216,7 @@ class StateFile:
     def remove(self) -> None:
         """Remove the file if it is still the one this hub wrote. The lock stays until `release`."""
         try:
-            if self._written is not None and self._is_published():
+            if self._written and self._is_published():
                 self.path.unlink()
         except OSError:
             pass
@@ -248,20 +251,12 @@ def _is_locked(path: Path) -> bool:
     except OSError:
         return False
     try:
-        return not _lock(fd, shared=True)
+        return not try_lock(fd, shared=True)  # askers never see each other as the hub
     finally:
         os.close(fd)
 
 
-if os.name == "nt":
-    import msvcrt
-
-    def _lock(fd: int, shared: bool = False) -> bool:
-        try:
-            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
+if sys.platform == "win32":
 
     def check_folder(path: Path) -> None:
         """Windows keeps other users out of the profile folder by itself."""
@@ -270,7 +265,6 @@ if os.name == "nt":
         """Windows keeps other users out of the profile folder by itself."""
 
 else:
-    import fcntl
 
     def check_folder(path: Path) -> None:
         """Refuse to put a state file where another user could take it away and leave one of their own.
@@ -290,14 +284,6 @@ else:
                 f"Other users can write in the folder {path.parent}, so the board hub's token would not be safe there. "
                 "Set UCORE_STATE_PATH to a path in a folder of your own."
             )
-
-    def _lock(fd: int, shared: bool = False) -> bool:
-        # Askers share the lock, so that they never see each other as the hub.
-        try:
-            fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
 
     def _check_owner(path: Path, status: os.stat_result) -> None:
         # Whoever can write the file can pose as the hub, and hubs are handed code to run.

@@ -90,7 +90,7 @@ def test_a_hub_that_leaves_leaves_nothing(state_file, path):
 
 @posix
 def test_a_lock_on_a_file_that_was_removed_meanwhile_is_worth_nothing(state_file, path, monkeypatch):
-    real_lock, tries = statefile._lock, []
+    real_lock, tries = statefile.try_lock, []
 
     def leave_just_before(fd, shared=False):
         tries.append(fd)
@@ -98,7 +98,7 @@ def test_a_lock_on_a_file_that_was_removed_meanwhile_is_worth_nothing(state_file
             state_file.release()  # the file that `fd` stands for is gone, and its lock free
         return real_lock(fd, shared)
 
-    monkeypatch.setattr(statefile, "_lock", leave_just_before)
+    monkeypatch.setattr(statefile, "try_lock", leave_just_before)
     second = statefile.StateFile()
     assert second.acquire()
     assert len(tries) > 1
