@@ -16,14 +16,14 @@ from .boards import Boards
 from .connection import ClientConnection
 from .sharedboard import SharedBoard
 
-__all__ = ["ClientRequests", "Door"]
+__all__ = ["ClientRequests", "Server"]
 
 Content = dict[str, Any]
 
 _log = logging.getLogger("ukernel.hub")
 
 
-class Door(Protocol):
+class Server(Protocol):
     """What a client may ask of the hub itself."""
 
     async def listen(self, port: int) -> int: ...
@@ -33,7 +33,7 @@ class Door(Protocol):
 class ClientRequests:
     """One client, and its requests: the `Client` that boards know. Its types of request are the methods of `_HANDLERS`."""
 
-    def __init__(self, boards: Boards, hub: Door, connection: ClientConnection):
+    def __init__(self, boards: Boards, hub: Server, connection: ClientConnection):
         self.label = connection.label
         self.kernel = self.instance = ""
         self._board: SharedBoard | None = None

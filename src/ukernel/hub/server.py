@@ -33,7 +33,7 @@ _log = logging.getLogger("ukernel.hub")
 
 
 class Hub:
-    """The process: its door, its boards, and the rules for staying and leaving. Made in the loop that it runs in."""
+    """The process: its listener, its boards, and the rules for staying and leaving. Made in the loop that it runs in."""
 
     def __init__(self, make_driver: DriverFactory | None = None, linger_s: float | None = None):
         self.linger_s = settings.hub_linger_s() if linger_s is None else linger_s
