@@ -36,6 +36,11 @@ def make_envelope(window: Window, columns: int) -> "Envelope | TimeEnvelope":
     return Envelope(window, columns) if window.span_s is None else TimeEnvelope(window, columns)
 
 
+def _bins_of(count: int, size: int) -> int:
+    """How many bins of this size hold so many: the last one may not be full."""
+    return (count + size - 1) // size
+
+
 class _Bins:
     """What all envelopes have.
 
@@ -119,7 +124,7 @@ class Envelope(_Bins):
 
     def __init__(self, window: Window, columns: int):
         super().__init__(window)
-        self.step = 1 if window.size <= 2 * columns else -(-window.size // columns)
+        self.step = 1 if window.size <= 2 * columns else _bins_of(window.size, columns)
 
     @property
     def oldest(self) -> int:
@@ -134,7 +139,7 @@ class Envelope(_Bins):
 
     @property
     def stop(self) -> int:
-        return -(-self.seen // self.step)
+        return _bins_of(self.seen, self.step)
 
     def update(self) -> int:
         """Take in what is new; returns the number of the first bin that has changed."""
