@@ -33,12 +33,23 @@ LONGEST = [
     "timing",
     "endtoend/test_quiet_end.py",
     "endtoend/test_hanging_board.py",
+    "endtoend/test_linemagic.py",
+    "ukernel/virtual/test_process.py",
+    "endtoend/test_pipes_page.py",
     "endtoend/test_examples.py",
+    "endtoend/test_endless_main.py",
+    "ukernel/charts/test_chart.py",
+    "ukernel/hub/test_full_memory.py",
 ]
 
 
 def pytest_addoption(parser):
     parser.addoption("--fast", action="store_true", help="leave out real kernels, browsers, chips, and what is marked slow")
+    parser.addoption("--board", metavar="PORT", help="run what is marked board, on the board at this port, and nothing else")
+
+
+def pytest_ignore_collect(collection_path, config):
+    return True if config.getoption("--fast") and collection_path in SLOW else None  # every worker would import it all
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
@@ -46,14 +57,26 @@ def pytest_collection_modifyitems(config, items):
     if config.getoption("--fast"):
         kept, left = [], []
         for item in items:
-            (left if item.get_closest_marker("slow") or SLOW & {*item.path.parents} else kept).append(item)
+            (left if item.get_closest_marker("slow") else kept).append(item)
         config.hook.pytest_deselected(items=left)
         items[:] = kept
+    if port := config.getoption("--board"):
+        _use_board(port, items)
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of(item.path)))
-        if item.get_closest_marker("micropython"):
+        item.add_marker(pytest.mark.xdist_group("board" if port else group_of(item.path)))
+        if item.get_closest_marker("micropython") and not port:
             item.fixturenames.insert(0, "micropython")
     items.sort(key=lambda item: _turn(item.path))
+
+
+def _use_board(port, items):
+    # Those that open the port themselves are among the LONGEST: they have it before a hub holds it for the others' notebooks.
+    from rig import Rig
+
+    Rig.board_port = port
+    for item in items:
+        if not item.get_closest_marker("board"):
+            item.add_marker(pytest.mark.skip(reason="not for --board: it brings a board of its own, or needs none"))
 
 
 def group_of(path: Path) -> str:
@@ -66,6 +89,12 @@ def _turn(path: Path) -> "tuple[int, bool]":
     """Return when a file's tests begin: the lowest first."""
     group = group_of(path)
     return (LONGEST.index(group) if group in LONGEST else len(LONGEST), not SLOW & {*path.parents})
+
+
+@pytest.fixture(scope="session")
+def board_port(request):
+    """The port that `--board` names; None where tests bring boards of their own."""
+    return request.config.getoption("--board")
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ export class View {
         this.legend = new Legend(make);
         this.crosshair = new Crosshair(make);
         this.toolbar = new Toolbar(make, this);
-        this.frame = new Frame(element, [this.toolbar.root, this.legend.root], staticOutput && `[data-ucore-twin="${staticOutput}"]`);
+        this.frame = new Frame(element, [this.toolbar.root, this.legend.root], staticOutput && `[data-ucore-static-output="${staticOutput}"]`);
         this.root = this.frame.root;
         this.root.addEventListener("keydown", new Keys(this).press);
         this.theme = null; // colours; known once the chart is on the page

@@ -270,6 +270,8 @@ class Link:
         if not self.leave:
             with self.tx:
                 self._timers(now)
+            if MAIN_WRITES and self._late:
+                hurry(self._tick)  # who committed it had the lock itself, perhaps throughout the main thread's tries
         if wait_ms:
             sleep_ms(wait_ms)
 

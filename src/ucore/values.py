@@ -271,7 +271,10 @@ class Reader:
         if tag == wire.RANGE:
             return range(*self.read())
         if tag == wire.COMPLEX:
-            return complex(*array("d", self._take(16)))
+            data = self._take(16)
+            real, imag = array("d", data)
+            # MicroPython adds the second to 0, which a -0.0 does not survive.
+            return -complex(-real, -imag) if data[15] & 0x80 else complex(real, imag)
         if tag == wire.NAMEDTUPLE:
             name = self.read()
             return namedtuple(name, self.read())(*self.read())

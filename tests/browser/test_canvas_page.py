@@ -75,9 +75,9 @@ def test_a_cell_that_ends_in_a_chart_shows_the_chart_and_nothing_else(notebook, 
     listener.script = sine
     notebook.run(1, "live_plot('adc', title='Pin 4')")
     wait_for_samples(notebook, 1)
-    _, twin = notebook.outputs(1)  # of the chart, and of its picture; the handle adds nothing
+    _, static_output = notebook.outputs(1)  # of the chart, and of its picture; the handle adds nothing
     assert notebook.get("ucore.views().length") == 1
-    assert re.fullmatch('<div data-ucore-twin="[0-9a-f]+"></div>', twin["data"]["text/html"])
+    assert re.fullmatch('<div data-ucore-static-output="[0-9a-f]+"></div>', static_output["data"]["text/html"])
     assert notebook.page.locator(".jp-Notebook-cell .jp-OutputArea-child:visible").count() == 1
 
 
@@ -307,7 +307,7 @@ def test_where_there_is_no_kernel_any_more_the_picture_is_there(open_notebook, l
 
 def test_a_notebook_that_was_saved_while_its_chart_moved_has_a_picture(open_notebook, listener, lab):
     listener.script = sine
-    often = "import ukernel.charts.canvas\nukernel.charts.canvas.TWIN_S = (0.5, 1.5)\nfrom ukernel.pipes import live_plot\n"
+    often = "import ukernel.charts.canvas\nukernel.charts.canvas.STATIC_OUTPUT_S = (0.5, 1.5)\nfrom ukernel.pipes import live_plot\n"
     notebook = open_notebook("moving", f"{often}chart = live_plot('adc', title='Pin 4')", "chart.stop()")
     notebook.run(0)
     wait_for_samples(notebook, WIDTH)
@@ -331,8 +331,8 @@ def test_a_notebook_that_was_saved_while_its_chart_moved_has_a_picture(open_note
     notebook.shut_down()
     notebook.page.goto("about:blank")
     notebook.page.goto(f"{lab.url}doc/tree/moving.ipynb?token={lab.token}")
-    notebook.page.locator("[data-ucore-twin] img").wait_for(state="visible")
-    assert "from while the chart moved" in notebook.page.locator("[data-ucore-twin] img").get_attribute("alt")
+    notebook.page.locator("[data-ucore-static-output] img").wait_for(state="visible")
+    assert "from while the chart moved" in notebook.page.locator("[data-ucore-static-output] img").get_attribute("alt")
     notebook.shoot("saved-while-it-moved")
     stranger = open_notebook("stranger-moving", "pass", outputs=saved.cells[0].outputs)
     stranger.page.locator(".jp-OutputArea-output img").wait_for(state="visible")

@@ -1,6 +1,5 @@
 """The agent on a chip: two cores, no GIL, 240 kB of memory, USB that throws unread input away at Ctrl-C."""
 
-import re
 import struct
 
 import pytest
@@ -12,28 +11,31 @@ from ukernel.link import session
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
-LOST = re.compile(r"\[(\d+) bytes of output lost\]\n")
 
-
-def test_a_stock_board_gets_the_agent_and_runs_a_cell(talker):
-    assert talker.ready.facts["platform"] == "rp2"
+@pytest.mark.board
+def test_a_stock_board_gets_the_agent_and_runs_a_cell(talker, board_port):
+    assert board_port or talker.ready.facts["platform"] == "rp2"
     assert talker.cell("print(6 * 7)") == "42\n"
 
 
+@pytest.mark.board
 def test_an_installed_board_is_started_without_copying(pico):
     assert installer.ensure_agent(pico.port) is False
 
 
+@pytest.mark.board
 def test_an_error_has_a_traceback_of_the_cell_alone(talker):
     talker.begin("def f():\n    1/0\nf()")
     text, reply = talker.end()
     assert "ZeroDivisionError" in reply and "line 2, in f" in reply and "agent" not in reply
 
 
+@pytest.mark.board
 def test_input_asks_the_host(talker):
     assert talker.cell("print(input('name? ').upper())", answer="abc") == "ABC\n"
 
 
+@pytest.mark.board
 def test_rich_output_comes_from_the_cell_and_from_a_thread_that_asks_first(talker):
     talker.begin(
         "import _thread, time\ndef show():\n    ucore.display(png=b'\\x89PNG' + bytes(range(256)) * 20)\n"
@@ -46,6 +48,7 @@ def test_rich_output_comes_from_the_cell_and_from_a_thread_that_asks_first(talke
     assert "ok" in talker.end()[1]
 
 
+@pytest.mark.board
 def test_an_await_runs_the_event_loop_and_an_interrupt_ends_it(talker):
     await_ = "from ucore.tasks import run as _ucore_await\nimport asyncio\n"
     assert (
@@ -58,6 +61,7 @@ def test_an_await_runs_the_event_loop_and_an_interrupt_ends_it(talker):
     assert talker.cell("print(_ucore_await(f()))") == "5\n"
 
 
+@pytest.mark.board
 @pytest.mark.parametrize("body", ["while True: pass", "import time; time.sleep(1000)", "while True: print('x')"])
 def test_an_interrupt_ends_the_cell_and_nothing_else(talker, body):
     talker.cell("kept = 1")
@@ -68,6 +72,7 @@ def test_an_interrupt_ends_the_cell_and_nothing_else(talker, body):
     assert talker.cell("print(kept)") == "1\n"
 
 
+@pytest.mark.board
 def test_a_producer_on_the_other_core_loses_nothing_beside_prints(talker):
     count = 20_000
     talker.frames.clear()
@@ -137,6 +142,7 @@ LINES = "import time\nfor i in range(40):\n    print('line', i)\n    time.sleep_
 END = "made = ucore.producers()['count']\nmade.stop()\nprint(n - made.calls)\n"
 
 
+@pytest.mark.board
 @pytest.mark.parametrize("core1", ["free", "in use"])
 def test_every_counts_on_the_other_core_or_where_that_is_in_use_by_a_timer(talker, core1):
     talker.frames.clear()
@@ -195,6 +201,7 @@ def test_a_stamp_is_a_time_by_which_its_frames_were_written(talker):
         assert not exact or stamp <= after[0]
 
 
+@pytest.mark.board
 def test_a_producer_that_must_not_wait_drops_and_the_numbers_know(talker):
     count = 900
     talker.begin(
@@ -211,12 +218,14 @@ def test_a_producer_that_must_not_wait_drops_and_the_numbers_know(talker):
     assert events[-1].frames == count
 
 
+@pytest.mark.board
 def test_a_text_is_no_frame(talker):
     talker.begin("p = ucore.open_pipe('text')\np.write(b'abc')\np.write('abc')")
     assert "TypeError" in talker.end()[1]
     talker.cell("p.close()")
 
 
+@pytest.mark.board
 def test_a_soft_reset_is_noticed_and_the_agent_is_started_again(talker):
     talker.cell("gone = 1")
     talker.board.send(wire.SHUTDOWN_REQUEST, 0, b"")
@@ -237,6 +246,7 @@ def test_mpremote_gets_the_prompt_and_the_host_comes_back_to_its_variables(pico)
         assert talker.cell("print(kept)\nucore.close_pipe('on')") == "5\n"
 
 
+@pytest.mark.board
 def test_mpremote_gets_the_prompt_while_a_cell_runs(pico):
     with Talker(pico.port) as talker:
         talker.begin("while True: pass")
@@ -260,6 +270,7 @@ heart = machine.Timer(period=1, callback=beat)
 """
 
 
+@pytest.mark.board
 def test_a_timer_of_a_millisecond_beside_prints_the_other_core_and_an_idle_agent(talker):
     talker.frames.clear()
     talker.closed.clear()
@@ -280,14 +291,11 @@ def test_a_timer_of_a_millisecond_beside_prints_the_other_core_and_an_idle_agent
     assert items.count(b"main") == 30 and items.count(b"beat") > 50 and items.count(b"core") > 50
 
 
+@pytest.mark.board
 def test_long_prints_of_both_cores_stay_whole(talker):
-    text = talker.cell(
-        "import _thread, time\ndone = []\ndef say():\n    for i in range(10):\n        print('c' * 500)\n    done.append(1)\n"
-        "_thread.start_new_thread(say, ())\nfor i in range(10):\n    print('m' * 300)\nwhile not done: time.sleep_ms(5)\n"
-    )
-    # On a busy machine the board may hold the host for gone (3 s without an answer); it then says exactly what it has dropped.
-    lost = sum(int(count) for count in LOST.findall(text))
-    arrived = LOST.sub("", text)
-    assert len(arrived) + lost == 10 * 501 + 10 * 301
-    whole = ["c" * 500] * 10 + ["m" * 300] * 10
-    assert sorted(arrived.split()) == whole or (lost and set(arrived) <= set("cm\n"))
+    for _ in range(5):
+        text = talker.cell(
+            "import _thread, time\ndone = []\ndef say():\n    for i in range(10):\n        print('c' * 500)\n    done.append(1)\n"
+            "_thread.start_new_thread(say, ())\nfor i in range(10):\n    print('m' * 300)\nwhile not done: time.sleep_ms(5)\n"
+        )
+        assert sorted(text.split()) == ["c" * 500] * 10 + ["m" * 300] * 10

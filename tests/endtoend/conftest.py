@@ -45,9 +45,11 @@ def private_environment(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def shared_notebook(private_environment):
+def shared_notebook(private_environment, board_port):
     """One notebook on a virtual board, for the tests that leave it as they found it."""
-    with Notebook("ucore-virtual") as notebook:
+    with _notebook(board_port) as notebook:
+        if board_port:  # nothing of earlier runs: their names, and cells of the same number
+            assert notebook.run("%ucore reset").reply["status"] == "ok"
         yield notebook
 
 
@@ -62,18 +64,24 @@ def notebook(shared_notebook):
 
 
 @pytest.fixture
-def own_notebook(private_environment):
+def own_notebook(private_environment, board_port):
     """A notebook of the test's own, to be restarted and broken."""
-    with Notebook("ucore-virtual") as notebook:
+    with _notebook(board_port) as notebook:
         yield notebook
 
 
+def _notebook(port):
+    return Notebook("ucore", env={**os.environ, "UCORE_BOARD": port}) if port else Notebook("ucore-virtual")
+
+
 @pytest.fixture(scope="session", params=["micropython", "cpython"])
-def workbench(request, private_environment):
+def workbench(request, private_environment, board_port):
     """Two notebooks that share a virtual board, and have a hub of their own: once on each Python a board can have."""
-    if request.param == "micropython":
+    if board_port and request.param == "cpython":
+        pytest.skip("with --board there is one board, which runs MicroPython")
+    if request.param == "micropython" and not board_port:
         request.getfixturevalue("micropython")
-    with Workbench(request.param, private_environment) as workbench:
+    with Workbench(request.param, private_environment, board_port) as workbench:
         yield workbench
 
 

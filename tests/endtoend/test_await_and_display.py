@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+pytestmark = pytest.mark.board
+
 ASYNC_TOOLS = """import asyncio
 
 async def double(n):

@@ -5,6 +5,8 @@ import re
 import pytest
 from patience import PATIENCE_S
 
+pytestmark = pytest.mark.board
+
 
 def test_a_board_cell_is_one_cell_for_the_front_end(notebook):
     outcome = notebook.run("%%ucore\nprint('a')\nprint('b')\n6 * 7")

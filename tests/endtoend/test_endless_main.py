@@ -38,7 +38,7 @@ def start_hub(tmp_path, monkeypatch):
 
     def start():
         hub = HubThread(60.0)
-        hub.hub.board_factory = lambda port, deliver: BoardDriver(port, deliver, install=installer.ensure_agent)
+        hub.hub.boards.make_driver = lambda port, deliver: BoardDriver(port, deliver, install=installer.ensure_agent)
         hubs.append(hub)
         return hub
 

@@ -47,7 +47,7 @@ def hub(tmp_path, monkeypatch, impatient):
     """A hub in this process, whose boards are real ones."""
     monkeypatch.setenv("UCORE_STATE_PATH", str(tmp_path / "hub.json"))
     hub = HubThread(60.0)
-    hub.hub.board_factory = BoardDriver
+    hub.hub.boards.make_driver = BoardDriver
     yield hub
     hub.stop()
 
@@ -78,7 +78,7 @@ def test_the_next_cell_runs_on_the_virtual_board_restarted(notebook, board, hang
 
 def test_a_thread_that_hangs_the_board_between_two_cells_is_no_concern_of_the_next_one(hub, notebook, board):
     notebook.run(NATIVE + "import _thread\n_thread.start_new_thread(hang, ())")
-    wait_until(lambda: next(iter(hub.hub.boards.values())).state == "gone", "the loss of the board")
+    wait_until(lambda: next(iter(hub.hub.boards.by_port.values())).state == "gone", "the loss of the board")
     said, reply = notebook.run("6 * 7")
     assert reply["status"] == "ok"
     assert said.endswith("42")

@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.board
+
 MIXED_TABS = "def f(x):\n\tif x:\n\t\treturn 10 // x\n        return 0\n"
 QUOTES = "d = {'k': 20}\n"
 

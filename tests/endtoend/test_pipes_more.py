@@ -16,6 +16,8 @@ from ukernel.errors import PipeDataLostWarning, PipeEndedEarlyWarning, PipeEnded
 from ukernel.pipes import collect, pipes, subscribe
 from ukernel.protocol import statefile
 
+pytestmark = pytest.mark.board
+
 FINITE = "with ucore.open_pipe('adc') as pipe:\n    for n in range({0}):\n        pipe.write(struct.pack('<f', n))"
 # A loop that samples and writes, on a thread, for tests that need a steady stream.
 STEADY = """

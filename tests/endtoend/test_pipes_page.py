@@ -19,6 +19,8 @@ from workbench import TOOLS
 from ukernel.client import connection as client
 from ukernel.pipes import collect, live_plot, stop_live, subscribe
 
+pytestmark = pytest.mark.board
+
 BLOCKS = pipespage.find_blocks()
 # Blocks that are no cells by themselves, and why.
 FRAGMENTS = {
@@ -428,7 +430,7 @@ def test_a_live_plot_needs_no_magic(bench):
     bench.board("produce('adc')")
     bench.host("%matplotlib inline")
     outcome = bench.notebook.run("chart = live_plot('adc')", allow_stdin=True)  # a front end that somebody sits before
-    shown, _twin = outcome.contents("display_data")
+    shown, _static_output = outcome.contents("display_data")
     assert "application/vnd.jupyter.widget-view+json" in shown["data"]
     bench.wait_for(lambda: bench.value("len(chart.data)") == 200, "a full window")
 

@@ -1,5 +1,9 @@
 """Producers of `ucore.every`, and cells that are run twice."""
 
+import pytest
+
+pytestmark = pytest.mark.board
+
 READ = """
 values = []
 def read():

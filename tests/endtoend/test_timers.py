@@ -9,6 +9,8 @@ from ucore import wire
 from ukernel.boards import rewrite
 from ukernel.link import session
 
+pytestmark = pytest.mark.board
+
 SET_UP = """
 import machine, struct
 pipe = ucore.open_pipe("t")

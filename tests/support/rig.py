@@ -7,10 +7,12 @@ import queue
 import struct
 import time
 
+import pytest
 from emulator import BoardUart, Faults, LineEmulator  # noqa: F401
 
 from ucore import wire
 from ukernel.hub.driver import BoardDriver
+from ukernel.install import installer
 from ukernel.link import session
 from ukernel.virtual import firmware
 from ukernel.virtual.launcher import VirtualBoard
@@ -42,6 +44,10 @@ _thread.start_new_thread(produce, ())
 class Rig(contextlib.ExitStack):
     """A virtual board behind an emulated line, and a `BoardDriver` on it whose events land in a queue."""
 
+    board_port: str | None = (
+        None  # of the board that pytest's --board names: it stands for the virtual one on a line without faults
+    )
+
     def __init__(
         self,
         *,
@@ -53,8 +59,8 @@ class Rig(contextlib.ExitStack):
         **line_options,
     ):
         super().__init__()
-        if python == "micropython":
-            firmware.build()  # at once where it is built
+        if self.board_port and (uart or slice_ms or line_options or python != "micropython"):
+            pytest.skip("it needs a virtual board or an emulated line")
         self.events: queue.Queue = queue.Queue()
         self.passed_over: list = []  # by the last `wait_for`
         self.parent = 0
@@ -62,13 +68,19 @@ class Rig(contextlib.ExitStack):
         if uart:
             self.uart = self.enter_context(BoardUart(baudrate=_fixed(line_options["baudrate"]) or 115200))
             board_options["env"] = self.uart.env
-        self.virtual = self.enter_context(VirtualBoard(python, **board_options))
-        port = self.virtual.port
+        options: dict = {"kind": kind} if kind else {}
+        port = self.board_port
+        if port:
+            options["install"] = installer.ensure_agent
+        else:
+            if python == "micropython":
+                firmware.build()  # at once where it is built
+            self.virtual = self.enter_context(VirtualBoard(python, **board_options))
+            port = self.virtual.port
         self.emulator = None
         if line_options:
             self.emulator = self.enter_context(LineEmulator(port, **({"uart": self.uart} if uart else {}), **line_options))
             port = self.emulator.port
-        options: dict = {"kind": kind} if kind else {}
         baudrate = _fixed(line_options.get("baudrate"))
         if baudrate:
             options["max_baudrate"] = baudrate
@@ -79,7 +91,10 @@ class Rig(contextlib.ExitStack):
         )
         self.callback(self.board.close)
         self.board.start()
-        self.wait_for(session.Ready, 10)
+        self.wait_for(session.Ready, 60 if self.board_port else 10)  # the agent may have to be copied first
+        if self.board_port:  # as fresh as a virtual board would be
+            self.board.send(wire.SHUTDOWN_REQUEST, 0, b"")
+            self.wait_for(session.Ready, 60, restarted=True)
 
     @property
     def counts(self) -> session.Counts:

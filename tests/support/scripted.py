@@ -136,14 +136,17 @@ class HubThread:
 
     def __init__(self, linger_s):
         self.boards = {}
-        self.hub = Hub(self._make_board, linger_s)
         self.state_file = statefile.StateFile()
         assert self.state_file.acquire()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self.hub.run(self.state_file)))
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run(linger_s)))
         self._thread.start()
         wait_until(lambda: statefile.read() is not None, "the hub's start")
         self.faults = []  # what went wrong inside the event loop
         self.call(lambda: self.hub._loop.set_exception_handler(lambda loop, context: self.faults.append(context)))
+
+    async def _run(self, linger_s):
+        self.hub = Hub(self._make_board, linger_s)
+        await self.hub.run(self.state_file)
 
     def _make_board(self, port, deliver):
         board = self.boards[port.rpartition("/")[2]] = ScriptedBoard(port, deliver)

@@ -44,17 +44,22 @@ class Workbench:
     """A notebook, another one on the same board, and this process. A context manager.
 
     ``python``: what the board runs. With "micropython" it is a notebook on kernelspec `ucore-virtual`, as a user has it; the
-    stand-in on CPython runs beside it and is chosen with UCORE_BOARD.
+    stand-in on CPython runs beside it and is chosen with UCORE_BOARD. ``port``: of a board that is there already.
     """
 
-    def __init__(self, python: str, folder: Path):
+    def __init__(self, python: str, folder: Path, port: "str | None" = None):
         self.python = python
-        self.state_path = folder / f"hub-{python}.json"
+        self.port = port
+        # A board on a port has one hub, which is that of the other tests' notebooks.
+        self.state_path = folder / ("hub.json" if port else f"hub-{python}.json")
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> "Workbench":
         with self._stack:
-            if self.python == "micropython":
+            if self.port:
+                self.notebook = self._stack.enter_context(self.another_notebook("ucore", UCORE_BOARD=self.port))
+                self.host("%ucore reset")  # as fresh as a virtual board would be
+            elif self.python == "micropython":
                 self.notebook = self._stack.enter_context(self.another_notebook("ucore-virtual"))
                 self.board("1")  # the board is attached once a cell has run
                 self.port = self._find_port()

@@ -337,6 +337,27 @@ def test_the_ticker_leaves_a_lock_alone_that_somebody_has():
             pass
 
 
+def test_the_main_thread_writes_for_the_other_core_although_it_met_the_lock_at_every_try():
+    _, link, _, host = board(two_cores=True)
+    host.hello(**UART)
+    hurried = []
+    hurry, link_module.hurry = link_module.hurry, hurried.append
+    main, link.main = link.main, -1  # this thread is the other core's
+    try:
+        with link.tx:
+            link.commit(bytearray((wire.MESSAGE, 0, wire.STREAM, 1, 0)) + b"other", None)
+            while hurried:
+                hurried.pop()(0)
+        assert not host.frames()
+        link.pump()  # it waits for an answer
+        hurried.pop()(0)
+        assert [payload for _, _, payload in host.frames()] == [bytes((wire.STREAM, 1, 0)) + b"other"]
+    finally:
+        link_module.hurry = hurry
+        link.main = main
+    board()
+
+
 def test_a_long_text_goes_before_those_of_others_and_an_interrupt_gives_way():
     scene = Scene(False)
     slept = []

@@ -11,7 +11,7 @@ TESTS = Path(__file__).parents[1] / "support"
 CONFTEST = """
 import leftovers
 from leftovers import pytest_configure, pytest_sessionfinish, pytest_terminal_summary, pytest_testnodedown
-leftovers.PATIENCE_S = 1.0
+leftovers.PATIENCE_S = 0.1
 """
 FAULTS = {
     "the process": "import subprocess, sys\ndef test():\n"
@@ -46,7 +46,7 @@ def _run(folder: Path, test: str, *options: str) -> "tuple[int, str]":
         ],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        env={**os.environ, "PYTHONPATH": str(TESTS), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},  # most plugins start slowly
     )
     return done.returncode, done.stdout
 
@@ -64,7 +64,7 @@ def test_what_outlives_a_run_fails_it_and_is_named(tmp_path, named):
 @pytest.mark.parametrize("named", ["the process", "a socket that listens on 127.0.0.1:", "the file"])
 def test_what_outlives_a_worker_fails_the_run_too(tmp_path, named):
     pytest.importorskip("xdist")
-    status, said = _run(tmp_path, FAULTS[named], "-n1")
+    status, said = _run(tmp_path, FAULTS[named], "-pxdist", "-n1")
     assert status == pytest.ExitCode.TESTS_FAILED
     assert "1 passed" in said
     assert named in said.partition("outlived this run")[2]

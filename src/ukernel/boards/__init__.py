@@ -12,6 +12,7 @@ grammar, `tracebacks` shows a board's errors, `firmwaremodules` says what a firm
 
 from ukernel.errors import BoardCodeError, BoardTimeoutError, BoardValueError
 
-from .board import Board, BoardInfo, boards, connect
+from .board import Board, connect
+from .info import BoardInfo, boards
 
 __all__ = ["Board", "BoardCodeError", "BoardInfo", "BoardTimeoutError", "BoardValueError", "boards", "connect"]

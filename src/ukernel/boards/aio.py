@@ -3,25 +3,34 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from .requests import Cancellation
-
-if TYPE_CHECKING:
-    from .board import Board, BoardInfo, Output
+from .info import BoardInfo
+from .requests import Cancellation, Output
 
 __all__ = ["AsyncBoard"]
 
 _END = object()
 
 
+class Blocking(Protocol):
+    """What of a `Board` is used here."""
+
+    def run(self, code: str, *, timeout: float | None = None, output: Output | None = None) -> Any: ...
+    def eval(self, expression: str, *, timeout: float | None = None) -> Any: ...
+    def call(self, name: str, /, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any: ...
+    def interrupt(self) -> str: ...
+    def reset(self, *, force: bool = False) -> None: ...
+    def info(self) -> BoardInfo: ...
+
+
 class AsyncBoard:
     """`Board`'s methods as coroutines. They raise what those raise."""
 
-    def __init__(self, board: "Board"):
+    def __init__(self, board: Blocking):
         self._board = board
 
-    async def run(self, code: str, *, timeout: float | None = None, output: "Output | None" = None) -> Any:
+    async def run(self, code: str, *, timeout: float | None = None, output: Output | None = None) -> Any:
         """As `Board.run`; ``output`` is called in another thread than the loop's."""
         return await _in_thread(lambda: self._board.run(code, timeout=timeout, output=output))
 
@@ -29,7 +38,7 @@ class AsyncBoard:
         """As `Board.eval`."""
         return await _in_thread(lambda: self._board.eval(expression, timeout=timeout))
 
-    async def call(self, name: "str | Callable[..., Any]", /, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
+    async def call(self, name: str | Callable[..., Any], /, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
         """As `Board.call`; ``name`` may be a function made by `Board.function`. A generator gives an asynchronous iterator."""
         if callable(name):
             function = name
@@ -46,7 +55,7 @@ class AsyncBoard:
         """As `Board.reset`."""
         await _in_thread(lambda: self._board.reset(force=force))
 
-    async def info(self) -> "BoardInfo":
+    async def info(self) -> BoardInfo:
         """As `Board.info`."""
         info: BoardInfo = await _in_thread(self._board.info)
         return info

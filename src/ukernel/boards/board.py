@@ -5,15 +5,17 @@ import os
 import secrets
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ukernel import settings
 from ukernel.errors import BoardCodeError, BoardError, BoardValueError, by_name
 from ukernel.imports import find_imported
 from ukernel.protocol import values
 
+from .files import BoardFiles
 from .functions import BoardFunction
-from .requests import Message, Request, Requests
+from .info import BoardInfo, read_reply
+from .requests import Message, Output, Request, Requests
 from .sources import Source, Sources, format_frames
 
 if TYPE_CHECKING:
@@ -22,29 +24,14 @@ if TYPE_CHECKING:
     from ukernel.pipes.listing import PipeStates
 
     from .aio import AsyncBoard
+    from .packages import BoardPackages
 
-__all__ = ["Board", "BoardInfo", "boards", "connect"]
+__all__ = ["Board", "connect"]
 
 MOST_ITEMS = 64  # of a generator that come in one message
 SHOW = "_ucore_show"  # the board's name for giving a value
 
-Output = Callable[[str], object]
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class BoardInfo(NamedTuple):
-    """What is known of a board without asking it.
-
-    name: what `connect` takes. port. description: of the port or the chip. state: "ready", "free" (nobody uses it) or why it cannot be
-    used. users: who uses it, in words. running: whose code it runs now, in words; empty for nobody's.
-    """
-
-    name: str
-    port: str
-    description: str
-    state: str
-    users: tuple[str, ...] = ()
-    running: str = ""
 
 
 class Board:
@@ -65,6 +52,7 @@ class Board:
         self._wanted = name
         self._timeout_s = timeout
         self._output = output
+        self._files = BoardFiles(self)
         self._sources = Sources()
         self._requests = Requests(self._attach, self._take_late)
         self._requests.connect()
@@ -87,9 +75,22 @@ class Board:
     @property
     def aio(self) -> "AsyncBoard":
         """The same board for asyncio: `await board.aio.eval(...)`."""
-        from .aio import AsyncBoard
+
+        from .aio import AsyncBoard  # asyncio costs 20 ms
 
         return AsyncBoard(self)
+
+    @property
+    def files(self) -> BoardFiles:
+        """The board's files."""
+        return self._files
+
+    @property
+    def packages(self) -> "BoardPackages":
+        """The board's packages: install, list, remove, freeze."""
+        from .packages import BoardPackages
+
+        return BoardPackages(self, self._files)
 
     def run(self, code: str, *, timeout: float | None = None, output: Output | None = None) -> Any:
         """Run a program among the cells' variables, and return the value of its last expression; None where it has none.
@@ -144,7 +145,7 @@ class Board:
 
     def info(self) -> BoardInfo:
         """Return what the hub knows of this board."""
-        for found in _list(self._requests.ask("boards_request")):
+        for found in read_reply(self._requests.ask("boards_request")):
             if found.port == self.port:
                 return found
         return BoardInfo(self.name, self.port, self.description, "gone")
@@ -299,34 +300,12 @@ def connect(name: str | None = None, *, timeout: float | None = None, output: Ou
     return Board(name, timeout=timeout, output=output)
 
 
-def boards() -> list[BoardInfo]:
-    """Return the boards that are plugged in, the virtual ones that run, and those that the hub knows. None of them is opened."""
-    from ukernel.client import connection
-
-    with connection.connect() as hub:
-        return _list(hub.request("boards_request"))
-
-
 def _read(code: str, name: str) -> tuple[str, Source]:
     """Return what the board is to run for a program, and what tracebacks show of it. Its first line is for what `rewrite` puts there."""
     from .rewrite import program
 
     body = "\n" + code
     return program(body, plain=True).text, Source(body, name, 0)
-
-
-def _list(reply: dict[str, Any]) -> list[BoardInfo]:
-    return [
-        BoardInfo(
-            board["name"],
-            board["port"],
-            board["description"],
-            board["state"],
-            tuple(board.get("clients", ())),
-            (board.get("running") or {}).get("client", ""),
-        )
-        for board in reply["boards"]
-    ]
 
 
 def _label() -> str:

@@ -6,24 +6,32 @@ import hashlib
 import inspect
 import textwrap
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ukernel.errors import BoardCodeError
 
 from .sources import Source
-
-if TYPE_CHECKING:
-    from .board import Board
 
 __all__ = ["BoardFunction"]
 
 TRIES = 3  # another program may define its own of the same name between our definition and our call
 
 
+class Caller(Protocol):
+    """What of a `Board` is used here. ``defined``: by mark, which text the board is known to have."""
+
+    defined: dict[str, str]
+
+    def define(self, text: str, source: Source) -> None: ...
+    def call_value(
+        self, name: str, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None, *, awaited: bool = False
+    ) -> Any: ...
+
+
 class BoardFunction:
     """A function that runs on a board, called here. Made by `Board.function`."""
 
-    def __init__(self, board: "Board", function: Callable[..., Any]):
+    def __init__(self, board: Caller, function: Callable[..., Any]):
         self._board = board
         self._source = _read(function)
         self.is_async = inspect.iscoroutinefunction(function)

@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 
 from ukernel.errors import PackageError, describe
 
+from .fileinfo import sum_up
+
 __all__ = ["INDEX", "Fetched", "Wanted", "fetch", "parse"]
 
 INDEX = "https://micropython.org/pi/v2"  # of micropython-lib
@@ -60,12 +62,12 @@ class Fetched:
     version: str  # as its index says it, or what comes behind the @; may be empty
     source: str
     files: dict[str, bytes | None] = field(default_factory=dict)
-    digests: dict[str, bytes] = field(default_factory=dict)  # SHA-256 of each of them
+    sums: dict[str, bytes] = field(default_factory=dict)  # of each of them, see `fileinfo.sum_up`
     needs: list[str] = field(default_factory=list)
 
     def add(self, path: str, data: bytes) -> None:
         self.files[path] = data
-        self.digests[path] = hashlib.sha256(data).digest()
+        self.sums[path] = sum_up(data)
 
 
 def parse(spec: str) -> Wanted:
@@ -108,8 +110,7 @@ def fetch(
 ) -> list[Fetched]:
     """Return a package and those that it needs, which come behind it. Nothing is changed on the board.
 
-    index: its URL. target: the board's folder. bytecode: the version that the board understands; 0: sources are wanted. digest: returns
-    the SHA-256 of a file that the board has. alone: what it needs is left out. report: is told what is fetched, a line each.
+    index: its URL. target: the board's folder. bytecode: the version that the board understands; 0: sources are wanted. digest: returns the sum of a file that the board has. alone: what it needs is left out. report: is told what is fetched, a line each.
 
     Raises PackageError where there is none, where it is damaged or no server answers.
     """
@@ -207,7 +208,7 @@ class _Run:
         if found is None:
             raise FileNotFoundError(path)
         self._package.files[path] = None  # unless the hash is another: then it is written
-        self._package.digests[path] = found
+        self._package.sums[path] = found
         return found
 
     def fs_writefile(self, path: str, data: bytes, **_: Any) -> None:

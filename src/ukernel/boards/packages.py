@@ -1,30 +1,32 @@
 """The packages on a board: install, list, remove, and a list of them that another board can be given.
 
-What was installed is recorded in a file on the board, with a hash of every file. Other tools leave that file alone, and it leaves with
+What was installed is recorded in a file on the board, with a sum of every file. Other tools leave that file alone, and it leaves with
 the board's files; what they have put there is found by looking.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import shlex
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ukernel.errors import PackageError, UcoreError
 
 from . import mip
+from .fileinfo import sum_up
+from .files import BoardFiles
 
 if TYPE_CHECKING:
     from .board import Board
 
-__all__ = ["BoardPackages", "Files", "Package"]
+__all__ = ["BoardPackages", "Package"]
 
 RECORD = ".packages.json"  # beside the packages
 FORMAT = 1  # of the record
-DIGEST = 32  # hexadecimal digits of a file's SHA-256 that are recorded
-ENTRY = 128  # bytes of the flash that a file's name may take besides its blocks
-FEW = 20  # paths that travel in one message
+# The folders in which the board looks for modules, and the version of bytecode that it understands.
+_PLACE = "(list(__import__('sys').path), getattr(__import__('sys').implementation, '_mpy', 0) & 255)"
 OURS = "ucore"  # µcore's own folder, on a board without it in the firmware
 OK, CHANGED, INCOMPLETE, FOREIGN = "ok", "changed", "incomplete", "not recorded"
 Report = Callable[[str], None]
@@ -47,27 +49,15 @@ class Package(NamedTuple):
     state: str = OK
 
 
-class Files(Protocol):
-    """What is used of a board's files."""
-
-    def read(self, path: str) -> bytes:
-        """Return a file's content."""
-
-    def write(self, path: str, data: bytes) -> object:
-        """Write a file whole, or not at all."""
-
-
 # In the class below, `list` is a method.
 _Packages = list[Package]
 _AllFetched = list[mip.Fetched]
-_Digests = list["bytes | None"]
 _Texts = list[str]
 
 
 class _Place(NamedTuple):
     """Where packages go."""
 
-    folders: list[str]  # in which the board looks for modules
     bytecode: int  # the version that it understands; 0 for none
     library: str  # of the folders that for packages; empty where there is none
 
@@ -79,7 +69,7 @@ class _Place(NamedTuple):
 class BoardPackages:
     """The packages of one board: `Board.packages`. Every call may raise what `Board.call` and `Board.files` raise."""
 
-    def __init__(self, board: "Board", files: Files):
+    def __init__(self, board: "Board", files: BoardFiles):
         self._board = board
         self._files = files
 
@@ -107,9 +97,7 @@ class BoardPackages:
         folder = self._target(place, target)
         report = report or _say_nothing
         bytecode = place.bytecode if mpy else 0
-        found = mip.fetch(
-            wanted, index=index or mip.INDEX, target=folder, bytecode=bytecode, digest=self._digest, report=report
-        )
+        found = mip.fetch(wanted, index=index or mip.INDEX, target=folder, bytecode=bytecode, digest=self._sum, report=report)
         rows = {package.name: _row(package, folder, index, mpy) for package in found}
         self._put(place, found, rows, report)
         return [_package(name, row) for name, row in rows.items()]
@@ -128,21 +116,21 @@ class BoardPackages:
             folder = self._target(place, pin.target or None)
             fetched = mip.fetch(
                 pin.wanted,
-                index=pin.index or mip.INDEX,
+                index=pin.origin or mip.INDEX,
                 target=folder,
                 bytecode=0 if pin.sources else place.bytecode,
-                digest=self._digest,
-                alone=bool(pin.digest),  # what it needs has a line of its own
+                digest=self._sum,
+                alone=bool(pin.sum),  # what it needs has a line of its own
                 report=report,
             )
-            if pin.digest and _sum(folder, fetched[0].digests) != pin.digest:
+            if pin.sum and _sum_all(folder, fetched[0].sums) != pin.sum:
                 raise PackageError(
                     f"{fetched[0].name} is not what was frozen: its files are others now, or for another bytecode than this board's "
                     f"(version {place.bytecode}). Nothing was installed. Freeze anew from a board that has what you want."
                 )
             for package in fetched:
                 if package.name not in rows:
-                    rows[package.name] = _row(package, folder, pin.index, not pin.sources)
+                    rows[package.name] = _row(package, folder, pin.origin, not pin.sources)
                     found.append(package)
         self._put(place, found, rows, report)
         return [_package(name, row) for name, row in rows.items()]
@@ -155,8 +143,8 @@ class BoardPackages:
         place = self._place()
         recorded = self._read(place)
         packages = [_package(name, row) for name, row in recorded.items()]
-        digests = self._digests(path for package in packages for path in package.files)
-        states = [_state(recorded[package.name]["files"], digests) for package in packages]
+        sums = self._sums(path for package in packages for path in package.files)
+        states = [_state(recorded[package.name]["files"], sums) for package in packages]
         packages = [package._replace(state=state) for package, state in zip(packages, states)]
         owned = {path for package in packages for path in package.files}
         folders = dict.fromkeys([place.library, *(package.target for package in packages), (target or "").rstrip("/")])
@@ -210,13 +198,10 @@ class BoardPackages:
 
     # --- the board ------------------------------------------------------------------------------------------
 
-    def _ask(self, function: str, *args: Any) -> Any:
-        return self._board.call_value(f"ucore.packages.{function}", args)
-
     def _place(self) -> _Place:
-        folders, bytecode = self._ask("find_place")
+        folders, bytecode = self._board.eval(_PLACE)
         library = next((path for path in folders if path.endswith("/lib") and not path.startswith("/rom")), "")
-        return _Place(folders, bytecode, library)
+        return _Place(bytecode, library)
 
     def _target(self, place: _Place, target: str | None) -> str:
         if target is not None:
@@ -230,46 +215,52 @@ class BoardPackages:
             )
         return place.library
 
-    def _digest(self, path: str) -> bytes | None:
-        return self._digests([path])[path]
+    def _sum(self, path: str) -> bytes | None:
+        """Return the sum of a file's content, None where there is no such file."""
+        try:
+            return self._files.sum_up(path)
+        except OSError:
+            return None
 
-    def _digests(self, paths: Iterable[str]) -> dict[str, bytes | None]:
-        asked = list(dict.fromkeys(paths))
-        found: _Digests = []
-        for at in range(0, len(asked), FEW):
-            found += self._ask("digests", asked[at : at + FEW])
-        return dict(zip(asked, found))
+    def _sums(self, paths: Iterable[str]) -> dict[str, bytes | None]:
+        return {path: self._sum(path) for path in dict.fromkeys(paths)}
 
     def _look(self, folder: str, owned: set[str]) -> _Packages:
         """Return the packages in a folder whose files nobody has recorded: each module, and each folder, is one."""
         found: dict[str, _Texts] = {}
-        for path, _ in self._ask("list_files", folder):
-            top = path[len(folder) + 1 :].split("/")[0]
-            if path in owned or top.startswith(".") or top == OURS or top.endswith("~"):
+        if not self._files.exists(folder):
+            return []
+        for info, _ in self._files.walk(folder):
+            top, _, below = info.path.partition("/")
+            path = f"{folder}/{info.path}"
+            if info.is_folder or path in owned or top.startswith(".") or top == OURS or top.endswith("~"):
                 continue
-            name = top if top != path[len(folder) + 1 :] else top.rpartition(".")[0] if top.endswith((".py", ".mpy")) else top
+            name = top if below else top.removesuffix(".py").removesuffix(".mpy")
             found.setdefault(name, []).append(path)
         return [Package(name, "", "", folder, tuple(sorted(paths)), (), FOREIGN) for name, paths in found.items()]
 
-    def _erase(self, paths: Iterable[str], target: str) -> None:
-        gone = list(paths)
-        kept: _Texts = []
-        for at in range(0, len(gone), FEW):
-            kept += self._ask("erase", gone[at : at + FEW], target)
-        if kept:
-            raise PackageError(f"{', '.join(kept)} cannot be removed: the board's file system does not let them go.")
+    def _erase(self, paths: Iterable[str], top: str) -> None:
+        """Remove files, and the folders below ``top`` that are empty then."""
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError):
+                self._files.remove(path)
+            with contextlib.suppress(OSError):  # the first that is not empty
+                while (path := path.rpartition("/")[0]).startswith(top + "/"):
+                    self._files.remove(path)
 
     # --- the record -----------------------------------------------------------------------------------------
 
     def _read(self, place: _Place) -> dict[str, dict[str, Any]]:
-        if self._digest(place.record) is None:
-            return {}
         try:
             found = json.loads(self._files.read(place.record))
             packages: dict[str, dict[str, Any]] = found["packages"]
             for row in packages.values():
-                if not isinstance(row["files"], dict) or not all(isinstance(row[key], str) for key in ("source", "target", "sum")):
+                if not isinstance(row["files"], dict) or not all(
+                    isinstance(row[key], str) for key in ("source", "target", "sum")
+                ):
                     raise TypeError("files, source, target, sum")
+        except FileNotFoundError:
+            return {}
         except (ValueError, TypeError, LookupError, AttributeError):
             raise PackageError(
                 f"The list of packages on the board {self._board.name} is damaged. Remove {place.record} there: the packages stay, and "
@@ -278,7 +269,7 @@ class BoardPackages:
         return packages
 
     def _write(self, place: _Place, packages: dict[str, dict[str, Any]]) -> None:
-        self._ask("make_folders", place.record)
+        self._files.mkdir(place.library or "/")
         text = json.dumps({"format": FORMAT, "packages": packages}, ensure_ascii=False, separators=(",", ":"))
         self._files.write(place.record, text.encode())
 
@@ -287,12 +278,12 @@ class BoardPackages:
     def _put(self, place: _Place, found: _AllFetched, rows: dict[str, dict[str, Any]], report: Report) -> None:
         """Write the files that the board lacks, and the record; or leave the board as it was."""
         recorded = self._read(place)
-        there = self._digests(path for package in found for path in package.files)
+        there = self._sums(path for package in found for path in package.files)
         lacking = {
             path: data
             for package in found
             for path, data in package.files.items()
-            if data is not None and there[path] != package.digests[path]
+            if data is not None and there[path] != sum_up(data)
         }
         files = {path for package in found for path in package.files}
         old = {path: row["target"] for name, row in recorded.items() if name in rows for path in row["files"]}
@@ -303,7 +294,7 @@ class BoardPackages:
             for path, data in lacking.items():
                 before[path] = self._files.read(path) if there[path] is not None else None
                 report(f"writing {path} ({len(data):,} bytes)")
-                self._ask("make_folders", path)
+                self._files.mkdir(path.rpartition("/")[0] or "/")
                 self._files.write(path, data)
             recorded.update(rows)
             self._write(place, recorded)
@@ -333,7 +324,7 @@ class BoardPackages:
     def _check_shadows(self, files: set[str], ours: Iterable[str]) -> None:
         """A board that has a module as source takes that, and never the bytecode beside it."""
         sources = [path[: -len("mpy")] + "py" for path in files if path.endswith(".mpy")]
-        for path, digest in self._digests(path for path in sources if path not in files and path not in ours).items():
+        for path, digest in self._sums(path for path in sources if path not in files and path not in ours).items():
             if digest is not None:
                 raise PackageError(
                     f"{path} is on the board, and would be imported instead of the {path[:-2]}mpy that is to be installed. Remove it "
@@ -343,11 +334,14 @@ class BoardPackages:
     def _check_room(self, lacking: dict[str, bytes]) -> None:
         if not lacking:
             return
-        block, free = self._ask("capacity", os.path.commonpath([*lacking]).replace("\\", "/"))
-        needed = sum(-(-(len(data) + ENTRY) // block) for data in lacking.values()) * block
-        if needed > block * free:
+        path = next(iter(lacking))
+        system = max(
+            (each for each in self._files.df() if path.startswith(each.path)), key=lambda each: len(each.path), default=None
+        )
+        needed = sum(map(len, lacking.values()))
+        if system is not None and needed > system.free:
             raise PackageError(
-                f"The board's file system has {block * free:,} bytes left; {needed:,} are needed. Nothing was installed. Delete files "
+                f"The board's file system has {system.free:,} bytes left; {needed:,} are needed. Nothing was installed. Delete files "
                 "and try again."
             )
 
@@ -356,18 +350,18 @@ class _Pin(NamedTuple):
     """A line of a frozen list."""
 
     wanted: mip.Wanted
-    index: str = ""  # empty: micropython-lib's
+    origin: str = ""  # its index; empty: micropython-lib's
     target: str = ""  # empty: the board's own
     sources: bool = False  # no bytecode
-    digest: str = ""  # of all files; empty: any will do
+    sum: str = ""  # of all files; empty: any will do
 
     def text(self) -> str:
         wanted = self.wanted
         words = [f"{wanted.source}@{wanted.version}" if wanted.version else wanted.source]
-        words += [f"--index={self.index}"] if self.index else []
+        words += [f"--index={self.origin}"] if self.origin else []
         words += [f"--target={self.target}"] if self.target else []
         words += ["--no-mpy"] if self.sources else []
-        return shlex.join([*words, f"--sha256={self.digest}"])
+        return shlex.join([*words, f"--sha256={self.sum}"])
 
     @classmethod
     def parse(cls, line: str, number: int) -> "_Pin | None":
@@ -381,10 +375,14 @@ class _Pin(NamedTuple):
         pin = cls(mip.parse(first))
         for option in options:
             name, _, value = option.partition("=")
-            if name == "--no-mpy" and not value:
+            if name == "--index" and value:
+                pin = pin._replace(origin=value)
+            elif name == "--no-mpy" and not value:
                 pin = pin._replace(sources=True)
-            elif name in ("--index", "--target", "--sha256") and value:
-                pin = pin._replace(**{"digest" if name == "--sha256" else name[2:]: value})
+            elif name == "--target" and value:
+                pin = pin._replace(target=value)
+            elif name == "--sha256" and value:
+                pin = pin._replace(sum=value)
             else:
                 raise PackageError(f"Line {number} of the list of packages has {option!r}, which means nothing there.")
         return pin
@@ -406,8 +404,8 @@ def _row(package: mip.Fetched, target: str, index: str | None, mpy: bool) -> dic
         "source": package.source,
         "target": target,
         "needs": package.needs,
-        "files": {path: digest.hex()[:DIGEST] for path, digest in package.digests.items()},
-        "sum": _sum(target, package.digests),
+        "files": {path: digest.hex() for path, digest in package.sums.items()},
+        "sum": _sum_all(target, package.sums),
     }
     if index and index != mip.INDEX:
         row["index"] = index
@@ -416,10 +414,10 @@ def _row(package: mip.Fetched, target: str, index: str | None, mpy: bool) -> dic
     return row
 
 
-def _sum(target: str, digests: dict[str, bytes]) -> str:
+def _sum_all(target: str, sums: dict[str, bytes]) -> str:
     """Return a hash of all files of a package, wherever it lies."""
     whole = hashlib.sha256()
-    for path, digest in sorted(digests.items()):
+    for path, digest in sorted(sums.items()):
         whole.update(path[len(target) :].encode() + b"\0" + digest)
     return whole.hexdigest()
 
@@ -429,11 +427,11 @@ def _package(name: str, row: dict[str, Any]) -> Package:
     return Package(name, str(row.get("version", "")), row["source"], row["target"], files, needs)
 
 
-def _state(files: dict[str, str], digests: dict[str, bytes | None]) -> str:
-    found = {path: digests[path] for path in files}
+def _state(files: dict[str, str], sums: dict[str, bytes | None]) -> str:
+    found = {path: sums[path] for path in files}
     if None in found.values():
         return INCOMPLETE
-    return OK if all((digest or b"").hex()[:DIGEST] == files[path] for path, digest in found.items()) else CHANGED
+    return OK if all((now or b"").hex() == files[path] for path, now in found.items()) else CHANGED
 
 
 def _find(name: str, packages: _Packages) -> Package:

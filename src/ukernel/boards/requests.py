@@ -10,12 +10,13 @@ from typing import Any
 from ukernel.client import connection
 from ukernel.errors import BoardTimeoutError, HubUnreachableError, UcoreError, as_reply, by_name
 
-__all__ = ["Cancellation", "Message", "Request", "Requests"]
+__all__ = ["Cancellation", "Message", "Output", "Request", "Requests"]
 
 LOOK_S = 0.5  # Python on Windows sees a Ctrl-C between two waits only
 LATE_CELLS = 300  # ended requests whose threads may still print; the hub remembers about as many
 
 _current = threading.local()  # the `Cancellation` in whose block a thread is
+Output = Callable[[str], object]  # takes what a board prints
 Message = dict[str, Any]  # {"type", "parent", "content"}
 
 

@@ -28,7 +28,7 @@ class Limits:
         self.low, self.high = math.inf, -math.inf
         self._small_since = math.inf  # since when the values have needed less than a third
 
-    def fit(self, low: float, high: float, now: float) -> "tuple[float, float]":
+    def fit(self, low: float, high: float, now: float) -> tuple[float, float]:
         """Return limits for values from `low` to `high` at this time (monotonic seconds)."""
         least = LEAST_AIR * (high - low)
         fits = self.low <= low - least and high + least <= self.high
@@ -65,7 +65,7 @@ class Scale:
         room = MAX_DIGITS - 1 - math.floor(math.log10(largest / self.factor) + 1e-9)
         self._decimals = max(0, min(math.ceil(-math.log10(resolved) - 1e-9), room))
 
-    def number(self, value: float, decimals: "int | None" = None) -> str:
+    def number(self, value: float, decimals: int | None = None) -> str:
         """A value without its units."""
         if value != value:
             return NONE

@@ -71,7 +71,7 @@ class _Bins:
             return np.full((2, channels), np.nan)
         return np.stack((np.fmin.reduce(table[:, :channels]), np.fmax.reduce(table[:, -channels:])))
 
-    def limits(self) -> "tuple[float, float]":
+    def limits(self) -> tuple[float, float]:
         """The lowest and the highest value in the window; inf and -inf where there is none."""
         low, high = self.ranges()
         low, high = low[~np.isnan(low)], high[~np.isnan(high)]
@@ -80,7 +80,7 @@ class _Bins:
     def _row_of(self, gap: Gap) -> int:
         raise NotImplementedError
 
-    def _update_breaks(self, gaps: "list[Gap]") -> None:
+    def _update_breaks(self, gaps: list[Gap]) -> None:
         for gap in gaps:
             if gap.number >= self.seen:
                 break  # it came after what was just taken in
@@ -100,7 +100,7 @@ class _Bins:
             gone += 1
         del self.breaks[:gone]
 
-    def breaks_from(self, row: int) -> "list[Break]":
+    def breaks_from(self, row: int) -> list[Break]:
         """Those at the bin with this number, and after it."""
         start = len(self.breaks)
         while start and self.breaks[start - 1].row >= row:
@@ -234,7 +234,7 @@ class TimeEnvelope(_Bins):
         # Not back and forth: what falls out of the window at its end changes nothing.
         return fitting if fitting > self._joined or 4 * fitting <= self._joined else self._joined
 
-    def _find_starts(self, first: int, rows, gaps: "list[Gap]", known: "list[int]"):
+    def _find_starts(self, first: int, rows, gaps: list[Gap], known: list[int]):
         """Where our bins begin, in the rows from number `first` on; `known` for those that there were before."""
         bins = rows[:, 0] // self._joined
         starts = np.flatnonzero(np.diff(bins, prepend=-np.inf))

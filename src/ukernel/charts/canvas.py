@@ -44,7 +44,7 @@ MOVING = Note("the picture is from while the chart moved")
 VIEW = "application/vnd.jupyter.widget-view+json"
 
 
-def encode(scene: Scene, firsts: "list[int] | None" = None) -> "tuple[dict, bytes]":
+def encode(scene: Scene, firsts: list[int] | None = None) -> tuple[dict, bytes]:
     """Return the message that shows the scene: a JSON object, and numbers.
 
     firsts: for each trace the number of the first bin that the page lacks; None for everything, names and titles too.
@@ -142,7 +142,7 @@ class Canvas:
 
     pause_ratio = 0.0
 
-    def __init__(self, traces: "list[Trace]", options: ChartOptions, is_watched: bool = True):
+    def __init__(self, traces: list[Trace], options: ChartOptions, is_watched: bool = True):
         from IPython.display import display
 
         self.is_watched = is_watched
@@ -340,13 +340,13 @@ class Canvas:
             return words
         return {VIEW: {"version_major": 2, "version_minor": 1, "model_id": self._widget.model_id}, **words}
 
-    def _paint(self, message: "tuple[dict, bytes] | None" = None) -> dict:
+    def _paint(self, message: tuple[dict, bytes] | None = None) -> dict:
         """Return the scene, which is up to date, as a picture."""
         if self._painter is None or self._painter.is_outdone():
             self._painter = Painter(self._scene)
         return mime_bundle(self._scene, self._painter, message)
 
-    def _detail(self) -> "tuple[dict, bytes]":
+    def _detail(self) -> tuple[dict, bytes]:
         """Return the message that shows a picture that can be read and zoomed."""
         self._scene.update()
         detailed = Scene(self._scene.traces, self._scene.options, DETAILED_COLUMNS)
@@ -377,7 +377,7 @@ class Canvas:
             self._static_output.update(self._empty_static_output(), raw=True)
 
     def _empty_static_output(self) -> dict:
-        return {"text/html": f'<div data-ucore-static_output="{self._widget.chart}"></div>', "text/plain": ""}
+        return {"text/html": f'<div data-ucore-static-output="{self._widget.chart}"></div>', "text/plain": ""}
 
     def _close(self) -> None:
         """Let the widget go. When a chart has stopped that is once no page shows it any more, for there is the picture. A page

@@ -19,7 +19,7 @@ import zmq.utils.garbage  # noqa: F401
 
 from ukernel import imports
 from ukernel.errors import UsageError
-from ukernel.pipes.pipe import Pipe
+from ukernel.pipes.reader import PipeReader
 
 from . import matplotlibcanvas
 from .canvas import COLUMNS, Canvas
@@ -43,18 +43,18 @@ _charts: "dict[tuple[tuple[str, ...], str], LivePlot]" = {}  # by the names of t
 _ended: "list[LivePlot]" = []  # those that nobody watches and that have ended in this cell, or before it
 _charts_lock = threading.Lock()  # of the register; never held while something is waited for
 _start_lock = threading.RLock()  # one chart starts at a time
-_usual_switch_s: "float | None" = None  # Python's switch interval before there were charts; None where there are none
+_usual_switch_s: float | None = None  # Python's switch interval before there were charts; None where there are none
 
 
 def start(
-    names: "tuple[str, ...]",
-    subscribe: Callable[[str], Pipe],
+    names: tuple[str, ...],
+    subscribe: Callable[[str], PipeReader],
     decoders: list,
     options: ChartOptions,
     *,
     backend: str,
     interval_s: float,
-    duration_s: "float | None",
+    duration_s: float | None,
     chart: str = "",
 ) -> "LivePlot":
     """Show a chart of the pipes in place of the one of the same name that they had.
@@ -68,11 +68,13 @@ def start(
     is_watched = _is_watched(shell)
     if not is_watched:
         shell.events.register("post_run_cell", _save)
-    pipes: list[Pipe] = []
+    readers: list[PipeReader] = []
     try:
         for name in names:
-            pipes.append(subscribe(name))
-        traces = [Trace(pipe, decoder, options.window, options.span_s) for pipe, decoder in zip(pipes, decoders, strict=True)]
+            readers.append(subscribe(name))
+        traces = [
+            Trace(reader, decoder, options.window, options.span_s) for reader, decoder in zip(readers, decoders, strict=True)
+        ]
         with _start_lock:
             with _charts_lock:
                 previous = _charts.pop((names, chart), None)
@@ -80,12 +82,12 @@ def start(
                 previous.discard()
             return LivePlot(traces, options, make_canvas(traces, options, is_watched), interval_s, ends_at, chart)
     except BaseException:
-        for pipe in pipes:
-            pipe.close()
+        for reader in readers:
+            reader.close()
         raise
 
 
-def stop(names: "tuple[str, ...] | None") -> None:
+def stop(names: tuple[str, ...] | None) -> None:
     """Stop the charts that show one of these pipes, whatever they are called; None: all charts."""
     with _charts_lock:
         charts = [chart for (shown, _), chart in _charts.items() if names is None or set(names) & set(shown)]
@@ -140,7 +142,7 @@ def _find_shell():
     return shell
 
 
-def _current_cell() -> "str | None":
+def _current_cell() -> str | None:
     """Return what tells the cell that is running from all others, as far as that is known."""
     try:
         return _find_shell().kernel.get_parent("shell")["header"]["msg_id"]
@@ -169,9 +171,7 @@ class LivePlot:
     Attributes: `names` of the pipes; `chart`, its own name; `lost`, the frames missing so far; `data`, the samples in the window.
     """
 
-    def __init__(
-        self, traces: "list[Trace]", options: ChartOptions, canvas, interval_s: float, ends_at: float, chart: str = ""
-    ):
+    def __init__(self, traces: list[Trace], options: ChartOptions, canvas, interval_s: float, ends_at: float, chart: str = ""):
         self.names = tuple(trace.name for trace in traces)
         self.chart = chart
         self.canvas = canvas
@@ -217,7 +217,7 @@ class LivePlot:
     @property
     def lost(self) -> int:
         """Frames that the board wrote and the chart did not get."""
-        return sum(trace.pipe.lost for trace in self._traces)
+        return sum(trace.reader.lost for trace in self._traces)
 
     @property
     def data(self):
@@ -248,7 +248,7 @@ class LivePlot:
         self._finish = lambda: None
         self.stop()
 
-    def wait(self, timeout: "float | None" = None):
+    def wait(self, timeout: float | None = None):
         """Wait until it has stopped, at most `timeout` seconds; True if it has.
 
         In a cell or a function that uses `await`, write `await chart.wait()`: the notebook goes on answering, and so
@@ -317,7 +317,7 @@ class LivePlot:
         finally:
             self._done.set()
 
-    def _move(self) -> "str | None":
+    def _move(self) -> str | None:
         """Have the canvas draw until it is over; returns why, if it is not the pipes'."""
         shown = None  # the news of the last picture
         due_at = time.monotonic()
@@ -361,6 +361,6 @@ class LivePlot:
     def _state(self) -> str:
         ended = [trace.ended for trace in self._traces]
         if None in ended:
-            waiting = [trace.notes()[0].text for trace in self._traces if trace.ended is None and trace.pipe.awaits]
+            waiting = [trace.notes()[0].text for trace in self._traces if trace.ended is None and trace.reader.awaits]
             return waiting[0] if len(waiting) == ended.count(None) else "running"
         return "; ".join(dict.fromkeys(note.text for note in ended))

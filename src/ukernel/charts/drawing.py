@@ -18,7 +18,7 @@ NAMES_A_LINE = 5
 LETTERS_AN_INCH = 13
 
 
-def size_inches(options: ChartOptions) -> "tuple[float, float]":
+def size_inches(options: ChartOptions) -> tuple[float, float]:
     """The size of a chart's figure."""
     width, height = SIZE_INCHES
     return width, height * options.height / HEIGHT
@@ -27,7 +27,7 @@ def size_inches(options: ChartOptions) -> "tuple[float, float]":
 class Drawing:
     """One axes in a figure. What moves, and what lies over it, is animated: a full drawing leaves it out, `draw_over` adds it."""
 
-    def __init__(self, figure, scene: Scene, colours: "tuple[str, ...] | None" = None):
+    def __init__(self, figure, scene: Scene, colours: tuple[str, ...] | None = None):
         self._scene = scene
         self._names: list[str] = []
         self._limits = None  # those set last

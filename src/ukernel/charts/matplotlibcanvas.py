@@ -40,7 +40,7 @@ def check() -> None:
         )
 
 
-def _backend() -> "str | None":
+def _backend() -> str | None:
     """The backend that has been chosen. Does not import matplotlib, nor wait for it: whoever has not done so has chosen none."""
     matplotlib = imports.find_imported("matplotlib")
     if matplotlib is None:

@@ -85,7 +85,7 @@ def script() -> str:
     return Path(__file__).with_name("canvas.js").read_text(encoding="utf-8")
 
 
-def mime_bundle(scene: Scene, painter: Painter, message: "tuple[dict, bytes] | None" = None, static_output: str = "") -> dict:
+def mime_bundle(scene: Scene, painter: Painter, message: tuple[dict, bytes] | None = None, static_output: str = "") -> dict:
     """Return the picture as what a notebook saves: PNG, where there is no matplotlib SVG, text, and HTML with the same picture.
 
     static_output: the chart that hides this picture where it is on the page itself (see canvas/src/view.js).
@@ -102,7 +102,7 @@ def mime_bundle(scene: Scene, painter: Painter, message: "tuple[dict, bytes] | N
     image = f'<img alt="{html.escape(words)}" width="{SIZE[0]}" style="max-width:100%" src="{source}">'
     page = f'<div data-ucore-chart="{mark}">{image}</div>'
     if static_output:
-        page = f'<div data-ucore-twin="{static_output}">{page}</div>'
+        page = f'<div data-ucore-static-output="{static_output}">{page}</div>'
     if message is not None:
         content, buffer = message
         saved = json.dumps({**content, "buffer": base64.b64encode(buffer).decode("ascii")})

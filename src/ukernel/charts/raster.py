@@ -28,7 +28,7 @@ class PixelPen:
         else:
             self.box(x - width / 2, y, width, to_y - y, ink)
 
-    def curve(self, x, y, ink: str, frame: "tuple[int, int, int, int]") -> None:
+    def curve(self, x, y, ink: str, frame: tuple[int, int, int, int]) -> None:
         """Draw the line through these points, within left, top, right and bottom of the frame; a NaN interrupts it. A point alone is a dot."""
         left, top, right, bottom = frame
         fine = SCALE * FINE

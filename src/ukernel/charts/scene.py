@@ -25,11 +25,11 @@ class ChartOptions(NamedTuple):
 
     title: str
     window: int
-    ylim: "tuple[float, float] | None" = None
-    labels: "tuple[str, ...]" = ()
+    ylim: tuple[float, float] | None = None
+    labels: tuple[str, ...] = ()
     units: str = ""
     x: str = "samples"
-    span_s: "float | None" = None
+    span_s: float | None = None
     height: int = HEIGHT
 
     @property
@@ -37,7 +37,7 @@ class ChartOptions(NamedTuple):
         """Whether the horizontal axis is one of time."""
         return self.x != "samples"
 
-    def name_lines(self, traces: "list[Trace]") -> "list[list[str]]":
+    def name_lines(self, traces: list[Trace]) -> list[list[str]]:
         """Return the names of the lines, by trace: the labels, and where there are none names made from the pipe's."""
         given = iter(self.labels)
         names = []
@@ -57,7 +57,7 @@ class Curve(NamedTuple):
     x: object
     low: object
     high: object
-    breaks: "tuple[int, ...]" = ()
+    breaks: tuple[int, ...] = ()
     newest: float = math.nan
 
     @property
@@ -89,7 +89,7 @@ class Scene:
         seconds before the newest sample.
     """
 
-    def __init__(self, traces: "list[Trace]", options: ChartOptions, columns: int):
+    def __init__(self, traces: list[Trace], options: ChartOptions, columns: int):
         self.traces = traces
         self.options = options
         self.extra_note: Note | None = None  # something to be said beside what the traces say
@@ -163,19 +163,19 @@ class Scene:
             for one in envelope.breaks
         ]
 
-    def extent(self, envelope, one: Break) -> "tuple[float, float]":
+    def extent(self, envelope, one: Break) -> tuple[float, float]:
         """From where to where on the horizontal axis something is missing."""
         if self.options.is_timed:
             return one.began_at - self.newest_at, one.ended_at - self.newest_at
         return one.before - envelope.oldest, one.after - envelope.oldest
 
-    def off_scale(self) -> "tuple[float | None, float | None]":
+    def off_scale(self) -> tuple[float | None, float | None]:
         """The lowest and the highest value where it is below or above the limits; None where nothing is."""
         limits = [envelope.limits() for envelope in self.envelopes]
         low, high = min(low for low, _ in limits), max(high for _, high in limits)
         return (low if low < self.y[0] else None), (high if high > self.y[1] else None)
 
-    def off_scale_words(self) -> "tuple[str, str]":
+    def off_scale_words(self) -> tuple[str, str]:
         """What a still says of values below and above the limits; empty where none are."""
         signs = "▼ values down to", "▲ values up to"
         return tuple(
@@ -195,7 +195,7 @@ class Scene:
             found.append([None if np.isnan(column).any() else column.tolist() for column in table.T])
         return found
 
-    def rates(self) -> "list[float | None]":
+    def rates(self) -> list[float | None]:
         """Samples a second, lately, by trace; None where that is not known yet."""
         now = time.monotonic()
         return [trace.rate(now) for trace in self.traces]

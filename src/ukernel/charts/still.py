@@ -18,7 +18,7 @@ LEAST_BAND = 3
 WHITE, BLACK, INK, GREY, GRID = "#ffffff", "#111111", "#333333", "#666666", "#e3e3e3"
 
 
-def draw(scene: Scene, size: "tuple[int, int]", colours: "tuple[str, ...]", band: str, make_pen):
+def draw(scene: Scene, size: tuple[int, int], colours: tuple[str, ...], band: str, make_pen):
     """Draw the scene as it is now, which the caller has updated; returns the pen.
 
     size: in pixels of the page. colours: of the lines, one after the other. make_pen: called with the size that the picture gets.
@@ -76,7 +76,7 @@ def draw(scene: Scene, size: "tuple[int, int]", colours: "tuple[str, ...]", band
 class _Axes:
     """From what a scene shows to pixels. box: left, top, right, bottom."""
 
-    def __init__(self, scene: Scene, box: "tuple[int, int, int, int]"):
+    def __init__(self, scene: Scene, box: tuple[int, int, int, int]):
         self._scene = scene
         self._left, self._top, self._right, self._bottom = box
 
@@ -95,7 +95,7 @@ class _Axes:
             yield start - spare, stop - start + 2 * spare
 
 
-def _place_names(names: "list[str]", room: float) -> "list[tuple[float, int]]":
+def _place_names(names: list[str], room: float) -> list[tuple[float, int]]:
     """Return where each name of a line stands, in pixels and rows: in columns as wide as the longest."""
     column = 22 + max(map(glyphs.width, names), default=0) + 22
     columns = max(int(room / column), 1)
@@ -111,7 +111,7 @@ def _cut(text: str, room: float, bold: bool = False) -> str:
     return text + "…"
 
 
-def _wrap(text: str, room: float) -> "list[str]":
+def _wrap(text: str, room: float) -> list[str]:
     """The text in lines that there is room for."""
     lines: list[str] = []
     for word in text.split():
@@ -129,7 +129,7 @@ def _step(low: float, high: float, most: int) -> float:
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * 0.9999)
 
 
-def _ticks(low: float, high: float, most: int) -> "list[float]":
+def _ticks(low: float, high: float, most: int) -> list[float]:
     step = _step(low, high, most)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [step * number for number in range(first, min(last, first + 2 * most) + 1)]

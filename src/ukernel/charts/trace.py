@@ -12,7 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ukernel.pipes.decoders import CallableDecoder, FormatDecoder
-from ukernel.pipes.pipe import CLOSED, END_SENTENCES, HINT_AFTER_S, HUB_ENDS, LEFT, LOSS_SENTENCES, End, Pipe, did_you_mean
+from ukernel.pipes.listing import did_you_mean
+from ukernel.pipes.reader import HINT_AFTER_S, End, PipeReader
+from ukernel.pipes.reasons import CLOSED, HUB_ENDS, LEFT, LOSS_SENTENCES, describe_end, describe_losses
 from ukernel.protocol.pipestream import Batch
 
 from .axis import format_seconds
@@ -37,14 +39,14 @@ class Note(NamedTuple):
 class Trace:
     """Follows one pipe into a `Window`, in a thread of its own.
 
-    name: of the pipe. pipe: what is read; closed at the end. window: its latest samples, `size` of them, or those of `span_s`
+    name: of the pipe. reader: of it; closed at the end. window: its latest samples, `size` of them, or those of `span_s`
         seconds. ended: why it ended, as part of a sentence; None while it goes on. ended_at: when (monotonic seconds); inf while
         it goes on.
     """
 
-    def __init__(self, pipe: Pipe, decoder: "FormatDecoder | CallableDecoder", size: int, span_s: "float | None" = None):
-        self.name = pipe.name
-        self.pipe = pipe
+    def __init__(self, reader: PipeReader, decoder: FormatDecoder | CallableDecoder, size: int, span_s: float | None = None):
+        self.name = reader.name
+        self.reader = reader
         self.window = Window(size, span_s)
         self.ended: Note | None = None
         self.ended_at = math.inf
@@ -71,7 +73,7 @@ class Trace:
     def stop(self, because: str = "stopped") -> None:
         """Leave the pipe and wait for the thread. Does nothing if it has ended."""
         self._left_because = self._left_because or because
-        self.pipe.close()
+        self.reader.close()
         if self._thread.is_alive() and not self.is_current:
             self._thread.join(STOP_S)
         if self._thread.is_alive() and self.ended is None:
@@ -85,14 +87,14 @@ class Trace:
     @property
     def news(self) -> tuple:
         """What there is to show: another value, another picture."""
-        pipe = self.pipe
-        waits = pipe.opening is None, pipe.awaits, pipe.obstacle
-        return self.window.seen, pipe.lost, self._decoder.bad, waits, self._meant, self.ended
+        reader = self.reader
+        waits = reader.opening is None, reader.awaits, reader.obstacle
+        return self.window.seen, reader.lost, self._decoder.bad, waits, self._meant, self.ended
 
     @property
     def is_waiting(self) -> bool:
         """Whether it waits for the pipe to be opened, for the first time or again."""
-        return self.pipe.opening is None or self.pipe.awaits is not None
+        return self.reader.opening is None or self.reader.awaits is not None
 
     @property
     def bad(self) -> int:
@@ -105,7 +107,7 @@ class Trace:
         shape = self._decoder.shape
         return self.window.channels or (0 if shape is None else math.prod(shape))
 
-    def rate(self, now: float) -> "float | None":
+    def rate(self, now: float) -> float | None:
         """Samples a second, lately; another figure twice a second, so that it can be read. None until it is known."""
         since, before = self._marks[0]
         if now - self._marks[-1][0] >= RATE_S / 4:
@@ -121,18 +123,18 @@ class Trace:
         notes = []
         if self.ended:
             notes.append(self._closing_note())
-        elif (reason := self.pipe.awaits) is not None:
-            why = END_SENTENCES.get(reason, reason)
+        elif (reason := self.reader.awaits) is not None:
+            why = describe_end(reason)
             text = f"{why}; waiting for the board to open pipe {self.name!r} again{self._meant}"
-            if self.pipe.opening is not None and reason in HUB_ENDS:  # it may be open there: nobody knows
+            if self.reader.opening is not None and reason in HUB_ENDS:  # it may be open there: nobody knows
                 text = f"{why}; waiting for the next hub, which a %%ucore cell starts"
-            if self.pipe.obstacle:
-                text = f"{why}; pipe {self.name!r} cannot be read again: {self.pipe.obstacle}"
+            if self.reader.obstacle:
+                text = f"{why}; pipe {self.name!r} cannot be read again: {self.reader.obstacle}"
             notes.append(Note(text, "info" if reason == CLOSED else "warning"))
-        elif self.pipe.opening is None:
+        elif self.reader.opening is None:
             notes.append(Note(f"waiting for the board to open pipe {self.name!r}{self._meant}"))
-        if self.pipe.lost:
-            notes.append(Note(self.pipe.why_lost(), "warning"))
+        if self.reader.lost:
+            notes.append(Note(describe_losses(self.reader.losses), "warning"))
         if self.bad:
             frames = "1 frame" if self.bad == 1 else f"{self.bad:,} frames, the first"
             notes.append(Note(f"not decoded: {frames}: {self._decoder.first_error}", "warning"))
@@ -145,7 +147,7 @@ class Trace:
         except BaseException as error:  # a decoder may say sys.exit(); a thread has nobody to raise to: the chart tells
             self._end(Note(f"stopped by {type(error).__name__}: {error}", "warning"))
         finally:
-            self.pipe.close()
+            self.reader.close()
             self._tell()
 
     def _end(self, why: Note) -> None:
@@ -163,15 +165,15 @@ class Trace:
 
     def _follow(self) -> None:
         while True:
-            frames = self.pipe.wait_frames(time.monotonic() + NEWS_S)
+            frames = self.reader.wait_frames(time.monotonic() + NEWS_S)
             blocks, ends_at = [], time.monotonic() + SLICE_S
             while frames is not None and frames.count and (now := time.monotonic()) < ends_at:
                 blocks.append(self._decode(frames, ends_at))
-                frames = self.pipe.wait_frames(now)  # what else is at hand
+                frames = self.reader.wait_frames(now)  # what else is at hand
             self._add(blocks)
             if frames is None:
                 return
-            if self.pipe.opening is not None:
+            if self.reader.opening is not None:
                 self._meant = ""
             elif time.monotonic() >= self._ask_at:
                 self._meant = did_you_mean(self.name)
@@ -183,7 +185,7 @@ class Trace:
     def _decode(self, frames: Batch, ends_at: float) -> tuple:
         """Return samples, when each was taken (where that is not known, when they arrived: one number), and what the pipe has gone
         through before them: what was lost, all together by cause, and its ends."""
-        before = self.pipe.losses, self.pipe.ends
+        before = self.reader.losses, self.reader.ends
         return (*self._decode_timed(frames, ends_at), before)
 
     def _decode_timed(self, frames: Batch, ends_at: float) -> tuple:
@@ -218,7 +220,7 @@ class Trace:
             if ends is not self._ends:
                 known = self._ends[-1] if self._ends else None
                 new = itertools.takewhile(lambda end, known=known: end is not known, reversed(ends))
-                gaps += [(place, 0, END_SENTENCES.get(end.reason, end.reason)) for end in list(new)[::-1]]
+                gaps += [(place, 0, describe_end(end.reason)) for end in list(new)[::-1]]
                 self._ends = ends
             for cause, count in losses.items() if losses != self._losses else ():
                 lost = count - self._losses.get(cause, 0)
@@ -232,9 +234,9 @@ class Trace:
         self.window.add(np.concatenate(samples), np.concatenate(times) if np.ndim(times[0]) else times[-1], gaps)
 
     def _why_ended(self) -> Note:
-        reason = self.pipe.end_reason
+        reason = self.reader.end_reason
         if reason == LEFT:
             return Note(self._left_because or "stopped")
         if reason == CLOSED:
             return Note("the producer closed the pipe")
-        return Note(self.pipe.why_ended(), "warning")
+        return Note(self.reader.why_ended(), "warning")

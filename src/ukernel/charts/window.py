@@ -98,7 +98,7 @@ class Window:
         beyond them their `history`.
     """
 
-    def __init__(self, size: int, span_s: "float | None" = None):
+    def __init__(self, size: int, span_s: float | None = None):
         self.size = size if span_s is None else min(size, MAX_HELD)
         self.span_s = span_s
         self.history: History | None = None
@@ -122,7 +122,7 @@ class Window:
         """Values a sample; 0 before the first."""
         return self._rows.columns - 1 if self._rows else 0
 
-    def add(self, block, at, gaps: "Iterable[tuple[int, int, str]]" = ()) -> None:
+    def add(self, block, at, gaps: Iterable[tuple[int, int, str]] = ()) -> None:
         """Add samples, an array of shape (n,) or (n, channels).
 
         at: when each was taken, an array of shape (n,), seconds of any one clock; or one number, when all of them
@@ -185,7 +185,7 @@ class Window:
             oldest_at = rows.since(0)[0, 1] if rows.first < rows.stop else math.inf
             return max(number, rows.first), rows.since(number).copy(), self._rows.stop, newest, oldest_at
 
-    def gaps(self, after: int = 0) -> "list[Gap]":
+    def gaps(self, after: int = 0) -> list[Gap]:
         """What is missing before samples with numbers above this one, as far as it is still in the window."""
         with self._lock:
             found = []

@@ -1,1 +1,2 @@
-"""How other processes find, start and talk to the board hub. All of it is in `connection`: `connect`, `connect_to_pipes`, `open_reader`."""
+"""How other processes find, start and talk to the board hub. `connection` is what others use: `connect`, `connect_to_pipes`,
+`open_reader`; `hubprocess` starts a hub."""

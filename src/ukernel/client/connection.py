@@ -3,39 +3,33 @@
 Blocking sockets and nothing heavy: this is imported into notebooks, and a kernel's start waits for it.
 """
 
-import atexit
 import contextlib
 import json
 import os
-import re
 import select
 import socket
-import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from ucore.wire import BUILD
 from ukernel import settings
-from ukernel.errors import HubDeniedError, HubError, HubUnreachableError, NoAnswerError, by_name, describe
+from ukernel.errors import HubDeniedError, HubError, HubUnreachableError, NoAnswerError, UcoreError, by_name
 from ukernel.protocol import handshake, statefile
 
-__all__ = ["HubClient", "connect", "connect_to_pipes", "open_reader"]
+from .hubprocess import HubProcess
+
+__all__ = ["HubClient", "connect", "connect_to_pipes", "forget_killed_hub", "open_reader"]
+
+T = TypeVar("T")
 
 _LOOPBACK = "127.0.0.1"
 _POLL_S = 0.01  # between two looks for a hub that is about to come up
 _HANDSHAKE_TIMEOUT_S = 5.0
 _RECEIVE_BYTES = 1 << 16
 _MAX_ANSWER = 4096  # bytes of the hub's answer to the handshake
-
-_started: list = []  # hubs this process started: kept so that they can be reaped
-
-
-@atexit.register
-def _let_go() -> None:
-    for hub in _started:
-        if hub.poll() is None:
-            hub.returncode = 0  # it outlives us on purpose; subprocess would warn about that
 
 
 def connect(*, start: bool = True, timeout_s: float = 15.0) -> "HubClient":
@@ -52,13 +46,19 @@ def connect(*, start: bool = True, timeout_s: float = 15.0) -> "HubClient":
     )
 
 
+def forget_killed_hub() -> None:
+    """Remove the state file that a killed hub has left, where it has: for who ends, and may be the last to look."""
+    with contextlib.suppress(UcoreError, OSError):
+        statefile.remove_stale()
+
+
 def connect_to_pipes() -> "HubClient":
     """Connect to the hub that `open_reader` would use, also through a forwarded port; starts none. Raises what it raises."""
     return HubClient(_reach({"role": "client"}, start=False, timeout_s=2.0))
 
 
 def open_reader(
-    name: str, board: "str | None" = None, options=(), *, timeout_s: float = 15.0, start: bool = True
+    name: str, board: str | None = None, options: Iterable[str] = (), *, timeout_s: float = 15.0, start: bool = True
 ) -> socket.socket:
     """Subscribe to the pipe ``name`` and return the connected socket; its first bytes are the first frame (or notice).
 
@@ -69,7 +69,7 @@ def open_reader(
     return _reach(request, start=start, timeout_s=timeout_s)
 
 
-def _reach(request: dict, start: bool, timeout_s: float) -> socket.socket:
+def _reach(request: dict[str, Any], start: bool, timeout_s: float) -> socket.socket:
     """Return a connection on which the handshake is over, to the port that UCORE_PIPE_PORT names or to this user's hub."""
     port = settings.pipe_port()
     if port is None:
@@ -98,13 +98,13 @@ def _reach(request: dict, start: bool, timeout_s: float) -> socket.socket:
         ) from error
 
 
-def _find(open_, start: bool, timeout_s: float, any_build: bool):
-    """Call ``open_(advert, seconds left)`` on the living hub, and see to it that there is one.
+def _find(open_: Callable[[statefile.HubInfo, float], T], start: bool, timeout_s: float, any_build: bool) -> T:
+    """Call ``open_(hub, seconds left)`` on the living hub, and see to it that there is one.
 
     A hub may leave, or lose a race, meanwhile.
     """
     deadline = time.monotonic() + timeout_s
-    starter = _Starter()
+    process = HubProcess()
     try:
         while True:
             here = statefile.read() if start else statefile.find()
@@ -128,78 +128,10 @@ def _find(open_, start: bool, timeout_s: float, any_build: bool):
                     "Set UCORE_HUB_LOG to a file name to see what it does."
                 )
             if here is None and start:
-                starter.see_to_it()
+                process.ensure_started()
             time.sleep(_POLL_S)
     finally:
-        starter.close()
-
-
-class _Starter:
-    """Starts a hub, and knows why one ended at once."""
-
-    def __init__(self):
-        self._hub = None
-        self._last_words = None  # what it says on its standard error until it is up
-
-    def see_to_it(self) -> None:
-        """Start a hub if none is starting. Raises HubUnreachableError if the last one could not."""
-        if self._hub is None:
-            path = settings.state_path()
-            statefile.check_folder(path)
-            statefile.check_kind(path.with_name(path.name + ".lock"))
-            try:
-                self._start()
-            except OSError as error:
-                raise HubUnreachableError(f"The board hub cannot be started: {describe(error)}.") from error
-        elif self._hub.poll() is not None:
-            if self._hub.returncode not in (0, 3):  # 3: it met another hub, which we are about to find
-                raise HubUnreachableError(
-                    f"The board hub ended as soon as it was started: {self._reason()}. Its state file is {settings.state_path()}. "
-                    f"Run `{sys.executable} -m ukernel.hub` to see more."
-                )
-            self.close()
-
-    def close(self) -> None:
-        """Let go of the file; the hub, if there is one, goes on."""
-        self._hub = None
-        if self._last_words is not None:
-            self._last_words.close()
-            self._last_words = None
-
-    def _start(self) -> None:
-        import subprocess
-        import tempfile
-
-        _started[:] = [hub for hub in _started if hub.poll() is None]
-        # Detached in every way: no terminal, no pipe of ours, no Ctrl-C, and no folder whose files would shadow modules.
-        how: dict = {"start_new_session": True}
-        if os.name == "nt":
-            how = {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
-        null = subprocess.DEVNULL
-        try:
-            if hasattr(os, "memfd_create"):  # a full disk is one of the things that it may have to tell
-                self._last_words = open(os.memfd_create("hub"), "w+b")  # noqa: SIM115
-            else:
-                self._last_words = tempfile.TemporaryFile()  # noqa: SIM115
-        except OSError:  # no room for it
-            pass
-        self._hub = subprocess.Popen(
-            [sys.executable, "-m", "ukernel.hub"],
-            stdin=null,
-            stdout=null,
-            stderr=self._last_words or null,
-            cwd=os.path.abspath(os.sep),
-            **how,
-        )
-        _started.append(self._hub)
-
-    def _reason(self) -> str:
-        """Return the last line that the hub said, without the class of our own errors."""
-        lines = []
-        if self._last_words is not None:
-            self._last_words.seek(0)
-            lines = self._last_words.read().decode(errors="replace").strip().splitlines()
-        return re.sub(r"^ukernel\.errors\.\w+: ", "", lines[-1]).rstrip(".") if lines else f"status {self._hub.returncode}"
+        process.close()
 
 
 def _retire(here: statefile.HubInfo) -> None:
@@ -213,7 +145,9 @@ def _retire(here: statefile.HubInfo) -> None:
             raise HubError(f"{error} This is build {BUILD}: close those, or run `ucore stop`, and try again.") from None
 
 
-def _handshake(host: str, port: int, token: str, request: dict, timeout_s: float = _HANDSHAKE_TIMEOUT_S) -> socket.socket:
+def _handshake(
+    host: str, port: int, token: str, request: dict[str, Any], timeout_s: float = _HANDSHAKE_TIMEOUT_S
+) -> socket.socket:
     """Connect and prove the token both ways. Raises OSError if nobody is there, HubDeniedError, or what the hub says."""
     # A tenth of a second at least: on one that lives it takes a millisecond.
     sock = socket.create_connection((host, port), timeout=min(max(timeout_s, 0.1), _HANDSHAKE_TIMEOUT_S))
@@ -265,19 +199,19 @@ class HubClient:
         self._send_lock = threading.Lock()
         self._last_id = 0
         self._buffer = bytearray()
-        self._messages: deque[dict] = deque()
+        self._messages: deque[dict[str, Any]] = deque()
 
     def __enter__(self) -> "HubClient":
         return self
 
-    def __exit__(self, *exc_info) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.close()
 
     def fileno(self) -> int:
         """Return the socket's descriptor, for a poller. `drain` before waiting on it: messages may be here already."""
         return self._fd
 
-    def send(self, type: str, content: dict) -> int:
+    def send(self, type: str, content: dict[str, Any]) -> int:
         """Send a message and return its id, which the answers carry as ``parent``. Raises HubUnreachableError."""
         with self._send_lock:
             self._last_id += 1
@@ -293,7 +227,7 @@ class HubClient:
                 raise _lost() from error
             return self._last_id
 
-    def receive(self, timeout_s: "float | None") -> "dict | None":
+    def receive(self, timeout_s: float | None) -> dict[str, Any] | None:
         """Return the next message ``{"type", "parent", "content"}``, None after ``timeout_s`` seconds (None: wait for ever).
 
         Raises HubUnreachableError once the hub is gone and its last message was read.
@@ -309,14 +243,14 @@ class HubClient:
             _wait(self._fd, left)
         return self._messages.popleft()
 
-    def drain(self) -> "list[dict]":
+    def drain(self) -> list[dict[str, Any]]:
         """Return every message that is here, without waiting. Raises HubUnreachableError once there are no more to come."""
         self._fill()
         messages = list(self._messages)
         self._messages.clear()
         return messages
 
-    def request(self, type: str, content: "dict | None" = None, timeout_s: "float | None" = 10.0) -> dict:
+    def request(self, type: str, content: dict[str, Any] | None = None, timeout_s: float | None = 10.0) -> dict[str, Any]:
         """Send a request, wait for its reply and return the content; other messages are kept for `receive` and `drain`.
 
         Raises what the reply says (see errors.py), NoAnswerError after ``timeout_s`` seconds, HubUnreachableError.
@@ -334,7 +268,7 @@ class HubClient:
                 others.append(message)
         finally:
             self._messages.extendleft(reversed(others))
-        answer = message["content"]
+        answer: dict[str, Any] = message["content"]
         if answer.get("status") == "error":
             raise by_name(answer.get("ename", "UcoreError"), answer.get("evalue", ""))
         return answer
@@ -375,7 +309,7 @@ def _lost() -> HubUnreachableError:
     )
 
 
-def _wait(fd: int, timeout_s: "float | None", writing: bool = False) -> None:
+def _wait(fd: int, timeout_s: float | None, writing: bool = False) -> None:
     """Wait until a socket can be read or written, or for ``timeout_s`` seconds."""
     if fd < 0:
         raise _lost()

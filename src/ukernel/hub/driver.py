@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from ukernel import settings
 from ukernel.errors import BoardBusyError, BoardError, BoardGoneError, NoAnswerError, UcoreError
@@ -33,6 +34,9 @@ SAID_LINES = 10  # of what a board that does not answer has printed: its last tr
 RETRY_S = 0.25  # between two looks for a port that has vanished
 
 
+Command = Callable[[Session, Stream], None]  # for the board's thread
+
+
 class _AtPrompt(Exception):
     """Instead of our agent, MicroPython's prompt answered."""
 
@@ -45,6 +49,9 @@ class BoardDriver:
     nobody notices, after it a Gone is delivered, and a Ready once the board is back. A Refused ends the board. Where the board shows
     MicroPython's prompt instead of answering, ``install(port)`` is called, with the port closed, to put the agent there (see
     `ukernel.install.installer`). ``session_options`` are those of `Session`.
+
+    ``port``, ``name``, ``facts`` and ``state`` are set in the board's thread, each as a whole, before the event that tells of it is
+    delivered; other threads read them. All else is the board's thread's own, but what says "Any thread".
     """
 
     def __init__(
@@ -52,13 +59,13 @@ class BoardDriver:
         port: str,
         deliver: Callable[[BoardDriver, object], None],
         *,
-        open_stream=open_stream,
+        open_stream: Callable[[str], Stream] = open_stream,
         install: Callable[[str], object] | None = None,
         look_for: Callable[[], str] | None = None,
-        **session_options,
+        **session_options: Any,
     ):
         self.port = port
-        self.facts: dict = {}
+        self.facts: dict[str, Any] = {}
         self.state = CONNECTING
         self._info = discovery.describe(port)
         self.name = self._info.name
@@ -73,7 +80,7 @@ class BoardDriver:
         self._options = session_options
         self._session: Session | None = None
         self._stream: Stream | None = None
-        self._commands: deque[Callable[[], None]] = deque()
+        self._commands: deque[Command] = deque()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"board {self.name}", daemon=True)
 
@@ -85,11 +92,11 @@ class BoardDriver:
 
     def send(self, type: int, parent: int, content: bytes) -> None:
         """Queue a message for the board."""
-        self._command(lambda: self._session.send(type, parent, content))
+        self._command(lambda session, stream: session.send(type, parent, content))
 
     def interrupt(self) -> None:
         """Interrupt the running cell; does nothing where none runs."""
-        self._command(lambda: self._session.interrupt(time.monotonic()))
+        self._command(lambda session, stream: session.interrupt(time.monotonic()))
 
     @property
     def is_virtual(self) -> bool:
@@ -102,7 +109,7 @@ class BoardDriver:
 
     def set_timestamps(self, wanted: bool) -> None:
         """Tell whether the times of pipe frames are wanted."""
-        self._command(lambda: self._session.clock.set_timestamps(wanted))
+        self._command(lambda session, stream: session.clock.set_timestamps(wanted))
 
     def close(self) -> None:
         """Let go of the port. The board's programs go on. Returns when the thread has ended, or within 2 s."""
@@ -111,7 +118,7 @@ class BoardDriver:
         if self._thread.ident and self._thread is not threading.current_thread():
             self._thread.join(2.0)
 
-    def _command(self, command: Callable[[], None]) -> None:
+    def _command(self, command: Command) -> None:
         self._commands.append(command)
         self._wake()
 
@@ -122,19 +129,19 @@ class BoardDriver:
 
     # The board's thread
 
-    def _press_reset(self) -> None:
-        self._stream.write(RESET)
-        self._expect_boot(time.monotonic())
+    def _press_reset(self, session: Session, stream: Stream) -> None:
+        stream.write(RESET)
+        self._expect_boot(session, time.monotonic())
 
-    def _expect_boot(self, now: float) -> None:
+    def _expect_boot(self, session: Session, now: float) -> None:
         """The board starts afresh: no agent answers before main.py has ended."""
-        self._session.start(now)
+        session.start(now)
         self._end_main_at = now + (MAIN_S if self.is_virtual else SLOW_MAIN_S)
 
-    def _end_main(self, now: float) -> None:
+    def _end_main(self, stream: Stream, now: float) -> None:
         """Interrupt a main.py that does not end. No cell: on a chip, only where none can run, since it has just booted."""
         self._end_main_at = now + MAIN_S  # it may swallow an interrupt
-        self._stream.write(END_MAIN if self.is_virtual else INTERRUPT)
+        stream.write(END_MAIN if self.is_virtual else INTERRUPT)
 
     def _run(self) -> None:
         try:
@@ -148,16 +155,18 @@ class BoardDriver:
     def _keep_going(self) -> None:
         try:
             max_baudrate = settings.max_baud()
-            stream = self._open_stream(self.port)
+            stream: Stream | None = self._open_stream(self.port)
         except UcoreError as error:
             self._refuse(error)
             return
-        self._session = Session(**{"kind": stream.kind, "max_baudrate": max_baudrate, **self._options})
+        assert stream is not None
+        session = self._session = Session(**{"kind": stream.kind, "max_baudrate": max_baudrate, **self._options})
         told = False  # a Gone has been delivered, a Ready not yet
         while stream is not None:
             self._stream = stream
+            lost: BoardGoneError | None = None
             try:
-                told = self._serve(stream, told)
+                told = self._serve(session, stream, told)
                 return
             except BoardGoneError as error:
                 lost = error
@@ -165,13 +174,14 @@ class BoardDriver:
                     self._refuse(error)  # before the port is closed, and its name free for another board
                     return
             except _AtPrompt:
-                lost = None
+                pass
             finally:
                 self._stream = None
                 stream.close()
             if lost is None:
                 self._installs += 1
                 try:
+                    assert self._install is not None  # who may not install does not look for a prompt
                     self._install(self.port)
                     stream = self._open_stream(self.port)
                 except BoardError as error:
@@ -184,9 +194,8 @@ class BoardDriver:
         self.state = "refused"
         self._deliver(self, Refused(error))
 
-    def _serve(self, stream: Stream, told: bool) -> bool:
+    def _serve(self, session: Session, stream: Stream, told: bool) -> bool:
         """Keep the line going until `close`, or a BoardGoneError."""
-        session = self._session
         now = time.monotonic()
         session.clock.epoch = time.time() - now
         session.start(now)
@@ -197,9 +206,9 @@ class BoardDriver:
             stream.write(PROBE)
         while not self._closing.is_set():
             while self._commands:
-                self._commands.popleft()()
+                self._commands.popleft()(session, stream)
             if session.state == CONNECTING and now >= self._end_main_at:
-                self._end_main(now)
+                self._end_main(stream, now)
             self._send_due(session, stream, now)
             deadline = session.deadline(now)
             if session.state == CONNECTING:
@@ -233,7 +242,7 @@ class BoardDriver:
                     tail = (tail + event.text)[-MAX_TAIL:]  # text comes in pieces
                     if BOOTED.search(tail):
                         tail = ""
-                        self._expect_boot(now)
+                        self._expect_boot(session, now)
                         if self._may_install():
                             stream.write(PROBE)
                 if isinstance(event, Ready) and heard:

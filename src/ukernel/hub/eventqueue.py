@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ukernel.link.session import PipeBatch
 
@@ -20,7 +20,7 @@ class EventQueue:
         self._loop = loop
         self._receive = receive
         self._room = threading.Condition()
-        self._events: list = []
+        self._events: list[object] = []
         self._held = 0
         self._closed = False
 
@@ -56,13 +56,15 @@ class EventQueue:
             self._receive(event)
 
 
-def _joined(events: list):
+def _joined(events: list[object]) -> Iterator[object]:
     """Yield the events, batches that follow each other as one: fewer and larger sends for the same frames."""
-    first, parts, size = None, [], 0
+    first: PipeBatch | None = None
+    parts: list[bytes] = []
+    size = 0
     for event in events:
         if first is not None:
             if (
-                type(event) is PipeBatch
+                isinstance(event, PipeBatch)
                 and event.id == first.id
                 and event.size == first.size
                 and event.size
@@ -75,7 +77,7 @@ def _joined(events: list):
                 continue
             yield first if len(parts) == 1 else PipeBatch(first.id, first.number, first.size, b"".join(parts))
             first = None
-        if type(event) is PipeBatch and event.times is None:
+        if isinstance(event, PipeBatch) and event.times is None:
             first, parts, size = event, [event.data], len(event.data)
         else:
             yield event

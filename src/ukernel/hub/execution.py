@@ -3,8 +3,11 @@
 import codecs
 import re
 import time
+from typing import Any
 
 from ukernel.protocol.cellnames import CellNames
+
+from .interfaces import Client
 
 __all__ = ["Execution"]
 
@@ -18,7 +21,13 @@ class Execution:
     """``client`` is None once nobody waits for it. ``key``: its client's word for it; ``names``: those of its board."""
 
     def __init__(
-        self, client, request: int, code: bytes, parent: int = 0, key: object = None, names: "CellNames | None" = None
+        self,
+        client: Client | None,
+        request: int,
+        code: bytes,
+        parent: int = 0,
+        key: object = None,
+        names: CellNames | None = None,
     ):
         self.client = client
         self.request = request
@@ -39,11 +48,11 @@ class Execution:
         """Its source; empty for an order to the agent (docs/protocol.md, 1.6), which runs none."""
         return "" if self.code[:1] == b"\0" else self.code.decode("utf-8", "replace")
 
-    def send(self, type: str, content: dict) -> None:
+    def send(self, type: str, content: dict[str, Any]) -> None:
         if self.client is not None:
             self.client.send(type, self.request, content)
 
-    def reply(self, content: dict) -> None:
+    def reply(self, content: dict[str, Any]) -> None:
         """Send the one reply; what the board answers after its cell was given up is nobody's."""
         if not self.replied:
             self.replied = True
@@ -61,7 +70,7 @@ class Execution:
         self._begun = begun[0] if begun else ""
         text = text[: len(text) - len(self._begun)]
         if text:
-            content: dict = {"name": "stdout", "text": text}
+            content: dict[str, Any] = {"name": "stdout", "text": text}
             if self._names is not None and '"<cell ' in text:
                 content["cells"] = self._names.find(text, self.instance)
             self.send("stream", content)

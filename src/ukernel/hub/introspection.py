@@ -4,10 +4,13 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
+from typing import Any
 
 from ucore import wire
 from ukernel.errors import NoAnswerError, as_reply
 from ukernel.protocol.identifiers import BEFORE_CURSOR, WORD
+
+from .interfaces import Client
 
 __all__ = ["IntrospectionRequests"]
 
@@ -16,6 +19,8 @@ LOOK_S = 1.0  # after so long without an answer whoever waits is told which cell
 MAX_QUESTION = 1000  # bytes; no name is longer
 _DOTTED = re.compile(BEFORE_CURSOR)
 _WORD = re.compile(f"{WORD}*")
+
+Answer = Callable[[Any], None]  # takes what the board says, parsed; None where it says nothing
 
 
 class IntrospectionRequests:
@@ -29,17 +34,17 @@ class IntrospectionRequests:
         self,
         put: Callable[[int, int, bytes], bool],
         new_parent: Callable[[], int],
-        holder: "Callable[[], dict | None]" = lambda: None,
+        holder: Callable[[], dict[str, Any] | None] = lambda: None,
     ):
         self._put = put
         self._new_parent = new_parent
         self._holder = holder
-        self._open: dict = {}  # parent -> (what takes the answer, timer)
+        self._open: dict[int, tuple[Answer, asyncio.TimerHandle]] = {}  # parent -> (what takes the answer, timer)
 
     def __contains__(self, parent: int) -> bool:
         return parent in self._open
 
-    def complete(self, client, request: int, code: str, cursor: int, importable: bool) -> None:
+    def complete(self, client: Client, request: int, code: str, cursor: int, importable: bool) -> None:
         """Ask for names that go on where ``code`` stops at ``cursor``.
 
         ``importable``: the first of them is a module of the firmware, which the board may import to answer.
@@ -47,18 +52,18 @@ class IntrospectionRequests:
         text = _DOTTED.search(code[:cursor])[0]  # type: ignore[index]
         start = cursor - len(text.rpartition(".")[2])
 
-        def answer(names) -> None:
+        def answer(names: Any) -> None:
             matches = [name for name in names or () if isinstance(name, str)]
             content = {"matches": matches, "cursor_start": start, "cursor_end": cursor, "metadata": {}}
             client.send("complete_reply", request, {"status": "ok", **content})
 
         self._ask(wire.COMPLETE_REQUEST, "+" * importable + text, answer)
 
-    def inspect(self, client, request: int, code: str, cursor: int) -> None:
+    def inspect(self, client: Client, request: int, code: str, cursor: int) -> None:
         """Ask what the board knows of the name at ``cursor``."""
         text = _DOTTED.search(code[:cursor])[0] + _WORD.match(code[cursor:])[0]  # type: ignore[index]
 
-        def answer(found) -> None:
+        def answer(found: Any) -> None:
             data = {"text/plain": _description(text, found)} if isinstance(found, dict) else {}
             content = {"status": "ok", "found": bool(data), "data": data, "metadata": {}}
             if data:  # what it is, and what its owner is, for who knows more about such objects
@@ -67,17 +72,17 @@ class IntrospectionRequests:
 
         self._ask(wire.INSPECT_REQUEST, text, answer)
 
-    def ask_sessions(self, tell: "Callable[[int | None], None]") -> None:
+    def ask_sessions(self, tell: Callable[[int | None], None]) -> None:
         """Ask how many sessions with hosts the board's agent has had, ours included; None where no answer comes."""
         self._ask(wire.INSPECT_REQUEST, "", lambda found: tell(found.get("sessions") if isinstance(found, dict) else None))
 
-    def producers(self, client, request: int, stop: str) -> None:
+    def producers(self, client: Client, request: int, stop: str) -> None:
         """Ask what `ucore.every` calls, and end what is called ``stop``.
 
         Their thread answers while a cell runs, too. Where they have none the board does so after that cell, which the client is told of.
         """
 
-        def answer(found) -> None:
+        def answer(found: Any) -> None:
             content = {"status": "ok", "producers": found}
             if not isinstance(found, list):
                 content = as_reply(NoAnswerError("The board did not answer. Try again; `%ucore status` says what it does."))
@@ -88,7 +93,7 @@ class IntrospectionRequests:
             self._open[parent][1].cancel()
             self._wait(parent, 0.0, lambda status: client.send("status", request, status))
 
-    def _wait(self, parent: int, silent_s: float, tell: "Callable[[dict], None] | None") -> None:
+    def _wait(self, parent: int, silent_s: float, tell: Callable[[dict[str, Any]], None] | None) -> None:
         """Give up an answer that has not come ``REPLY_TIMEOUT_S`` after the board was free for it; ``tell`` once of a cell before that."""
 
         def look() -> None:
@@ -102,7 +107,7 @@ class IntrospectionRequests:
 
         self._open[parent] = self._open[parent][0], asyncio.get_running_loop().call_later(LOOK_S, look)
 
-    def _ask(self, type_: int, text: str, answer) -> int:
+    def _ask(self, type_: int, text: str, answer: Answer) -> int:
         """Put a question; ``answer(None)`` at once where nobody hears it, and where no answer comes in time. Return its number, 0 for none."""
         data = text.encode("utf-8", "replace")
         parent = self._new_parent()
@@ -129,7 +134,7 @@ class IntrospectionRequests:
         answer(content)
 
 
-def _description(name: str, found: dict) -> str:
+def _description(name: str, found: dict[str, Any]) -> str:
     """Return what the board said about an object, for people."""
     lines = [f"Name:  {name}", f"Type:  {found.get('type')}", f"Value: {found.get('repr')}"]
     names = [str(word) for word in found.get("names") or () if not str(word).startswith("_")]

@@ -5,7 +5,9 @@ import json
 import logging
 import os
 import socket
+import sys
 from collections.abc import Callable
+from typing import Any, cast
 
 from ucore import wire
 from ukernel.errors import HubDeniedError, HubError, PipeNameError, UcoreError, UsageError
@@ -42,7 +44,7 @@ class Listener:
             return port
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
-            if os.name == "nt":
+            if sys.platform == "win32":
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
             else:
                 # Takes a port back that has old connections dying on it, never one that somebody listens on.
@@ -75,8 +77,8 @@ class Handshake(asyncio.Protocol):
         self._line = bytearray()
         self._nonce = os.urandom(16).hex()
 
-    def connection_made(self, transport):
-        self.transport = transport
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport = cast(asyncio.Transport, transport)
         strangers = self._listener.unauthenticated
         if len(strangers) >= MAX_UNAUTHENTICATED:
             # The oldest: honest peers stay strangers for a millisecond, so this never hits one.
@@ -88,29 +90,29 @@ class Handshake(asyncio.Protocol):
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         transport.write(f"{handshake.GREETING}{self._nonce}\n".encode())
 
-    def connection_lost(self, error):
+    def connection_lost(self, error: Exception | None) -> None:
         self._leave()
 
     def _leave(self) -> None:
         self._listener.unauthenticated.pop(self, None)
         self._timer.cancel()
 
-    def data_received(self, data):
+    def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
-            return None
+            return
         self._line += data
         line, newline, rest = self._line.partition(b"\n")
         if len(line) >= handshake.MAX_LINE_BYTES:
-            return self._refuse(UsageError(f"the first line must be shorter than {handshake.MAX_LINE_BYTES} bytes"))
-        if newline:
+            self._refuse(UsageError(f"the first line must be shorter than {handshake.MAX_LINE_BYTES} bytes"))
+        elif newline:
             try:
                 request, peer = self._check(bytes(line))
             except UcoreError as error:
-                return self._refuse(error)
-            self._admit(request, peer, bytes(rest))
-        return None
+                self._refuse(error)
+            else:
+                self._admit(request, peer, bytes(rest))
 
-    def _check(self, line: bytes) -> "tuple[dict, asyncio.Protocol]":
+    def _check(self, line: bytes) -> tuple[dict[str, Any], asyncio.Protocol]:
         """Return the request and the protocol that takes over. Raises UcoreError with a sentence for the peer."""
         try:
             request = json.loads(line)
@@ -135,12 +137,13 @@ class Handshake(asyncio.Protocol):
         self.transport.write(json.dumps(answer).encode() + b"\n")
         self.transport.close()
 
-    def _admit(self, request: dict, peer: asyncio.Protocol, rest: bytes) -> None:
+    def _admit(self, request: dict[str, Any], peer: asyncio.Protocol, rest: bytes) -> None:
         try:
             if isinstance(peer, Subscriber):
                 self._listener.subscribe(peer)  # before the answer, so that nothing is missed after it
         except UcoreError as error:
-            return self._refuse(error)
+            self._refuse(error)
+            return
         self._leave()
         proof = handshake.hub_proof(self._listener.token, self._nonce, request["nonce"])
         self.transport.write(json.dumps({"ok": True, "proof": proof}).encode() + b"\n")
@@ -148,7 +151,6 @@ class Handshake(asyncio.Protocol):
         peer.connection_made(self.transport)
         if rest:
             peer.data_received(rest)
-        return None
 
 
 def _reader(pipe: str, board: object, options: object, kernel: object) -> Subscriber:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from typing import Any, NoReturn
 
 from ukernel.protocol import values
 
@@ -21,7 +22,7 @@ _MIME = {
 }
 
 
-def mime_bundle(content: bytes) -> dict:
+def mime_bundle(content: bytes) -> dict[str, Any]:
     """Return ``{"data": {MIME type: …}, "metadata": {}}`` for a message's content: a kind, a newline, the data.
 
     For front ends that show text alone there is always a text as well. What is no JSON by its rules (a NaN in it, say) is text
@@ -46,5 +47,5 @@ def mime_bundle(content: bytes) -> dict:
     return {"data": {mime: value, "text/plain": plain}, "metadata": {}}
 
 
-def _refuse(name: str):
+def _refuse(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")

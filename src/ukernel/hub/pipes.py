@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
 from ukernel.link import session
 from ukernel.protocol.reasons import EndReason
 
 from .opening import Opening
-
-if TYPE_CHECKING:
-    from .sharedboard import SharedBoard
+from .replay import ReplayBuffers
 
 __all__ = ["BoardPipes"]
 
@@ -20,10 +17,25 @@ _log = logging.getLogger("ukernel.hub")
 
 
 class BoardPipes:
-    """The openings of one board's pipes; iterates over them. All in the hub's event loop."""
+    """The openings of one board's pipes; iterates over them. All in the hub's event loop.
 
-    def __init__(self, board: SharedBoard):
-        self._board = board
+    ``address()`` is the board's name and the names of its port; ``on_opened`` gets each new opening, ``on_change`` is called when one has
+    ended; ``set_timestamps`` tells the board whether the times of frames are wanted.
+    """
+
+    def __init__(
+        self,
+        address: Callable[[], tuple[str, tuple[str, ...]]],
+        replay_buffers: ReplayBuffers[Opening],
+        on_opened: Callable[[Opening], None],
+        on_change: Callable[[], None],
+        set_timestamps: Callable[[bool], None],
+    ):
+        self._address = address
+        self._replay_buffers = replay_buffers
+        self._on_opened = on_opened
+        self._on_change = on_change
+        self._set_timestamps = set_timestamps
         self._openings: dict[int, Opening] = {}  # by the board's number for them
         self._unconfirmed: set[int] = set()  # those that a new session has not announced (yet)
         self._stamps = False
@@ -34,18 +46,17 @@ class BoardPipes:
     def __len__(self) -> int:
         return len(self._openings)
 
-    def receive(self, event) -> bool:
+    def receive(self, event: object) -> bool:
         """Take in what the board says about a pipe; False for anything else."""
-        kind = type(event)
-        if kind is session.PipeBatch:
+        if isinstance(event, session.PipeBatch):
             opening = self._openings.get(event.id)
             if opening is None:
-                _log.warning("%s: frames for pipe %d, which is not open", self._board.name, event.id)
+                _log.warning("%s: frames for pipe %d, which is not open", self._address()[0], event.id)
             else:
                 opening.append(event.number, event.size, event.data, event.times)
-        elif kind is session.PipeOpened:
+        elif isinstance(event, session.PipeOpened):
             self._opened(event)
-        elif kind is session.PipeClosed:
+        elif isinstance(event, session.PipeClosed):
             if event.id in self._openings:
                 self._openings[event.id].catch_up(event.frames)
                 self._end(event.id, EndReason.CLOSED)
@@ -78,9 +89,9 @@ class BoardPipes:
         """Tell the board whether the times of its pipes' frames are wanted."""
         if wanted != self._stamps:
             self._stamps = wanted
-            self._board.driver.set_timestamps(wanted)
+            self._set_timestamps(wanted)
 
-    def _opened(self, event) -> None:
+    def _opened(self, event: session.PipeOpened) -> None:
         known = self._openings.get(event.id)
         if known is not None:
             self._unconfirmed.discard(event.id)
@@ -88,18 +99,18 @@ class BoardPipes:
                 known.catch_up(event.number, "no_listener")  # written while there was no session
                 return
             self._end(event.id, EndReason.CLOSED)
-        board = self._board
+        board, ports = self._address()
         opening = self._openings[event.id] = Opening(
-            board.name,
+            board,
             event.name,
             event.generation,
             event.number,
             drops=event.drops,
-            ports=(board.port, board.driver.port),
-            replay_buffers=board.hub.replay_buffers,
+            ports=ports,
+            replay_buffers=self._replay_buffers,
         )
-        board.hub.opened(opening)
+        self._on_opened(opening)
 
     def _end(self, pipe_id: int, reason: EndReason) -> None:
         self._openings.pop(pipe_id).close(reason)
-        self._board.hub.update_timers()
+        self._on_change()

@@ -14,7 +14,7 @@ class RestartWarnings:
     """
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple, tuple] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], tuple[str, str]] = OrderedDict()
 
     def keep(self, kernel: str, instance: str, board: str, sentence: str) -> None:
         """Keep a sentence for the next process of this kernel."""

@@ -46,7 +46,7 @@ class Source(Protocol):
 class Subscriber(asyncio.Protocol):
     """One peer that reads one opening of a pipe. ``options`` are those of the handshake; each of them implies "notices".
 
-    ``kernel``: of the notebook that it belongs to, as `ClientConnection.kernel`; empty for none.
+    ``kernel``: of the notebook that it belongs to, as `Client.kernel`; empty for none.
     """
 
     def __init__(self, pipe: str, board: str | None, options: frozenset[str] = frozenset(), kernel: str = ""):

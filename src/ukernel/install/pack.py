@@ -37,16 +37,16 @@ _GROUPS = {
     "rich": ("wire", "quirks", "rich"),
     "values": ("wire", "quirks", "values"),
     "files": ("wire", "quirks", "files"),
+    "filesystem": ("wire", "quirks", "filesystem"),
     "calls": ("wire", "quirks", "link", "calls"),
     "typed": ("wire", "quirks", "typed"),
     "names": ("wire", "quirks", "names"),
     "tasks": ("wire", "quirks", "tasks"),
     "periodic": ("wire", "quirks", "link", "periodic"),
-    "packages": ("wire", "quirks", "packages"),
 }
 FILE = "ucore/"  # what a traceback calls all of them: each name would cost memory, and no frame of ours is shown
 # What plain cells and pipes do not load, or for a moment: it costs room on the flash, not memory.
-RARE = ("calls", "files", "names", "packages", "periodic", "rich", "speed", "startup", "tasks", "threads", "typed", "values")
+RARE = ("calls", "files", "filesystem", "names", "periodic", "rich", "speed", "startup", "tasks", "threads", "typed", "values")
 
 
 def files(platform: str, *, compiled: bool) -> dict[str, bytes]:

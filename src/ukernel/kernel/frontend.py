@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from typing import Any
 
 import zmq
 
@@ -18,7 +19,7 @@ LINGER_MS = 1000
 class Frontend:
     """Five bound sockets. CurveZMQ, where the connection file has keys for it, ends here."""
 
-    def __init__(self, context: zmq.Context, connection: dict, signer: MessageSigner):
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], connection: dict[str, Any], signer: MessageSigner):
         self._signer = signer
         self._topic = f"kernel.{signer.session}.".encode()
         self._connection = connection
@@ -29,7 +30,7 @@ class Frontend:
         self.heartbeat = self._bind(context, zmq.ROUTER, "hb")
         self.iopub = self._bind(context, zmq.XPUB, "iopub")
 
-    def _bind(self, context: zmq.Context, kind: int, channel: str) -> zmq.Socket:
+    def _bind(self, context: zmq.Context[zmq.Socket[bytes]], kind: int, channel: str) -> zmq.Socket[bytes]:
         info = self._connection
         sock = context.socket(kind)
         sock.linger = LINGER_MS
@@ -50,7 +51,7 @@ class Frontend:
             self._paths.append(address)
         return sock
 
-    def publish(self, msg_type: str, content: dict, parent: bytes = b"{}") -> None:
+    def publish(self, msg_type: str, content: dict[str, Any], parent: bytes = b"{}") -> None:
         """Publish on iopub; ``parent`` is the header frame of the request that this belongs to."""
         topic = b"stream." + content["name"].encode() if msg_type == "stream" else self._topic + msg_type.encode()
         self.iopub.send_multipart(self._signer.make(msg_type, content, parent=parent, idents=[topic]))
@@ -58,7 +59,9 @@ class Frontend:
     def status(self, state: str, request: Message) -> None:
         self.publish("status", {"execution_state": state}, request.header_frame)
 
-    def reply(self, request: Message, content: dict, *, control: bool = False, metadata: "dict | None" = None) -> None:
+    def reply(
+        self, request: Message, content: dict[str, Any], *, control: bool = False, metadata: dict[str, Any] | None = None
+    ) -> None:
         """Answer a request on the channel it came from."""
         msg_type = request.type.removesuffix("_request") + "_reply"
         frames = self._signer.make(
@@ -66,7 +69,7 @@ class Frontend:
         )
         (self.control if control else self.shell).send_multipart(frames)
 
-    def reply_with_status(self, request: Message, content: dict, *, control: bool = False) -> None:
+    def reply_with_status(self, request: Message, content: dict[str, Any], *, control: bool = False) -> None:
         """Answer a request of which nothing was said before: busy, the reply, idle."""
         self.status("busy", request)
         self.reply(request, content, control=control)

@@ -4,6 +4,7 @@ import functools
 import itertools
 import re
 from collections import OrderedDict
+from typing import Any
 
 from ukernel.boards import syntax
 from ukernel.boards.tracebacks import MAX_NAMED, MODULE_LEVEL
@@ -78,12 +79,12 @@ class CellHistory:
         """Return the latest."""
         return [entry.code for entry in itertools.islice(reversed(self._entries.values()), count)]
 
-    def find(self, line: int, function: str, owners: list) -> "tuple[list[HistoryEntry], list[str]]":
+    def find(self, line: int, function: str, owners: list[dict[str, Any]]) -> tuple[list[HistoryEntry], list[str]]:
         """Return the cells that a frame may be of, for what the hub says of it: those of this notebook, and words for others."""
         entries: list[HistoryEntry] = []
         others: list[str] = []
         for owner in owners:
-            entry = self._entries.get(owner.get("key"))
+            entry = self._entries.get(owner.get("key", 0))  # there is no 0
             if entry is None:
                 label = owner.get("label")
                 others.append(f"a cell of {label}" if label else "an earlier cell")
@@ -105,6 +106,6 @@ class CellHistory:
         for entry in itertools.islice(defining, MAX_READ):
             if entry.may_have(line, function):
                 found.setdefault(entry.code, entry)
-        if len(found) > MAX_NAMED:
+        if not found or len(found) > MAX_NAMED:
             return ""
-        return f" (perhaps {' or '.join(f'In[{entry.count}]' for entry in reversed(found.values()))})" * bool(found)
+        return f" (perhaps {' or '.join(f'In[{entry.count}]' for entry in reversed(found.values()))})"

@@ -15,6 +15,7 @@ from ukernel.boards import rewrite, syntax
 from ukernel.errors import BoardBusyError, UcoreError, UsageError
 from ukernel.protocol import values
 
+from . import magicmessages
 from .stdinchannel import StdinChannel
 
 __all__ = ["COMMANDS", "FORCE", "Command", "CommandUsageError", "usage"]
@@ -29,7 +30,7 @@ class CommandUsageError(UsageError):
 
 def _status(channel: StdinChannel, rest: str, names: dict[str, Any]) -> None:
     _take_nothing("status", rest)
-    print("\n".join(f"{name + ':':9}{value}" for name, value in _describe(channel.ask("own"))))
+    print("\n".join(f"{name + ':':9}{value}" for name, value in _describe(channel.ask(magicmessages.BOARD_INFO, wait=True))))
 
 
 def _describe(own: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -57,7 +58,7 @@ def _describe(own: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _describe_pipe(pipe: dict[str, Any]) -> str:
-    from ukernel.pipes.pipe import describe_losses
+    from ukernel.pipes.reasons import describe_losses
 
     rate = f"{pipe['frames_per_s']:,.0f} frames and {pipe['bytes_per_s']:,.0f} bytes per second"
     lost = {cause: count for cause, count in pipe["lost"].items() if count}
@@ -77,7 +78,7 @@ def _boards(channel: StdinChannel, rest: str, names: dict[str, Any]) -> None:
     _take_nothing("boards", rest)
     from ukernel.client import connection
 
-    own = channel.ask("own", wait=False)
+    own = channel.ask(magicmessages.BOARD_INFO, wait=False)
     with connection.connect() as hub:
         found = hub.request("boards_request")["boards"]
     for one in found:
@@ -96,7 +97,7 @@ def _board(channel: StdinChannel, rest: str, names: dict[str, Any]) -> None:
 
     from ukernel.virtual import view
 
-    own = channel.ask("own")
+    own = channel.ask(magicmessages.BOARD_INFO, wait=True)
     if own.get("error"):
         raise UcoreError(own["error"])
     about = view.find_running(own["port"])
@@ -114,7 +115,7 @@ def _board(channel: StdinChannel, rest: str, names: dict[str, Any]) -> None:
 def _use(channel: StdinChannel, rest: str, names: dict[str, Any]) -> None:
     if not rest or len(rest.split()) > 1:
         raise CommandUsageError("%ucore use takes the board to use.")
-    own = channel.ask("use", board=rest)
+    own = channel.ask(magicmessages.USE_BOARD, board=rest)
     print(f"Board cells of this notebook now run on {own['name']} ({own['port']}).")
 
 
@@ -133,7 +134,7 @@ def _ask_alone(channel: StdinChannel, command: str, rest: str) -> dict[str, Any]
     if rest not in ("", FORCE):
         raise CommandUsageError(f"%ucore {command} does not know {rest!r}.")
     try:
-        return channel.ask("ask", type=f"{command}_request", content={"force": rest == FORCE})
+        return channel.ask(magicmessages.HUB, type=f"{command}_request", content={"force": rest == FORCE})
     except BoardBusyError as error:
         raise BoardBusyError(f"{error} `%ucore {command} {FORCE}` does it all the same.") from None
 
@@ -156,7 +157,7 @@ def _push(channel: StdinChannel, rest: str, names: dict[str, Any]) -> None:
     if len(order) > MAX_PUSH:
         what = f"{', '.join(given)} {'has' if len(given) == 1 else 'have'}"
         raise UsageError(f"{what} {len(order):,} bytes; {MAX_PUSH:,} can be pushed at once. Push parts.")
-    channel.ask("run", order=base64.b64encode(order).decode())
+    channel.ask(magicmessages.EXECUTE, order=base64.b64encode(order).decode())
 
 
 def _is_name(text: str) -> bool:
@@ -176,7 +177,7 @@ def _pull(channel: StdinChannel, rest: str, names: dict[str, Any]) -> object:
         raise CommandUsageError(
             f"%ucore pull takes an expression for the board, not {rest!r}." if rest else "%ucore pull: what?"
         )
-    answer = channel.ask("run", code=rewrite.transform(f"\n{rest}", plain=True))
+    answer = channel.ask(magicmessages.EXECUTE, code=rewrite.transform(f"\n{rest}", plain=True))
     if answer.get("stuck"):
         where, what, shown = answer["stuck"]
         place = f"its {where} is" if where else "it is"
@@ -209,7 +210,9 @@ def _stop(channel: StdinChannel, rest: str, names: dict[str, Any]) -> None:
 
 def _ask_producers(channel: StdinChannel, stop: str = "") -> list[tuple[str, float, int, str]]:
     """Return the board's producers; what is called ``stop`` it then ends. Answered while a cell runs, too."""
-    found: list[tuple[str, float, int, str]] = channel.ask("ask", type="producers_request", content={"stop": stop})["producers"]
+    found: list[tuple[str, float, int, str]] = channel.ask(magicmessages.HUB, type="producers_request", content={"stop": stop})[
+        "producers"
+    ]
     return found
 
 

@@ -27,7 +27,7 @@ def register(ip: Any) -> Callable[[str], str]:
         try:
             return _run(channel, line, {**ip.user_ns, **(local_ns or {})})
         except (UcoreError, TypeError, ValueError, NameError, KeyboardInterrupt) as error:
-            error._render_traceback_ = functools.partial(_render, ip, error)  # type: ignore[union-attr]
+            error._render_traceback_ = functools.partial(_render, ip, error)  # type: ignore[union-attr] # IPython looks for it
             raise
 
     ucore.__doc__ = usage()

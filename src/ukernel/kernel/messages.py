@@ -12,6 +12,7 @@ import uuid
 from collections import deque
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from typing import Any
 
 __all__ = ["Message", "MessageSigner"]
 
@@ -34,9 +35,9 @@ class Message:
         self._at = frames.index(DELIMITER) + 1
         if len(frames) < self._at + 5:
             raise ValueError("not a Jupyter message: too few frames")
-        self.header: dict = json.loads(frames[self._at + 1])
-        self._content: dict | None = None
-        self._parent: dict | None = None
+        self.header: dict[str, Any] = json.loads(frames[self._at + 1])
+        self._content: dict[str, Any] | None = None
+        self._parent: dict[str, Any] | None = None
 
     @property
     def idents(self) -> list[bytes]:
@@ -59,24 +60,32 @@ class Message:
 
     @property
     def type(self) -> str:
-        return self.header.get("msg_type", "")
+        msg_type: str = self.header.get("msg_type", "")
+        return msg_type
 
     @property
     def id(self) -> str:
-        return self.header.get("msg_id", "")
+        msg_id: str = self.header.get("msg_id", "")
+        return msg_id
 
     @property
-    def subshell(self) -> "str | None":
+    def subshell(self) -> str | None:
         return self.header.get("subshell_id")
 
     @property
-    def parent(self) -> dict:
+    def parent(self) -> dict[str, Any]:
         if self._parent is None:
             self._parent = json.loads(self.frames[self._at + 2])
         return self._parent
 
     @property
-    def content(self) -> dict:
+    def parent_id(self) -> str:
+        """The id of the request that this answers; empty where it answers none."""
+        msg_id: str = self.parent.get("msg_id", "")
+        return msg_id
+
+    @property
+    def content(self) -> dict[str, Any]:
         if self._content is None:
             self._content = json.loads(self.frames[self._at + 4])
         return self._content
@@ -114,11 +123,11 @@ class MessageSigner:
     def make(
         self,
         msg_type: str,
-        content: dict,
+        content: dict[str, Any],
         *,
         parent: bytes = b"{}",
         idents: Sequence[bytes] = (),
-        metadata: "dict | None" = None,
+        metadata: dict[str, Any] | None = None,
     ) -> list[bytes]:
         """Return the frames of a new message; ``parent`` is the header frame of what it answers."""
         self._count += 1
@@ -133,7 +142,7 @@ class MessageSigner:
         signed = [_pack(header), parent, _pack(metadata or {}), _pack(content)]
         return [*idents, DELIMITER, self._sign(signed), *signed]
 
-    def with_content(self, message: Message, content: dict) -> list[bytes]:
+    def with_content(self, message: Message, content: dict[str, Any]) -> list[bytes]:
         """Return the frames of the message with another content, signed anew."""
         signed = [*message.signed[:3], _pack(content)]
         return [*message.idents, DELIMITER, self._sign(signed), *signed]
@@ -147,6 +156,6 @@ class MessageSigner:
         return auth.hexdigest().encode()
 
 
-def _pack(value: dict) -> bytes:
+def _pack(value: dict[str, Any]) -> bytes:
     # Lone surrogates can come from a board's bytes; escaped, they are valid JSON and break no front end.
     return json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode()

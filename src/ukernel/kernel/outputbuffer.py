@@ -2,10 +2,9 @@
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from .loop import Loop
+from .loop import Loop
 
 __all__ = ["OutputBuffer", "waiting_text"]
 
@@ -17,15 +16,15 @@ GATHER_S = 0.05
 class OutputBuffer:
     """The outputs of one cell. Kept back until `open`; text that follows text of the same stream is joined to it."""
 
-    def __init__(self, loop: "Loop", publish: Callable[[str, dict], None]):
+    def __init__(self, loop: Loop, publish: Callable[[str, dict[str, Any]], None]):
         self._loop = loop
         self._publish = publish
         self._is_open = False
-        self._waiting: list[tuple[str, dict]] = []
+        self._waiting: list[tuple[str, dict[str, Any]]] = []
         self._last_s = -GATHER_S
         self._timer_runs = False
 
-    def add(self, msg_type: str, content: dict) -> None:
+    def add(self, msg_type: str, content: dict[str, Any]) -> None:
         """Take an output message."""
         last = self._waiting[-1] if self._waiting else None
         if last and msg_type == last[0] == "stream" and content["name"] == last[1]["name"]:
@@ -62,7 +61,7 @@ class OutputBuffer:
         self.flush()
 
 
-def waiting_text(status: dict) -> str:
+def waiting_text(status: dict[str, Any]) -> str:
     """Return what people are told about a cell that waits for the board; ``status`` is the hub's word for it."""
     text = f"Waiting for the board: {status.get('holder') or 'another cell'} is using it."
     if status.get("left"):

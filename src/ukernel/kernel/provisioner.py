@@ -23,7 +23,9 @@ class UcoreProvisioner(LocalProvisioner):
         """Raises BoardError where the board cannot be had: the kernel is not launched then."""
         kwargs = await super().pre_launch(**kwargs)
         # The kernel's own Python and environment: the server's may be others.
-        command = [kwargs["cmd"][0], "-m", "ukernel.kernel.provisioner"] + ["--virtual"] * ("--virtual" in kwargs["cmd"])
+        command = [kwargs["cmd"][0], "-m", "ukernel.kernel.provisioner"]
+        if "--virtual" in kwargs["cmd"]:
+            command.append("--virtual")
         ready = await asyncio.create_subprocess_exec(
             *command,
             env=kwargs.get("env"),

@@ -82,9 +82,11 @@ class Names:
             if part.strip() == "*" and module:
                 self._imported = {name: f"{module}.{name}" for name in names(module)} | self._imported
             match = _AS.match(part)
-            if match and (module or module_of(match[1])):
-                known = f"{module}.{match[1]}" if module else module_of(match[1])
-                self._imported.setdefault(match[2] or match[1], known)  # type: ignore[arg-type]
+            if not match:
+                continue
+            known = f"{module}.{match[1]}" if module else module_of(match[1])
+            if known:
+                self._imported.setdefault(match[2] or match[1], known)
 
     def full(self, name: str) -> str:
         """Return the dotted name with a module of the firmware for its first part, empty where it means none.

@@ -8,6 +8,8 @@ from typing import Any
 
 from ukernel.errors import UcoreError, by_name
 
+from . import magicmessages
+
 __all__ = ["StdinChannel"]
 
 
@@ -25,14 +27,14 @@ class StdinChannel:
         self._typed: list[dict[str, Any]] = []
         kernel._input_request = self.ask_user
 
-    def ask(self, do: str, **content: Any) -> dict[str, Any]:
-        """Return the answer's content. Raises what it says went wrong (see errors.py), and KeyboardInterrupt."""
+    def ask(self, msg_type: str, **content: Any) -> dict[str, Any]:
+        """Return the content of the switchboard's answer to a request (see `magicmessages`). Raises what it says went wrong (see errors.py), and KeyboardInterrupt."""
         kernel, answers = self._kernel, self._replies
         parent, ident = kernel.get_parent("shell"), kernel._parent_ident["shell"]
         number = ""
         try:
             with self._lock:
-                question = kernel.session.send(kernel.stdin_socket, "ucore_request", {"do": do, **content}, parent, ident=ident)
+                question = kernel.session.send(kernel.stdin_socket, msg_type, content, parent, ident=ident)
                 number = question["header"]["msg_id"]
                 answers[number] = None
             self._wait_for(lambda: answers[number] is not None)
@@ -50,7 +52,7 @@ class StdinChannel:
     def type_of(self, name: str) -> str:
         """Return the type of what the board has by this name; empty where it has none, or cannot say so at once."""
         try:
-            return str(self.ask("inspect", name=name).get("type") or "")
+            return str(self.ask(magicmessages.INSPECT, name=name).get("type") or "")
         except (UcoreError, KeyboardInterrupt):
             return ""
 

@@ -15,8 +15,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from ukernel.tempfolder import TempFolder
+
+if TYPE_CHECKING:  # the child is started before ZeroMQ is loaded
+    import zmq
 
 __all__ = ["CHANNELS", "Subkernel", "describe_exit"]
 
@@ -31,7 +35,7 @@ _WINDOWS = sys.platform == "win32"
 class Subkernel:
     """One ipykernel process and the sockets to it. Everything but `on_exit` happens on the switchboard's thread."""
 
-    def __init__(self, connection: dict, connection_file: str, kernel_id: str = ""):
+    def __init__(self, connection: dict[str, Any], connection_file: str, kernel_id: str = ""):
         """Start it. Raises OSError if that cannot be done.
 
         ``connection`` is what the front end's connection file says: the child signs with the same key.
@@ -39,14 +43,15 @@ class Subkernel:
         ``connection_file`` is its path: what the child tells users who ask how to connect. ``kernel_id`` is what the hub knows
         the kernel by: the child's readers of pipes say whose they are.
         """
-        self.sockets: dict = {}  # by channel
-        self.returncode: int | None = None
+        self.sockets: dict[str, zmq.Socket[bytes]] = {}  # by channel
         self._started = time.monotonic()
         self._temporary = _make_folder()
         self._folder = self._temporary.path
         self._parent_fd = -1
-        self._monitors: dict = {}  # by channel, until it is connected
-        info = {name: connection[name] for name in ("key", "signature_scheme", "kernel_name") if name in connection}
+        self._monitors: dict[str, zmq.Socket[bytes]] = {}  # by channel, until it is connected
+        info: dict[str, Any] = {
+            name: connection[name] for name in ("key", "signature_scheme", "kernel_name") if name in connection
+        }
         ports = _free_ports(5) if _WINDOWS else [1, 2, 3, 4, 5]
         info |= dict(zip(("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port"), ports, strict=True))
         info |= {"transport": "tcp", "ip": "127.0.0.1"} if _WINDOWS else {"transport": "ipc", "ip": f"{self._folder}/s"}
@@ -60,9 +65,9 @@ class Subkernel:
             self._remove_folder()
             raise
 
-    def _launch(self, path: str, connection_file: str, kernel_id: str) -> subprocess.Popen:
+    def _launch(self, path: str, connection_file: str, kernel_id: str) -> subprocess.Popen[bytes]:
         # The private function that `multiprocessing` uses too: -X and -W options of the kernelspec hold for the child.
-        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # private, see above
         command = [sys.executable, *flags, "-m", "ukernel.kernel.subkernel_main", "-f", path]
         env = os.environ | {"UCORE_OUTER_CONNECTION_FILE": connection_file, "UCORE_KERNEL_ID": kernel_id}
         if _WINDOWS:
@@ -89,7 +94,7 @@ class Subkernel:
 
         threading.Thread(target=wait, name="subkernel-watch", daemon=True).start()
 
-    def connect(self, context) -> None:
+    def connect(self, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
         """Open the sockets. The child need not listen yet; what is sent meanwhile waits."""
         import zmq
 
@@ -130,7 +135,7 @@ class Subkernel:
         if _WINDOWS:
             from jupyter_client.win_interrupt import send_interrupt
 
-            send_interrupt(self._process.win32_interrupt_event)  # type: ignore[attr-defined]
+            send_interrupt(self._process.win32_interrupt_event)  # type: ignore[attr-defined] # `launch_kernel` adds it
             return
         self._signal(signal.SIGINT)
 
@@ -153,7 +158,7 @@ class Subkernel:
         return time.monotonic() - self._started
 
     @property
-    def exit_status(self) -> "int | None":
+    def exit_status(self) -> int | None:
         """The process's exit code, negative for a signal; None while it runs."""
         return self._process.poll()
 

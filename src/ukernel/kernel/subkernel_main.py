@@ -45,13 +45,13 @@ def main() -> None:
     from . import magics
 
     app = IPKernelApp.instance()
-    app.initialize()
+    app.initialize()  # type: ignore[no-untyped-call] # ipykernel's has no annotations
     # An interrupt can always come as its cell has just ended; ipykernel goes on, and calls that an error in the server's log.
     app.log.addFilter(lambda record: not str(record.msg).startswith("KeyboardInterrupt caught in kernel"))
     magics.load_ipython_extension(app.shell)
     # What %connect_info and get_connection_file() tell people is the notebook's connection, not the inner one.
     app.connection_file = outer
-    app.start()
+    app.start()  # type: ignore[no-untyped-call] # ipykernel's has no annotations
 
 
 if __name__ == "__main__":

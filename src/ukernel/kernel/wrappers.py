@@ -2,10 +2,9 @@
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .cellmagic import Above
+from .cellmagic import Above
 
 __all__ = ["Captured", "Timed", "wrap"]
 
@@ -73,7 +72,7 @@ class Captured:
         return self._name and _ASSIGNMENT.format(name=self._name, texts=texts, outputs=json.dumps(self._outputs))
 
 
-def wrap(above: "tuple[Above, ...]") -> list[Timed | Captured]:
+def wrap(above: tuple[Above, ...]) -> list[Timed | Captured]:
     """Return what the magics above a cell do, the innermost first."""
     return [Timed() if one.magic == "%%time" else Captured(one.kinds, one.name) for one in reversed(above)]
 

@@ -7,14 +7,29 @@ frame after the other. A frame that cannot be decoded is left out and counted, w
 import re
 import struct
 import time
+import types
 from array import array
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ukernel.errors import PipeDecodeWarning
 from ukernel.protocol.pipestream import Batch
 
-__all__ = ["Samples", "TimedSamples", "as_decoder"]
+from .reasons import warn
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+__all__ = ["CallableDecoder", "Decoder", "FormatDecoder", "Samples", "TimedSamples", "as_decoder"]
+
+# As `collect` takes it. What a function returns is looked at: what is no number, nor a row of numbers, is left out and counted.
+Decoder: TypeAlias = Callable[[bytes], object] | str | None
+# Samples in a row: an array (float64) of shape (n,) or (n, columns), or a list where there is no NumPy.
+Values: TypeAlias = "npt.NDArray[np.float64] | list[Any]"
 
 DEFAULT_FORMAT = "<f"  # the convention of the pipes page: one little-endian 32-bit float a frame
-KINDS = {
+KINDS = {  # NumPy's letter for each of struct's; the size follows it
     "b": "i",
     "B": "u",
     "?": "b",
@@ -28,11 +43,13 @@ KINDS = {
     "Q": "u",
     "n": "i",
     "N": "u",
+    "e": "f",
+    "f": "f",
+    "d": "f",
 }
-KINDS |= {"e": "f", "f": "f", "d": "f"}
 
 
-def as_decoder(decoder) -> "FormatDecoder | CallableDecoder":
+def as_decoder(decoder: object) -> "FormatDecoder | CallableDecoder":
     """Return what decodes frames: for None one little-endian float a frame, else for a struct format or for a
     callable.
 
@@ -47,7 +64,7 @@ def as_decoder(decoder) -> "FormatDecoder | CallableDecoder":
     raise ValueError(f"decoder must be a function of bytes, a struct format such as '<fff', or None, not {decoder!r}")
 
 
-def _numpy():
+def _numpy() -> types.ModuleType | None:
     """NumPy, or None. Imported when the first samples are decoded: it costs a tenth of a second."""
     try:
         import numpy
@@ -62,14 +79,14 @@ class _Decoder:
     `left_out`: which of the frames decoded last were bad, by their places among them.
     """
 
-    shape: "tuple | None" = None  # of one sample; None until one was seen
+    shape: tuple[int, ...] | None = None  # of one sample; None until one was seen
 
     def __init__(self) -> None:
         self.bad = 0
         self.first_error: str | None = None
         self.left_out: set[int] = set()
 
-    def _refuse(self, places, error: str) -> None:
+    def _refuse(self, places: Collection[int], error: str) -> None:
         self.left_out.update(places)
         self.bad += len(places)
         self.first_error = self.first_error or error
@@ -87,36 +104,37 @@ class FormatDecoder(_Decoder):
             raise ValueError(f"decoder {format!r} is not a struct format: {error}") from None
         self._fields = _fields(format)
         self.shape = () if len(self._fields) == 1 else (len(self._fields),)
-        self._dtype = None
+        self._dtype: np.dtype[Any] | None = None
 
-    def decode(self, frames: Batch, limit: int, deadline: float):
+    def decode(self, frames: Batch, limit: int, deadline: float) -> Values:
         """Take at most `limit` frames; returns an array (float64) or, without NumPy, a list."""
         size, count = frames.size, min(limit, frames.count)
         data = frames.take(limit)
         self.left_out = set()
         if size != self._struct.size:
-            meant = _format_for(size, self.format)
-            meant = f" (did you mean {meant!r}?)" if meant else ""
+            guess = _format_for(size, self.format)
+            meant = f" (did you mean {guess!r}?)" if guess else ""
             self._refuse(range(count), f"a frame of {size} bytes, where {self.format!r} takes {self._struct.size}{meant}")
             data = data[:0]
-        np = _numpy()
-        if np is None:
+        numpy = _numpy()
+        if numpy is None:
             rows = self._struct.iter_unpack(data)
             return [value for (value,) in rows] if self.shape == () else list(rows)
         if self._dtype is None:
             offsets, formats = zip(*self._fields, strict=True)
             names = [f"f{index}" for index in range(len(formats))]
-            self._dtype = np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": self._struct.size})
-        records = np.frombuffer(data, self._dtype)
+            self._dtype = numpy.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": self._struct.size})
+        records = numpy.frombuffer(data, self._dtype)
         if self.shape == ():
-            return records["f0"].astype(np.float64)
-        table = np.empty((len(records), len(self._fields)))
-        for column, name in enumerate(self._dtype.names):
-            table[:, column] = records[name]
+            column: npt.NDArray[np.float64] = records["f0"].astype(numpy.float64)
+            return column
+        table: npt.NDArray[np.float64] = numpy.empty((len(records), len(self._fields)))
+        for index in range(len(self._fields)):
+            table[:, index] = records[f"f{index}"]
         return table
 
 
-def _format_for(size: int, format: str) -> "str | None":
+def _format_for(size: int, format: str) -> str | None:
     """Return a struct format like this one that takes frames of ``size`` bytes, None where none comes to mind."""
     order = format[0] if format[:1] in tuple("@=<>!") else ""
     plain = order if order in tuple("<>!") else "<"
@@ -158,15 +176,15 @@ def _fields(format: str) -> list[tuple[int, str]]:
 class CallableDecoder(_Decoder):
     """Decodes with a function from the bytes of one frame to a number, or to a row of numbers."""
 
-    def __init__(self, function):
+    def __init__(self, function: Callable[[bytes], object]):
         super().__init__()
         self._function = function
 
-    def decode(self, frames: Batch, limit: int, deadline: float):
+    def decode(self, frames: Batch, limit: int, deadline: float) -> Values:
         """Take at most `limit` frames, and none after `deadline` (monotonic); returns an array (float64) or,
         without NumPy, a list."""
         function, pop, clock = self._function, frames.pop, time.monotonic
-        values = []
+        values: list[object] = []
         self.left_out = set()
         for place in range(min(limit, frames.count)):
             chunk = pop()
@@ -176,26 +194,26 @@ class CallableDecoder(_Decoder):
                 self._refuse((place,), f"{type(error).__name__}: {error} (frame of {len(chunk)} bytes)")
             if clock() >= deadline:
                 break
-        np = _numpy()
-        return values if np is None else self._as_array(np, values)
+        numpy = _numpy()
+        return values if numpy is None else self._as_array(numpy, values)
 
-    def _as_array(self, np, values: list):
+    def _as_array(self, numpy: types.ModuleType, values: list[object]) -> "npt.NDArray[np.float64]":
         try:
-            array = np.array(values, np.float64)
+            array: npt.NDArray[np.float64] = numpy.array(values, numpy.float64)
             if not values:
                 return array.reshape(0, *(self.shape or ()))
-            if self.shape in (None, array.shape[1:]) and array.size and not (np.isnan(array).any() and None in values):
+            if self.shape in (None, array.shape[1:]) and array.size and not (numpy.isnan(array).any() and None in values):
                 self.shape = array.shape[1:]
                 return array
         except (TypeError, ValueError, OverflowError):
             pass
-        good = []  # something among them is not a number, or not of the same shape: one by one
+        good: list[npt.NDArray[np.float64]] = []  # something among them is not a number, or not of the same shape: one by one
         places = [place for place in range(len(values) + len(self.left_out)) if place not in self.left_out]
         for place, value in zip(places, values, strict=True):
             try:
                 if value is None:
                     raise TypeError("it returned None")
-                row = np.asarray(value, np.float64)
+                row: npt.NDArray[np.float64] = numpy.asarray(value, numpy.float64)
                 if not row.size:
                     raise ValueError("it returned an empty row")
                 if self.shape not in (None, row.shape):
@@ -205,17 +223,22 @@ class CallableDecoder(_Decoder):
             else:
                 self.shape = row.shape
                 good.append(row)
-        return np.array(good, np.float64).reshape(len(good), *(self.shape or ()))
+        rows: npt.NDArray[np.float64] = numpy.array(good, numpy.float64)
+        return rows.reshape(len(good), *(self.shape or ()))
 
 
-class TimedSamples(tuple):
+class TimedSamples(tuple[Any, Any]):
     """(samples, times): what came of a pipe with timestamps, two arrays that unpack as a pair.
 
     samples: shape (n,) or (n, columns). times: shape (n,), float64, as `time.time()` counts. Attributes:
     `samples`, `times`, and `errors`: shape (n,), by how many seconds each of the times may be off.
     """
 
-    def __new__(cls, samples, times, errors):
+    samples: Values
+    times: Values
+    errors: Values
+
+    def __new__(cls, samples: Values, times: Values, errors: Values) -> "TimedSamples":
         timed = super().__new__(cls, (samples, times))
         timed.samples, timed.times, timed.errors = samples, times, errors
         return timed
@@ -224,9 +247,10 @@ class TimedSamples(tuple):
 class Samples:
     """Decoded samples, in order; with `timed`, also when each was written."""
 
-    def __init__(self, decoder: "FormatDecoder | CallableDecoder", *, timed: bool = False):
+    def __init__(self, decoder: FormatDecoder | CallableDecoder, *, timed: bool = False):
         self._decoder = decoder
-        self._table = None  # the first `count` rows are taken; a list without NumPy
+        self._list: list[Any] = []  # without NumPy
+        self._table: npt.NDArray[np.float64] | None = None  # the first `count` rows are taken
         self._timed = timed
         self._times = array("d")
         self._errors = array("d")
@@ -245,18 +269,10 @@ class Samples:
         self._times.extend(times)
         self._errors.extend([error] * len(times))
 
-    def times(self) -> tuple:
-        """The times of all samples, and their errors: two float64 arrays, or lists where there is no NumPy."""
-        np = _numpy()
-        if np is None:
-            return self._times.tolist(), self._errors.tolist()
-        return np.array(self._times), np.array(self._errors)
-
-    def _add(self, block) -> None:
+    def _add(self, block: Values) -> None:
         count = self.count + len(block)
         if isinstance(block, list):
-            self._table = self._table or []
-            self._table += block
+            self._list += block
         elif self._table is None:
             self._table = block.copy()  # its own memory, which can grow
         else:
@@ -279,15 +295,29 @@ class Samples:
             f"the first: {decoder.first_error}."
         )
 
-    def array(self):
-        """All samples: a float64 array of shape (n,) or (n, columns), or a list where there is no NumPy.
+    def warn_bad(self, pipe: str) -> None:
+        """Warn if frames of this pipe could not be decoded."""
+        if self.bad:
+            warn(PipeDecodeWarning, f"Pipe {pipe!r}: {self.why_bad()}")
 
-        They are handed over: nothing can be added afterwards.
-        """
-        np = _numpy()
-        if np is None:
-            return self._table or []
-        if not self.count:
-            return np.empty((0, *(self._decoder.shape or ())))
+    def result(self) -> "Values | TimedSamples":
+        """All samples, as `read_array` and `collect` return them. They are handed over: nothing can be added afterwards."""
+        return TimedSamples(self.array(), *self.times()) if self._timed else self.array()
+
+    def array(self) -> Values:
+        """All samples: a float64 array of shape (n,) or (n, columns), or a list where there is no NumPy. They are handed over."""
+        numpy = _numpy()
+        if numpy is None:
+            return self._list
+        if not self.count or self._table is None:
+            empty: npt.NDArray[np.float64] = numpy.empty((0, *(self._decoder.shape or ())))
+            return empty
         self._table.resize((self.count, *self._table.shape[1:]), refcheck=False)
         return self._table
+
+    def times(self) -> tuple[Values, Values]:
+        """The times of all samples, and their errors: two float64 arrays, or lists where there is no NumPy."""
+        numpy = _numpy()
+        if numpy is None:
+            return self._times.tolist(), self._errors.tolist()
+        return numpy.array(self._times), numpy.array(self._errors)

@@ -2,13 +2,23 @@
 
 import html
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ukernel.errors import HubUnreachableError, UcoreError
+from ukernel.protocol.reasons import EndReason
 
-__all__ = ["PipeState", "PipeStates", "open_pipes", "pipes", "similar_name"]
+from .reasons import END_SENTENCES
 
-ANSWER_S = 2.0
+__all__ = ["PipeState", "PipeStates", "did_you_mean", "pipes", "why_not_open"]
+
+ANSWER_S = 2.0  # for the hub to answer: it knows without asking a board
+MAX_NAMED = 10  # pipes that a sentence names
+
+
+class _Printer(Protocol):
+    """What IPython lets objects write their own text to."""
+
+    def text(self, text: str) -> None: ...
 
 
 class PipeState(NamedTuple):
@@ -26,21 +36,21 @@ class PipeState(NamedTuple):
     frames: int
     readers: int
     lost: int
-    losses: "dict[str, int]"
+    losses: dict[str, int]
     frames_per_s: float
     bytes_per_s: float
     held: int
     ended: str
 
 
-class PipeStates(list):
+class PipeStates(list[PipeState]):
     """A list of `PipeState`, which a notebook shows as a table."""
 
     COLUMNS = ("pipe", "board", "state", "frames", "per second", "lost", "readers")
 
-    def rows(self) -> "list[tuple[str, ...]]":
+    def rows(self) -> list[tuple[str, ...]]:
         """Return the table's rows as text, in the order of `COLUMNS`."""
-        found = []
+        found: list[tuple[str, ...]] = []
         for pipe in self:
             lost = ", ".join(f"{count:,} ({cause})" for cause, count in pipe.losses.items()) or "none"
             rate = f"{pipe.frames_per_s:,.0f} frames, {pipe.bytes_per_s:,.0f} bytes" if pipe.open else ""
@@ -56,7 +66,7 @@ class PipeStates(list):
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return "\n".join("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows)
 
-    def _repr_pretty_(self, printer, cycle) -> None:
+    def _repr_pretty_(self, printer: _Printer, cycle: bool) -> None:
         printer.text("[]" if cycle else self.table())
 
     def _repr_html_(self) -> str:
@@ -67,7 +77,7 @@ class PipeStates(list):
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def pipes() -> "PipeStates":
+def pipes() -> PipeStates:
     """Return the pipes that are open, and those that have ended lately, as a list of `PipeState`; none where no hub runs.
 
     Raises HubUnreachableError where UCORE_PIPE_PORT names a port on which nobody answers, HubDeniedError, or NoAnswerError if
@@ -102,15 +112,48 @@ def pipes() -> "PipeStates":
     )
 
 
-def open_pipes() -> "list[PipeState] | None":
-    """Return the pipes that are open; None where the hub cannot tell, for there is something more important to say."""
+def did_you_mean(name: str) -> str:
+    """What is open instead of this pipe, as the end of a sentence: one that has its name on another board, or nearly its name, or what
+    there is; empty where nobody can tell.
+    """
+    known = _known_pipes()
+    if known is None:
+        return ""
+    there = [pipe for pipe in known if pipe.open]
+    boards = sorted(pipe.board for pipe in there if pipe.name == name)
+    if boards:
+        return f" (it is open on {' and '.join(boards)}: to read that, say board={boards[0]!r})"
+    names = sorted({pipe.name for pipe in there})
+    found = similar_name(name, names)
+    if found:
+        return f" ({found!r} is open: did you mean that?)"
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return f" (open now: {', '.join(map(repr, names[:MAX_NAMED]))}{more})" if names else " (no pipe is open)"
+
+
+def why_not_open(name: str) -> str:
+    """What the hub knows about a pipe that is not open, as sentences."""
+    known = [pipe for pipe in _known_pipes() or () if pipe.name == name]
+    elsewhere = sorted(pipe.board for pipe in known if pipe.open)
+    if elsewhere:
+        return f"it is open on {' and '.join(elsewhere)} only. To read that, say board={elsewhere[0]!r}."
+    if known:
+        last = known[-1]
+        replay = f"; replay=True gives the {last.held:,} that the hub holds" if last.held else ""
+        why = END_SENTENCES.get(last.ended, END_SENTENCES[EndReason.BOARD_GONE])  # one that may come back has not ended yet
+        return f"it ended before this call, after {last.frames:,} frames: {why}. Call collect while the producer runs{replay}."
+    return f"the board has not opened it{did_you_mean(name)}. Run the cell that opens and fills it."
+
+
+def _known_pipes() -> PipeStates | None:
+    """Return the hub's pipes; None where it cannot tell, for there is something more important to say."""
     try:
-        return [pipe for pipe in pipes() if pipe.open]
+        return pipes()
     except (UcoreError, OSError):
         return None
 
 
-def similar_name(name: str, names: "Iterable[str]") -> "str | None":
+def similar_name(name: str, names: Iterable[str]) -> str | None:
     """Return the one of these names that is nearly this one, None where there is none."""
     import difflib
 

@@ -75,7 +75,7 @@ class CellNames:
 
     def _choose(self, functions: frozenset[str]) -> int:
         """The next name in turn under which no cell has a function of these names, if there is one; else the next."""
-        turns = [(self._turn + step) % (wire.SLOTS - 1) + 1 for step in range(wire.SLOTS - 1)]
+        turns: list[int] = [(self._turn + step) % (wire.SLOTS - 1) + 1 for step in range(wire.SLOTS - 1)]
         for number in turns:
             if all(owner.functions.isdisjoint(functions) for owner in self._owners[number]):
                 return number
@@ -88,13 +88,13 @@ class CellNames:
                 return number
         return None
 
-    def find(self, text: str, instance: str, running: "int | None" = None) -> list[list[dict]]:
+    def find(self, text: str, instance: str, running: "int | None" = None) -> list[list[dict[str, object]]]:
         """Return for each frame of a cell in a text the cells that it may be of, as seen by a process: `{"key": its own}`,
         `{"label": another's}`, or an empty dict for an earlier one of which nothing is known.
 
         ``running``: the text is the traceback of the cell that runs under this name, so the first frame is its own.
         """
-        found = []
+        found: list[list[dict[str, object]]] = []
         for letter, line, function in FRAME.findall(text):
             number = ord(letter) - ord("a")
             owners = self._owners[number]
@@ -105,7 +105,7 @@ class CellNames:
             possible = [_said(owner, instance) for owner in owners if owner.may_have(int(line), function or None)]
             if self._forgotten[number] or not self.is_complete:
                 possible.append({})
-            unique: list[dict] = []
+            unique: list[dict[str, object]] = []
             for said in possible:
                 if said not in unique:
                     unique.append(said)
@@ -113,7 +113,7 @@ class CellNames:
         return found
 
 
-def _said(owner: _Owner, instance: str) -> dict:
+def _said(owner: _Owner, instance: str) -> dict[str, object]:
     if owner.instance != instance or owner.key is None:
         return {"label": owner.label}
     return {"key": owner.key}

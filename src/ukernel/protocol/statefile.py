@@ -7,6 +7,7 @@ connects to what it says. `filelock` would do the locking too, but it imports as
 import json
 import os
 import stat
+import sys
 import time
 from collections import namedtuple
 from pathlib import Path
@@ -127,7 +128,7 @@ class StateFile:
     def __init__(self, path: "Path | None" = None):
         self.path = path or settings.state_path()
         self._lock_fd = -1
-        self._written: bytes | None = None
+        self._written = b""  # nothing yet
 
     def acquire(self) -> bool:
         """Take the lock; False if another hub holds it and is not just leaving.
@@ -213,7 +214,7 @@ class StateFile:
     def remove(self) -> None:
         """Remove the file if it is still the one this hub wrote. The lock stays until `release`."""
         try:
-            if self._written is not None and self._is_published():
+            if self._written and self._is_published():
                 self.path.unlink()
         except OSError:
             pass
@@ -253,7 +254,7 @@ def _is_locked(path: Path) -> bool:
         os.close(fd)
 
 
-if os.name == "nt":
+if sys.platform == "win32":
     import msvcrt
 
     def _lock(fd: int, shared: bool = False) -> bool:

@@ -7,12 +7,14 @@ what they derive from, NumPy's numbers become numbers, and its arrays, dimension
 import array
 import base64
 import collections
-import operator
-import sys
+from collections.abc import Iterable
+from typing import Any
 
 from ucore import wire
 from ukernel.errors import BoardValueError
 from ukernel.imports import find_imported
+
+from .valuereader import CODES, decode, little
 
 __all__ = [
     "GENERATOR",
@@ -39,13 +41,11 @@ WHAT_CAN = (
     "What can is None, bool, int, float, complex, str, bytes, bytearray, array.array, range, and lists, tuples, sets, dicts and "
     "deques of them."
 )
+_NUMPY = {**dict(zip("bhiqBHIQfd", "bhiqBHIQfd", strict=True)), "l": "q", "L": "Q"}  # NumPy's letters of types, and an array's
 _CONSTANTS = {None: wire.NONE, True: wire.TRUE, False: wire.FALSE}
-_BACK = {tag: value for value, tag in _CONSTANTS.items()}
-_CODES = "bBhHiIlLqQfd"
-_BY_SIZE = {1: "b", 2: "h", 4: "i", 8: "q"}
 
 
-def storing(values: dict) -> bytes:
+def storing(values: dict[str, object]) -> bytes:
     """Return the order to a board to give these names these values. Raises TypeError: which, and what it is."""
     parts = [bytes((0, wire.STORE, wire.DICT)), _number(len(values))]
     for name, value in values.items():
@@ -143,30 +143,16 @@ def encode(value: object, depth: int = 0) -> bytes:
     return _of_numpy(value, depth)
 
 
-def _of_numpy(value, depth: int) -> bytes:
+def _of_numpy(value: Any, depth: int) -> bytes:
     numpy = find_imported("numpy")
     if numpy is not None and isinstance(value, numpy.ma.MaskedArray) and numpy.ma.is_masked(value):
         raise _StuckError("a masked array")
     if numpy is not None and isinstance(value, numpy.ndarray) and value.ndim:
         if value.ndim > 1:
             return _many(wire.LIST, list(value), depth)
-        code = {
-            "b": "b",
-            "h": "h",
-            "i": "i",
-            "l": "q",
-            "q": "q",
-            "B": "B",
-            "H": "H",
-            "I": "I",
-            "L": "Q",
-            "Q": "Q",
-            "f": "f",
-            "d": "d",
-        }
-        found = (
-            code.get(value.dtype.char) if value.dtype.itemsize != 4 else {"i": "i", "u": "I", "f": "f"}.get(value.dtype.kind)
-        )
+        found = _NUMPY.get(value.dtype.char)
+        if value.dtype.itemsize == 4:  # whose letters differ from system to system
+            found = {"i": "i", "u": "I", "f": "f"}.get(value.dtype.kind)
         if found:
             native = value.astype(value.dtype.newbyteorder("="), copy=False)
             return _array(array.array(found, native.tobytes()))
@@ -181,29 +167,21 @@ def _number(number: int) -> bytes:
     return number.to_bytes(4, "little")
 
 
-def _sized(tag: int, data) -> bytes:
+def _sized(tag: int, data: bytes | bytearray) -> bytes:
     return bytes((tag,)) + _number(len(data)) + bytes(data)
 
 
-def _doubles(values) -> bytes:
-    return _little(array.array("d", values)).tobytes()
+def _doubles(values: Iterable[float]) -> bytes:
+    return little(array.array("d", values)).tobytes()
 
 
-def _little(values: array.array) -> array.array:
-    """Return the array as a little-endian machine has it, or the other way round."""
-    if sys.byteorder == "big":
-        values = array.array(values.typecode, values)
-        values.byteswap()
-    return values
-
-
-def _array(value: array.array) -> bytes:
-    if value.typecode not in _CODES:
+def _array(value: "array.array[Any]") -> bytes:
+    if value.typecode not in CODES:
         raise _StuckError(f"an array of type {value.typecode}")
-    return bytes((wire.ARRAY, ord(value.typecode), value.itemsize)) + _sized(0, _little(value).tobytes())[1:]
+    return bytes((wire.ARRAY, ord(value.typecode), value.itemsize)) + _sized(0, little(value).tobytes())[1:]
 
 
-def _many(tag: int, items, depth: int) -> bytes:
+def _many(tag: int, items: list[Any], depth: int) -> bytes:
     parts = [bytes((tag,)), _number(len(items))]
     kinds = set(map(type, items))
     at = 0
@@ -221,7 +199,7 @@ def _many(tag: int, items, depth: int) -> bytes:
     return b"".join(parts)
 
 
-def _dict(tag: int, value: dict, depth: int) -> bytes:
+def _dict(tag: int, value: dict[Any, Any], depth: int) -> bytes:
     pairs = list(value.items())
     parts = [bytes((tag,)), _number(len(pairs))]
     where = ""
@@ -248,7 +226,7 @@ class Pieces:
         self._size = 0
         self.is_generator = False
 
-    def take(self, content: dict) -> bool:
+    def take(self, content: dict[str, Any]) -> bool:
         """Take in an execute_result's content; False where it is none of a value's."""
         if GENERATOR in content["data"]:
             self.is_generator = True
@@ -275,7 +253,7 @@ class Pieces:
         return b"".join(self._pieces[MIME])
 
     @property
-    def stuck(self) -> "tuple[str, str, str] | None":
+    def stuck(self) -> tuple[str, str, str] | None:
         """Where and what cannot travel, and the repr of all; None where nothing is in the way."""
         text = b"".join(self._pieces[NO_MIME]).decode("utf-8", "replace")
         if not text:
@@ -287,165 +265,3 @@ class Pieces:
 def decode_text(text: str) -> object:
     """Return the value that base64 stands for."""
     return decode(base64.b64decode(text))
-
-
-def decode(data: bytes) -> object:
-    """Return the value that the bytes stand for. Raises ValueError where they stand for none."""
-    reader = _Reader(data)
-    try:
-        value = reader.read()
-    except (IndexError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise ValueError(f"no value: {error!r}") from None
-    if reader.left:
-        raise ValueError("no value: bytes are left over")
-    return value
-
-
-class _Reader:
-    def __init__(self, data: bytes):
-        self._data = data
-        self._at = 0
-
-    @property
-    def left(self) -> int:
-        return len(self._data) - self._at
-
-    def _take(self, size: int) -> bytes:
-        if size > self.left:
-            raise ValueError("no value: its end is missing")
-        self._at += size
-        return self._data[self._at - size : self._at]
-
-    def _size(self) -> int:
-        return int.from_bytes(self._take(4), "little")
-
-    def _sized(self) -> bytes:
-        return self._take(self._size())
-
-    def read(self):
-        tag = self._take(1)[0]
-        if tag in _BACK:
-            return _BACK[tag]
-        read = _READ.get(tag)
-        if read is None:
-            raise ValueError(f"no value: the tag {tag} is unknown")
-        return read(self)
-
-    def _int(self):
-        return int(self._sized(), 16)
-
-    def _float(self):
-        return _little(array.array("d", self._take(8)))[0]
-
-    def _complex(self):
-        return complex(*_little(array.array("d", self._take(16))))
-
-    def _str(self):
-        return self._sized().decode("utf-8", "surrogatepass")
-
-    def _bytearray(self):
-        return bytearray(self._sized())
-
-    def _list(self):
-        size = self._size()
-        found: list = []
-        while len(found) < size:
-            tag = self._data[self._at]
-            if tag == wire.INTS:
-                self._at += 1
-                found.extend(map(int, self._sized().decode().split(", ")))
-            elif tag in (wire.DOUBLES, wire.SINGLES):
-                self._at += 1
-                found.extend(_little(array.array("d" if tag == wire.DOUBLES else "f", self._sized())))
-            else:
-                found.append(self.read())
-        return found
-
-    def _tuple(self):
-        return tuple(self._list())
-
-    def _set(self):
-        return set(self._list())
-
-    def _frozenset(self):
-        return frozenset(self._list())
-
-    def _dict(self, found=None):
-        found = {} if found is None else found
-        for _ in range(self._size()):
-            key = self.read()
-            found[key] = self.read()
-        return found
-
-    def _ordered(self):
-        return self._dict(collections.OrderedDict())
-
-    def _deque(self):
-        room = self._size()
-        return collections.deque(self.read(), room or None)
-
-    def _range(self):
-        return range(*self.read())
-
-    def _namedtuple(self):
-        name = self.read()
-        return tuple.__new__(_named(name, self.read()), self.read())
-
-    def _array(self):
-        code, size = chr(self._take(1)[0]), self._take(1)[0]
-        data = self._sized()
-        if code not in _CODES:
-            raise ValueError(f"no value: an array of type {code!r}")
-        if array.array(code).itemsize == size:
-            return _little(array.array(code, data))
-        # Its letter stands for another size here: the numbers count, and then the letter.
-        by_size = _BY_SIZE[size] if code.islower() else _BY_SIZE[size].upper()
-        found = _little(array.array(by_size, data))
-        try:
-            return array.array(code, found)
-        except OverflowError:
-            return found
-
-
-_READ = {
-    wire.INT: _Reader._int,
-    wire.FLOAT: _Reader._float,
-    wire.COMPLEX: _Reader._complex,
-    wire.STR: _Reader._str,
-    wire.BYTES: _Reader._sized,
-    wire.BYTEARRAY: _Reader._bytearray,
-    wire.ARRAY: _Reader._array,
-    wire.LIST: _Reader._list,
-    wire.TUPLE: _Reader._tuple,
-    wire.NAMEDTUPLE: _Reader._namedtuple,
-    wire.SET: _Reader._set,
-    wire.FROZENSET: _Reader._frozenset,
-    wire.DICT: _Reader._dict,
-    wire.ORDERED: _Reader._ordered,
-    wire.DEQUE: _Reader._deque,
-    wire.RANGE: _Reader._range,
-}
-
-_named_types: dict = {}
-
-
-def _named_repr(value) -> str:
-    return f"{type(value).__name__}({', '.join(f'{field}={item!r}' for field, item in zip(value._fields, value))})"
-
-
-def _named(name: str, fields: tuple) -> type:
-    """Return the named tuple's type, the same for the same names; a field that Python would not take, `_machine` say, is one too."""
-    found = _named_types.get((name, fields))
-    if found is None:
-        if len(_named_types) > 1000:
-            _named_types.clear()
-        last = name.rpartition(".")[2]
-        found = collections.namedtuple(last if last.isidentifier() else "tuple", fields, rename=True)
-        if found._fields != fields:
-            for at, field in enumerate(fields):
-                if not hasattr(found, field):
-                    setattr(found, field, property(operator.itemgetter(at)))
-            found._fields = fields
-            found.__repr__ = _named_repr  # type: ignore[method-assign,assignment]
-        _named_types[name, fields] = found
-    return found

@@ -14,7 +14,7 @@ def hub(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UCORE_STATE_PATH", str(tmp_path_factory.mktemp("hub") / "state.json"))
         hub = HubThread(60.0)
-        hub.hub.board_factory = BoardDriver
+        hub.hub.boards.make_driver = BoardDriver
         yield hub
         hub.stop()
 

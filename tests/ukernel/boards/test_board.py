@@ -134,9 +134,9 @@ def test_a_reset_clears_and_the_same_object_goes_on(board):
 
 def test_a_hub_that_went_away_is_found_again(board, hub):
     board.run("kept = 5")
-    for client in list(hub.hub.clients):
-        hub.call(client.transport.abort)
-    wait_until(lambda: not hub.hub.clients, "the loss")
+    for client in list(hub.hub.boards.clients):
+        hub.call(client._connection.abort)
+    wait_until(lambda: not hub.hub.boards.clients, "the loss")
     wait_until(lambda: _evaluates(board, "kept", 5), "the next connection")
 
 

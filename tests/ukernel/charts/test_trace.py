@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from fakelistener import FakeListener
 
-from ukernel import pipes
 from ukernel.charts import trace
 from ukernel.charts.scene import RUNNING, WAITING, ChartOptions, Scene
 from ukernel.errors import HubUnreachableError, PipeNameError
 from ukernel.pipes.decoders import as_decoder
+from ukernel.pipes.reasons import describe_losses
+from ukernel.pipes.subscription import open_pipe_reader
 
 UNKNOWN = math.inf
 
@@ -40,8 +41,8 @@ def follow(listener):
             feed.end()
 
         listener.script = whole
-        pipe = pipes._subscribe("adc", None, False, True, hint=False, warns=False)
-        one = trace.Trace(pipe, as_decoder(decoder), size)
+        reader = open_pipe_reader("adc", None, timestamps=True, hint=False, warns=False)
+        one = trace.Trace(reader, as_decoder(decoder), size)
         followed.append(one)
         one.start(lambda: None)
         one._thread.join(30)
@@ -131,7 +132,7 @@ def test_what_was_lost_is_a_gap_where_it_was_lost(follow):
         (4, 5, 12.1, 13.0),
     ]
     assert "no room" in gaps[0].why and "too slow" in gaps[1].why
-    assert one.pipe.lost == 27
+    assert one.reader.lost == 27
 
 
 def test_the_last_word_says_why_after_how_much_and_when(follow):
@@ -151,8 +152,8 @@ def test_losses_are_told_on_the_chart_and_not_in_its_cell(follow):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         one = follow(script)
-    assert one.ended.text == "the producer closed the pipe" and one.pipe.lost == 100
-    assert [note.text for note in one.notes()][1:] == [one.pipe.why_lost()]
+    assert one.ended.text == "the producer closed the pipe" and one.reader.lost == 100
+    assert [note.text for note in one.notes()][1:] == [describe_losses(one.reader.losses)]
 
 
 def opening(feed, generation, number=0):
@@ -175,9 +176,7 @@ def test_a_trace_goes_on_where_a_pipe_ended_for_a_bad_reason_and_the_gap_says_wh
         feed.end(reason)
 
     listener.script = script
-    one = trace.Trace(
-        pipes._subscribe("adc", None, False, False, follow=True, after_close=False, warns=False), as_decoder(None), 10
-    )
+    one = trace.Trace(open_pipe_reader("adc", None, follow=True, after_close=False, warns=False), as_decoder(None), 10)
     one.start(lambda: None)
     one._thread.join(30)
     assert one.ended.text == "the producer closed the pipe"
@@ -187,7 +186,7 @@ def test_a_trace_goes_on_where_a_pipe_ended_for_a_bad_reason_and_the_gap_says_wh
         (2, 10, "they were written before the pipe was found again"),
         (3, 0, "the board hub stopped"),
     ]
-    assert one.pipe.lost == 10
+    assert one.reader.lost == 10
 
 
 def test_a_trace_says_what_it_waits_for_until_the_pipe_goes_on(listener):
@@ -200,21 +199,19 @@ def test_a_trace_says_what_it_waits_for_until_the_pipe_goes_on(listener):
 
     requests = []
     listener.script = script
-    one = trace.Trace(
-        pipes._subscribe("adc", None, False, False, follow=True, after_close=False, warns=False), as_decoder(None), 10
-    )
+    one = trace.Trace(open_pipe_reader("adc", None, follow=True, after_close=False, warns=False), as_decoder(None), 10)
     changed = threading.Event()
     one.start(changed.set)
     try:
         # The same opening, of which the hub does not know more than before: the board has not come back.
-        wait_until(changed, lambda: len(requests) == 2 and one.pipe.opening and one.pipe.ends)
+        wait_until(changed, lambda: len(requests) == 2 and one.reader.opening and one.reader.ends)
         assert one.is_waiting
         assert [tuple(note) for note in one.notes()] == [
             ("the board is gone: unplugged, or without power; waiting for the board to open pipe 'adc' again", "warning")
         ]
         requests[1].floats(2)
         wait_until(changed, lambda: one.window.seen == 2)
-        assert not one.is_waiting and one.notes() == [] and one.pipe.lost == 0
+        assert not one.is_waiting and one.notes() == [] and one.reader.lost == 0
     finally:
         one.stop()
     assert one.ended.text == "stopped"
@@ -239,10 +236,10 @@ def test_a_chart_waits_between_two_hubs_and_says_so(listener, obstacle, note):
         raise obstacle
 
     asked = threading.Event()
-    pipe = pipes._subscribe("adc", None, False, False, follow=True, after_close=False, warns=False)
+    reader = open_pipe_reader("adc", None, follow=True, after_close=False, warns=False)
     feed = listener.feed()
-    find, pipe._again = pipe._again, refuse
-    one = trace.Trace(pipe, as_decoder(None), 10)
+    find, reader._again = reader._again, refuse
+    one = trace.Trace(reader, as_decoder(None), 10)
     scene = Scene([one], ChartOptions("adc", 10), 100)
     changed = threading.Event()
     one.start(changed.set)
@@ -250,19 +247,19 @@ def test_a_chart_waits_between_two_hubs_and_says_so(listener, obstacle, note):
         opening(feed, 1)
         feed.floats(1)
         wait_until(changed, lambda: one.window.seen == 1)
-        assert scene.state == RUNNING and one.notes() == [] and pipe.awaits is None
+        assert scene.state == RUNNING and one.notes() == [] and reader.awaits is None
         before = one.news
         feed.hang_up()
         assert asked.wait(30)
         wait_until(changed, lambda: one.news != before)
-        assert (scene.state, pipe.awaits, pipe.ends) == (WAITING, "connection lost", [(1, "connection lost")])
+        assert (scene.state, reader.awaits, reader.ends) == (WAITING, "connection lost", [(1, "connection lost")])
         wait_until(changed, lambda: [tuple(one) for one in scene.notes()] == [(note, "warning")])
-        pipe._again = find
+        reader._again = find
         feed = listener.feed()  # of the next hub
         opening(feed, 1, 1)
         feed.floats(2)
         wait_until(changed, lambda: one.window.seen == 2)
-        assert scene.state == RUNNING and one.notes() == [] and pipe.awaits is None
+        assert scene.state == RUNNING and one.notes() == [] and reader.awaits is None
     finally:
         one.stop()
 
@@ -278,8 +275,8 @@ def wait_until(changed, condition):
 def test_a_pipe_of_nearly_the_same_name_is_suggested(listener, monkeypatch):
     monkeypatch.setattr(trace, "did_you_mean", lambda name: " ('adc' is open: did you mean that?)")
     monkeypatch.setattr(trace, "HINT_AFTER_S", 0.0)
-    pipe = pipes._subscribe("acd", None, False, False, hint=False, warns=False)
-    one = trace.Trace(pipe, as_decoder(None), 10)
+    reader = open_pipe_reader("acd", None, hint=False, warns=False)
+    one = trace.Trace(reader, as_decoder(None), 10)
     one.start(lambda: None)
     try:
         while not one._meant:

@@ -15,7 +15,7 @@ import time
 import pytest
 from scripted import PATIENCE_S, wait_until
 
-from ukernel.client import connection
+from ukernel.client import connection, hubprocess
 from ukernel.errors import HubDeniedError, HubError, HubUnreachableError, NoAnswerError, PipeNameError, SettingError
 from ukernel.protocol import handshake, statefile
 
@@ -36,7 +36,7 @@ def path(tmp_path, monkeypatch):
 def stop_hubs():
     """Stop every hub that this process started: also one that lost a race, and took over when the winner left."""
     deadline = time.monotonic() + PATIENCE_S
-    while statefile.read() is not None or any(hub.poll() is None for hub in connection._started):
+    while statefile.read() is not None or any(hub.poll() is None for hub in hubprocess._started):
         assert time.monotonic() < deadline, "a hub does not leave"
         try:
             with connection.connect(start=False, timeout_s=0) as stopper:
@@ -53,7 +53,7 @@ def test_a_client_starts_the_hub_when_there_is_none(path):
     with connection.connect() as first:
         assert first.request("pipes_request") == {"status": "ok", "pipes": []}
         here = statefile.read()
-        assert here.pid == connection._started[-1].pid
+        assert here.pid == hubprocess._started[-1].pid
     with connection.connect() as second:
         assert second.request("boards_request")["status"] == "ok"
     assert statefile.read() == here
@@ -114,6 +114,17 @@ def test_a_killed_hub_is_replaced(path):
         assert statefile.read().pid != killed.pid
 
 
+def test_a_client_that_ends_tidies_up_behind_a_killed_hub_and_leaves_a_live_one_alone(path):
+    with connection.connect():
+        connection.forget_killed_hub()
+        killed = statefile.read()
+        os.kill(killed.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+    wait_until(lambda: statefile.read() is None, "the lock's release")
+    connection.forget_killed_hub()
+    assert not path.exists()
+    connection.forget_killed_hub()
+
+
 def test_a_stale_file_whose_port_somebody_else_has_is_not_connected_to(path):
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         stranger.settimeout(0.2)
@@ -134,14 +145,14 @@ def test_a_signal_makes_the_hub_leave_tidily(path, number):
         os.kill(statefile.read().pid, number)
         with pytest.raises(HubUnreachableError):
             attached.receive(PATIENCE_S)
-    assert connection._started[-1].wait(PATIENCE_S) == 0
+    assert hubprocess._started[-1].wait(PATIENCE_S) == 0
     assert not path.exists()
 
 
 def test_an_unused_hub_leaves(path, monkeypatch):
     monkeypatch.setenv("UCORE_HUB_LINGER_S", "0.05")
     connection.connect().close()
-    assert connection._started[-1].wait(PATIENCE_S) == 0
+    assert hubprocess._started[-1].wait(PATIENCE_S) == 0
     assert not path.exists()
 
 

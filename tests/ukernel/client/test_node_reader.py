@@ -77,7 +77,7 @@ def chunks(events):
 def test_it_reads_every_frame_the_loss_and_the_end(hub, board):
     board.open("adc", drops=True)
     with Node("adc") as node:
-        wait_until(lambda: hub.hub.readers)
+        wait_until(lambda: hub.hub.boards.subscriptions.readers)
         frames = write_all_sorts(board)
         events, err, status = node.finish()
     assert (err, status) == ("", 0)
@@ -90,7 +90,7 @@ def test_it_reads_every_frame_the_loss_and_the_end(hub, board):
 def test_it_reads_plain_frames(hub, board):
     board.open("adc")
     with Node("adc", "--plain") as node:
-        wait_until(lambda: hub.hub.readers)
+        wait_until(lambda: hub.hub.boards.subscriptions.readers)
         frames = write_all_sorts(board)
         events, err, status = node.finish()
     assert (err, status) == ("", 0)
@@ -112,7 +112,7 @@ def test_it_replays_with_times(board):
 def test_it_says_when_the_pipe_did_not_end_well(hub, board):
     board.open("adc")
     with Node("adc") as node:
-        wait_until(lambda: hub.hub.readers)
+        wait_until(lambda: hub.hub.boards.subscriptions.readers)
         board.ready(restarted=True)
         events, _, status = node.finish()
     assert events[-1]["end"] == "board restarted"
@@ -123,8 +123,8 @@ def test_a_slow_one_is_told_what_it_missed(hub, board, monkeypatch):
     monkeypatch.setattr(replay, "MAX_PIPE_BYTES", 1 << 20)
     board.open("adc")
     with Node("adc") as node:
-        wait_until(lambda: hub.hub.readers)
-        (hidden,) = hub.hub.readers
+        wait_until(lambda: hub.hub.boards.subscriptions.readers)
+        (hidden,) = hub.hub.boards.subscriptions.readers
         written = 0
         while not hub.call(lambda: hidden.opening.buffer.start > hidden._at):  # nobody reads its output
             board.write(b"".join(struct.pack("<I", written + n).ljust(1000, b".") for n in range(50)), 1000, written)

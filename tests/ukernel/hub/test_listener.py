@@ -342,7 +342,7 @@ def test_a_reader_may_come_before_the_pipe(hub, board):
         board.write(b"x", 1, 0)
         assert reader.notice() == {"open": {"name": "adc", "board": "kitchen", "generation": 7, "number": 0, "unread": 0}}
         assert reader.frame() == b"x"
-        assert len(hub.hub._waiting) == 1
+        assert len(hub.hub.boards.subscriptions.waiting) == 1
         assert other.socket
 
 
@@ -583,7 +583,7 @@ def flood(hub, board, until, limit=100_000):
 def test_a_slow_reader_learns_the_exact_number(hub, board, small_backlog, options):
     board.open("adc")
     with Subscription("adc", options=options) as slow:
-        (hidden,) = hub.hub.readers
+        (hidden,) = hub.hub.boards.subscriptions.readers
         written = flood(hub, board, lambda: missed(hidden) > 5 * BATCH)
         assert hub.call(lambda: hidden.opening.buffer.size_bytes) <= replay.MAX_PIPE_BYTES
         board.close_pipe(written)
@@ -600,7 +600,7 @@ def test_a_slow_reader_learns_the_exact_number(hub, board, small_backlog, option
 def test_a_slow_reader_is_told_apart_what_it_missed_and_what_never_came(hub, board, small_backlog):
     board.open("adc", drops=True)
     with Subscription("adc", options=["batches"]) as slow:
-        (hidden,) = hub.hub.readers
+        (hidden,) = hub.hub.boards.subscriptions.readers
         written, frame = 0, bytes(FRAME)
         while not hub.call(lambda: missed(hidden) > 5 * BATCH):
             board.write(frame * BATCH, FRAME, written + 7)  # seven are dropped each time
@@ -619,7 +619,7 @@ def test_a_slow_reader_is_told_apart_what_it_missed_and_what_never_came(hub, boa
 def test_after_the_gap_a_slow_reader_goes_on(hub, board, small_backlog):
     board.open("adc")
     with Subscription("adc", options=["notices"]) as slow:
-        (hidden,) = hub.hub.readers
+        (hidden,) = hub.hub.boards.subscriptions.readers
         written = flood(hub, board, lambda: missed(hidden) > 0)
         slow.notice()
         received, lost = 0, 0
@@ -637,7 +637,7 @@ def test_after_the_gap_a_slow_reader_goes_on(hub, board, small_backlog):
 def test_a_slow_plain_reader_is_cut_off_with_a_reset(hub, board, small_backlog):
     board.open("adc")
     with Subscription("adc") as slow:
-        (hidden,) = hub.hub.readers
+        (hidden,) = hub.hub.boards.subscriptions.readers
         flood(hub, board, lambda: missed(hidden) > 0)
         with pytest.raises(ConnectionResetError):
             while slow.socket.recv(65536):
@@ -657,7 +657,7 @@ def test_the_others_notice_nothing_of_a_slow_reader(hub, board, small_backlog):
 
         thread = threading.Thread(target=read)
         thread.start()
-        hidden = next(reader for reader in hub.hub.readers if reader.notices)
+        hidden = next(reader for reader in hub.hub.boards.subscriptions.readers if reader.notices)
         written = flood(hub, board, lambda: missed(hidden) > 0)
         board.close_pipe(written)
         thread.join(PATIENCE_S)
@@ -667,11 +667,11 @@ def test_the_others_notice_nothing_of_a_slow_reader(hub, board, small_backlog):
 def test_a_reader_that_leaves_is_forgotten(hub, board):
     board.open("adc")
     with Subscription("adc"), Subscription("never opened"):
-        assert len(hub.hub.readers) == 2
-    wait_until(lambda: not hub.hub.readers)
-    assert not hub.hub._waiting
+        assert len(hub.hub.boards.subscriptions.readers) == 2
+    wait_until(lambda: not hub.hub.boards.subscriptions.readers)
+    assert not hub.hub.boards.subscriptions.waiting
     board.write(b"a", 1, 0)
-    assert hub.call(lambda: hub.hub.list_pipes()[0]["readers"]) == 0
+    assert hub.call(lambda: hub.hub.boards.list_pipes()[0]["readers"]) == 0
 
 
 # --- replay -----------------------------------------------------------------------------------------
@@ -723,7 +723,7 @@ def test_without_replay_a_pipe_that_has_ended_is_not_taken(hub, board):
     board.open("adc")
     board.close_pipe(0)
     with Subscription("adc", options=["notices"]) as reader:
-        assert len(hub.hub._waiting) == 1
+        assert len(hub.hub.boards.subscriptions.waiting) == 1
         board.open("adc", generation=2)
         assert reader.notice()["open"]["generation"] == 2
 
@@ -751,7 +751,7 @@ def test_what_the_hub_no_longer_holds_is_told_exactly(hub, board, small_backlog)
     board.open("adc", drops=True)
     board.write(b"x", 1, 5)  # five are missing before it, and all six fall out
     written = 6
-    while hub.call(lambda: hub.hub.list_pipes()[0]["held"]) > written - 500:
+    while hub.call(lambda: hub.hub.boards.list_pipes()[0]["held"]) > written - 500:
         board.write(bytes(FRAME) * BATCH, FRAME, written)
         written += BATCH
     board.close_pipe(written)
@@ -794,10 +794,12 @@ def test_the_replays_of_all_pipes_together_are_bounded(hub, board, monkeypatch):
         board.write(bytes(200_000), 1000, 0, id=number)
         if number % 2:
             board.close_pipe(200, id=number)
-    openings = hub.call(lambda: [o for d in hub.hub.boards.values() for o in d.pipes] + list(hub.hub.replay_buffers.ended))
+    openings = hub.call(
+        lambda: [o for d in hub.hub.boards.by_port.values() for o in d.pipes] + list(hub.hub.boards.replay_buffers.ended)
+    )
     assert len(openings) == 40
     assert sum(opening.buffer.size_bytes for opening in openings) <= 4 << 20
-    ended = [opening.buffer.size_bytes for opening in hub.hub.replay_buffers.ended]
+    ended = [opening.buffer.size_bytes for opening in hub.hub.boards.replay_buffers.ended]
     assert ended == sorted(ended)  # the oldest have gone first
     with Subscription("p39", options=["replay", "batches"]) as newest, Subscription("p1", options=["replay"]) as oldest:
         assert len(newest.rest()) == 202
@@ -809,14 +811,14 @@ def test_only_so_many_pipes_that_have_ended_are_kept(hub, board):
         board.open(f"p{number}", generation=number)
         board.write(b"x", 1, 0)
         board.close_pipe(1)
-    assert [pipe["name"] for pipe in hub.call(hub.hub.list_pipes)] == [f"p{n}" for n in range(5, replay.MAX_ENDED + 5)]
+    assert [pipe["name"] for pipe in hub.call(hub.hub.boards.list_pipes)] == [f"p{n}" for n in range(5, replay.MAX_ENDED + 5)]
 
 
 def test_a_slow_pipe_costs_its_replay_little_more_than_its_bytes(hub, board):
     board.open("adc")
     for number in range(1000):
         board.write(b"abcd", 4, number)
-    assert hub.call(lambda: next(iter(hub.hub.boards[KITCHEN].pipes)).buffer.size_bytes) < 50_000
+    assert hub.call(lambda: next(iter(hub.hub.boards.by_port[KITCHEN].pipes)).buffer.size_bytes) < 50_000
     with Subscription("adc", options=["replay", "batches"]) as reader:
         board.close_pipe(1000)
         assert reader.rest()[1:-1] == [b"abcd"] * 1000

@@ -129,7 +129,7 @@ def test_clients_take_turns(hub):
         for n in range(3):
             greedy.send(f"print greedy {n}")
         modest.send("print modest")
-        wait_until(lambda: len(hub.call(lambda: hub.hub.boards[KITCHEN].as_dict())["waiting"]) == 4)
+        wait_until(lambda: len(hub.call(lambda: hub.hub.boards.by_port[KITCHEN].as_dict())["waiting"]) == 4)
         hub.boards["kitchen"].finish()
         wait_until(lambda: len(hub.boards["kitchen"].sent) == 5)
         cells = [content.decode() for _, _, content in hub.boards["kitchen"].sent]
@@ -293,7 +293,7 @@ def test_a_client_that_leaves_does_not_stop_its_cell(hub, notebook):
         leaving.until("status", leaving.send("hold"))
         leaving.send("print never")
         leaving.next()
-    wait_until(lambda: len(hub.hub.clients) == 1)
+    wait_until(lambda: len(hub.hub.boards.clients) == 1)
     running = notebook.client.request("boards_request")["boards"][0]["running"]
     assert running["client"] == "closed.ipynb"
     waiting = notebook.send("print mine")
@@ -313,7 +313,7 @@ def test_a_cell_that_asks_nobody_is_interrupted(hub, notebook):
 def test_a_board_that_cannot_be_opened_is_an_error_for_who_asked(hub):
     with client.connect(start=False) as asking, pytest.raises(BoardNotFoundError, match="no port"):
         asking.request("attach_request", {"board": "scripted://missing"})
-    wait_until(lambda: not hub.hub.boards)
+    wait_until(lambda: not hub.hub.boards.by_port)
 
 
 def test_a_board_that_is_being_opened_is_kept_for_who_waits_for_it(monkeypatch):
@@ -323,7 +323,7 @@ def test_a_board_that_is_being_opened_is_kept_for_who_waits_for_it(monkeypatch):
         wait_until(lambda: "kitchen" in thread.boards)
         with client.connect(start=False) as second:
             second.send("attach_request", {"board": KITCHEN, "client": "second"})
-        wait_until(lambda: len(thread.hub.clients) == 1)  # the second has lost its patience
+        wait_until(lambda: len(thread.hub.boards.clients) == 1)  # the second has lost its patience
         assert not thread.boards["kitchen"].closed.wait(0.1)
         thread.boards["kitchen"].ready()
         reply = first.receive(PATIENCE_S)
@@ -337,7 +337,7 @@ def test_two_clients_that_attach_at_once_share_one_board(hub):
         second.send("attach_request", {"board": KITCHEN, "client": "second"})
         for one in (first, second):
             assert one.receive(PATIENCE_S)["content"]["status"] == "ok"
-        assert list(hub.hub.boards) == [KITCHEN]
+        assert list(hub.hub.boards.by_port) == [KITCHEN]
 
 
 def test_a_board_that_turns_out_to_be_unusable_says_why_from_then_on(hub, notebook):
@@ -388,9 +388,9 @@ def test_a_client_that_does_not_read_loses_output_not_replies(hub, notebook, mon
     notebook.until("status", request)
     board = hub.boards["kitchen"]
     text = b"x" * 60_000
-    mine = next(iter(hub.hub.clients))
+    mine = next(iter(hub.hub.boards.clients))
     written = 0
-    while not hub.call(lambda: mine._dropped):
+    while not hub.call(lambda: mine._connection._dropped):
         board.say(wire.STREAM, text)
         written += len(text)
         assert written < 1 << 28
@@ -418,11 +418,11 @@ def test_a_hub_that_has_just_been_started_waits_for_its_first_client_whatever_th
 
 def test_a_board_that_is_just_being_let_go_is_opened_again_only_when_it_is_closed(hub):
     with Notebook():
-        old = hub.hub.boards[KITCHEN]
+        old = hub.hub.boards.by_port[KITCHEN]
         closing, may_close = threading.Event(), threading.Event()
         close = old.driver.close
         old.driver.close = lambda: (closing.set(), may_close.wait(PATIENCE_S), close())
-    hub.call(hub.hub.drop, old)
+    hub.call(hub.hub.boards.drop, old)
     assert closing.wait(PATIENCE_S)
     with client.connect(start=False) as again:
         again.send("attach_request", {"board": KITCHEN, "client": "again"})
@@ -430,9 +430,9 @@ def test_a_board_that_is_just_being_let_go_is_opened_again_only_when_it_is_close
         assert hub.boards["kitchen"] is old.driver
         may_close.set()
         assert again.receive(PATIENCE_S)["content"]["status"] == "ok"
-        fresh = hub.hub.boards[KITCHEN]
-        hub.call(hub.hub.drop, old)  # said again, it is not for its successor
-        assert hub.hub.boards[KITCHEN] is fresh and not fresh.driver.closed.is_set()
+        fresh = hub.hub.boards.by_port[KITCHEN]
+        hub.call(hub.hub.boards.drop, old)  # said again, it is not for its successor
+        assert hub.hub.boards.by_port[KITCHEN] is fresh and not fresh.driver.closed.is_set()
 
 
 def test_a_hub_stays_until_its_boards_are_closed():
@@ -441,8 +441,8 @@ def test_a_hub_stays_until_its_boards_are_closed():
             board, may_close = thread.boards["kitchen"], threading.Event()
             close = board.close
             board.close = lambda: (may_close.wait(PATIENCE_S), close())
-        wait_until(lambda: thread.hub._closing)
-        assert thread.call(lambda: (thread.hub.update_timers(), thread.hub._leave_timer)[1]) is None
+        wait_until(lambda: thread.hub.boards.closing)
+        assert thread.call(lambda: (thread.hub.boards.update_timers(), thread.hub._leave_timer)[1]) is None
         may_close.set()
         thread.join()
 
@@ -456,7 +456,7 @@ def test_the_pipes_of_a_board_that_is_let_go_have_ended():
         assert board.closed.wait(PATIENCE_S)
         wait_until(lambda: not watcher.request("pipes_request")["pipes"][0]["open"])
         assert watcher.request("pipes_request")["pipes"][0]["ended"] == "board gone"
-        assert not thread.hub.replay_buffers._open
+        assert not thread.hub.boards.replay_buffers._open
 
 
 def test_a_hub_stays_for_a_running_cell_and_for_an_open_pipe():
@@ -464,9 +464,9 @@ def test_a_hub_stays_for_a_running_cell_and_for_an_open_pipe():
         with Notebook() as notebook:
             notebook.until("status", notebook.send("hold"))
             thread.boards["kitchen"].open("adc")
-        wait_until(lambda: not thread.hub.clients)
+        wait_until(lambda: not thread.hub.boards.clients)
         thread.boards["kitchen"].finish()
-        wait_until(lambda: thread.hub.boards[KITCHEN].running is None)
+        wait_until(lambda: thread.hub.boards.by_port[KITCHEN].running is None)
         assert not thread.boards["kitchen"].closed.is_set()
         thread.boards["kitchen"].close_pipe(0)
         thread.join()
@@ -609,7 +609,7 @@ def test_a_reader_of_a_pipe_counts_as_a_user(hub):
         with client.open_reader("adc"):
             before.client.request("restart_request")
 
-            wait_until(lambda: hub.hub.restart_warnings._kept)
+            wait_until(lambda: hub.hub.boards.restart_warnings._kept)
     with Notebook(kernel="k", instance="2") as after:
         assert "'adc'" in after.notice
 
@@ -617,14 +617,14 @@ def test_a_reader_of_a_pipe_counts_as_a_user(hub):
 def test_a_kernel_that_ended_abruptly_is_told_by_the_next_one_only(hub, notebook):
     with Notebook(kernel="k", instance="1"):
         pass
-    wait_until(lambda: len(hub.hub.clients) == 1)
+    wait_until(lambda: len(hub.hub.boards.clients) == 1)
     with Notebook(kernel="k", instance="1") as same:
         assert same.notice == ""
-    wait_until(lambda: len(hub.hub.clients) == 1)
+    wait_until(lambda: len(hub.hub.boards.clients) == 1)
     with Notebook(kernel="k", instance="2") as after:
         assert "abrupt" in after.notice
         after.client.send("leave_request", {})
-    wait_until(lambda: len(hub.hub.clients) == 1)
+    wait_until(lambda: len(hub.hub.boards.clients) == 1)
     with Notebook(kernel="k", instance="3") as last:
         assert last.notice == ""
 
@@ -632,7 +632,7 @@ def test_a_kernel_that_ended_abruptly_is_told_by_the_next_one_only(hub, notebook
 def test_nothing_is_told_of_a_board_that_has_restarted_since(hub, notebook):
     with Notebook(kernel="k", instance="1"):
         pass
-    wait_until(lambda: len(hub.hub.clients) == 1)
+    wait_until(lambda: len(hub.hub.boards.clients) == 1)
     hub.boards["kitchen"].facts = {"boot": 2}
     with Notebook(kernel="k", instance="2") as after:
         assert after.notice == ""

@@ -3,6 +3,7 @@
 import array
 import ast
 import base64
+import functools
 import re
 
 import pytest
@@ -14,6 +15,7 @@ from ukernel.protocol import values
 from ukernel.virtual import firmware
 from ukernel.virtual.launcher import VirtualBoard
 
+sources = functools.cache(pack.sources)  # nobody here changes what it returns, and packing takes a second
 PLATFORMS = ["esp32", "rp2", "another one"]
 PRODUCE = """
 import _thread, struct
@@ -27,10 +29,10 @@ _thread.start_new_thread(produce, ())
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_what_users_see_keeps_its_name(platform):
-    sources = pack.sources(platform)
+    texts = sources(platform)
     names = {
         file: {node.name for node in ast.walk(ast.parse(text)) if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
-        for file, text in sources.items()
+        for file, text in texts.items()
     }
     assert "serve" in names["agent"]
     assert {"open_pipe", "close_pipe", "is_pipe_open", "Pipe", "write", "close", "__enter__", "__exit__"} <= names["pipes"]
@@ -39,7 +41,7 @@ def test_what_users_see_keeps_its_name(platform):
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_what_users_may_name_in_a_call_keeps_its_name(platform):
-    tree = ast.parse(pack.sources(platform)["pipes"])
+    tree = ast.parse(sources(platform)["pipes"])
     arguments = {
         node.name: [argument.arg for argument in node.args.args] for node in tree.body if isinstance(node, ast.FunctionDef)
     }
@@ -49,27 +51,27 @@ def test_what_users_may_name_in_a_call_keeps_its_name(platform):
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_every_name_that_is_called_from_another_file_by_its_text_is_there(platform):
-    sources = pack.sources(platform)
-    for text in sources.values():
-        for file, function in re.findall(r"\('(about|speed|values)', '(\w+)'", text):
-            assert f"def {function}(" in sources[file]
+    texts = sources(platform)
+    for text in texts.values():
+        for file, function in re.findall(r"\w\('(about|speed|values|calls|tasks)', '(\w+)'", text):
+            assert f"def {function}(" in texts[file]
 
 
 def test_only_boards_whose_uart_can_change_its_rate_get_what_changes_it():
-    assert "speed" in pack.sources("esp32")
-    assert "speed" not in pack.sources("rp2")
+    assert "speed" in sources("esp32")
+    assert "speed" not in sources("rp2")
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_what_other_boards_need_is_left_out(platform):
-    text = "\n".join(pack.sources(platform).values())
+    text = "\n".join(sources(platform).values())
     assert "cpython" not in text
     assert bool(re.search(r"import .*\bsleep_us\b", text)) == (platform == "esp32")
     assert "random" not in re.sub(r"urandom", "", text)
 
 
 def test_an_esp32_never_waits_with_the_gil_in_its_hand():
-    for text in pack.sources("esp32").values():
+    for text in sources("esp32").values():
         assert "import sleep_ms" not in text
         assert ".poll(" in text or "import sleep" not in text
 
@@ -87,7 +89,7 @@ def test_what_a_board_keeps_in_memory_has_at_most_12_kB_of_bytecode(platform):
 def test_the_packed_package_serves_cells_and_pipes(platform, tmp_path, monkeypatch):
     package = tmp_path / "ucore"
     package.mkdir()
-    for name, text in pack.sources(platform).items():
+    for name, text in sources(platform).items():
         (package / f"{name}.py").write_text(text, encoding="utf-8")
     monkeypatch.setenv("UCORE_STATE_PATH", str(tmp_path / "hub.json"))
     monkeypatch.setenv("UCORE_HUB_LINGER_S", "0.2")

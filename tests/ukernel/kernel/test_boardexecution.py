@@ -10,8 +10,9 @@ from ukernel.boards import rewrite
 from ukernel.errors import BoardNotFoundError, HubUnreachableError, UsageError
 from ukernel.kernel import cellmagic
 from ukernel.kernel.boardexecution import BoardExecution
-from ukernel.kernel.executequeue import ExecuteQueue, HostExecution
+from ukernel.kernel.executequeue import ExecuteQueue
 from ukernel.kernel.history import CellHistory
+from ukernel.kernel.hostexecution import HostExecution
 from ukernel.kernel.messages import Message, MessageSigner
 from ukernel.protocol import values
 
@@ -86,8 +87,26 @@ class HangedUpConnection(ObedientConnection):
         raise HubUnreachableError("The hub is gone.")
 
 
+class RecordingSubkernel:
+    """Keeps what the sub-kernel would get."""
+
+    def __init__(self):
+        self.sent = []
+        self.ignored = []
+        self.interrupts = 0
+
+    def send(self, channel, message):
+        self.sent.append(message)
+
+    def ignore(self, request, *, reply, idle):
+        self.ignored.append((reply, idle))
+
+    def interrupt(self):
+        self.interrupts += 1
+
+
 class Bench:
-    """Stands where the switchboard stands; the test plays the sub-kernel and the board."""
+    """Stands where the kernel's context stands; the test plays the sub-kernel and the board."""
 
     def __init__(self, connection=None):
         self.frontend = RecordingFrontend()
@@ -96,10 +115,8 @@ class Bench:
         self.input_waiter = None
         self.loop = self
         self.board_connections = self
-        self.to_subkernel = []
+        self.subkernel = RecordingSubkernel()
         self.timers = []
-        self.ignored = []
-        self.interrupts = 0
         self.signer = MessageSigner(KEY)
         self.session = Session(key=KEY.encode())
         self.queue = ExecuteQueue(self, self._make_execution)
@@ -108,24 +125,15 @@ class Bench:
         cell = cellmagic.parse(request.content["code"])
         return HostExecution(self, request, queue) if cell is None else BoardExecution(self, request, queue, cell)
 
-    # what an execution asks of the switchboard
+    # what an execution asks of the loop and the board connections
     def get(self, board):
         return self.connection
-
-    def send_to_subkernel(self, channel, message):
-        self.to_subkernel.append(message)
 
     def call_later(self, seconds, action):
         self.timers.append((seconds, action))
 
-    def receive_requests(self):
+    def drain(self, sock):
         pass
-
-    def ignore_subkernel(self, request, *, reply, idle):
-        self.ignored.append((reply, idle))
-
-    def interrupt_subkernel(self):
-        self.interrupts += 1
 
     # what a test does
     def execute(self, code, **options):
@@ -134,7 +142,7 @@ class Bench:
         return self.queue.running
 
     def subkernel_says(self, msg_type, content):
-        message = Message(self.signer.make(msg_type, content, parent=self.to_subkernel[-1].header_frame))
+        message = Message(self.signer.make(msg_type, content, parent=self.subkernel.sent[-1].header_frame))
         take = {"status": "take_status", "execute_input": "take_input", "execute_reply": "take_reply"}[msg_type]
         getattr(self.queue.running, take)(message)
 
@@ -154,7 +162,7 @@ def bench():
 def test_the_board_gets_the_cell_and_the_sub_kernel_the_same_request(bench):
     bench.execute("%%ucore\nx\n1 + 1")
     assert bench.connection.sent == [("execute_request", {"code": "\nx\n_ucore_show((1 + 1))", "key": 1})]
-    assert bench.to_subkernel[0].content["code"] == "%%ucore\nx\n1 + 1"
+    assert bench.subkernel.sent[0].content["code"] == "%%ucore\nx\n1 + 1"
 
 
 def test_what_must_be_told_comes_before_the_first_output_once(bench):
@@ -189,7 +197,7 @@ def test_what_does_not_belong_into_a_board_cell_is_an_error_of_the_cell(bench, m
 def run(bench, code, *outputs, **reply):
     """Run a cell to its end: the host's variables that it made, and the texts that were shown."""
     names = {}
-    bench.run_hidden = lambda code, callback: (exec(code, names), callback())
+    bench.subkernel.run_hidden = lambda code, callback: (exec(code, names), callback())
     bench.execute(code)
     bench.subkernel_begins()
     for kind, content in outputs:
@@ -309,7 +317,7 @@ def test_a_board_that_is_done_does_not_wait_for_the_sub_kernels_reply(bench):
     bench.subkernel_begins()
     bench.board_says("execute_reply", status="ok")
     assert bench.frontend.types[-2:] == ["reply", "idle"]
-    assert bench.ignored == [(True, True)]
+    assert bench.subkernel.ignored == [(True, True)]
     assert bench.queue.running is None
 
 
@@ -321,7 +329,7 @@ def test_a_sub_kernel_that_is_done_does_not_end_the_cell(bench):
     assert bench.frontend.types == ["busy", "execute_input"]
     bench.board_says("execute_reply", status="ok")
     assert bench.frontend.types[-2:] == ["reply", "idle"]
-    assert bench.ignored == [(False, False)]
+    assert bench.subkernel.ignored == [(False, False)]
 
 
 def test_user_expressions_are_waited_for(bench):
@@ -388,7 +396,7 @@ def test_an_interrupt_goes_to_the_board_not_to_python(bench):
     execution = bench.execute("%%ucore\n1")
     execution.interrupt()
     assert bench.connection.sent[-1] == ("interrupt_request", {"parent": 1})
-    assert bench.interrupts == 0
+    assert bench.subkernel.interrupts == 0
 
 
 def test_an_interrupt_of_a_cell_that_waits_for_python_goes_there_after_a_while(bench):
@@ -397,7 +405,7 @@ def test_an_interrupt_of_a_cell_that_waits_for_python_goes_there_after_a_while(b
     execution.interrupt()
     for _, action in bench.timers:
         action()
-    assert bench.interrupts == 1
+    assert bench.subkernel.interrupts == 1
 
 
 def test_an_interrupt_of_a_cell_that_ends_leaves_python_alone(bench):
@@ -407,7 +415,7 @@ def test_an_interrupt_of_a_cell_that_ends_leaves_python_alone(bench):
     bench.board_says("execute_reply", status="error", ename="KeyboardInterrupt")
     for _, action in bench.timers:
         action()
-    assert bench.interrupts == 0
+    assert bench.subkernel.interrupts == 0
 
 
 def test_a_cell_taken_back_by_an_interrupt_is_a_keyboard_interrupt(bench):
@@ -522,12 +530,24 @@ def test_the_next_cell_waits_for_the_end_of_the_one_before(bench):
     bench.execute("2")
     bench.subkernel_says("status", {"execution_state": "busy"})
     bench.subkernel_says("execute_reply", {"status": "ok"})
-    assert len(bench.to_subkernel) == 1
+    assert len(bench.subkernel.sent) == 1
     bench.subkernel_says("status", {"execution_state": "idle"})
-    assert [message.content["code"] for message in bench.to_subkernel] == ["1", "2"]
+    assert [message.content["code"] for message in bench.subkernel.sent] == ["1", "2"]
 
 
 def test_a_host_cell_is_interrupted_on_the_host(bench):
     bench.execute("1").interrupt()
-    assert bench.interrupts == 1
+    assert bench.subkernel.interrupts == 1
     assert bench.connection.sent == []
+
+
+def test_a_host_cell_whose_reply_is_missing_and_whose_python_dies_is_answered_once(bench):
+    first = bench.execute("1")
+    bench.subkernel_says("status", {"execution_state": "busy"})
+    bench.subkernel_says("status", {"execution_state": "idle"})
+    ((_, give_up),) = bench.timers
+    first.lose_subkernel({"ename": "PythonExited", "evalue": "It ended.", "traceback": []})
+    second = bench.execute("2")
+    give_up()
+    assert bench.frontend.types.count("reply") == 1
+    assert bench.queue.running is second

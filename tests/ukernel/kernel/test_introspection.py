@@ -1,5 +1,7 @@
 """Questions about a board cell that is being written: who is asked what, and where in the cell the answer belongs."""
 
+from types import SimpleNamespace
+
 import pytest
 from jupyter_client.session import Session
 
@@ -10,7 +12,7 @@ from ukernel.kernel.messages import Message
 
 
 class Bench:
-    """Stands where the switchboard stands; the board answers what the test says, ``None`` where it does not answer."""
+    """Stands where the kernel's context stands; the board answers what the test says, ``None`` where it does not answer."""
 
     def __init__(self, answer=None, ready=True):
         self.frontend = self.board_connections = self.default = self.loop = self
@@ -21,6 +23,7 @@ class Bench:
         self.statuses = []
         self.replies = []
         self.forwarded = []
+        self.subkernel = SimpleNamespace(send=lambda channel, request: self.forwarded.append(request))
 
     def get(self, board):
         return self
@@ -35,9 +38,6 @@ class Bench:
         self.asked.append((msg_type, content))
         if self.answer_with is not None:
             receive(msg_type.replace("request", "reply"), self.answer_with)
-
-    def send_to_subkernel(self, channel, request):
-        self.forwarded.append(request)
 
     def status(self, state, request):
         self.statuses.append(state)

@@ -5,15 +5,16 @@ from jupyter_client.session import Session
 
 from ukernel.errors import BoardNotFoundError, HubUnreachableError
 from ukernel.kernel.history import CellHistory
-from ukernel.kernel.magicrequests import REQUEST, MagicRequests
+from ukernel.kernel.magicmessages import BOARD_INFO, EXECUTE, HUB, USE_BOARD
+from ukernel.kernel.magicrequests import MagicRequests
 from ukernel.kernel.messages import Message
 
 
 class Bench:
-    """Stands where the switchboard and its connections stand; the test plays the hub."""
+    """Stands where the kernel's context and its connections stand; the test plays the hub."""
 
     def __init__(self, error=None):
-        self.frontend = self.board_connections = self.default = self
+        self.frontend = self.subkernel = self.board_connections = self.default = self
         self.history = CellHistory()
         self.error = error
         self.board = {"name": "kitchen", "port": "p", "facts": {}}
@@ -50,19 +51,19 @@ class Bench:
         assert b"host cell" in parent
         self.published.append((msg_type, content))
 
-    def answer_subkernel(self, question, content):
+    def answer(self, question, content):
         self.answers.append(content)
 
-    def ask(self, **content):
+    def ask(self, msg_type, **content):
         session = Session(key=b"k")
         parent = session.msg_header("execute_request") | {"msg_id": "host cell"}
-        self.magic_requests.start(Message(session.serialize(session.msg(REQUEST, content, parent={"header": parent}))))
+        self.magic_requests.start(Message(session.serialize(session.msg(msg_type, content, parent={"header": parent}))))
         return self.answers[-1] if self.answers else None
 
 
 def test_a_small_cell_runs_and_its_text_is_the_answer():
     bench = Bench()
-    bench.ask(do="run", code="\nx")
+    bench.ask(EXECUTE, code="\nx")
     assert bench.sent == [("execute_request", {"code": "\nx"})]
     bench.receive("status", {"execution_state": "busy"})
     bench.receive("stream", {"name": "stdout", "text": "printed"})
@@ -85,7 +86,7 @@ def test_a_small_cell_runs_and_its_text_is_the_answer():
 )
 def test_what_goes_wrong_is_the_answer(reply, ename, word):
     bench = Bench()
-    bench.ask(do="run", code="x")
+    bench.ask(EXECUTE, code="x")
     bench.receive("execute_reply", reply)
     bench.receive("execute_reply", {"status": "ok"})  # a second end changes nothing
     (answer,) = bench.answers
@@ -95,14 +96,14 @@ def test_what_goes_wrong_is_the_answer(reply, ename, word):
 
 def test_a_cell_that_asks_for_input_is_interrupted():
     bench = Bench()
-    bench.ask(do="run", code="input()")
+    bench.ask(EXECUTE, code="input()")
     bench.receive("input_request", {"prompt": "?"})
     assert bench.sent[-1] == ("interrupt_request", {"parent": 1})
 
 
 def test_an_interrupt_reaches_only_what_is_under_way():
     bench = Bench()
-    bench.ask(do="run", code="x")
+    bench.ask(EXECUTE, code="x")
     bench.magic_requests.interrupt()
     assert bench.sent[-1] == ("interrupt_request", {"parent": 1})
     bench.receive("execute_reply", {"status": "ok"})
@@ -112,7 +113,7 @@ def test_an_interrupt_reaches_only_what_is_under_way():
 
 def test_an_interrupted_cell_is_an_interrupt_whatever_the_board_says():
     bench = Bench()
-    bench.ask(do="run", code="x")
+    bench.ask(EXECUTE, code="x")
     bench.magic_requests.interrupt()
     bench.receive("execute_reply", {"status": "error", "ename": "KeyboardInterrupt", "evalue": "", "traceback": ["…"]})
     assert [answer["ename"] for answer in bench.answers] == ["KeyboardInterrupt"]
@@ -121,7 +122,7 @@ def test_an_interrupted_cell_is_an_interrupt_whatever_the_board_says():
 def test_what_is_interrupted_before_the_board_is_there_never_runs():
     bench = Bench()
     bench.attached = False
-    bench.ask(do="run", code="x")
+    bench.ask(EXECUTE, code="x")
     bench.magic_requests.interrupt()
     bench.callback(None)
     assert bench.sent == []
@@ -130,7 +131,7 @@ def test_what_is_interrupted_before_the_board_is_there_never_runs():
 
 def test_a_cell_of_a_python_that_died_is_stopped():
     bench = Bench()
-    bench.ask(do="run", code="x")
+    bench.ask(EXECUTE, code="x")
     bench.magic_requests.forget()
     assert bench.sent[-1] == ("interrupt_request", {"parent": 1})
     bench.magic_requests.interrupt()
@@ -139,41 +140,41 @@ def test_a_cell_of_a_python_that_died_is_stopped():
 
 def test_who_waits_is_told_for_whom():
     bench = Bench()
-    bench.ask(do="run", code="x")
+    bench.ask(EXECUTE, code="x")
     bench.receive("status", {"execution_state": "queued", "holder": "experiment.ipynb"})
     assert "experiment.ipynb" in bench.published[0][1]["text"]
 
 
 def test_only_what_the_magic_needs_is_passed_on_to_the_hub():
     bench = Bench()
-    bench.ask(do="ask", type="reset_request", content={"force": True})
+    bench.ask(HUB, type="reset_request", content={"force": True})
     assert bench.sent == [("reset_request", {"force": True})]
     bench.receive("reset_reply", {"status": "ok", "board": "kitchen"})
     assert bench.answers == [{"status": "ok", "board": "kitchen"}]
-    for content in ({"do": "ask", "type": "stop_request", "content": {}}, {"do": "dance"}, {}):
-        assert bench.ask(**content)["ename"] == "UsageError"
+    for msg_type, content in ((HUB, {"type": "stop_request", "content": {}}), ("dance_request", {}), ("", {})):
+        assert bench.ask(msg_type, **content)["ename"] == "UsageError"
     assert len(bench.sent) == 1
 
 
 def test_the_notebooks_board_is_told_with_what_must_be_told():
     bench = Bench()
     bench.notice = "The board was left alone."
-    assert bench.ask(do="own")["name"] == "kitchen"
+    assert bench.ask(BOARD_INFO, wait=True)["name"] == "kitchen"
     assert bench.published == [("stream", {"name": "stderr", "text": "The board was left alone.\n"})]
-    assert bench.ask(do="use", board="other")["port"] == "p"
+    assert bench.ask(USE_BOARD, board="other")["port"] == "p"
     assert bench.used == ["other"]
 
 
 @pytest.mark.parametrize("error", [BoardNotFoundError("There is none."), HubUnreachableError("It is gone.")])
 def test_without_a_board_every_request_says_why(error):
     bench = Bench(error)
-    for content in (
-        {"do": "run", "code": "x"},
-        {"do": "use", "board": "b"},
-        {"do": "ask", "type": "reset_request", "content": {}},
+    for msg_type, content in (
+        (EXECUTE, {"code": "x"}),
+        (USE_BOARD, {"board": "b"}),
+        (HUB, {"type": "reset_request", "content": {}}),
     ):
-        answer = bench.ask(**content)
+        answer = bench.ask(msg_type, **content)
         assert (answer["ename"], answer["evalue"]) == (type(error).__name__, str(error))
-    assert bench.ask(do="own")["error"] == str(error)
+    assert bench.ask(BOARD_INFO, wait=True)["error"] == str(error)
     bench.board = {}
-    assert bench.ask(do="own", wait=False) == {"name": "", "port": "", "facts": {}}
+    assert bench.ask(BOARD_INFO, wait=False) == {"name": "", "port": "", "facts": {}}

@@ -53,7 +53,7 @@ def same(a, b) -> bool:
 
 FIXED = [
     None, True, False, 0, -5, 2**64, -(10**40), 10**5000, 0.1 + 0.2, 1.797e308, 100 / 3, 5e-324, -0.0, math.inf, -math.inf, math.nan, 1j,
-    complex(-0.0, math.nan), "", "µ '\"\n\x00😀", "\ud83d", b"", b"\x00\xff", bytearray(b"ab"), bytearray(), [], [1, [2, (3,)]], (), (1,),
+    complex(-0.0, math.nan), complex(0.0, -0.0), complex(-0.0, -0.0), complex(-1.0, -2.0), "", "µ '\"\n\x00😀", "\ud83d", b"", b"\x00\xff", bytearray(b"ab"), bytearray(), [], [1, [2, (3,)]], (), (1,),
     {}, {"a": {1: None}, b"b": (1, 2)}, {1, 2}, set(), frozenset((1, 2)), frozenset(), range(10), range(5, -9, -3), array.array("h"),
     array.array("h", [1, -2]), array.array("d", [0.1, math.nan]), array.array("Q", [2**64 - 1]), Point(1, 2), [Point(0.5, Point((), ""))],
     collections.OrderedDict([("z", 1), ("a", 2)]), list(range(-500, 500)), [0.5] * 100, [1, 2.0, "3"] * 50, [2**60, -(2**60), 2**61],

@@ -87,7 +87,7 @@ class Switchboard:
     def __init__(self, memory):
         self.memory = memory
 
-    def ask(self, do):
+    def ask(self, msg_type, **content):
         return {"name": "kitchen", "port": str(self.memory)}
 
     def show(self):

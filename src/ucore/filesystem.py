@@ -1,0 +1,162 @@
+"""The board's files, for the host, which calls these functions (`ucore.calls`). Loaded for a call, and dropped again.
+
+A file comes in pieces, in a file beside its place; when that is whole, it takes the place.
+"""
+
+from ucore.quirks import CPYTHON, os
+
+if CPYTHON:
+    import hashlib
+    import io
+else:
+    import uhashlib as hashlib
+    import uio as io
+
+KIND = 0xF000
+FOLDER = 0x4000
+BLOCK = 512  # bytes in memory at a time, when a file is read to be summed up or copied
+BESIDE = "~"
+
+
+def _join(folder, name):
+    return folder + name if folder.endswith("/") else folder + "/" + name
+
+
+def stat(path):
+    """What is at ``path``: (whether it is a folder, size in bytes, time of its change in seconds of the board's clock)."""
+    found = os.stat(path)
+    return found[0] & KIND == FOLDER, found[6], found[8]
+
+
+def ls(path):
+    """Each entry of a folder: (name, whether it is a folder, size)."""
+    if CPYTHON:
+        names = os.listdir(path)
+    else:
+        names = (entry[0] for entry in os.ilistdir(path))
+    for name in names:
+        is_folder, size, _ = stat(_join(path, name))
+        yield name, is_folder, size
+
+
+def walk(path, sums):
+    """All that lies below a folder, folders before what is in them: (path from there, whether it is a folder, size, sum or b"")."""
+    # A list, not recursion: a board's stack is small.
+    waiting = [""]
+    while waiting:
+        below = waiting.pop()
+        for name, is_folder, size in ls(_join(path, below) if below else path):
+            name = below + "/" + name if below else name
+            if is_folder:
+                waiting.append(name)
+            yield name, is_folder, size, b"" if is_folder or not sums else sum_up(_join(path, name))
+
+
+def sum_up(path):
+    """The first 16 bytes of a file's SHA-256."""
+    found = hashlib.sha256()
+    block = bytearray(BLOCK)
+    view = memoryview(block)
+    with io.open(path, "rb") as file:
+        while True:
+            count = file.readinto(block)
+            if not count:
+                return found.digest()[:16]
+            found.update(view[:count])
+
+
+def read(path, at, size):
+    """Bytes of a file from ``at`` on."""
+    with io.open(path, "rb") as file:
+        file.seek(at)
+        return file.read(size)
+
+
+def begun(path):
+    """What is there of a file that is being written: (size, sum); (0, b"") for nothing."""
+    try:
+        return stat(path + BESIDE)[1], sum_up(path + BESIDE)
+    except OSError:
+        return 0, b""
+
+
+def write(path, at, data):
+    """Write a piece of a file beside its place. Raises OSError, and ValueError where what is there does not end at ``at``."""
+    with io.open(path + BESIDE, "ab" if at else "wb") as file:
+        if at and file.seek(0, 2) != at:
+            raise ValueError("another part of the file is there already")
+        if file.write(data) != len(data):
+            raise OSError(28)
+
+
+def finish(path, summed):
+    """Give a file that is written its place, if it is whole; else ValueError, and what is at its place stays."""
+    if sum_up(path + BESIDE) != summed:
+        raise ValueError("what was written is not what was sent")
+    (os.replace if CPYTHON else os.rename)(path + BESIDE, path)
+
+
+def discard(path):
+    """Forget a file that is being written."""
+    try:
+        os.remove(path + BESIDE)
+    except OSError:
+        pass
+
+
+def remove(path):
+    """Remove a file, or an empty folder."""
+    (os.rmdir if stat(path)[0] else os.remove)(path)
+
+
+def make_folder(path):
+    """Make a folder, and those it lies in; one that is there stays."""
+    at = 0
+    while at >= 0:
+        at = path.find("/", at + 1)
+        part = path if at < 0 else path[:at]
+        if part.rstrip("/"):
+            try:
+                os.mkdir(part)
+            except OSError:
+                if not stat(part)[0]:
+                    raise OSError(20)
+
+
+def move(old, new):
+    """Rename a file or a folder."""
+    (os.replace if CPYTHON else os.rename)(old, new)
+
+
+def copy(old, new):
+    """Copy a file on the board, beside its place at first."""
+    block = bytearray(BLOCK)
+    view = memoryview(block)
+    try:
+        with io.open(old, "rb") as source, io.open(new + BESIDE, "wb") as target:
+            while True:
+                count = source.readinto(block)
+                if not count:
+                    break
+                if target.write(view[:count]) != count:
+                    raise OSError(28)
+        move(new + BESIDE, new)
+    except OSError:
+        discard(new)
+        raise
+
+
+def space():
+    """Each file system: (where, bytes in all, bytes free)."""
+    places = ["/"]
+    try:
+        import vfs
+
+        places = [place for _, place in vfs.mount()] or places
+    except (ImportError, AttributeError, TypeError):
+        pass  # before MicroPython 1.25 nothing tells them
+    found = []
+    for place in places:
+        status = os.statvfs(place)
+        found.append((place, status[1] * status[2], status[1] * status[3]))
+    return found

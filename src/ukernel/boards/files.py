@@ -1,0 +1,357 @@
+"""The files of a board: looked at, sent, fetched. What is sent comes to stand beside the old file, and takes its place when it is whole."""
+
+import builtins
+import errno
+import os
+import posixpath
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ukernel.errors import BoardCodeError, BoardError
+
+from .fileinfo import FileInfo, FileSystem, Progress, SyncResult, inside, sum_up
+
+if TYPE_CHECKING:
+    import threading
+
+__all__ = ["BoardFiles", "Caller"]
+
+PIECE = 4096  # bytes in one message: 0.4 s of a line of 115200 baud, and twice that of a board's memory
+LEAST_PIECE = 512  # for a board whose memory is nearly full
+TRIES = 3  # to send one file: a sum that does not fit is next to impossible, or somebody else writes it too
+_ERRNO = re.compile(r"\[Errno (-?\d+)\]|^(-?\d+)$")
+
+# A board's numbers are Linux's, whatever this computer's are.
+_NUMBERS = {
+    1: errno.EPERM,
+    2: errno.ENOENT,
+    5: errno.EIO,
+    12: errno.ENOMEM,
+    13: errno.EACCES,
+    16: errno.EBUSY,
+    17: errno.EEXIST,
+    19: errno.ENODEV,
+    20: errno.ENOTDIR,
+    21: errno.EISDIR,
+    22: errno.EINVAL,
+    24: errno.EMFILE,
+    28: errno.ENOSPC,
+    30: errno.EROFS,
+    36: errno.ENAMETOOLONG,
+    39: errno.ENOTEMPTY,
+}
+
+
+class Caller(Protocol):
+    """What of a `Board` is used here."""
+
+    name: str
+    facts: dict[str, Any]
+
+    def call_value(self, name: str, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any: ...
+
+
+class BoardFiles:
+    """A board's files. Paths are the board's, with slashes; a relative one begins in its working directory.
+
+    Every method raises the OSError that the board names (FileNotFoundError, FileExistsError, IsADirectoryError, ...; its ``filename`` is
+    the board's path), and what `Board.call` raises besides: BoardTimeoutError, BoardGoneError, ...
+    """
+
+    def __init__(self, board: Caller):
+        self._board = board
+        self._piece = PIECE
+
+    def ls(self, path: str = "") -> list[FileInfo]:
+        """Return what is in a folder, sorted by name, folders first."""
+        found = [_info(_below(path, name), folder, size) for name, folder, size in self._items("ls", path or ".")]
+        return sorted(found, key=lambda info: (not info.is_folder, info.path))
+
+    def tree(self, path: str = "") -> list[FileInfo]:
+        """Return all that lies below a folder, sorted by path."""
+        return sorted(info for info, _ in self.walk(path))
+
+    def walk(self, path: str = "", *, sums: bool = False) -> Iterator[tuple[FileInfo, bytes]]:
+        """Yield all that lies below a folder with the sum of its content (see `sum_up`), empty for folders and without ``sums``."""
+        for name, folder, size, summed in self._items("walk", path or ".", sums):
+            yield _info(name, folder, size), summed
+
+    def stat(self, path: str) -> FileInfo:
+        """Return what is at a path."""
+        folder, size, _ = self._call("stat", path)
+        return _info(path, folder, size)
+
+    def exists(self, path: str) -> bool:
+        """Whether there is anything at a path."""
+        try:
+            self.stat(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def sum_up(self, path: str) -> bytes:
+        """Return the sum of a file's content, as the function of that name in `fileinfo` makes it."""
+        found: bytes = self._call("sum_up", path)
+        return found
+
+    def read(self, path: str, *, progress: Progress | None = None) -> bytes:
+        """Return a file's content."""
+        size = self.stat(path).size
+        parts: list[bytes] = []
+        done = 0
+        _tell(progress, path, 0, size)
+        while True:
+            part: bytes = self._call("read", path, done, self._piece)
+            if not part:
+                return b"".join(parts)
+            parts.append(part)
+            done += len(part)
+            _tell(progress, path, done, max(size, done))
+
+    def write(self, path: str, data: bytes, *, progress: Progress | None = None) -> None:
+        """Write a file: whole, or not at all.
+
+        What an earlier, broken off call has sent of the same content is not sent again. Raises OSError with errno.ENOSPC where there is no
+        room for the new file beside the old one.
+        """
+        for _ in range(TRIES):
+            try:
+                self._write(path, data, progress)
+                return
+            except BoardCodeError as error:
+                if error.ename != "ValueError":
+                    raise
+        raise BoardError(
+            f"{path} could not be written on the board {self._board.name}: it is being written by somebody else, or its flash is damaged."
+        )
+
+    def _write(self, path: str, data: bytes, progress: Progress | None) -> None:
+        at, summed = self._call("begun", path)
+        if at > len(data) or sum_up(data[:at]) != summed:
+            at = 0
+        _tell(progress, path, at, len(data))
+        try:
+            while True:
+                piece = data[at : at + self._piece]
+                try:
+                    self._call("write", path, at, piece)
+                except BoardCodeError as error:
+                    if error.ename != "MemoryError" or self._piece <= LEAST_PIECE:
+                        raise
+                    self._piece //= 2
+                    continue
+                at += len(piece)
+                _tell(progress, path, at, len(data))
+                if at >= len(data):
+                    break
+            self._call("finish", path, sum_up(data))
+        except (OSError, BoardCodeError) as error:
+            if not isinstance(error, BoardError) or isinstance(
+                error, BoardCodeError
+            ):  # the board is there: nothing of it stays
+                self._call("discard", path)
+            raise
+
+    def put(self, local: str | os.PathLike[str], remote: str = "", *, progress: Progress | None = None) -> list[str]:
+        """Copy a file or a folder to the board, and return the board's paths of the files.
+
+        A ``remote`` that is a folder there, or ends with a slash, gets it under its own name.
+        """
+        source = Path(local)
+        if not source.exists():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(source))
+        target = self._target(remote, source.resolve().name)
+        if source.is_file():
+            self._make_parents(target)
+            self.write(target, source.read_bytes(), progress=progress)
+            return [target]
+        put = []
+        self.mkdir(target)
+        for path in sorted(source.rglob("*")):
+            place = posixpath.join(target, path.relative_to(source).as_posix())
+            if path.is_dir():
+                self.mkdir(place)
+            elif path.is_file():
+                self.write(place, path.read_bytes(), progress=progress)
+                put.append(place)
+        return put
+
+    def get(self, remote: str, local: str | os.PathLike[str] = ".", *, progress: Progress | None = None) -> list[Path]:
+        """Copy a file or a folder from the board, and return the paths of the files here.
+
+        A ``local`` that is a folder gets it under its own name. A file here is replaced when the new one is whole.
+        """
+        info = self.stat(remote)
+        target = Path(local)
+        if target.is_dir():
+            target = target / (posixpath.basename(remote.rstrip("/")) or self._board.name)
+        if not info.is_folder:
+            _replace(target, self.read(remote, progress=progress))
+            return [target]
+        got = []
+        target.mkdir(parents=True, exist_ok=True)
+        for found, _ in self.walk(remote):
+            place = inside(target, found.path)
+            if found.is_folder:
+                place.mkdir(parents=True, exist_ok=True)
+            else:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                _replace(place, self.read(posixpath.join(remote, found.path), progress=progress))
+                got.append(place)
+        return got
+
+    def sync(
+        self,
+        folder: str | os.PathLike[str],
+        remote: str = "/",
+        *,
+        delete: bool = False,
+        dry_run: bool = False,
+        ignore: Iterable[str] = (),
+        progress: Progress | None = None,
+    ) -> SyncResult:
+        """Make a folder of the board like one here, by sending what differs in its content.
+
+        ignore: patterns as in a .gitignore, for what neither is sent nor removed; besides them those in the folder's file .ucoreignore,
+        and what no board needs (.git, __pycache__, ...). delete: remove what is on the board and not here; µcore's own package stays.
+        dry_run: only say what would be done. Raises NotADirectoryError where the folder is none, and what `write` raises.
+        """
+        from .sync import Sync
+
+        sync = Sync(self, Path(folder), remote, ignore)
+        return sync.plan(delete) if dry_run else sync.run(delete, progress)
+
+    def watch(
+        self,
+        folder: str | os.PathLike[str],
+        remote: str = "/",
+        *,
+        delete: bool = False,
+        ignore: Iterable[str] = (),
+        progress: Progress | None = None,
+        stop: "threading.Event | None" = None,
+    ) -> Iterator[SyncResult]:
+        """Sync now, and again after each change in the folder; yields what was done, until ``stop`` is set, or for ever.
+
+        Needs the library watchfiles (extra ``watch``). Raises as `sync`.
+        """
+        from .sync import Sync
+
+        return Sync(self, Path(folder), remote, ignore).watch(delete, progress, stop)
+
+    def backup(self, path: str | os.PathLike[str], *, progress: Progress | None = None) -> int:
+        """Write all files of the board into a zip archive with a manifest, and return how many there are.
+
+        The archive is replaced when the new one is whole.
+        """
+        from .archive import backup
+
+        return backup(self, self._board, Path(path), progress)
+
+    def restore(self, path: str | os.PathLike[str], *, delete: bool = False, progress: Progress | None = None) -> SyncResult:
+        """Give the board the files of an archive made by `backup`; what it has already is not sent.
+
+        delete: remove what is not in the archive; µcore's own package stays. Raises ValueError for a file that is no such archive, or one
+        that is damaged; nothing is written then.
+        """
+        from .archive import restore
+
+        return restore(self, Path(path), delete, progress)
+
+    def remove(self, path: str, *, recursive: bool = False) -> None:
+        """Remove a file, an empty folder, or with ``recursive`` a folder and all that is in it."""
+        if recursive and self.stat(path).is_folder:
+            for info in sorted((info for info, _ in self.walk(path)), reverse=True):
+                self._call("remove", posixpath.join(path, info.path))
+            if path.strip("/"):
+                self._call("remove", path)
+        else:
+            self._call("remove", path)
+
+    def mkdir(self, path: str) -> None:
+        """Make a folder, and those it lies in; one that is there stays."""
+        self._call("make_folder", path)
+
+    def move(self, old: str, new: str) -> None:
+        """Rename a file or a folder; a ``new`` that is a folder gets it under its own name."""
+        self._call("move", old, self._target(new, posixpath.basename(old.rstrip("/"))))
+
+    def copy(self, old: str, new: str) -> None:
+        """Copy a file on the board; a ``new`` that is a folder gets it under its own name."""
+        self._call("copy", old, self._target(new, posixpath.basename(old)))
+
+    def df(self) -> list[FileSystem]:
+        """Return the board's file systems."""
+        return [FileSystem(*found) for found in self._call("space")]
+
+    def _target(self, remote: str, name: str) -> str:
+        """Where something goes that is called ``name``."""
+        if not remote:
+            return name
+        if remote.endswith("/"):
+            return posixpath.join(remote, name)
+        try:
+            is_folder = self.stat(remote).is_folder
+        except FileNotFoundError:
+            return remote
+        return posixpath.join(remote, name) if is_folder else remote
+
+    def _make_parents(self, path: str) -> None:
+        folder = posixpath.dirname(path)
+        if folder.strip("/"):
+            self.mkdir(folder)
+
+    def _call(self, function: str, *args: Any) -> Any:
+        try:
+            return self._board.call_value(f"ucore.filesystem.{function}", args)
+        except BoardCodeError as error:
+            raise _as_os_error(error, str(args[0]) if args else "") from None
+
+    def _items(self, function: str, *args: Any) -> Iterator[Any]:
+        items = self._call(function, *args)
+        while True:
+            try:
+                yield next(items)
+            except StopIteration:
+                return
+            except BoardCodeError as error:
+                raise _as_os_error(error, str(args[0])) from None
+
+
+def _as_os_error(error: BoardCodeError, path: str) -> Exception:
+    """Return the host's error for the board's; the board's own where it is none of files."""
+    kind = getattr(builtins, error.ename, None)  # the stand-in on CPython says FileNotFoundError where MicroPython says OSError
+    is_os_error = isinstance(kind, type) and issubclass(kind, OSError)
+    match = _ERRNO.search(error.evalue) if is_os_error else None
+    if match is None:
+        return error
+    theirs = abs(int(match[1] or match[2]))
+    number = _NUMBERS.get(theirs, theirs)
+    if number == errno.ENOSPC:
+        return OSError(number, "no room on the board; what was there before is as it was", path)
+    return OSError(number, f"{os.strerror(number)} (on the board)", path)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file here: whole, or not at all."""
+    beside = path.with_name(path.name + "~ucore")
+    try:
+        beside.write_bytes(data)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _info(path: str, is_folder: bool, size: int) -> FileInfo:
+    return FileInfo(path, is_folder, 0 if is_folder else size)
+
+
+def _below(path: str, name: str) -> str:
+    return posixpath.join(path, name) if path not in ("", ".") else name
+
+
+def _tell(progress: Progress | None, path: str, done: int, size: int) -> None:
+    if progress is not None:
+        progress(path, done, size)

@@ -1,0 +1,214 @@
+"""A board's files, through a real hub: on MicroPython's own file system, and on the stand-in's folder."""
+
+import os
+
+import pytest
+
+from ukernel.boards import BoardCodeError, connect
+from ukernel.boards import files as boardfiles
+from ukernel.boards.fileinfo import FileInfo, inside, sum_up
+from ukernel.virtual.launcher import VirtualBoard
+
+
+@pytest.fixture(scope="module", params=[pytest.param("micropython", marks=pytest.mark.micropython), "cpython"])
+def board(request, hub):
+    if request.param == "micropython":
+        request.getfixturevalue("micropython")
+    with VirtualBoard(request.param) as virtual, connect(virtual.port) as board:
+        yield board
+
+
+@pytest.fixture
+def files(board):
+    board.files.mkdir("work")
+    yield board.files
+    board.files.remove("work", recursive=True)
+
+
+CONTENTS = [b"", b"x", b"\0\1\2\n\r\x03", bytes(range(256)) * 40, os.urandom(9999)]
+
+
+@pytest.mark.parametrize("content", CONTENTS, ids=len)
+@pytest.mark.parametrize("name", ["a.py", "mit Leerzeichen.txt", "µ Ünï.bin"])
+def test_what_is_written_is_read_again(files, name, content):
+    files.write(f"work/{name}", content)
+    assert files.read(f"work/{name}") == content
+    assert files.stat(f"work/{name}") == FileInfo(f"work/{name}", False, len(content))
+    assert [info.name for info in files.ls("work")] == [name]
+
+
+def test_a_file_that_is_there_is_replaced_and_nothing_lies_beside_it(files):
+    files.write("work/a", b"old and long")
+    files.write("work/a", b"new")
+    assert files.read("work/a") == b"new"
+    assert [info.path for info in files.tree("work")] == ["a"]
+
+
+def test_folders_are_made_with_their_parents_and_shown_as_a_tree(files):
+    files.mkdir("work/a/b/c")
+    files.mkdir("work/a/b/c")
+    files.write("work/a/b/f", b"12")
+    files.write("work/z", b"1")
+    assert files.tree("work") == [
+        FileInfo("a", True, 0), FileInfo("a/b", True, 0), FileInfo("a/b/c", True, 0), FileInfo("a/b/f", False, 2),
+        FileInfo("z", False, 1),
+    ]  # fmt: skip
+    assert [info.path for info in files.ls("work")] == ["work/a", "work/z"]
+    assert {info.path: summed for info, summed in files.walk("work", sums=True)}["a/b/f"] == sum_up(b"12")
+
+
+def test_files_are_copied_moved_and_removed_on_the_board(files):
+    files.mkdir("work/folder")
+    files.write("work/a", b"1" * 2000)
+    files.copy("work/a", "work/folder")
+    files.copy("work/a", "work/b")
+    files.move("work/b", "work/c")
+    files.move("work/c", "work/folder/")
+    assert [info.path for info in files.tree("work")] == ["a", "folder", "folder/a", "folder/c"]
+    assert files.read("work/folder/c") == b"1" * 2000
+    files.remove("work/a")
+    files.remove("work/folder", recursive=True)
+    assert files.tree("work") == []
+
+
+@pytest.mark.parametrize(
+    "do, error",
+    [
+        (lambda files: files.read("work/none"), FileNotFoundError),
+        (lambda files: files.ls("work/none"), FileNotFoundError),
+        (lambda files: files.tree("work/none"), FileNotFoundError),
+        (lambda files: files.write("work/none/a", b"1"), FileNotFoundError),
+        (lambda files: files.remove("work/none"), FileNotFoundError),
+        (lambda files: files.copy("work/none", "work/b"), FileNotFoundError),
+        (lambda files: files.mkdir("work/file/b"), NotADirectoryError),
+        (lambda files: files.read("work/folder"), IsADirectoryError),
+        (lambda files: files.remove("work/folder"), OSError),
+        (lambda files: files.put("/no/such/file", "work"), FileNotFoundError),
+    ],
+)
+def test_what_is_not_possible_is_the_error_that_python_knows_for_it(files, do, error):
+    files.write("work/file", b"1")
+    files.mkdir("work/folder/full")
+    with pytest.raises(error):
+        do(files)
+    assert [info.path for info in files.tree("work")] == ["file", "folder", "folder/full"]
+
+
+def test_an_error_names_the_boards_path_and_what_is_the_matter(files):
+    with pytest.raises(FileNotFoundError, match=r"on the board.*work/none") as caught:
+        files.read("work/none")
+    assert caught.value.filename == "work/none"
+
+
+@pytest.mark.micropython
+def test_a_full_flash_leaves_the_old_file_and_nothing_of_the_new_one(hub, micropython):
+    with VirtualBoard("micropython") as virtual, connect(virtual.port) as board:
+        board.files.write("/a", b"old")
+        with pytest.raises(OSError, match="no room on the board"):
+            board.files.write("/a", os.urandom(2_500_000))
+        assert board.files.read("/a") == b"old"
+        assert "/a~" not in [info.path for info in board.files.ls("/")]
+
+
+def test_a_write_that_was_broken_off_goes_on_where_it_was(files, board, monkeypatch):
+    content = os.urandom(3 * boardfiles.PIECE)
+    call = board.call_value
+
+    def break_off(name, args=(), *rest, **named):
+        if name.endswith((".write", ".discard")) and (name.endswith(".discard") or args[1]):
+            raise ConnectionError("the cable")
+        return call(name, args, *rest, **named)
+
+    monkeypatch.setattr(board, "call_value", break_off)
+    with pytest.raises(ConnectionError):
+        files.write("work/a", content)
+    seen = []
+    monkeypatch.setattr(board, "call_value", call)
+    files.write("work/a", content, progress=lambda path, done, size: seen.append(done))
+    assert files.read("work/a") == content
+    assert seen[0] == boardfiles.PIECE
+
+
+def test_what_is_left_of_another_content_is_not_taken_for_the_beginning(files, board):
+    board.call_value("ucore.filesystem.write", ("work/a", 0, b"something else"))
+    files.write("work/a", b"the right content")
+    assert files.read("work/a") == b"the right content"
+
+
+def test_a_file_that_arrives_changed_is_sent_again(files, board, monkeypatch):
+    call = board.call_value
+    spoiled = []
+
+    def spoil(name, args=(), *rest, **named):
+        if name.endswith(".write") and not spoiled:
+            spoiled.append(True)
+            args = (args[0], args[1], b"x" * len(args[2]))
+        return call(name, args, *rest, **named)
+
+    monkeypatch.setattr(board, "call_value", spoil)
+    files.write("work/a", b"abc")
+    assert (files.read("work/a"), spoiled) == (b"abc", [True])
+
+
+def test_a_board_with_little_memory_gets_smaller_pieces(files, board, monkeypatch):
+    call = board.call_value
+    sizes = []
+
+    def refuse(name, args=(), *rest, **named):
+        if name.endswith(".write"):
+            sizes.append(len(args[2]))
+            if sizes[-1] > 1024:
+                raise BoardCodeError("MemoryError", "MemoryError")
+        return call(name, args, *rest, **named)
+
+    monkeypatch.setattr(board, "call_value", refuse)
+    content = os.urandom(2500)
+    boardfiles.BoardFiles(board).write("work/a", content)
+    assert files.read("work/a") == content
+    assert sizes == [2500, 2048, 1024, 1024, 452] or max(sizes[2:]) <= 1024
+
+
+def test_progress_tells_what_is_done(files):
+    seen = []
+    content = bytes(10_000)
+    files.write("work/a", content, progress=lambda *step: seen.append(step))
+    assert seen[0] == ("work/a", 0, 10_000)
+    assert seen[-1] == ("work/a", 10_000, 10_000)
+    del seen[:]
+    files.read("work/a", progress=lambda *step: seen.append(step))
+    assert seen[-1] == ("work/a", 10_000, 10_000)
+
+
+def test_a_folder_goes_to_the_board_and_comes_back(files, tmp_path):
+    source = tmp_path / "böard code"
+    (source / "lib/leer").mkdir(parents=True)
+    (source / "main.py").write_text("print('µ')", "utf-8")
+    (source / "lib/ä b.py").write_bytes(b"")
+    put = files.put(source, "work/")
+    assert sorted(put) == ["work/böard code/lib/ä b.py", "work/böard code/main.py"]
+    got = files.get("work/böard code", tmp_path / "back")
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in got) == ["back/lib/ä b.py", "back/main.py"]
+    assert (tmp_path / "back/main.py").read_text("utf-8") == "print('µ')"
+    assert (tmp_path / "back/lib/leer").is_dir()
+
+
+def test_a_file_goes_into_a_folder_or_under_a_new_name(files, tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"1")
+    assert files.put(tmp_path / "a.txt", "work") == ["work/a.txt"]
+    assert files.put(tmp_path / "a.txt", "work/new/place.txt") == ["work/new/place.txt"]
+    assert files.get("work/a.txt", tmp_path / "b.txt") == [tmp_path / "b.txt"]
+    assert files.get("work/new/place.txt", tmp_path) == [tmp_path / "place.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b.txt", "place.txt"]
+
+
+def test_file_systems_say_how_much_room_there_is(files):
+    (system, *_) = files.df()
+    assert system.path == "/"
+    assert 0 < system.free <= system.size
+
+
+@pytest.mark.parametrize("path", ["../x", "a/../../x", ".."])
+def test_a_path_that_leads_out_of_a_folder_is_refused(tmp_path, path):
+    with pytest.raises(ValueError, match="leads out"):
+        inside(tmp_path, path)
+    assert inside(tmp_path, "/a/./b") == tmp_path / "a/b"

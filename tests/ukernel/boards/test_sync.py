@@ -1,0 +1,161 @@
+"""A board's folder made like one here, and archives of all of a board's files."""
+
+import json
+import os
+import threading
+import zipfile
+
+import pytest
+from patience import PATIENCE_S, wait_until
+
+from ukernel.boards import archive, connect
+from ukernel.virtual.launcher import VirtualBoard
+
+pytestmark = pytest.mark.micropython
+
+
+@pytest.fixture
+def files(board):
+    board.files.mkdir("/work")
+    yield board.files
+    board.files.remove("/work", recursive=True)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "code"
+    for path, content in {"main.py": b"print(1)", "lib/a.py": b"", "lib/deep/ä b.txt": b"\0" * 3000}.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+    (folder / "empty").mkdir()
+    return folder
+
+
+def listed(files, path="/work"):
+    return [info.path + "/" * info.is_folder for info in files.tree(path)]
+
+
+ALL = ["empty/", "lib/", "lib/a.py", "lib/deep/", "lib/deep/ä b.txt", "main.py"]
+
+
+def test_a_sync_sends_what_differs_and_nothing_else(files, folder):
+    first = files.sync(folder, "/work")
+    assert (sorted(first.put), first.unchanged) == (["empty", "lib", "lib/a.py", "lib/deep", "lib/deep/ä b.txt", "main.py"], 0)
+    assert listed(files) == ALL
+    assert files.sync(folder, "/work") == ([], [], 3)
+    (folder / "main.py").write_bytes(b"print(2)")
+    assert files.sync(folder, "/work") == (["main.py"], [], 2)
+    assert files.read("/work/main.py") == b"print(2)"
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(files, folder):
+    files.write("/work/old.py", b"1")
+    result = files.sync(folder, "/work", delete=True, dry_run=True)
+    assert (len(result.put), result.removed) == (6, ["old.py"])
+    assert listed(files) == ["old.py"]
+    assert files.sync(folder, "/work/not/there/yet", dry_run=True).put == result.put
+    assert listed(files) == ["old.py"]
+
+
+def test_delete_removes_what_is_not_here_and_keeps_what_is_ignored(files, folder):
+    files.write("/work/old.py", b"1")
+    files.mkdir("/work/gone/deep")
+    files.write("/work/gone/deep/x", b"1")
+    files.mkdir("/work/logs")
+    files.write("/work/logs/1.log", b"kept")
+    files.sync(folder, "/work")
+    assert "old.py" in listed(files)
+    result = files.sync(folder, "/work", delete=True, ignore=["logs/*.log"])
+    assert result.removed == ["gone", "old.py"]
+    assert listed(files) == sorted([*ALL, "logs/", "logs/1.log"], key=lambda path: path.rstrip("/"))
+
+
+def test_what_is_in_the_way_of_another_kind_is_replaced(files, folder):
+    files.mkdir("/work/main.py/inner")
+    files.write("/work/lib", b"a file")
+    result = files.sync(folder, "/work")
+    assert sorted(result.removed) == ["lib", "main.py"]
+    assert listed(files) == ALL
+
+
+def test_what_no_board_needs_and_what_is_told_is_left_out(files, folder):
+    for path in (".git/config", "__pycache__/a.pyc", "lib/__pycache__/b.pyc", ".DS_Store", "data/x.csv", "data/keep.csv"):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(b"1")
+    (folder / ".ucoreignore").write_text("# a comment\n*.csv\n!keep.csv\n")
+    files.sync(folder, "/work", ignore=["main.py"])
+    assert listed(files) == ["data/", "data/keep.csv", "empty/", "lib/", "lib/a.py", "lib/deep/", "lib/deep/ä b.txt"]
+
+
+def test_a_folder_that_is_none_is_an_error(files, folder):
+    with pytest.raises(NotADirectoryError):
+        files.sync(folder / "main.py", "/work")
+    with pytest.raises(FileNotFoundError):
+        files.sync(folder / "none", "/work")
+
+
+def test_a_watched_folder_is_synced_after_each_change(files, folder):
+    stop = threading.Event()
+    done = []
+    watching = threading.Thread(target=lambda: done.extend(files.watch(folder, "/work", stop=stop)))
+    watching.start()
+    wait_until(lambda: listed(files) == ALL, "the first sync")
+
+    def change_until_seen():
+        (folder / "new.py").write_bytes(os.urandom(4))  # the first may come before somebody watches
+        return "new.py" in listed(files)
+
+    wait_until(change_until_seen, "the sync after a change")
+    stop.set()
+    watching.join(PATIENCE_S)
+    assert not watching.is_alive()
+
+
+def test_a_backup_gives_another_board_the_same_files(board, files, folder, tmp_path):
+    files.sync(folder, "/work")
+    kept = tmp_path / "kept.zip"
+    count = files.backup(kept)
+    with zipfile.ZipFile(kept) as packed:
+        assert packed.read("files/work/main.py") == b"print(1)"
+        manifest = json.loads(packed.read(archive.MANIFEST))
+        assert (len(manifest["files"]), manifest["board"]) == (count, board.name)
+        assert manifest["facts"]["python"] == "micropython"
+    with VirtualBoard("micropython") as virtual, connect(virtual.port) as other:
+        other.files.write("/other.py", b"1")
+        result = other.files.restore(kept, delete=True)
+        assert result.removed == ["other.py"]
+        assert listed(other.files, "/work") == ALL
+        assert other.files.restore(kept, delete=True)[:2] == ([], [])
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith("ucore")] == []
+
+
+@pytest.mark.parametrize(
+    "spoil", ["a text", "no manifest", "another content", "a file is missing", "a path that leads out", "cut off"]
+)
+def test_an_archive_that_is_none_or_damaged_is_refused_whole(files, folder, tmp_path, spoil):
+    files.sync(folder, "/work")
+    good, bad = tmp_path / "good.zip", tmp_path / "bad.zip"
+    files.backup(good)
+    with zipfile.ZipFile(good) as packed:
+        members = {name: packed.read(name) for name in packed.namelist()}
+    if spoil == "no manifest":
+        del members[archive.MANIFEST]
+    elif spoil == "another content":
+        members["files/work/main.py"] = b"print(3)"
+    elif spoil == "a file is missing":
+        del members["files/work/main.py"]
+    elif spoil == "a path that leads out":
+        manifest = json.loads(members[archive.MANIFEST])
+        manifest["folders"].append("../out")
+        members[archive.MANIFEST] = json.dumps(manifest).encode()
+    with zipfile.ZipFile(bad, "w") as packed:
+        for name, content in members.items():
+            packed.writestr(name, content)
+    if spoil == "a text":
+        bad.write_text("no archive")
+    elif spoil == "cut off":
+        bad.write_bytes(good.read_bytes()[:-200])
+    files.remove("/work/main.py")
+    with pytest.raises(ValueError, match="no backup of a board, or it is damaged"):
+        files.restore(bad)
+    assert "main.py" not in listed(files)
