@@ -10,6 +10,7 @@ import http.client
 import importlib.util
 import io
 import json
+import os
 import re
 import types
 import urllib.error
@@ -72,8 +73,8 @@ class Fetched:
 
 def parse(spec: str) -> Wanted:
     """Return what a text names: NAME[@VERSION], github:org/repo[/path][@ref], a URL, a folder, a file. Raises PackageError."""
-    if _is_path(spec):
-        return Wanted(str(Path(spec).expanduser().absolute()))
+    if _is_path(spec) and "\0" not in spec:
+        return Wanted(os.path.abspath(os.path.expanduser(spec)))
     if spec.startswith(("http://", "https://")):
         return Wanted(spec)
     source, _, version = spec.partition("@")

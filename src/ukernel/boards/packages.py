@@ -361,7 +361,8 @@ class _Pin(NamedTuple):
         words += [f"--index={self.origin}"] if self.origin else []
         words += [f"--target={self.target}"] if self.target else []
         words += ["--no-mpy"] if self.sources else []
-        return shlex.join([*words, f"--sha256={self.sum}"])
+        words += [f"--sha256={self.sum}"] if self.sum else []
+        return shlex.join(words)
 
     @classmethod
     def parse(cls, line: str, number: int) -> "_Pin | None":
