@@ -10,7 +10,7 @@ import json
 import os
 import shlex
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from ukernel.errors import PackageError, UcoreError
 
@@ -18,10 +18,7 @@ from . import mip
 from .fileinfo import sum_up
 from .files import BoardFiles
 
-if TYPE_CHECKING:
-    from .board import Board
-
-__all__ = ["BoardPackages", "Package"]
+__all__ = ["BoardPackages", "Evaluator", "Package"]
 
 RECORD = ".packages.json"  # beside the packages
 FORMAT = 1  # of the record
@@ -30,6 +27,17 @@ _PLACE = "(list(__import__('sys').path), getattr(__import__('sys').implementatio
 OURS = "ucore"  # µcore's own folder, on a board without it in the firmware
 OK, CHANGED, INCOMPLETE, FOREIGN = "ok", "changed", "incomplete", "not recorded"
 Report = Callable[[str], None]
+
+
+class Evaluator(Protocol):
+    """What of a `Board` is used here."""
+
+    name: str
+
+    @property
+    def description(self) -> str: ...
+
+    def eval(self, expression: str) -> Any: ...
 
 
 class Package(NamedTuple):
@@ -69,7 +77,7 @@ class _Place(NamedTuple):
 class BoardPackages:
     """The packages of one board: `Board.packages`. Every call may raise what `Board.call` and `Board.files` raise."""
 
-    def __init__(self, board: "Board", files: BoardFiles):
+    def __init__(self, board: Evaluator, files: BoardFiles):
         self._board = board
         self._files = files
 
