@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ukernel.pipes.listing import PipeStates
 
     from .aio import AsyncBoard
+    from .packages import BoardPackages
 
 __all__ = ["Board", "connect"]
 
@@ -83,6 +84,13 @@ class Board:
     def files(self) -> BoardFiles:
         """The board's files."""
         return self._files
+
+    @property
+    def packages(self) -> "BoardPackages":
+        """The board's packages: install, list, remove, freeze."""
+        from .packages import BoardPackages
+
+        return BoardPackages(self, self._files)
 
     def run(self, code: str, *, timeout: float | None = None, output: Output | None = None) -> Any:
         """Run a program among the cells' variables, and return the value of its last expression; None where it has none.
