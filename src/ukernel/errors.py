@@ -20,6 +20,7 @@
     │   ├── PipeClosedError         used after it was closed
     │   ├── PipeNameError           (also ValueError) not a pipe name, or an ambiguous one
     │   └── PipeEndedError          ended for another reason than being closed by the board
+    ├── PackageError                a package for a board that cannot be had, or cannot be installed
     ├── UsageError                  a magic line or a command that cannot be understood
     └── SettingError                (also ValueError) an environment variable that makes no sense
 
@@ -45,6 +46,7 @@ __all__ = [
     "HubError",
     "HubUnreachableError",
     "NoAnswerError",
+    "PackageError",
     "PipeClosedError",
     "PipeDataLostWarning",
     "PipeDecodeWarning",
@@ -142,6 +144,10 @@ class PipeNameError(PipeError, ValueError):
 
 class PipeEndedError(PipeError):
     """The pipe ended for another reason than being closed by the board."""
+
+
+class PackageError(UcoreError):
+    """A package for a board that cannot be had, or cannot be installed there."""
 
 
 class UsageError(UcoreError):

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ukernel.pipes.listing import PipeStates
 
     from .aio import AsyncBoard
+    from .packages import BoardPackages
 
 __all__ = ["Board", "connect"]
 
@@ -94,6 +95,13 @@ class Board:
     def files(self) -> BoardFiles:
         """The board's files."""
         return self._files
+
+    @property
+    def packages(self) -> "BoardPackages":
+        """The board's packages: install, list, remove, freeze."""
+        from .packages import BoardPackages
+
+        return BoardPackages(self, self._files)
 
     @property
     def on_wait(self) -> Callable[[str], object] | None:

@@ -91,6 +91,11 @@ class BoardFiles:
             return False
         return True
 
+    def sum_up(self, path: str) -> bytes:
+        """Return the sum of a file's content, as the function of that name in `fileinfo` makes it."""
+        found: bytes = self._call("sum_up", path)
+        return found
+
     def read(self, path: str, *, progress: Progress | None = None) -> bytes:
         """Return a file's content."""
         size = self.stat(path).size

@@ -52,8 +52,8 @@ def command(
                 help="A board's name, port or URL. Default: UCORE_BOARD, else the only board there is.",
             )(function)
         context = {"help_option_names": ["-h", "--help"], **settings.pop("context_settings", {})}
-        declared: click.Command = click.command(name, context_settings=context, **settings)(function)
-        return declared
+        declare: Callable[[Callable[..., Any]], click.Command] = click.command(name, context_settings=context, **settings)
+        return declare(function)
 
     return decorate
 

@@ -1,5 +1,6 @@
 """`ucore run`, `exec`, `eval` and `repl`: programs on a board."""
 
+import importlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,6 @@ def _plain(value: Any) -> Any:
 @command("repl", board=True)
 def repl(board: str | None) -> None:
     """Open a board's prompt. Ctrl-C interrupts the board, Ctrl-D leaves."""
-    from . import repl as prompt
-
+    prompt = importlib.import_module("ukernel.cli.repl")
     with open_board(board) as target:
         prompt.run(target)

@@ -1,6 +1,6 @@
 """`ucore virtual`: a virtual board in a terminal of its own."""
 
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
@@ -27,7 +27,7 @@ def virtual(options: tuple[str, ...]) -> None:
     process.add_arguments(parser)
     parsed = parser.parse_args(list(options))
 
-    def announce(about: dict[str, Any]) -> None:
+    def announce(about: process.Announcement) -> None:
         print(f"A {about['banner']}, on {about['port']}")
         if about["python"] == "cpython" and HAS_TERMINALS and not parsed.socket:
             print("It runs the board's agent on CPython: the same cells, but not MicroPython's own behaviour.")
