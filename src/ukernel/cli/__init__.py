@@ -107,8 +107,8 @@ def _run(arguments: list[str] | None) -> int:
             result = ucore.invoke(context)
         sys.stdout.flush()
         return result if isinstance(result, int) else exitcodes.OK
-    except click.exceptions.Exit as ended:
-        return ended.exit_code
+    except click.exceptions.Exit as ended:  # --help and --version
+        sys.exit(ended.exit_code)
     except click.ClickException as error:
         return _fail(_describe_usage(error), exitcodes.USAGE)
     except BoardCodeError as error:
