@@ -4,11 +4,21 @@ import base64
 import os
 import secrets
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ukernel import settings
-from ukernel.errors import BoardCodeError, BoardError, BoardValueError, by_name
+from ukernel.errors import (
+    BoardCodeError,
+    BoardError,
+    BoardGoneError,
+    BoardRestartedError,
+    BoardTimeoutError,
+    BoardValueError,
+    NoAnswerError,
+    by_name,
+)
 from ukernel.imports import find_imported
 from ukernel.protocol import values
 
@@ -29,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Board", "connect"]
 
 MOST_ITEMS = 64  # of a generator that come in one message
+CHIP_S = 30.0  # for a chip to boot, and to connect to a network before that
 SHOW = "_ucore_show"  # the board's name for giving a value
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -92,13 +103,24 @@ class Board:
 
         return BoardPackages(self, self._files)
 
-    def run(self, code: str, *, timeout: float | None = None, output: Output | None = None) -> Any:
+    @property
+    def on_wait(self) -> Callable[[str], object] | None:
+        """What is called with whoever else uses the board, in words, when a call has to wait for that; None: nothing."""
+        return self._requests.on_wait
+
+    @on_wait.setter
+    def on_wait(self, tell: Callable[[str], object] | None) -> None:
+        self._requests.on_wait = tell
+
+    def run(
+        self, code: str, *, timeout: float | None = None, output: Output | None = None, name: str = "<code for the board>"
+    ) -> Any:
         """Run a program among the cells' variables, and return the value of its last expression; None where it has none.
 
         What it prints goes to ``output``, a function of one str; else to the board's ``output``, else to stdout. A value that cannot
-        travel is returned as its repr, a str.
+        travel is returned as its repr, a str. ``name``: what tracebacks call the program, such as its file.
         """
-        text, source = _read(code, "<code for the board>")
+        text, source = _read(code, name)
         pieces = self._execute({"code": text}, source, timeout, output)
         return pieces.stuck[2] if pieces.stuck else self._value_of(pieces)
 
@@ -135,12 +157,29 @@ class Board:
         """Stop what runs on the board, whoever has started it; return whose it was, empty where nothing ran."""
         return str(self._requests.ask("interrupt_request", {"force": True}).get("stopped", ""))
 
-    def reset(self, *, force: bool = False) -> None:
-        """Restart the board's Python: variables, threads and pipes are gone.
+    def reset(self, *, force: bool = False, hard: bool = False) -> None:
+        """Restart the board's Python: variables, threads and pipes are gone. ``hard``: then the whole chip, by `machine.reset()`.
 
-        Raises BoardBusyError if others use the board, unless ``force`` is true.
+        Raises BoardBusyError if others use the board, unless ``force`` is true; NoAnswerError if it does not come back.
         """
         self._requests.ask("reset_request", {"force": force})
+        self.defined.clear()
+        if hard:
+            self._restart_chip()
+
+    def _restart_chip(self) -> None:
+        deadline = time.monotonic() + CHIP_S
+        try:
+            self.run("import machine\nmachine.reset()", timeout=CHIP_S, output=lambda text: None)
+        except (BoardRestartedError, BoardTimeoutError):
+            pass
+        except BoardGoneError:  # its port went with it; the hub looks for it
+            while self.info().state != "ready":
+                if time.monotonic() > deadline:
+                    raise NoAnswerError(
+                        f"The board {self.name} was restarted, and has not come back within {CHIP_S:g} s. Look at its cable."
+                    ) from None
+                time.sleep(0.1)
         self.defined.clear()
 
     def info(self) -> BoardInfo:

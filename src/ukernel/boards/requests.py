@@ -61,6 +61,8 @@ class Request:
                 if message["type"] == "status":
                     queued = message["content"].get("execution_state") == "queued"
                     holder = message["content"].get("holder") or "another cell" if queued else ""
+                    if holder and self._requests.on_wait is not None:
+                        self._requests.on_wait(holder)
                 if self.is_reply(message):
                     content: dict[str, Any] = message["content"]
                     return content
@@ -139,6 +141,7 @@ class Requests:
         self._client: connection.HubClient | None = None
         self._open: dict[int, Request] = {}
         self._closed = False
+        self.on_wait: Callable[[str], object] | None = None  # called, where a request is made, with whoever it has to wait for
 
     def connect(self) -> None:
         """Connect and attach, unless that is done. Raises what `ukernel.client.connection.connect` and the hub's answer raise."""
