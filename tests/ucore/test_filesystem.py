@@ -74,7 +74,7 @@ def test_a_folder_with_many_files_is_removed_a_few_at_a_time():
     with Work():
         filesystem.make_folder(FOLDER + "/many/deep/er")
         for number in range(2 * filesystem.MANY + 1):
-            written("many/%d" % number, b"")
+            written(f"many/{number}", b"")
         counts = list(filesystem.remove_all(FOLDER + "/many"))
         assert counts[-1] == 2 * filesystem.MANY + 4
         assert list(filesystem.ls(FOLDER)) == []
