@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ukernel import settings
-from ukernel.errors import BoardCodeError, BoardError, BoardValueError, by_name
+from ukernel.errors import BoardCodeError, BoardError, BoardValueError, UcoreError, by_name
 from ukernel.imports import find_imported
 from ukernel.protocol import values
 
@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from ukernel.pipes.listing import PipeStates
 
     from .aio import AsyncBoard
+    from .introspection import Completion
     from .packages import BoardPackages
 
 __all__ = ["Board", "connect"]
 
+INQUIRY_S = 1.5  # a board between two cells answers in milliseconds; somebody is typing
 MOST_ITEMS = 64  # of a generator that come in one message
 SHOW = "_ucore_show"  # the board's name for giving a value
 
@@ -92,6 +94,15 @@ class Board:
 
         return BoardPackages(self, self._files)
 
+    @property
+    def on_lost(self) -> Callable[[UcoreError], object] | None:
+        """What is called, in another thread, with the error when the board goes away and no call waits for it; None: nothing."""
+        return self._requests.on_lost
+
+    @on_lost.setter
+    def on_lost(self, tell: Callable[[UcoreError], object] | None) -> None:
+        self._requests.on_lost = tell
+
     def run(self, code: str, *, timeout: float | None = None, output: Output | None = None) -> Any:
         """Run a program among the cells' variables, and return the value of its last expression; None where it has none.
 
@@ -113,6 +124,42 @@ class Board:
         else:
             text, source = f"{SHOW}(({expression}\n), True)", Source(expression, name)  # a comment may be its end
         return self._value_of(self._execute({"code": text}, source, timeout))
+
+    def run_cell(self, code: str, *, name: str = "<code for the board>", output: Output | None = None) -> None:
+        """Run a program as a notebook runs a cell: what its last expression gives is shown as its repr, by ``output``.
+
+        Of ``name`` and ``output`` see `run`.
+        """
+        text, source = _read(code, name, plain=False)
+        self._execute({"code": text}, source, None, output)
+
+    def complete(self, code: str, cursor: int | None = None) -> "Completion":
+        """Return the names that may go on in a program at a place in it, its end by default.
+
+        The board is asked, but not waited for: while it is busy the names are those that MicroPython and the program have.
+        """
+        from .introspection import Completing
+
+        completing = Completing(code, len(code) if cursor is None else cursor)
+        answer = self._inquire("complete_request", completing.question)
+        return completing.complete(answer.get("matches", ()))
+
+    def inspect(self, code: str, cursor: int | None = None) -> str:
+        """Return what is known of the name at a place in a program, its end by default: how it is called, a sentence of help, its value.
+
+        Empty where nothing is known.
+        """
+        from .introspection import explain, find_name
+
+        name = find_name(code, len(code) if cursor is None else cursor)
+        asks = bool(name) and "(" not in name
+        answer = self._inquire("inspect_request", {"code": name, "cursor_pos": len(name)} if asks else None)
+        return str(explain(name, answer, [code])["data"].get("text/plain", ""))
+
+    def _inquire(self, type: str, content: dict[str, Any] | None) -> dict[str, Any]:
+        """Return the board's answer about names, empty where none comes in time."""
+        answer = None if content is None else self._requests.inquire(type, content, INQUIRY_S)
+        return answer if answer is not None and answer.get("status") == "ok" else {}
 
     def call(self, name: str, /, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
         """Call what has this name on the board: a function of a cell's, ``"led.on"``, ``"machine.freq"``; return its value.
@@ -231,13 +278,18 @@ class Board:
         return pieces
 
     def _answer(self, parent: int, content: dict[str, Any]) -> None:
-        """Ask the person at this computer for the board's input()."""
-        if content.get("password"):
-            from getpass import getpass
+        """Ask the person at this computer for the board's input(). Raises EOFError where there is none; the board is interrupted then."""
+        prompt = content.get("prompt") or ""
+        try:
+            if content.get("password"):
+                from getpass import getpass
 
-            value = getpass(content.get("prompt") or "Password: ")
-        else:
-            value = input(content.get("prompt") or "")
+                value = getpass(prompt or "Password: ")
+            else:
+                value = input(prompt)
+        except EOFError:
+            self._requests.send("interrupt_request", {"parent": parent})
+            raise
         self._requests.send("input_reply", {"parent": parent, "value": value})
 
     def _value_of(self, pieces: values.Pieces) -> Any:
@@ -300,12 +352,12 @@ def connect(name: str | None = None, *, timeout: float | None = None, output: Ou
     return Board(name, timeout=timeout, output=output)
 
 
-def _read(code: str, name: str) -> tuple[str, Source]:
+def _read(code: str, name: str, plain: bool = True) -> tuple[str, Source]:
     """Return what the board is to run for a program, and what tracebacks show of it. Its first line is for what `rewrite` puts there."""
     from .rewrite import program
 
     body = "\n" + code
-    return program(body, plain=True).text, Source(body, name, 0)
+    return program(body, plain=plain).text, Source(body, name, 0)
 
 
 def _label() -> str:

@@ -55,7 +55,7 @@ class Request:
                     self.interrupt()
                     self._drain(take)
                     raise BoardTimeoutError(_too_long(timeout_s, holder))
-                message = self._next(LOOK_S if left is None else min(left, LOOK_S))
+                message = self.next(LOOK_S if left is None else min(left, LOOK_S))
                 if message is None:
                     continue
                 if message["type"] == "status":
@@ -73,7 +73,8 @@ class Request:
         finally:
             self.is_over = True
 
-    def _next(self, timeout_s: float) -> Message | None:
+    def next(self, timeout_s: float) -> Message | None:
+        """Return the next message that comes for it, None if none does in time."""
         try:
             return self.messages.get(timeout=timeout_s)
         except queue.Empty:
@@ -139,6 +140,8 @@ class Requests:
         self._client: connection.HubClient | None = None
         self._open: dict[int, Request] = {}
         self._closed = False
+        # Called, in the receiving thread, when the board or the hub goes away and nothing waits for them.
+        self.on_lost: Callable[[UcoreError], object] | None = None
 
     def connect(self) -> None:
         """Connect and attach, unless that is done. Raises what `ukernel.client.connection.connect` and the hub's answer raise."""
@@ -181,6 +184,18 @@ class Requests:
             raise by_name(reply.get("ename", ""), reply.get("evalue", ""))
         return reply
 
+    def inquire(self, type: str, content: dict[str, Any], timeout_s: float) -> dict[str, Any] | None:
+        """Send a question that does not matter, and return the reply's content; None if none comes in time."""
+        request = Request(self, type, content)
+        try:
+            self.start(request)
+            message = request.next(timeout_s)
+            return None if message is None or not request.is_reply(message) else message["content"]
+        except UcoreError:
+            return None
+        finally:
+            request.is_over = True
+
     def close(self) -> None:
         """Leave the hub; what waits fails."""
         with self._lock:
@@ -218,5 +233,7 @@ class Requests:
                 self._client = None
             waiting, self._open = list(self._open.values()), {}
         client.close()
+        if self.on_lost is not None and not self._closed and all(request.is_over for request in waiting):
+            self.on_lost(error)
         for request in waiting:
             request.messages.put({"type": "lost", "parent": request.id, "content": as_reply(error)})
