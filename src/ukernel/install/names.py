@@ -9,8 +9,11 @@ import ast
 import builtins
 import configparser
 from pathlib import Path
+from typing import TypeAlias
 
-__all__ = ["DEFINITIONS", "FOREIGN", "PUBLIC", "arguments", "bound", "rename_texts", "shorten"]
+__all__ = ["DEFINITIONS", "FOREIGN", "PUBLIC", "Function", "arguments", "assigned", "bound", "rename_texts", "shorten"]
+
+Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
@@ -26,7 +29,7 @@ PINNED = dict(_lists["pinned"])
 _ROM = _lists["rom"]["names"].split() + _lists["math"]["names"].split()  # every firmware knows them: the best first
 
 
-def bound(function) -> set[str]:
+def bound(function: Function) -> set[str]:
     """The names local to a function: arguments and what is assigned in it, its inner scopes included."""
     names = {argument.arg for argument in arguments(function)}
     free: set[str] = set()
@@ -46,9 +49,15 @@ def bound(function) -> set[str]:
     return names - free
 
 
-def arguments(function) -> list[ast.arg]:
+def arguments(function: Function) -> list[ast.arg]:
+    """The arguments of a function, of all kinds."""
     found = function.args
     return [*found.posonlyargs, *found.args, *found.kwonlyargs, *filter(None, (found.vararg, found.kwarg))]
+
+
+def assigned(node: ast.stmt) -> list[str]:
+    """The global names that a statement of a module assigns: ours are plain names, one or several."""
+    return [target.id for target in node.targets if isinstance(target, ast.Name)] if isinstance(node, ast.Assign) else []
 
 
 def shorten(trees: list[ast.Module], imported: list[str]) -> None:
@@ -57,7 +66,7 @@ def shorten(trees: list[ast.Module], imported: list[str]) -> None:
     What we import has a name in the firmware, too: ``imported`` are those that an attribute may take.
     """
     attributes = [node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
-    ours = set()
+    ours: set[str] = set()
     for node in [node for tree in trees for node in ast.walk(tree)]:
         if isinstance(node, ast.ClassDef):
             ours.update(part.name for part in node.body if isinstance(part, ast.FunctionDef))
@@ -77,7 +86,7 @@ def shorten(trees: list[ast.Module], imported: list[str]) -> None:
     for tree in trees:
         used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         names = [node.name for node in tree.body if isinstance(node, DEFINITIONS)]
-        names += [target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
+        names += [name for node in tree.body for name in assigned(node)]
         free = [name for name in _ROM if name not in used and name not in names]
         short = dict(zip([name for name in dict.fromkeys(names) if name not in PUBLIC], free))
         methods = {part for node in tree.body if isinstance(node, ast.ClassDef) for part in node.body}
@@ -90,7 +99,7 @@ def shorten(trees: list[ast.Module], imported: list[str]) -> None:
                 node.id = short.get(node.id, node.id)
             elif isinstance(node, ast.Attribute):
                 node.attr = renamed.get(node.attr, node.attr)
-        keywords = _KEYWORDS | {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword)}
+        keywords = _KEYWORDS | {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg}
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
                 _shorten_arguments(node, keywords)
@@ -98,9 +107,9 @@ def shorten(trees: list[ast.Module], imported: list[str]) -> None:
 
 def rename_texts(tree: ast.Module) -> ast.Module:
     """Rename the functions that are called by their names' text, and the texts; return the tree."""
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef):
-            node.name = _TEXTS.get(node.name, node.name)
+    for function in tree.body:
+        if isinstance(function, ast.FunctionDef):
+            function.name = _TEXTS.get(function.name, function.name)
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             node.value = _TEXTS.get(node.value, node.value)

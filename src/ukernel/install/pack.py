@@ -58,10 +58,11 @@ def files(platform: str, *, compiled: bool) -> dict[str, bytes]:
 
 
 @functools.lru_cache
-def _files(platform: str, compiled: bool) -> tuple:
-    packed = [(name, text, _compile(text) if compiled else None) for name, text in sources(platform).items()]
-    if all(code for _, _, code in packed):
-        return tuple((f"{name}.mpy", code) for name, _, code in packed)
+def _files(platform: str, compiled: bool) -> tuple[tuple[str, bytes], ...]:
+    packed = [(name, _compile(text) if compiled else None) for name, text in sources(platform).items()]
+    bytecode = tuple((f"{name}.mpy", code) for name, code in packed if code)
+    if len(bytecode) == len(packed):
+        return bytecode
     # A board has not the memory to compile all of the agent at once.
     names = dict.fromkeys(name for group in _GROUPS.values() for name in group)
     return tuple((f"{name}.py", _plain(name).encode()) for name in names)
@@ -93,7 +94,14 @@ def sources(platform: str) -> dict[str, str]:
     """Return the packed sources, name to text."""
     # What is settled once the board is known: the branches for other boards are left out.
     esp32 = platform == "esp32"
-    fixed = {"CPYTHON": False, "UNIX": False, "ESP32": esp32, "PACED": esp32, "SPEEDS": esp32, "MAIN_WRITES": platform == "rp2"}
+    fixed: dict[str, bool | int] = {
+        "CPYTHON": False,
+        "UNIX": False,
+        "ESP32": esp32,
+        "PACED": esp32,
+        "SPEEDS": esp32,
+        "MAIN_WRITES": platform == "rp2",
+    }
     fixed["RING"] = 400 if platform == "rp2" else 200
     groups = {}
     for group, names in _GROUPS.items():

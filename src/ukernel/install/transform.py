@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
+from typing import Any, TypeAlias, TypeVar
 
-from .names import DEFINITIONS, FOREIGN, PUBLIC, arguments, bound
+from .names import DEFINITIONS, FOREIGN, PUBLIC, arguments, assigned, bound
 
-__all__ = ["Fold", "Module", "Resolve", "Strip", "drop_methods", "drop_unused"]
+__all__ = ["Fixed", "Fold", "Module", "Resolve", "Strip", "drop_methods", "drop_unused"]
+
+
+Scope: TypeAlias = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+Fixed: TypeAlias = Mapping[str, bool | int]
+_ScopeT = TypeVar("_ScopeT", bound=Scope)
+_FunctionT = TypeVar("_FunctionT", ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 class Strip(ast.NodeTransformer):
     """Takes out docstrings and annotations."""
 
-    def _body(self, node):
+    def _body(self, node: _ScopeT) -> _ScopeT:
         self.generic_visit(node)
         body = node.body
         if (
@@ -32,19 +40,19 @@ class Strip(ast.NodeTransformer):
 class Module:
     """One source module: its global names, those that are constants, and where its imports come from."""
 
-    def __init__(self, name: str, tree: ast.Module, fixed: dict):
+    def __init__(self, name: str, tree: ast.Module, fixed: Fixed):
         self.name = name
         self.tree = tree
         self.globals: set[str] = set()
         self.constants: dict[str, ast.Constant] = {}
-        self.imports: list[ast.stmt] = []  # of other packages
+        self.imports: list[ast.Import | ast.ImportFrom] = []  # of other packages
         self.aliases: dict[str, str] = {}  # local name -> our module
         self.borrowed: dict[str, tuple[str, str]] = {}  # local name -> (our module, its name)
         body = []
-        waiting = list(tree.body)
+        waiting: list[ast.stmt] = list(tree.body)
         while waiting:
             node = waiting.pop(0)
-            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ucore":
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "ucore":
                 for alias in node.names:
                     if node.module == "ucore":
                         self.aliases[alias.asname or alias.name] = alias.name
@@ -63,18 +71,20 @@ class Module:
                 body.append(node)
                 if isinstance(node, DEFINITIONS):
                     self.globals.add(node.name)
-                elif isinstance(node, ast.Assign):
-                    self.globals.update(target.id for target in node.targets)
+                else:
+                    self.globals.update(assigned(node))
         tree.body = body
-        self.foreign = {alias.asname or alias.name for node in self.imports for alias in node.names}
+        self.foreign = {alias.asname or alias.name for foreign in self.imports for alias in foreign.names}
 
-    def find_constants(self, fixed: dict) -> None:
+    def find_constants(self, fixed: Fixed) -> None:
+        """Take the constants out of the tree; ``fixed``: those that are settled by the board."""
         stored = [node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
         kept = []
-        known: dict = {}
+        known: dict[str, bool | int | bytes | str] = {}
         for node in self.tree.body:
-            if isinstance(node, ast.Assign) and len(node.targets) == 1 and stored.count(node.targets[0].id) == 1:
-                name = node.targets[0].id
+            names = assigned(node)
+            if isinstance(node, ast.Assign) and len(node.targets) == len(names) == 1 and stored.count(names[0]) == 1:
+                name = names[0]
                 if name in fixed:
                     known[name] = fixed[name]
                     self.constants[name] = ast.Constant(fixed[name])
@@ -97,15 +107,16 @@ class Module:
 class Resolve(ast.NodeTransformer):
     """Gives every global name its one merged name, and puts constants in place."""
 
-    def __init__(self, module: Module, modules: dict):
+    def __init__(self, module: Module, modules: Mapping[str, Module]):
         self._module = module
         self._modules = modules
         self._locals: set[str] = set()
 
     def run(self) -> list[ast.stmt]:
+        """Return the module's statements."""
         return [self.visit(node) for node in self._module.tree.body]
 
-    def _find(self, module: str, name: str):
+    def _find(self, module: str, name: str) -> ast.Name | ast.Constant:
         owner = self._modules[module]
         if name in owner.borrowed:
             return self._find(*owner.borrowed[name])
@@ -115,7 +126,7 @@ class Resolve(ast.NodeTransformer):
             return ast.Name(name, ast.Load())
         return ast.Name(_merged(module, name), ast.Load())
 
-    def visit_FunctionDef(self, node):
+    def _function(self, node: _FunctionT) -> _FunctionT:
         outer = self._locals
         self._locals = outer | bound(node)
         if not outer and node.name in self._module.globals and node in self._module.tree.body:
@@ -124,26 +135,26 @@ class Resolve(ast.NodeTransformer):
         self._locals = outer
         return node
 
-    visit_AsyncFunctionDef = visit_FunctionDef
+    visit_FunctionDef = visit_AsyncFunctionDef = _function
 
-    def visit_Lambda(self, node):
+    def visit_Lambda(self, node: ast.Lambda) -> ast.Lambda:
         outer = self._locals
         self._locals = outer | {argument.arg for argument in arguments(node)}
         self.generic_visit(node)
         self._locals = outer
         return node
 
-    def visit_ClassDef(self, node):
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
         if node in self._module.tree.body:
             node.name = _merged(self._module.name, node.name)
         self.generic_visit(node)
         return node
 
-    def visit_Global(self, node):
+    def visit_Global(self, node: ast.Global) -> ast.Global:
         node.names = [_merged(self._module.name, name) for name in node.names]
         return node
 
-    def visit_Name(self, node):
+    def visit_Name(self, node: ast.Name) -> ast.expr:
         if node.id in self._locals:
             return node
         if node.id in self._module.borrowed:
@@ -153,7 +164,7 @@ class Resolve(ast.NodeTransformer):
             return ast.Name(found.id, node.ctx) if isinstance(found, ast.Name) else found
         return node
 
-    def visit_Attribute(self, node):
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         value = node.value
         if isinstance(value, ast.Name) and value.id in self._module.aliases and value.id not in self._locals:
             return self._find(self._module.aliases[value.id], node.attr)
@@ -168,27 +179,24 @@ def _merged(module: str, name: str) -> str:
 class Fold(ast.NodeTransformer):
     """Computes what is known beforehand, and drops the branches that are never taken."""
 
-    def _known(self, node):
-        return isinstance(node, ast.Constant)
-
-    def visit_BinOp(self, node):
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         self.generic_visit(node)
-        if self._known(node.left) and self._known(node.right):
+        if isinstance(node.left, ast.Constant) and isinstance(node.right, ast.Constant):
             return ast.Constant(eval(compile(ast.fix_missing_locations(ast.Expression(node)), "fold", "eval")))
         return node
 
-    def visit_UnaryOp(self, node):
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
         self.generic_visit(node)
-        if self._known(node.operand) and isinstance(node.op, ast.Not):
+        if isinstance(node.operand, ast.Constant) and isinstance(node.op, ast.Not):
             return ast.Constant(not node.operand.value)
         return node
 
-    def visit_BoolOp(self, node):
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
         self.generic_visit(node)
         stop = isinstance(node.op, ast.Or)
-        values = []
+        values: list[ast.expr] = []
         for value in node.values:
-            if self._known(value) and isinstance(value.value, bool):
+            if isinstance(value, ast.Constant) and isinstance(value.value, bool):
                 if value.value is stop:
                     values.append(value)
                     break
@@ -196,27 +204,27 @@ class Fold(ast.NodeTransformer):
             values.append(value)
         return ast.Constant(not stop) if not values else values[0] if len(values) == 1 else ast.BoolOp(node.op, values)
 
-    def visit_IfExp(self, node):
+    def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
         self.generic_visit(node)
-        if self._known(node.test):
+        if isinstance(node.test, ast.Constant):
             return node.body if node.test.value else node.orelse
         return node
 
-    def visit_If(self, node):
+    def visit_If(self, node: ast.If) -> ast.If | list[ast.stmt]:
         self.generic_visit(node)
-        if self._known(node.test):
+        if isinstance(node.test, ast.Constant):
             return node.body if node.test.value else node.orelse
         return node
 
-    def visit_Try(self, node):
+    def visit_Try(self, node: ast.Try) -> ast.Try | list[ast.stmt]:
         self.generic_visit(node)
         return node if node.handlers or node.finalbody else node.body
 
-    def visit(self, node):
-        node = super().visit(node)
-        if getattr(node, "body", None) == []:
-            node.body = [ast.Pass()]
-        return node
+    def visit(self, node: ast.AST) -> Any:
+        folded = super().visit(node)
+        if getattr(folded, "body", None) == []:
+            folded.body = [ast.Pass()]
+        return folded
 
 
 def drop_unused(tree: ast.Module) -> bool:
@@ -231,7 +239,7 @@ def drop_unused(tree: ast.Module) -> bool:
 def _defined(node: ast.stmt) -> list[str]:
     if isinstance(node, DEFINITIONS):
         return [node.name]
-    return [target.id for target in node.targets] if isinstance(node, ast.Assign) else []
+    return assigned(node)
 
 
 def drop_methods(trees: list[ast.Module]) -> bool:

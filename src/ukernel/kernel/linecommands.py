@@ -15,7 +15,7 @@ from ukernel.boards import rewrite, syntax
 from ukernel.errors import BoardBusyError, UcoreError, UsageError
 from ukernel.protocol import values
 
-from . import magicmessages
+from . import filecommands, magicmessages
 from .stdinchannel import StdinChannel
 
 __all__ = ["COMMANDS", "FORCE", "Command", "CommandUsageError", "usage"]
@@ -230,6 +230,16 @@ class Command:
         self.takes, self.help, self.run = takes, help, run
 
 
+def _run_file_command(name: str) -> Callable[[StdinChannel, str, dict[str, Any]], object]:
+    def run(channel: StdinChannel, rest: str, names: dict[str, Any]) -> None:
+        try:
+            filecommands.run(name, channel, rest)
+        except UsageError as error:
+            raise CommandUsageError(f"%ucore {name}: {error}.") from None
+
+    return run
+
+
 COMMANDS = {
     "status": Command("", "what this notebook's board is and does", _status),
     "board": Command("", "the virtual board as one sees it: pins, pixels, display, sliders for its inputs", _board),
@@ -238,6 +248,7 @@ COMMANDS = {
     "use": Command("BOARD", "run this notebook's board cells there: a port, a URL, a board's name, or virtual", _use),
     "push": Command("NAME ... | NAME = EXPRESSION", "copy values of the host to the board", _push),
     "pull": Command("EXPRESSION", "return a value of the board: x = %ucore pull readings[-1]", _pull),
+    **{name: Command(takes, help, _run_file_command(name)) for name, (takes, help, _, _) in filecommands.FILE_COMMANDS.items()},
     "producers": Command("", "what `ucore.every` calls on this notebook's board", _producers),
     "stop": Command("PRODUCER", "stop one of them, and close its pipe", _stop),
     "interrupt": Command(f"[{FORCE}]", "stop the cell that the board runs, with --force another notebook's, too", _interrupt),

@@ -26,7 +26,7 @@ def register(ip: Any) -> Callable[[str], str]:
     def ucore(line: str, local_ns: dict[str, Any] | None = None) -> object:
         try:
             return _run(channel, line, {**ip.user_ns, **(local_ns or {})})
-        except (UcoreError, TypeError, ValueError, NameError, KeyboardInterrupt) as error:
+        except (UcoreError, OSError, TypeError, ValueError, NameError, KeyboardInterrupt) as error:
             error._render_traceback_ = functools.partial(_render, ip, error)  # type: ignore[union-attr] # IPython looks for it
             raise
 

@@ -47,7 +47,8 @@ class Clock:
     def begin(self) -> None:
         """Another program answers: nothing is known of its clock, nor whether it stamps frames."""
         self._low, self._high, self._at = -math.inf, math.inf, -math.inf  # our time less the board's, when its clock was _at
-        self._ticks, self._ticks_at = 0, None  # its clock in us without the rollovers, last seen then
+        self._ticks = 0  # its clock in us without the rollovers, last seen at _ticks_at
+        self._ticks_at: float | None = None
         self._id = 0
         self._asked_at: float | None = None  # None once answered
         self._ask_at = -math.inf if self.is_wanted else math.inf
@@ -130,7 +131,7 @@ class Clock:
 
     def _unroll(self, ticks: int, now: float) -> int:
         expected = 0 if self._ticks_at is None else self._ticks + round((now - self._ticks_at) * 1e6)
-        found = expected + (ticks - expected + _PERIOD // 2) % _PERIOD - _PERIOD // 2
+        found: int = expected + (ticks - expected + _PERIOD // 2) % _PERIOD - _PERIOD // 2
         if self._ticks_at is None or found > self._ticks:
             self._ticks, self._ticks_at = found, now
         return found

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from .clock import Times
 
-__all__ = ["Console", "Gone", "Message", "PipeBatch", "PipeClosed", "PipeOpened", "Ready", "Refused"]
+__all__ = ["Console", "Event", "Gone", "Message", "PipeBatch", "PipeClosed", "PipeOpened", "Ready", "Refused"]
 
 
 @dataclass
 class Ready:
     """The board answered: ``resumed`` with nothing lost, else afresh; ``restarted`` where it has booted since we knew it."""
 
-    facts: dict
+    facts: dict[str, Any]
     resumed: bool
     restarted: bool
     cell_parent: int
@@ -83,3 +84,6 @@ class Console:
     """Text outside of packets: boot messages, what C code prints, tracebacks of a dying program."""
 
     text: str
+
+
+Event: TypeAlias = Ready | Refused | Gone | Message | PipeOpened | PipeBatch | PipeClosed | Console

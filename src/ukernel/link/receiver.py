@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from ucore import wire
 from ukernel.protocol.truncation import CUT
 
 from .clock import Clock
-from .events import Message, PipeBatch, PipeClosed, PipeOpened
+from .events import Event, Message, PipeBatch, PipeClosed, PipeOpened
 
 __all__ = ["Counts", "Receiver"]
 
@@ -35,8 +36,17 @@ class _Batch:
     id: int = -1
     number: int = 0
     size: int = 0
-    parts: list = field(default_factory=list)
+    parts: list[bytes] = field(default_factory=list)
     frames: int = 0
+
+
+@dataclass
+class _Fragments:
+    """A frame that is longer than a packet, as far as it has come."""
+
+    number: int
+    parts: list[bytes] = field(default_factory=list)
+    size: int = 0
 
 
 class Receiver:
@@ -60,11 +70,11 @@ class Receiver:
         self._parts: list[bytes] = []
         self._part_bytes = 0
         self._pipe = -1
-        self._runs: dict[int, list[int]] = {}  # pipe id -> [frame size, next number]
-        self._fragments: dict[int, list] = {}  # pipe id -> [number, parts, bytes]
+        self._batches: dict[int, list[int]] = {}  # pipe id -> [frame size, next number]
+        self._fragments: dict[int, _Fragments] = {}  # by pipe
         self._batch = _Batch()
 
-    def receive(self, kind: int, seq: int, payload: bytes, events: list, now: float) -> None:
+    def receive(self, kind: int, seq: int, payload: bytes, events: list[Event], now: float) -> None:
         """Take in a packet whose checksum fits; what can be delivered by now is put into ``events``."""
         ahead = (seq - self._expected) & 255
         if kind & wire.STAMPED and len(payload) >= 4:
@@ -113,7 +123,7 @@ class Receiver:
             times.append(self._ack_at)
         return min(times) if times else None
 
-    def end_batch(self, events: list) -> None:
+    def end_batch(self, events: list[Event]) -> None:
         """Put the batch that goes on into ``events``; at the end of every read, so that nothing is held back."""
         batch = self._batch
         if batch.frames:
@@ -132,7 +142,7 @@ class Receiver:
         if asked is not None:
             self._gap_s += (now - asked - self._gap_s) / 4
 
-    def _ack(self, again) -> bytes:
+    def _ack(self, again: Collection[int]) -> bytes:
         packet = bytes((wire.ACK, self._expected))
         if self._early:
             ahead = max((seq - self._expected) & 255 for seq in self._early) + 1
@@ -149,7 +159,7 @@ class Receiver:
 
     # Packets in order
 
-    def _deliver(self, kind: int, payload: bytes, events: list, now: float) -> None:
+    def _deliver(self, kind: int, payload: bytes, events: list[Event], now: float) -> None:
         try:
             if kind & wire.STAMPED:
                 self._take_stamped(kind, payload, events, now)
@@ -158,7 +168,7 @@ class Receiver:
         except (IndexError, struct.error):
             self._counts.damaged += 1  # the checksum fits, the content does not: no agent of ours has sent it
 
-    def _take_stamped(self, kind: int, payload: bytes, events: list, now: float) -> None:
+    def _take_stamped(self, kind: int, payload: bytes, events: list[Event], now: float) -> None:
         """A pipe packet with a stamp is a batch of its own; an opening's stamp is the time before its first one."""
         self.end_batch(events)
         before = len(events)
@@ -172,7 +182,7 @@ class Receiver:
             elif isinstance(event, PipeOpened):
                 self._clock.opened(event.id, stamp, now, event.number)
 
-    def _take(self, kind: int, payload: bytes, events: list) -> None:
+    def _take(self, kind: int, payload: bytes, events: list[Event]) -> None:
         if kind == wire.SAME:
             self._frames(self._pipe, payload, events)
         elif kind == wire.NEXT:
@@ -181,7 +191,7 @@ class Receiver:
         elif kind == wire.BATCH:
             id, size, number = struct.unpack_from("<BHI", payload)
             self._pipe = id
-            self._runs[id] = [size, number]
+            self._batches[id] = [size, number]
             self._frames(id, payload[7:], events)
         else:
             self.end_batch(events)
@@ -201,8 +211,8 @@ class Receiver:
             elif kind in (wire.LAST_FRAGMENT, wire.FRAGMENT):
                 self._fragment(kind, payload, events)
 
-    def _frames(self, id: int, data: bytes, events: list) -> None:
-        context = self._runs.get(id)
+    def _frames(self, id: int, data: bytes, events: list[Event]) -> None:
+        context = self._batches.get(id)
         if context is None or not context[0]:
             return  # no agent of ours sends this
         size, number = context
@@ -215,25 +225,26 @@ class Receiver:
         batch.parts.append(data)
         batch.frames += frames
 
-    def _fragment(self, kind: int, payload: bytes, events: list) -> None:
+    def _fragment(self, kind: int, payload: bytes, events: list[Event]) -> None:
         id, number, offset = struct.unpack_from("<BIH", payload)
         data = payload[7:]
         self._pipe = -1
-        self._runs.pop(id, None)
+        self._batches.pop(id, None)
         if offset == 0:
-            held = self._fragments[id] = [number, [data], len(data)]
+            self._fragments[id] = frame = _Fragments(number)
         else:
-            held = self._fragments.get(id)
-            if held is None or held[0] != number or held[2] != offset:
+            before = self._fragments.get(id)
+            if before is None or before.number != number or before.size != offset:
                 self._fragments.pop(id, None)  # its beginning went to a host before us: it counts as lost
                 return
-            held[1].append(data)
-            held[2] += len(data)
+            frame = before
+        frame.parts.append(data)
+        frame.size += len(data)
         if kind == wire.LAST_FRAGMENT:
             del self._fragments[id]
-            events.append(PipeBatch(id, number, held[2], b"".join(held[1])))
+            events.append(PipeBatch(id, number, frame.size, b"".join(frame.parts)))
 
-    def _message(self, data: bytes, events: list) -> None:
+    def _message(self, data: bytes, events: list[Event]) -> None:
         if len(data) < 3:
             return
         type, parent, content = data[0], data[1] | data[2] << 8, data[3:]

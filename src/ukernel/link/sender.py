@@ -15,7 +15,8 @@ MAX_RTO_S = 4.0
 
 def encode_line(body: bytes, nonce: int) -> bytes:
     """Return ``body`` (kind, seq where it has one, payload) as a line to the board."""
-    return wire.escape(wire.checked(body, nonce)) + b"\n"
+    line: bytes = wire.escape(wire.checked(body, nonce))
+    return line + b"\n"
 
 
 class Sender:

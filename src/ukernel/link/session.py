@@ -13,18 +13,19 @@ of the session and of the running cell; `ukernel.link.receiver` and `ukernel.lin
 
 from __future__ import annotations
 
-import codecs
 import json
 import math
 import os
 from binascii import crc32
+from typing import Any
 
 from ucore import wire
 from ukernel.errors import BoardVersionError
 
 from .baudrate import LOST, BaudRate, uart_window
 from .clock import Clock
-from .events import Console, Gone, Message, PipeBatch, PipeClosed, PipeOpened, Ready, Refused
+from .console import ConsoleText, is_kind, text_size
+from .events import Console, Event, Gone, Message, PipeBatch, PipeClosed, PipeOpened, Ready, Refused
 from .receiver import Counts, Receiver
 from .sender import Sender, encode_line
 
@@ -34,6 +35,7 @@ __all__ = [
     "REFUSED",
     "Console",
     "Counts",
+    "Event",
     "Gone",
     "Message",
     "PipeBatch",
@@ -77,11 +79,11 @@ class Session:
         baudrate: int = 115200,
         max_baudrate: int = 0,
         nonce: int | None = None,
-        hello: dict | None = None,
+        hello: dict[str, Any] | None = None,
     ):
         self.nonce = nonce if nonce is not None else int.from_bytes(os.urandom(4), "little") | 1
         self.state = CONNECTING
-        self.facts: dict = {}
+        self.facts: dict[str, Any] = {}
         self.counts = Counts()
         self.clock = Clock()
         is_uart = kind == "uart"
@@ -98,7 +100,7 @@ class Session:
         self._ack_bytes = min(400, window // 5) if is_uart else window // 4
         self._boot: int | None = None
         self._buffer = b""
-        self._text = codecs.getincrementaldecoder("utf-8")("replace")
+        self._text = ConsoleText()
         self._out = bytearray()
         self._hello_at = 0.0
         self._hellos = 0
@@ -160,18 +162,18 @@ class Session:
         """Whether the line runs at the baud rate that it was opened with."""
         return self._baudrate.current == self._baudrate.initial and not self._baudrate.is_changing
 
-    def receive_data(self, data: bytes, now: float) -> list:
+    def receive_data(self, data: bytes, now: float) -> list[Event]:
         """Take in what the line brought; returns the events in it."""
-        events: list = []
+        events: list[Event] = []
         segments = (self._buffer + data).split(wire.MARK)
         self._buffer = segments.pop()
         for segment in segments:
             if segment:
                 self._segment(segment, events, now)
         rest = self._buffer
-        is_text = rest and not _is_kind(rest[0])
-        if is_text and (self.state != READY or _text_size(rest) == len(rest) or len(rest) > MAX_SEGMENT):
-            size = _text_size(rest) if self.state == READY else len(rest)
+        is_text = rest and not is_kind(rest[0])
+        if is_text and (self.state != READY or text_size(rest) == len(rest) or len(rest) > MAX_SEGMENT):
+            size = text_size(rest) if self.state == READY else len(rest)
             self._console(rest[:size], events, now)  # text need not wait for a mark; but half a packet or character must
             self._buffer = rest[size:]
         elif len(rest) > MAX_SEGMENT:
@@ -260,9 +262,9 @@ class Session:
 
     # From the board
 
-    def _segment(self, segment: bytes, events: list, now: float) -> None:
+    def _segment(self, segment: bytes, events: list[Event], now: float) -> None:
         # A program that writes to stdout itself may do so right before a packet, which then begins without a mark.
-        size = 0 if _is_kind(segment[0]) else _text_size(segment)
+        size = 0 if is_kind(segment[0]) else text_size(segment)
         body = self._body(segment[size:])
         if size:
             self._console(segment if body is None else segment[:size], events, now)
@@ -299,7 +301,7 @@ class Session:
             for event in events[before:]:
                 self._note_cell(event)
 
-    def _note_cell(self, event) -> None:
+    def _note_cell(self, event: Event) -> None:
         """Follow the cell that runs."""
         if isinstance(event, Message) and event.parent == self.cell:
             if event.type == wire.STATUS:
@@ -309,7 +311,7 @@ class Session:
                 self._started = False
                 self._interrupt_at = None
 
-    def _on_hello(self, content: bytes, events: list, now: float) -> None:
+    def _on_hello(self, content: bytes, events: list[Event], now: float) -> None:
         try:
             hello = json.loads(content)
             boot, nonce, version = hello["boot"], hello["nonce"], hello["v"]
@@ -354,20 +356,12 @@ class Session:
         nonce = 0 if segment and segment[0] == wire.HELLO else self.nonce
         return body if len(body) >= 6 and crc32(body[:-4], nonce) == int.from_bytes(body[-4:], "little") else None
 
-    def _console(self, data: bytes, events: list, now: float) -> None:
-        text = self._text.decode(data)
-        if not text.isprintable():
-            lines = text.splitlines(keepends=True)
-            kept = [line for line in lines if "\ufffd" not in line and all(c >= " " or c in "\t\r\n\b\x1b\x04" for c in line)]
-            noise = sum(map(len, lines)) - sum(map(len, kept))
-            text = "".join(kept)
-        else:
-            noise = len(text) if "\ufffd" in text else 0
-            text = "" if noise else text
+    def _console(self, data: bytes, events: list[Event], now: float) -> None:
+        text, noise = self._text.decode(data)
         if noise:
             self._noise(noise, now)
         if text:
-            events.append(Console(text.replace("\r\n", "\n")))
+            events.append(Console(text))
 
     def _noise(self, size: int, now: float) -> None:
         self.counts.noise_bytes += size
@@ -384,28 +378,14 @@ class Session:
     def _is_idle(self) -> bool:
         return not self.cell and not self._sender.is_waiting
 
-    def _hello_content(self) -> dict:
+    def _hello_content(self) -> dict[str, Any]:
         content = {**self._hello, "baud": self._baudrate.current}
         if content["line"] == "uart":
             content["window"] = uart_window(self._baudrate.current)
         return {**content, **self._more_hello}
 
 
-def _is_kind(byte: int) -> bool:
-    return 0x80 <= byte <= 0xBF
-
-
-def _text_size(data: bytes) -> int:
-    """Return where text ends: where a packet may begin, as no character begins with its first byte, or half a character."""
-    try:
-        data.decode()
-    except UnicodeDecodeError as error:
-        if _is_kind(data[error.start]) or error.end == len(data):
-            return error.start
-    return len(data)
-
-
-def _version_error(hello: dict) -> BoardVersionError:
+def _version_error(hello: dict[str, Any]) -> BoardVersionError:
     return BoardVersionError(
         f"the board speaks version {hello['v']} of the protocol (ucore {hello.get('build', 'unknown')}), "
         f"this computer version {wire.PROTOCOL} (ukernel {wire.BUILD}). Update the older one: "

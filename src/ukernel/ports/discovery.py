@@ -60,10 +60,10 @@ class PortInfo:
     family: str
     kind: str
     description: str
-    serial_number: "str | None" = None
+    serial_number: str | None = None
 
 
-def find_boards() -> "list[PortInfo]":
+def find_boards() -> list[PortInfo]:
     """Return the boards that are plugged in, sorted by port. Never opens a port."""
     from serial.tools import list_ports
 
@@ -78,7 +78,7 @@ def find_boards() -> "list[PortInfo]":
     return found
 
 
-def find_virtual_boards() -> "list[PortInfo]":
+def find_virtual_boards() -> list[PortInfo]:
     """Return the virtual boards that run on this computer, sorted by port."""
     return [
         PortInfo(about["port"], about["name"] or _unnamed(about["port"]), "virtual", PTY, about["banner"])
@@ -91,7 +91,7 @@ def _unnamed(port: str) -> str:
     return describe(port).name if "://" in port else _word(f"virtual-{port.rpartition('/')[2]}")
 
 
-def describe(port: str) -> "PortInfo":
+def describe(port: str) -> PortInfo:
     """Return what is known about a port, whether or not it is among `find_boards`."""
     for board in find_boards() if "://" not in port else ():
         if board.port == port:
@@ -110,7 +110,7 @@ def _word(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-").lower()
 
 
-def resolve(board: "str | None") -> str:
+def resolve(board: str | None) -> str:
     """Return the port that ``board`` means: a port, a pyserial URL, a board name, or None for the only board found.
 
     Raises BoardNotFoundError, which says what was looked for and what was found.
@@ -147,5 +147,5 @@ def resolve(board: "str | None") -> str:
     )
 
 
-def _listing(boards: "list[PortInfo]") -> str:
+def _listing(boards: list[PortInfo]) -> str:
     return ", ".join(f"{board.name} ({board.port})" for board in boards)

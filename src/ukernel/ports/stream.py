@@ -1,12 +1,16 @@
 """A byte stream to a board, opened without resetting it. pyserial's lines are opened here, and by the installer."""
 
+from __future__ import annotations
+
 import errno
 import os
 import select
+import selectors
 import socket
 import sys
 import time
 from collections.abc import Callable
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from ukernel.errors import BoardBusyError, BoardError, BoardGoneError, BoardNotFoundError
@@ -19,11 +23,10 @@ _MAX_READ = 65536
 _TTY_PIECE = 4095  # the system hands out terminal data in pieces of this size at most
 _CONNECT_TIMEOUT_S = 5.0
 _WRITE_TIMEOUT_S = 5.0  # the link keeps less than a board's buffer in flight, so only a dead line blocks this long
-_HUNG_UP = select.POLLHUP | select.POLLERR | select.POLLNVAL if hasattr(select, "poll") else 0
 _SLICE_S = 0.25  # how long a stream without a file descriptor may miss a wake
 
 
-def open_stream(port: str, baudrate: int = 115200) -> "Stream":
+def open_stream(port: str, baudrate: int = 115200) -> Stream:
     """Open ``port`` for this process alone, without resetting the board behind it.
 
     Raises BoardNotFoundError if it is not there, BoardBusyError if another program has it (named where the system
@@ -63,7 +66,10 @@ def _opening_error(port: str, error: Exception) -> BoardError:
                 f"You may not open {port}: your user is not in the group that owns it (dialout or uucp). "
                 "Run `sudo usermod -aG dialout $USER`, log in again and try again."
             )
-        return BoardBusyError(f"The port {port} is used by another program, or closed to you. Close it there and try again.")
+        else:
+            return BoardBusyError(
+                f"The port {port} is used by another program, or closed to you. Close it there and try again."
+            )
     if "PermissionError" in text:
         return BoardBusyError(f"The port {port} is used by another program. Close it there and try again.")
     return BoardError(f"The port {port} cannot be opened: {text}")
@@ -95,6 +101,26 @@ def _holder(port: str, but_owner: bool = False) -> str:
     return ""
 
 
+class _SerialLine(Protocol):
+    """What we use of pyserial's lines, which have no types. Not all of them can be waited for (`fileno`), or woken (`cancel_read`)."""
+
+    baudrate: int
+    timeout: float | None
+
+    @property
+    def in_waiting(self) -> int: ...
+
+    def fileno(self) -> int: ...
+
+    def read(self, size: int) -> bytes: ...
+
+    def write(self, data: bytes) -> int | None: ...
+
+    def cancel_read(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Stream:
     """Bytes from and to one board.
 
@@ -102,12 +128,12 @@ class Stream:
     One thread reads and writes; only `wake` may be called from others.
     """
 
-    def __init__(self, info: PortInfo, line):
+    def __init__(self, info: PortInfo, line: _SerialLine | socket.socket):
         self.port = info.port
         self.kind = info.kind
-        self._line = line  # pyserial's, or a socket
+        self._line = line
 
-    def read(self, timeout_s: "float | None") -> bytes:
+    def read(self, timeout_s: float | None) -> bytes:
         """Return the bytes that are there (up to 64 kB), waiting for the first; b"" on timeout or `wake`.
 
         None waits for ever. Raises BoardGoneError once the line is gone.
@@ -124,7 +150,7 @@ class Stream:
 
     def set_baudrate(self, baudrate: int) -> None:
         """Change this end's speed; does nothing where speed means nothing."""
-        if self.kind == SOCKET or self._line.baudrate == baudrate:
+        if isinstance(self._line, socket.socket) or self._line.baudrate == baudrate:
             return
         try:
             self._line.baudrate = baudrate
@@ -140,48 +166,61 @@ class Stream:
         return BoardGoneError(f"The board on {self.port} went away: unplugged, switched off or ended{detail}.")
 
 
+if sys.platform == "linux":
+
+    class _Selector(selectors.PollSelector):
+        """`select` breaks above descriptor 1023, and `epoll` would cost each stream a descriptor more."""
+
+    def _is_connected(fd: int) -> bool:
+        """Whether it is certain that a terminal's other end has not hung up."""
+        poll = select.poll()
+        poll.register(fd, 0)  # hang-ups and errors are told in any case
+        return not poll.poll(0)
+
+else:
+
+    class _Selector(selectors.SelectSelector):
+        """macOS cannot poll terminals, and Windows has no `poll`."""
+
+    def _is_connected(fd: int) -> bool:
+        """Whether it is certain that a terminal's other end has not hung up."""
+        return False
+
+
 class _Waiter:
     """Waits for one file descriptor and for a wake from another thread, at no cost while nothing happens."""
 
     def __init__(self, fd: int):
         self._fd = fd
-        self.is_open = False  # whether the last wait saw for certain that the other end has not hung up
         self._inner, self._outer = socket.socketpair()
         self._inner.setblocking(False)
         self._outer.setblocking(False)
-        # macOS cannot poll terminals, and Windows has no poll; select elsewhere breaks above descriptor 1023.
-        self._poll = select.poll() if sys.platform == "linux" else None
-        if self._poll is not None:
-            self._poll.register(fd, select.POLLIN)
-            self._poll.register(self._inner.fileno(), select.POLLIN)
+        self._selector = _Selector()
+        self._selector.register(fd, selectors.EVENT_READ)
+        self._selector.register(self._inner, selectors.EVENT_READ)
 
-    def wait(self, timeout_s: "float | None") -> bool:
+    def wait(self, timeout_s: float | None) -> bool:
         """Return True if the descriptor has something to say, False on timeout or wake."""
-        if self._poll is not None:
-            # Rounded up: a timer of less than a millisecond must not become a busy loop.
-            ready = self._poll.poll(None if timeout_s is None else -(-timeout_s * 1000 // 1))
-            readable = {fd for fd, _ in ready}
-            self.is_open = not any(fd == self._fd and events & _HUNG_UP for fd, events in ready)
-        else:
-            readable = set(select.select([self._fd, self._inner.fileno()], [], [], timeout_s)[0])
-        if self._inner.fileno() in readable:
+        ready = {key.fileobj for key, _ in self._selector.select(timeout_s)}
+        if self._inner in ready:
             self._inner.recv(4096)
-        return self._fd in readable
+        return self._fd in ready
 
     def wait_writable(self, timeout_s: float) -> bool:
-        if self._poll is not None:
-            poll = select.poll()
-            poll.register(self._fd, select.POLLOUT)
-            return bool(poll.poll(timeout_s * 1000))
-        return bool(select.select([], [self._fd], [], timeout_s)[1])
+        """Return True once the descriptor takes bytes, False on timeout."""
+        with _Selector() as selector:
+            selector.register(self._fd, selectors.EVENT_WRITE)
+            return bool(selector.select(timeout_s))
 
     def wake(self) -> None:
+        """End a `wait`, or the next one, from any thread."""
         try:
             self._outer.send(b"w")
         except OSError:
             pass  # full: a wake is pending already; closed: nobody reads
 
     def close(self) -> None:
+        """Let the wake's sockets go. The descriptor is the stream's, and the selector holds nothing of the system's."""
         self._inner.close()
         self._outer.close()
 
@@ -189,19 +228,26 @@ class _Waiter:
 class _FdStream(Stream):
     """A stream that the system can wait for. `_receive` and `_send` are the system calls."""
 
-    def __init__(self, info: PortInfo, line, receive: "Callable[[int], bytes]", send: "Callable[[memoryview], int]"):
+    def __init__(
+        self,
+        info: PortInfo,
+        line: _SerialLine | socket.socket,
+        receive: Callable[[int], bytes],
+        send: Callable[[memoryview], int],
+    ):
         super().__init__(info, line)
         self._receive = receive
         self._send = send
-        self._waiter = _Waiter(line.fileno())
+        self._fd = line.fileno()
+        self._waiter = _Waiter(self._fd)
 
-    def read(self, timeout_s):
+    def read(self, timeout_s: float | None) -> bytes:
         if not self._waiter.wait(timeout_s):
             return b""
         data = self._read_some()
-        if data == b"" and self.kind != SOCKET and self._waiter.is_open:
-            return b""  # another program that reads the same terminal was quicker
         if data == b"":
+            if self.kind != SOCKET and _is_connected(self._fd):
+                return b""  # another program that reads the same terminal was quicker
             raise self._gone()  # ready and nothing there: the other end is gone
         if data is None or len(data) < _TTY_PIECE:
             return data or b""
@@ -213,7 +259,7 @@ class _FdStream(Stream):
                 size += len(data)
         return b"".join(parts)
 
-    def _read_some(self) -> "bytes | None":
+    def _read_some(self) -> bytes | None:
         try:
             return self._receive(_MAX_READ)
         except BlockingIOError:
@@ -221,7 +267,7 @@ class _FdStream(Stream):
         except OSError as error:
             raise self._gone(error.strerror) from error
 
-    def write(self, data):
+    def write(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
             try:
@@ -232,15 +278,15 @@ class _FdStream(Stream):
             except OSError as error:
                 raise self._gone(error.strerror) from error
 
-    def wake(self):
+    def wake(self) -> None:
         self._waiter.wake()
 
-    def close(self):
+    def close(self) -> None:
         self._line.close()
         self._waiter.close()
 
 
-def _tty_stream(info: PortInfo, line) -> Stream:
+def _tty_stream(info: PortInfo, line: _SerialLine) -> Stream:
     fd = line.fileno()
     return _FdStream(info, line, lambda size: os.read(fd, size), lambda view: os.write(fd, view))
 
@@ -249,7 +295,7 @@ def _socket_stream(info: PortInfo) -> Stream:
     """``socket://host:port``: a virtual board, or a serial server. pyserial's own class sleeps on close."""
     try:
         parts = urlsplit(info.port)
-        sock = socket.create_connection((parts.hostname, parts.port), timeout=_CONNECT_TIMEOUT_S)
+        sock = socket.create_connection((parts.hostname, parts.port or 0), timeout=_CONNECT_TIMEOUT_S)
     except (OSError, TypeError, ValueError) as error:
         raise BoardNotFoundError(
             f"No board answers at {info.port} ({error}). It must be socket://host:port, with a board listening there. "
@@ -263,22 +309,23 @@ def _socket_stream(info: PortInfo) -> Stream:
 class _SerialStream(Stream):
     """Any other line that pyserial knows: Windows ports, rfc2217:// and its kin."""
 
-    def __init__(self, info: PortInfo, line):
+    def __init__(self, info: PortInfo, line: _SerialLine):
         super().__init__(info, line)
+        self._serial = line
         self._woken = False
 
-    def read(self, timeout_s):
+    def read(self, timeout_s: float | None) -> bytes:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         try:
             while not self._woken:
                 left = _SLICE_S if deadline is None else deadline - time.monotonic()
                 # cancel_read misses a read that has not begun yet; short slices bound what that costs.
-                self._line.timeout = min(max(left, 0), _SLICE_S)
-                data = self._line.read(1)
+                self._serial.timeout = min(max(left, 0), _SLICE_S)
+                data = self._serial.read(1)
                 if data:
-                    more = min(self._line.in_waiting, _MAX_READ - 1)
-                    self._line.timeout = 0
-                    return data + (self._line.read(more) if more else b"")
+                    more = min(self._serial.in_waiting, _MAX_READ - 1)
+                    self._serial.timeout = 0
+                    return data + (self._serial.read(more) if more else b"")
                 if left <= 0:
                     break
         except (OSError, TypeError, AttributeError) as error:  # pyserial raises the last two when its port vanishes
@@ -286,18 +333,18 @@ class _SerialStream(Stream):
         self._woken = False
         return b""
 
-    def write(self, data):
+    def write(self, data: bytes) -> None:
         try:
-            self._line.write(data)
+            self._serial.write(data)
         except (OSError, TypeError, AttributeError) as error:
             raise self._gone(error) from error
 
-    def wake(self):
+    def wake(self) -> None:
         self._woken = True
         try:
-            self._line.cancel_read()
+            self._serial.cancel_read()
         except (OSError, TypeError, AttributeError):
             pass  # not every line can; the slice ends soon
 
-    def close(self):
-        self._line.close()
+    def close(self) -> None:
+        self._serial.close()

@@ -4,29 +4,39 @@ import contextlib
 import json
 import os
 from pathlib import Path
+from typing import TypedDict, cast
 
 from ukernel import tempfolder
 
-__all__ = ["announce", "running"]
+__all__ = ["About", "announce", "running"]
 
 _FILE = "about.json"
 KIND = "virtual-board"  # of the folders, see `tempfolder`
 
 
-def announce(folder: "str | Path", about: dict) -> None:
-    """Tell the others of a board: ``about`` has its ``port``, ``name`` (empty for none), ``banner`` and ``world`` (see `boardview`)."""
+class About(TypedDict):
+    """What a virtual board says of itself."""
+
+    port: str
+    name: str  # empty for none
+    banner: str  # a line for people that says which Python runs
+    world: str  # the file that it shares with the host, see `ukernel.virtual.view`
+
+
+def announce(folder: str | Path, about: About) -> None:
+    """Tell the others of a board."""
     path = Path(folder, _FILE)
     draft = path.with_suffix(".new")
     draft.write_text(json.dumps(about), encoding="utf-8")
     os.replace(draft, path)
 
 
-def running() -> "list[dict]":
+def running() -> list[About]:
     """Return what this user's boards say of themselves, by port."""
     found = []
     for folder in tempfolder.living(KIND):
         with contextlib.suppress(OSError, ValueError):
-            about = json.loads(Path(folder, _FILE).read_text(encoding="utf-8"))
+            about = cast(About, json.loads(Path(folder, _FILE).read_text(encoding="utf-8")))
             if "://" in about["port"] or os.path.exists(about["port"]):
                 found.append(about)
     return sorted(found, key=lambda about: about["port"])

@@ -5,6 +5,8 @@ The agent serves on standard input and output, as on a board. This module suppli
 interrupt: on a terminal of its own by the terminal, on a pipe by a thread that reads ahead.
 """
 
+from __future__ import annotations
+
 import _thread
 import argparse
 import collections
@@ -16,7 +18,9 @@ import threading
 import time
 import traceback
 import types
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any, TypeVar
 
 __all__ = ["main"]
 
@@ -29,9 +33,10 @@ ALIASES = ("binascii", "errno", "json", "os", "random", "select", "struct", "sys
 
 # POSIX has a signal to spare, which wakes the main thread; on Windows a scheduled function waits until the thread wakes.
 WAKE = getattr(signal, "SIGUSR1", None) or signal.SIGBREAK  # type: ignore[attr-defined]
-_scheduled: "collections.deque[tuple]" = collections.deque()
-_running: list = []  # whether a scheduled function is
+_scheduled: collections.deque[tuple[Callable[[object], object], object]] = collections.deque()
+_running: list[bool] = []  # whether a scheduled function is
 _interruptible = True
+_T = TypeVar("_T")
 
 
 def main() -> None:
@@ -62,7 +67,7 @@ def main() -> None:
     ucore.agent.serve()
 
 
-def _interrupt(number: int, frame: "types.FrameType | None") -> None:
+def _interrupt(number: int, frame: types.FrameType | None) -> None:
     """Raise KeyboardInterrupt; a moment later where a scheduled function is about to begin or has just ended: none strikes there."""
     if frame is not None and frame.f_code is _run_scheduled.__code__:
         threading.Timer(RETRY_S, _signal_main_thread, (number,)).start()
@@ -72,7 +77,7 @@ def _interrupt(number: int, frame: "types.FrameType | None") -> None:
 
 def _signal_main_thread(number: int) -> None:
     if hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(threading.main_thread().ident, number)
+        signal.pthread_kill(threading.main_thread().ident or 0, number)  # a thread that runs has one
     else:
         signal.raise_signal(number)
 
@@ -116,23 +121,23 @@ def _read_ahead() -> None:
     if os.name == "nt":
         import select
 
-        select.poll, select.POLLIN, select.POLLOUT = _PipePoll, 1, 4
+        _extend(select, poll=_PipePoll, POLLIN=1, POLLOUT=4)
 
 
 class _PipePoll:
     """`select.poll` for our input on Windows, which has none for pipes."""
 
-    def register(self, stream, events: int = 1) -> None:
+    def register(self, stream: object, events: int = 1) -> None:
         import msvcrt
 
         self._stream = stream
-        self._handle = msvcrt.get_osfhandle(0)
+        self._handle = msvcrt.get_osfhandle(0)  # type: ignore[attr-defined]  # Windows has it
 
-    def poll(self, timeout_ms: int = -1) -> list:
+    def poll(self, timeout_ms: int = -1) -> list[tuple[object, int]]:
         import _winapi
 
         end = None if timeout_ms < 0 else time.monotonic() + timeout_ms / 1000
-        while not _winapi.PeekNamedPipe(self._handle, 0)[0]:
+        while not _winapi.PeekNamedPipe(self._handle, 0)[0]:  # type: ignore[attr-defined]  # Windows has it
             if end is not None and time.monotonic() >= end:
                 return []
             time.sleep(0.001)
@@ -141,44 +146,68 @@ class _PipePoll:
     ipoll = poll
 
 
+def _extend(module: types.ModuleType, **names: object) -> None:
+    """Give a module names that CPython's lacks."""
+    vars(module).update(names)
+
+
 def _extend_modules() -> None:
     """Add what MicroPython's modules have beyond CPython's."""
     micropython = types.ModuleType("micropython")
-    micropython.const = lambda value: value
-    micropython.native = micropython.viper = lambda function: function
-    micropython.schedule = _schedule
-    micropython.in_callback = lambda: bool(_running) and threading.current_thread() is threading.main_thread()
-    micropython.kbd_intr = _kbd_intr
-    micropython.mem_info = lambda *verbose: print("mem: CPython")
-    micropython.opt_level = micropython.alloc_emergency_exception_buf = lambda *value: 0
+    _extend(
+        micropython,
+        const=_unchanged,
+        native=_unchanged,
+        viper=_unchanged,
+        schedule=_schedule,
+        in_callback=lambda: bool(_running) and threading.current_thread() is threading.main_thread(),
+        kbd_intr=_kbd_intr,
+        mem_info=lambda *verbose: print("mem: CPython"),
+        opt_level=lambda *value: 0,
+        alloc_emergency_exception_buf=lambda *value: 0,
+    )
     chip = types.ModuleType("_virtualchip")
-    chip.reset = lambda code, soft: os._exit(code)
-    chip.tick = _tick
-    chip.memory = _memory
-    chip.setting = os.environ.get
+    _extend(chip, reset=lambda code, soft: os._exit(code), tick=_tick, memory=_memory, setting=os.environ.get)
     sys.modules.update(micropython=micropython, _virtualchip=chip)
     for name in ALIASES:
         sys.modules["u" + name] = __import__(name)
 
-    time.sleep_ms = lambda ms: time.sleep(max(0, ms) / 1000)
-    time.sleep_us = lambda us: time.sleep(max(0, us) / 1_000_000)
-    time.ticks_ms = lambda: time.monotonic_ns() // 1_000_000 % TICKS_PERIOD
-    time.ticks_us = lambda: time.monotonic_ns() // 1000 % TICKS_PERIOD
-    time.ticks_cpu = time.ticks_us
-    time.ticks_add = lambda ticks, delta: (ticks + delta) % TICKS_PERIOD
     half = TICKS_PERIOD // 2
-    time.ticks_diff = lambda end, start: (end - start + half) % TICKS_PERIOD - half
-
+    _extend(
+        time,
+        sleep_ms=lambda ms: time.sleep(max(0, ms) / 1000),
+        sleep_us=lambda us: time.sleep(max(0, us) / 1_000_000),
+        ticks_ms=lambda: time.monotonic_ns() // 1_000_000 % TICKS_PERIOD,
+        ticks_us=_ticks_us,
+        ticks_cpu=_ticks_us,
+        ticks_add=lambda ticks, delta: (ticks + delta) % TICKS_PERIOD,
+        ticks_diff=lambda end, start: (end - start + half) % TICKS_PERIOD - half,
+    )
     _extend_asyncio()
-    sys.print_exception = lambda error, file=None: traceback.print_exception(error, file=file or sys.stdout)
-    gc.mem_alloc = lambda: min(HEAP_BYTES, 64 * len(gc.get_objects()))
-    gc.mem_free = lambda: HEAP_BYTES - gc.mem_alloc()
-    gc.threshold = lambda *size: -1
+    _extend(sys, print_exception=lambda error, file=None: traceback.print_exception(error, file=file or sys.stdout))
+    _extend(gc, mem_alloc=_mem_alloc, mem_free=lambda: HEAP_BYTES - _mem_alloc(), threshold=lambda *size: -1)
     stack_size = _thread.stack_size
-    _thread.stack_size = threading.stack_size = lambda size=0: stack_size(size and max(size, MIN_STACK))
+
+    def stack_size_enough(size: int = 0) -> int:
+        return stack_size(size and max(size, MIN_STACK))
+
+    _extend(_thread, stack_size=stack_size_enough)
+    _extend(threading, stack_size=stack_size_enough)
 
 
-def _memory(variable: str) -> "memoryview | None":
+def _unchanged(value: _T) -> _T:
+    return value
+
+
+def _ticks_us() -> int:
+    return time.monotonic_ns() // 1000 % TICKS_PERIOD
+
+
+def _mem_alloc() -> int:
+    return min(HEAP_BYTES, 64 * len(gc.get_objects()))
+
+
+def _memory(variable: str) -> memoryview | None:
     """`_virtualchip.memory`: the file that this environment variable names, shared with the host; None without."""
     path = os.environ.get(variable)
     if not path:
@@ -195,35 +224,39 @@ def _extend_asyncio() -> None:
 
     create_task = asyncio.create_task
 
-    def create_task_any_time(coroutine):
+    def create_task_any_time(coroutine: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
         try:
             return create_task(coroutine)
         except RuntimeError:
             from ucore import tasks
 
-            return tasks.event_loop().create_task(coroutine)
+            task: asyncio.Task[_T] = tasks.event_loop().create_task(coroutine)
+            return task
 
     class ThreadSafeFlag:
         """Set by interrupts and threads, waited for by one task."""
 
-        def __init__(self):
+        def __init__(self) -> None:
             self._event = threading.Event()
 
-        def set(self):
+        def set(self) -> None:
             self._event.set()
 
-        def clear(self):
+        def clear(self) -> None:
             self._event.clear()
 
-        async def wait(self):
+        async def wait(self) -> None:
             while not self._event.is_set():
                 await asyncio.sleep(0.001)
             self._event.clear()
 
-    asyncio.create_task = create_task_any_time
-    asyncio.ThreadSafeFlag = ThreadSafeFlag
-    asyncio.sleep_ms = lambda ms: asyncio.sleep(max(0, ms) / 1000)
-    asyncio.wait_for_ms = lambda awaitable, timeout_ms: asyncio.wait_for(awaitable, timeout_ms / 1000)
+    _extend(
+        asyncio,
+        create_task=create_task_any_time,
+        ThreadSafeFlag=ThreadSafeFlag,
+        sleep_ms=lambda ms: asyncio.sleep(max(0, ms) / 1000),
+        wait_for_ms=lambda awaitable, timeout_ms: asyncio.wait_for(awaitable, timeout_ms / 1000),
+    )
 
 
 def _kbd_intr(char: int) -> None:
@@ -238,7 +271,7 @@ def _kbd_intr(char: int) -> None:
         termios.tcsetattr(0, termios.TCSANOW, flags)
 
 
-def _schedule(function, argument) -> None:
+def _schedule(function: Callable[[Any], object], argument: object) -> None:
     """`micropython.schedule`: call ``function(argument)`` soon, in the main thread, between two bytecodes."""
     if len(_scheduled) >= SCHEDULE_DEPTH:
         raise RuntimeError("schedule queue full")
@@ -246,7 +279,7 @@ def _schedule(function, argument) -> None:
     _signal_main_thread(WAKE)
 
 
-def _run_scheduled(*signal_and_frame) -> None:
+def _run_scheduled(*signal_and_frame: object) -> None:
     if _running:  # a scheduled function is not interrupted by another one
         return
     _running.append(True)
@@ -261,7 +294,7 @@ def _run_scheduled(*signal_and_frame) -> None:
         _running.clear()
 
 
-def _tick(function, run: int, period_us: int, once: bool, state: bytearray) -> None:
+def _tick(function: Callable[[int], object], run: int, period_us: int, once: bool, state: bytearray) -> None:
     """What firmware/unix/virtualchip.c does in C: schedule ``function(run)`` at every period while state[0] is run."""
     due = time.monotonic()
     while True:

@@ -4,8 +4,9 @@ Everything is kept in `settings.cache_dir()`: the download, the patched source w
 `ucore` costs seconds), and the finished programs, one for every state of the files that go in.
 """
 
+from __future__ import annotations
+
 import hashlib
-import importlib.util
 import os
 import platform
 import re
@@ -15,8 +16,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ucore import wire
 from ukernel import settings
 from ukernel.errors import UcoreError, describe
+from ukernel.protocol.filelock import FileLock
 
 __all__ = ["FirmwareError", "build", "find", "version"]
 
@@ -31,7 +34,7 @@ class FirmwareError(UcoreError):
     """MicroPython could not be built; the text says why and what to do."""
 
 
-def find(package: "Path | None" = None) -> "Path | None":
+def find(package: Path | None = None) -> Path | None:
     """Return the program that was built from the files as they are now, or None.
 
     ``package`` is the folder of another ``ucore`` package to freeze in, for tests.
@@ -44,7 +47,7 @@ def find(package: "Path | None" = None) -> "Path | None":
     return program
 
 
-def build(report: "Callable[[str], None] | None" = None, package: "Path | None" = None) -> Path:
+def build(report: Callable[[str], None] | None = None, package: Path | None = None) -> Path:
     """Return the program for the files as they are now, building it if need be (half a minute the first time).
 
     ``report`` is called with one line per step; None prints them on stderr. Raises FirmwareError.
@@ -54,20 +57,18 @@ def build(report: "Callable[[str], None] | None" = None, package: "Path | None" 
     program = _program(inputs)
     if find(package) == program:
         return program
-    from filelock import FileLock, Timeout
-
     try:
         root = _root()
         root.mkdir(parents=True, exist_ok=True)
         lock = FileLock(root / "lock")
-        try:
-            held = lock.acquire(timeout=0)
-        except Timeout:
+        if not lock.try_acquire():
             report("another build is running: waiting for it")
-            held = lock.acquire()
-        with held:
+            lock.acquire()
+        try:
             if not program.exists():
                 _build(root, inputs, program, report)
+        finally:
+            lock.release()
     except OSError as error:
         raise FirmwareError(f"MicroPython could not be built in {_root()}: {describe(error)}.") from error
     return program
@@ -87,14 +88,14 @@ def _root() -> Path:
     return settings.cache_dir() / "micropython"
 
 
-def _inputs(package: "Path | None") -> "dict[str, bytes]":
+def _inputs(package: Path | None) -> dict[str, bytes]:
     """Return all that goes into the program: relative path to content, as it is at this moment."""
     here = Path(__file__).parent
     firmware = here.parents[2] / "firmware"  # in a checkout
     if not (firmware / "unix").is_dir():
         firmware = here / "_firmware"  # in an installed wheel
     if package is None:
-        package = Path(importlib.util.find_spec("ucore").submodule_search_locations[0])
+        package = Path(wire.__file__).parent
     found = {}
     for folder, target in (
         (package, "stage/ucore"),
@@ -107,7 +108,7 @@ def _inputs(package: "Path | None") -> "dict[str, bytes]":
     return found
 
 
-def _digest(inputs: "dict[str, bytes]", prefix: str) -> str:
+def _digest(inputs: dict[str, bytes], prefix: str) -> str:
     """Return a short name for the part of the inputs whose paths start with the prefix, on this kind of machine."""
     digest = hashlib.sha256(f"{SUITE} {platform.machine()} {platform.libc_ver()}".encode())
     for name, content in sorted(inputs.items()):
@@ -116,11 +117,11 @@ def _digest(inputs: "dict[str, bytes]", prefix: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def _program(inputs: "dict[str, bytes]") -> Path:
+def _program(inputs: dict[str, bytes]) -> Path:
     return _root() / f"program-{_digest(inputs, '')}" / "micropython"
 
 
-def _build(root: Path, inputs: "dict[str, bytes]", program: Path, report: "Callable[[str], None]") -> None:
+def _build(root: Path, inputs: dict[str, bytes], program: Path, report: Callable[[str], None]) -> None:
     missing = [tool for tool in TOOLS if not shutil.which(tool)]
     if "apt-get" in missing:
         raise FirmwareError(
@@ -167,7 +168,7 @@ def _build(root: Path, inputs: "dict[str, bytes]", program: Path, report: "Calla
     _prune(root, "source-*/patched", MAX_SOURCES)
 
 
-def _unpack(root: Path, source: Path, inputs: "dict[str, bytes]", report: "Callable[[str], None]") -> None:
+def _unpack(root: Path, source: Path, inputs: dict[str, bytes], report: Callable[[str], None]) -> None:
     """Put the patched source in its place, from the package in the cache or else from the package mirror."""
     unfinished = root / "unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -226,7 +227,7 @@ def _download(folder: Path, packages: Sequence[str] = ()) -> None:
     raise FirmwareError(f"The source package of MicroPython (Debian {SUITE}) is out of reach. " + "\n".join(reasons))
 
 
-def _mirrors() -> "list[str]":
+def _mirrors() -> list[str]:
     """Return the addresses that apt fetches this Debian release from, most likely ones first.
 
     Asked of apt itself, so that every format of source list, proxy and mirror setting is understood.
@@ -239,7 +240,7 @@ def _mirrors() -> "list[str]":
     return sorted(mirrors, key=lambda url: not url.endswith("/debian"))
 
 
-def _stage(folder: Path, inputs: "dict[str, bytes]", prefix: str, but: str = "\0") -> bool:
+def _stage(folder: Path, inputs: dict[str, bytes], prefix: str, but: str = "\0") -> bool:
     """Make the folder hold these inputs and nothing else; return whether anything changed."""
     wanted = {folder / name[len(prefix) :]: name for name in inputs if name.startswith(prefix) and not name.startswith(but)}
     changed = False
@@ -254,7 +255,7 @@ def _stage(folder: Path, inputs: "dict[str, bytes]", prefix: str, but: str = "\0
     return changed
 
 
-def _run(command: list, folder: Path, trouble: str = "") -> None:
+def _run(command: Sequence[str | Path], folder: Path, trouble: str = "") -> None:
     """Run a step of the build; raise FirmwareError with the end of its output if it fails."""
     # A clean slate: flags meant for other builds must not leak in, and messages are to be English.
     environment = {
@@ -263,9 +264,9 @@ def _run(command: list, folder: Path, trouble: str = "") -> None:
         if name in os.environ
     }
     environment["LC_ALL"] = "C"
-    command = [str(part) for part in command]
+    words = [str(part) for part in command]
     done = subprocess.run(
-        command,
+        words,
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -276,10 +277,10 @@ def _run(command: list, folder: Path, trouble: str = "") -> None:
     if done.returncode:
         output = (done.stdout + done.stderr).strip()
         log = _root() / "failed.log"
-        log.write_text(f"{' '.join(command)}\n\n{output}\n")
+        log.write_text(f"{' '.join(words)}\n\n{output}\n")
         errors = [line for line in output.splitlines() if re.search(r"error|E:|FAILED|Traceback", line)]
         end = "\n".join((errors or output.splitlines())[-6:])
-        what = trouble or f"'{' '.join(command[:2])}' failed"
+        what = trouble or f"'{' '.join(words[:2])}' failed"
         raise FirmwareError(f"{what}:\n{end}\nThe whole output is in {log}.")
 
 

@@ -3,6 +3,8 @@
 That process is `ukernel.virtual.process`, a program that `ucore virtual` runs as well.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import subprocess
@@ -37,9 +39,9 @@ class VirtualBoard:
         *,
         heap: str = HEAP,
         socket: bool = False,
-        slice_ms: "float | None" = None,
-        package: "Path | None" = None,
-        env: "dict[str, str] | None" = None,
+        slice_ms: float | None = None,
+        package: Path | None = None,
+        env: dict[str, str] | None = None,
     ):
         self.python = python
         self.port = self.version = self.banner = ""
@@ -47,10 +49,10 @@ class VirtualBoard:
         self._options += [f"--slice={slice_ms}"] if slice_ms is not None else []
         self._options += ["--package", str(package)] if package else []
         self._options += [f"--env={name}={value}" for name, value in (env or {}).items()]
-        self._process: subprocess.Popen | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._folder: TempFolder | None = None
 
-    def start(self) -> "VirtualBoard":
+    def start(self) -> VirtualBoard:
         """Start it and return it. Raises BoardGoneError with the reason if it cannot run."""
         try:
             return self._start()
@@ -58,7 +60,7 @@ class VirtualBoard:
             self.stop()
             raise BoardGoneError(f"The virtual board did not start: {describe(error)}.") from error
 
-    def _start(self) -> "VirtualBoard":
+    def _start(self) -> VirtualBoard:
         # Made here and removed by both: whichever of the two is killed, the other one tidies up.
         self._folder = TempFolder("virtual-board")
         command = [
@@ -81,6 +83,7 @@ class VirtualBoard:
                 start_new_session=True,
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
+            assert self._process.stdout is not None  # a pipe was asked for
             line = self._process.stdout.readline()
             self._process.stdout.close()
             if not line:
@@ -106,6 +109,7 @@ class VirtualBoard:
     def stop(self) -> None:
         """Stop it and wait for its end; nothing happens if it does not run."""
         if self._process:
+            assert self._process.stdin is not None  # a pipe was asked for
             self._process.stdin.close()
             try:
                 self._process.wait(STOP_S)
@@ -118,11 +122,11 @@ class VirtualBoard:
 
     __enter__ = start
 
-    def __exit__(self, *exc_info) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.stop()
 
 
-def environment() -> "dict[str, str]":
+def environment() -> dict[str, str]:
     """Return our environment, in which child processes find these packages from any working folder."""
     ours = str(Path(__file__).parents[2])
     paths = [ours, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]

@@ -13,6 +13,8 @@ Either line has the board's reset button as well: `RESET` on it is not for the b
 boot.py and main.py, and for no cell; the board says by TOSTOP, which has no meaning on A otherwise, that it runs them.
 """
 
+from __future__ import annotations
+
 import os
 import select
 import signal
@@ -21,6 +23,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from typing import Protocol
 
 __all__ = ["END_MAIN", "HAS_TERMINALS", "RESET", "RING", "Socket", "Terminal"]
 
@@ -35,16 +39,36 @@ try:
     import fcntl
     import pty
     import termios
-except ImportError:  # Windows
-    pty = None
 
-HAS_TERMINALS = pty is not None
+    HAS_TERMINALS = True
+except ImportError:  # Windows
+    HAS_TERMINALS = False
+
+
+class Chip(Protocol):
+    """The board's process, as its line sees it: `ukernel.virtual.process` has it."""
+
+    delay_s: float
+    stopped: bool
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]: ...
+
+    def boot_text(self, cause: str) -> bytes: ...
+
+    def boot(
+        self, stdin: int, stdout: int, stderr: int, preexec_fn: Callable[[], object] | None = None
+    ) -> subprocess.Popen[bytes]: ...
+
+    def ended(self) -> str: ...
+
+    def reset(self) -> None: ...
 
 
 class Terminal:
     """The board on two pseudo-terminals, in one thread. ``chip`` boots its process, and knows why that ended."""
 
-    def __init__(self, chip):
+    def __init__(self, chip: Chip):
         self.chip = chip
         self.master_a, self.slave_a = pty.openpty()
         # B's slave stays open here, so that hubs may come and go: without any, the board's output would fail.
@@ -54,17 +78,17 @@ class Terminal:
         os.set_blocking(self.master_a, False)
         os.set_blocking(self.slave_b, False)
         self.button = _Button(chip)
-        self.stuck_since = None
+        self.stuck_since: float | None = None
 
-    def run(self, leash: "int | None") -> None:
-        """Carry bytes and boot the board again whenever it ends, until a signal or the leash ends this."""
+    def run(self, parent_pipe: int | None) -> None:
+        """Carry bytes and boot the board again whenever it ends, until a signal ends this, or the end of the pipe from who has started it."""
         woken, wake = os.pipe()
         for end in (woken, wake):
             os.set_blocking(end, False)
         signal.set_wakeup_fd(wake)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         poll = select.poll()
-        for fd in (self.master_b, woken, *([] if leash is None else [leash])):
+        for fd in (self.master_b, woken, *([] if parent_pipe is None else [parent_pipe])):
             poll.register(fd, select.POLLIN)
         self._boot("power on")
         boot_at, cause = None, ""
@@ -74,7 +98,7 @@ class Terminal:
                     self._to_board(os.read(self.master_b, 4096))
                 elif fd == woken:
                     os.read(woken, 4096)
-                elif not os.read(leash, 4096):
+                elif not os.read(fd, 4096):  # the parent's pipe
                     return
             if boot_at is None and self.chip.process.poll() is not None:
                 cause = self.chip.ended()
@@ -125,28 +149,30 @@ class Terminal:
 class Socket:
     """The board on loopback TCP, ``chip`` as for `Terminal`: one connection at a time, the board runs on between connections."""
 
-    def __init__(self, chip):
+    def __init__(self, chip: Chip):
         self.chip = chip
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = f"socket://127.0.0.1:{self.listener.getsockname()[1]}"
         self.peer: socket.socket | None = None
         self.button = _Button(chip)
 
-    def run(self, leash: "int | None") -> None:
-        """Carry bytes and boot the board again whenever it ends, until a signal or the leash ends this."""
+    def run(self, parent_pipe: int | None) -> None:
+        """Carry bytes and boot the board again whenever it ends, until a signal ends this, or the end of the pipe from who has started it."""
         self._boot("power on")
         for work in (self._accept, self._from_board):
             threading.Thread(target=work, daemon=True).start()
-        while leash is None or os.read(leash, 4096):
-            time.sleep(0 if leash is not None else 3600)
+        while parent_pipe is None or os.read(parent_pipe, 4096):
+            time.sleep(0 if parent_pipe is not None else 3600)
 
     def _boot(self, cause: str) -> None:
         self._to_host(self.chip.boot_text(cause))
-        self.chip.boot(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        process = self.chip.boot(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert process.stdin is not None and process.stdout is not None  # pipes were asked for
+        self._input, self._output = process.stdin, process.stdout
 
     def _from_board(self) -> None:
         while True:
-            data = os.read(self.chip.process.stdout.fileno(), 65536)
+            data = os.read(self._output.fileno(), 65536)
             if data:
                 self._to_host(data)
             else:
@@ -154,8 +180,8 @@ class Socket:
                 time.sleep(self.chip.delay_s)
                 if self.chip.stopped:
                     return
-                self.chip.process.stdin.close()
-                self.chip.process.stdout.close()
+                self._input.close()
+                self._output.close()
                 self._boot(cause)
 
     def _to_host(self, data: bytes) -> None:
@@ -181,7 +207,7 @@ class Socket:
         try:
             while data := peer.recv(4096):
                 try:
-                    os.write(self.chip.process.stdin.fileno(), self.button.take(data))
+                    os.write(self._input.fileno(), self.button.take(data))
                 except (OSError, ValueError):
                     pass  # it is booting
         except OSError:
@@ -193,11 +219,11 @@ class Socket:
 class _Button:
     """The reset button: pressed by `RESET` among the bytes to the board, in one piece or in two. `END_MAIN` becomes a Ctrl-C."""
 
-    def __init__(self, chip):
+    def __init__(self, chip: Chip):
         self._chip = chip
         self._tail = b""
 
-    def take(self, data: bytes, runs_main=lambda: False) -> bytes:
+    def take(self, data: bytes, runs_main: Callable[[], bool] = lambda: False) -> bytes:
         """Return the bytes that are for the board; press the button where they say so. ``runs_main`` is asked before an interrupt."""
         whole = self._tail + data
         before, pressed, after = whole.rpartition(RESET)
@@ -210,7 +236,7 @@ class _Button:
         return data
 
 
-def _is_writable(file, timeout_s: float) -> bool:
+def _is_writable(file: int | socket.socket, timeout_s: float) -> bool:
     return bool(select.select([], [file], [], timeout_s)[1])
 
 

@@ -5,6 +5,8 @@ to stop. The port is a pseudo-terminal, which the hub opens as it would open a s
 or with ``--socket``, it is a ``socket://`` URL.
 """
 
+from __future__ import annotations
+
 import argparse
 import hashlib
 import json
@@ -15,7 +17,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from ukernel.errors import SettingError, UcoreError, describe
 from ukernel.ports import virtual
@@ -46,10 +50,20 @@ RESET_BUTTON = ("its reset button", 2)
 MAX_BOOT_DELAY_S = 5.0  # between two boots of a board that dies at once every time
 
 
+_T = TypeVar("_T")
+
+
+class Announcement(virtual.About):
+    """The JSON line."""
+
+    python: str  # "micropython" or "cpython"
+    version: str  # of that
+
+
 class _BoardProcess:
     """The board's process: what runs it, and how often it has booted."""
 
-    def __init__(self, options):
+    def __init__(self, options: argparse.Namespace):
         self.python, self.version, self.command, self.note = _choose(options)
         self.environment = environment()
         # The second digit makes a random one a local address, which no real chip has.
@@ -63,11 +77,17 @@ class _BoardProcess:
         self.environment.update(setting.split("=", 1) for setting in options.env)
         self.storage = Storage(options.folder, options.name or None, options.erase)  # last: what fails above leaves nothing
         self.environment.update(self.storage.environment)
-        self.process = None
+        self._process: subprocess.Popen[bytes] | None = None
         self.boots = 0
         self.delay_s = 0.0
         self.stopped = False
         self._pressed = False
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """What runs the board; it must have been booted once."""
+        assert self._process is not None
+        return self._process
 
     @property
     def banner(self) -> str:
@@ -79,20 +99,26 @@ class _BoardProcess:
         self.boots += 1
         return f"\r\nµcore {self.banner}, boot {self.boots} ({cause})\r\n".encode()
 
-    def boot(self, **how) -> None:
-        """Start the process."""
+    def boot(
+        self, stdin: int, stdout: int, stderr: int, preexec_fn: Callable[[], object] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start the process, with `Popen`'s arguments, and return it."""
         self._booted = time.monotonic()
         self.storage.power_on()
         # Windows: Ctrl-C in our console is not for the board.
         flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
-        self.process = subprocess.Popen(
+        self._process = subprocess.Popen(
             self.command,
             cwd=self.storage.files,
             env=self.environment,
             start_new_session=True,
             creationflags=flags,
-            **how,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            preexec_fn=preexec_fn,
         )
+        return self._process
 
     def ended(self) -> str:
         """Return why the process, which has ended, did so; `delay_s` is then the time to wait before the next boot."""
@@ -114,22 +140,22 @@ class _BoardProcess:
         self._kill()
 
     def _kill(self) -> None:
-        if self.process and self.process.poll() is None:
+        if self._process and self._process.poll() is None:
             if hasattr(os, "killpg"):
-                os.killpg(self.process.pid, signal.SIGKILL)  # with what os.system() has started
+                os.killpg(self._process.pid, signal.SIGKILL)  # with what os.system() has started
             else:
-                self.process.kill()
+                self._process.kill()
 
     def stop(self) -> None:
         """End the process and throw its file system away."""
         self.stopped = True
         self._kill()
-        if self.process:
-            self.process.wait()
+        if self._process:
+            self._process.wait()
         self.storage.close()
 
 
-def _setting(name: str, parse, text: str):
+def _setting(name: str, parse: Callable[[str], _T], text: str) -> _T:
     """Return what an environment variable says. Raises SettingError."""
     try:
         return parse(text)
@@ -137,7 +163,7 @@ def _setting(name: str, parse, text: str):
         raise SettingError(f"{name}: {error}.") from None
 
 
-def _choose(options) -> "tuple[str, str, list, str]":
+def _choose(options: argparse.Namespace) -> tuple[str, str, list[str], str]:
     """Return (python, version, command, note for the banner). Raises UcoreError."""
     start = "__import__('_virtualboot').start()"  # no name of it is left among the user's
     note = ""
@@ -147,7 +173,7 @@ def _choose(options) -> "tuple[str, str, list, str]":
             return (
                 "micropython",
                 firmware.version(program),
-                [program, "-X", f"heapsize={options.heap}", "-c", start],
+                [str(program), "-X", f"heapsize={options.heap}", "-c", start],
                 "",
             )
         note = "MicroPython is not built yet: ucore virtual --build"
@@ -157,29 +183,34 @@ def _choose(options) -> "tuple[str, str, list, str]":
         raise UcoreError("MicroPython for the virtual board needs a pseudo-terminal: use --python cpython here.")
     command = [sys.executable, "-u", "-X", "utf8", "-m", "ukernel.virtual.cpython"]
     if options.package:
-        command += ["--package", options.package]
+        command += ["--package", str(options.package)]
     return "cpython", ".".join(str(part) for part in sys.version_info[:3]), command, note
 
 
-def _stop(*_) -> None:
+def _stop(*_: object) -> None:
     raise SystemExit(0)
 
 
-def run(options, announce) -> None:
-    """Run a virtual board in this process until SIGINT or SIGTERM; call ``announce(about)`` once its port is there.
+def run(options: argparse.Namespace, announce: Callable[[Announcement], object]) -> None:
+    """Run a virtual board in this process until SIGINT or SIGTERM; call ``announce`` once its port is there.
 
-    ``about`` is the dictionary of the JSON line. Raises UcoreError if the board cannot run.
+    Raises UcoreError if the board cannot run.
     """
     try:
         chip = _BoardProcess(options)
     except OSError as error:
         raise UcoreError(f"The virtual board has no room for its file system: {describe(error)}.") from error
     try:
-        line = Terminal(chip) if HAS_TERMINALS and not options.socket else Socket(chip)
+        line: Terminal | Socket = Terminal(chip) if HAS_TERMINALS and not options.socket else Socket(chip)
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), _stop)
-        about = {"port": line.port, "name": options.name or "", "banner": chip.banner, "world": chip.storage.world}
+        about: virtual.About = {
+            "port": line.port,
+            "name": options.name or "",
+            "banner": chip.banner,
+            "world": chip.storage.world,
+        }
         virtual.announce(chip.storage.folder, about)
         announce({**about, "python": chip.python, "version": chip.version})
         line.run(sys.stdin.fileno() if options.end_with_stdin else None)

@@ -3,12 +3,15 @@
 A board with a name keeps its flash from one run to the next, as a board in a drawer does; another one's is gone with its process.
 """
 
+from __future__ import annotations
+
 import re
 import shutil
 from pathlib import Path
 
 from ukernel import settings
 from ukernel.errors import BoardBusyError, SettingError
+from ukernel.protocol.filelock import FileLock
 from ukernel.tempfolder import TempFolder
 
 from .simulated import _virtualworld as world
@@ -27,14 +30,17 @@ class Storage:
     Raises SettingError for what is no name, BoardBusyError where a board of that name runs, and OSError for a disk that is full.
     """
 
-    def __init__(self, folder: "str | None" = None, name: "str | None" = None, erase: bool = False):
+    def __init__(self, folder: str | None = None, name: str | None = None, erase: bool = False):
         if name is not None and not _NAME.fullmatch(name):
             raise SettingError(
                 f"{name!r} is no name for a virtual board: up to 32 letters, digits, dots, dashes and underscores."
             )
-        self._lock = None
-        self._own = None if folder else TempFolder("virtual-board")
-        self.folder = Path(folder or self._own.path)
+        self._lock: FileLock | None = None
+        self._own: TempFolder | None = None
+        if folder is None:
+            self._own = TempFolder("virtual-board")
+            folder = self._own.path
+        self.folder = Path(folder)
         self.files = self.folder / "files"  # where a board on CPython has its files
         self.files.mkdir(exist_ok=True)
         flash = self.folder / "flash"
@@ -69,13 +75,9 @@ class Storage:
             self._lock.release()
 
 
-def _hold(path: Path, name: str):
+def _hold(path: Path, name: str) -> FileLock:
     """Hold the name for this process."""
-    import filelock
-
-    lock = filelock.FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise BoardBusyError(f"The virtual board {name} runs already. Give this one another name.") from None
+    lock = FileLock(path)
+    if not lock.try_acquire():
+        raise BoardBusyError(f"The virtual board {name} runs already. Give this one another name.")
     return lock

@@ -4,12 +4,15 @@ What the board does, and what the sliders say, are in a memory that board and ho
 module reads and writes. The page's half is `view.js`.
 """
 
+from __future__ import annotations
+
 import math
 import mmap
 import struct
 import threading
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from ukernel.errors import BoardGoneError, UsageError
 from ukernel.ports import virtual
@@ -37,7 +40,7 @@ RANGES = {
 class World:
     """The memory that a virtual board shares with the host: a file of `SIZE` bytes. Raises BoardGoneError where it is not there."""
 
-    def __init__(self, path: "str | Path"):
+    def __init__(self, path: str | Path):
         self._path = Path(path)
         try:
             with open(self._path, "r+b") as file:
@@ -54,7 +57,7 @@ class World:
         """Let the memory go."""
         self._memory.close()
 
-    def state(self) -> dict:
+    def state(self) -> dict[str, Any]:
         """Return what the board does: what a page needs to show it, as JSON can hold it."""
         at, memory = layout, self._memory
         pins = []
@@ -97,18 +100,18 @@ class World:
         """Return the display's memory: 1,024 bytes, a byte eight dots of a column."""
         return self._memory[layout.DISPLAY_DATA : layout.DISPLAY_DATA + layout.DISPLAY_BYTES]
 
-    def drive(self, pin: int, level: "int | None") -> None:
+    def drive(self, pin: int, level: int | None) -> None:
         """Give an input a level; None leaves it to its pull again."""
         self._check_pin(pin)
         self._memory[layout.DRIVEN + pin] = layout.UNUSED if level is None else int(bool(level))
 
-    def set_voltage(self, pin: int, volts: "float | None") -> None:
+    def set_voltage(self, pin: int, volts: float | None) -> None:
         """Give a converter a voltage, 0 to 3.3 V; None leaves it its sine again."""
         self._check_pin(pin)
         microvolts = -1 if volts is None else int(1e6 * min(max(volts, 0.0), 3.3))
         struct.pack_into("<i", self._memory, layout.VOLTAGES + 4 * pin, microvolts)
 
-    def set_quantity(self, name: str, value: "float | None") -> None:
+    def set_quantity(self, name: str, value: float | None) -> None:
         """Give the sensors something to see (see `RANGES`); None leaves them their own signal again."""
         index = layout.QUANTITIES.index(name)
         struct.pack_into("<f", self._memory, layout.SENSORS + 4 * index, math.nan if value is None else value)
@@ -118,7 +121,7 @@ class World:
             raise ValueError(f"There is no pin {pin}.")
 
 
-def describe(state: dict) -> str:
+def describe(state: dict[str, Any]) -> str:
     """Return what the board does in words, for where no page can show it."""
     lines = []
     for pin in state["pins"]:
@@ -132,7 +135,7 @@ def describe(state: dict) -> str:
 
 
 @cache
-def _widget_class():
+def _widget_class() -> type[Any]:
     try:
         import anywidget
         import traitlets
@@ -153,7 +156,7 @@ def _widget_class():
     return BoardWidget
 
 
-def find_running(port: str) -> dict | None:
+def find_running(port: str) -> virtual.About | None:
     """Return what the virtual board on a port says of itself (see `ports.virtual.announce`); None where there is none, or a real one."""
     return next((about for about in virtual.running() if about["port"] == port), None)
 
@@ -161,7 +164,7 @@ def find_running(port: str) -> dict | None:
 class BoardView:
     """A live picture of a virtual board; show its ``widget``, as often as you like. With the board it stops, and the picture stays."""
 
-    def __init__(self, path: "str | Path", title: str):
+    def __init__(self, path: str | Path, title: str):
         self.world = World(path)
         self.widget = _widget_class()(title=title, ranges={name: list(found) for name, found in RANGES.items()})
         self._over = False
@@ -202,7 +205,7 @@ class BoardView:
         if not self.world.is_there:
             self.widget.ended = ENDED
 
-    def _receive(self, widget, content: dict, buffers) -> None:
+    def _receive(self, widget: object, content: dict[str, Any], buffers: list[memoryview]) -> None:
         """What somebody did in the page: a button held, a slider moved."""
         with self._lock:
             if self._over:

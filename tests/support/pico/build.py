@@ -13,10 +13,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from filelock import FileLock
-
 from ukernel import settings
 from ukernel.errors import describe
+from ukernel.protocol.filelock import FileLock
 from ukernel.virtual import firmware
 from ukernel.virtual.firmware import FirmwareError
 
@@ -53,9 +52,13 @@ def build(report: "Callable[[str], None] | None" = None) -> "tuple[Path, Path]":
     root = _root()
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / "lock"):
+        lock = FileLock(root / "lock")
+        lock.acquire()
+        try:
             if not find():
                 _build(root, report)
+        finally:
+            lock.release()
     except OSError as error:
         raise FirmwareError(f"The emulated Pico's firmware could not be built in {root}: {describe(error)}.") from error
     return find()

@@ -166,7 +166,7 @@ def test_the_environment_sets_the_identity():
 def test_the_working_folder_is_the_boards_own_and_goes_with_it(board):
     folder = board.ask("print(os.getcwd())")
     if board.board.python == "micropython":
-        assert folder == "/"  # on a flash of its own, see test_virtualboot.py
+        assert folder == "/"  # on a flash of its own, see test_boot.py
         return
     board.ask("open('data.txt', 'w').close()")
     assert os.listdir(folder) == ["data.txt"]
