@@ -357,7 +357,7 @@ def _read(code: str, name: str, plain: bool = True) -> tuple[str, Source]:
     from .rewrite import program
 
     body = "\n" + code
-    return program(body, plain=plain).text, Source(body, name, 0)
+    return program(body, plain=plain, is_cell=False).text, Source(body, name, 0)
 
 
 def _label() -> str:
