@@ -1,21 +1,31 @@
 """A board, for programs: run code there, get values, call functions. It is shared with notebooks as these share it with each other."""
 
 import base64
-import os
 import secrets
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ukernel import settings
-from ukernel.errors import BoardCodeError, BoardError, BoardValueError, UcoreError, by_name
+from ukernel.errors import (
+    BoardCodeError,
+    BoardError,
+    BoardGoneError,
+    BoardRestartedError,
+    BoardTimeoutError,
+    BoardValueError,
+    NoAnswerError,
+    UcoreError,
+    by_name,
+)
 from ukernel.imports import find_imported
 from ukernel.protocol import values
 
 from .files import BoardFiles
 from .functions import BoardFunction
 from .info import BoardInfo, read_reply
-from .requests import Message, Output, Request, Requests
+from .requests import Message, Output, Request, Requests, label
 from .sources import Source, Sources, format_frames
 
 if TYPE_CHECKING:
@@ -29,8 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Board", "connect"]
 
-INQUIRY_S = 1.5  # a board between two cells answers in milliseconds; somebody is typing
 MOST_ITEMS = 64  # of a generator that come in one message
+CHIP_S = 30.0  # for a chip to boot, and to connect to a network before that
 SHOW = "_ucore_show"  # the board's name for giving a value
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -103,13 +113,24 @@ class Board:
     def on_lost(self, tell: Callable[[UcoreError], object] | None) -> None:
         self._requests.on_lost = tell
 
-    def run(self, code: str, *, timeout: float | None = None, output: Output | None = None) -> Any:
+    @property
+    def on_wait(self) -> Callable[[str], object] | None:
+        """What is called with whoever else uses the board, in words, when a call has to wait for that; None: nothing."""
+        return self._requests.on_wait
+
+    @on_wait.setter
+    def on_wait(self, tell: Callable[[str], object] | None) -> None:
+        self._requests.on_wait = tell
+
+    def run(
+        self, code: str, *, timeout: float | None = None, output: Output | None = None, name: str = "<code for the board>"
+    ) -> Any:
         """Run a program among the cells' variables, and return the value of its last expression; None where it has none.
 
         What it prints goes to ``output``, a function of one str; else to the board's ``output``, else to stdout. A value that cannot
-        travel is returned as its repr, a str.
+        travel is returned as its repr, a str. ``name``: what tracebacks call the program, such as its file.
         """
-        text, source = _read(code, "<code for the board>")
+        text, source = _read(code, name)
         pieces = self._execute({"code": text}, source, timeout, output)
         return pieces.stuck[2] if pieces.stuck else self._value_of(pieces)
 
@@ -138,28 +159,18 @@ class Board:
 
         The board is asked, but not waited for: while it is busy the names are those that MicroPython and the program have.
         """
-        from .introspection import Completing
+        from . import inquiries
 
-        completing = Completing(code, len(code) if cursor is None else cursor)
-        answer = self._inquire("complete_request", completing.question)
-        return completing.complete(answer.get("matches", ()))
+        return inquiries.complete(self._requests, code, cursor)
 
     def inspect(self, code: str, cursor: int | None = None) -> str:
         """Return what is known of the name at a place in a program, its end by default: how it is called, a sentence of help, its value.
 
         Empty where nothing is known.
         """
-        from .introspection import explain, find_name
+        from . import inquiries
 
-        name = find_name(code, len(code) if cursor is None else cursor)
-        asks = bool(name) and "(" not in name
-        answer = self._inquire("inspect_request", {"code": name, "cursor_pos": len(name)} if asks else None)
-        return str(explain(name, answer, [code])["data"].get("text/plain", ""))
-
-    def _inquire(self, type: str, content: dict[str, Any] | None) -> dict[str, Any]:
-        """Return the board's answer about names, empty where none comes in time."""
-        answer = None if content is None else self._requests.inquire(type, content, INQUIRY_S)
-        return answer if answer is not None and answer.get("status") == "ok" else {}
+        return inquiries.inspect(self._requests, code, cursor)
 
     def call(self, name: str, /, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
         """Call what has this name on the board: a function of a cell's, ``"led.on"``, ``"machine.freq"``; return its value.
@@ -182,12 +193,29 @@ class Board:
         """Stop what runs on the board, whoever has started it; return whose it was, empty where nothing ran."""
         return str(self._requests.ask("interrupt_request", {"force": True}).get("stopped", ""))
 
-    def reset(self, *, force: bool = False) -> None:
-        """Restart the board's Python: variables, threads and pipes are gone.
+    def reset(self, *, force: bool = False, hard: bool = False) -> None:
+        """Restart the board's Python: variables, threads and pipes are gone. ``hard``: then the whole chip, by `machine.reset()`.
 
-        Raises BoardBusyError if others use the board, unless ``force`` is true.
+        Raises BoardBusyError if others use the board, unless ``force`` is true; NoAnswerError if it does not come back.
         """
         self._requests.ask("reset_request", {"force": force})
+        self.defined.clear()
+        if hard:
+            self._restart_chip()
+
+    def _restart_chip(self) -> None:
+        deadline = time.monotonic() + CHIP_S
+        try:
+            self.run("import machine\nmachine.reset()", timeout=CHIP_S, output=lambda text: None)
+        except (BoardRestartedError, BoardTimeoutError):
+            pass
+        except BoardGoneError:  # its port went with it; the hub looks for it
+            while self.info().state != "ready":
+                if time.monotonic() > deadline:
+                    raise NoAnswerError(
+                        f"The board {self.name} was restarted, and has not come back within {CHIP_S:g} s. Look at its cable."
+                    ) from None
+                time.sleep(0.1)
         self.defined.clear()
 
     def info(self) -> BoardInfo:
@@ -332,7 +360,7 @@ class Board:
         kernel = settings.kernel_id()
         # In a notebook, no name means its board, whatever that is.
         wanted = self.port or self._wanted or (None if kernel else settings.board())
-        content = {"board": wanted, "client": _label(), "kernel": kernel}
+        content = {"board": wanted, "client": label(), "kernel": kernel}
         answer = client.request("attach_request", content, timeout_s=self._timeout_s)
         self.name, self.port = answer["board"]["name"], answer["board"]["port"]
         self.facts = answer["board"]["facts"]
@@ -358,14 +386,6 @@ def _read(code: str, name: str, plain: bool = True) -> tuple[str, Source]:
 
     body = "\n" + code
     return program(body, plain=plain, is_cell=False).text, Source(body, name, 0)
-
-
-def _label() -> str:
-    """What others are told while they wait for us."""
-    notebook = os.path.basename(os.environ.get("JPY_SESSION_NAME", ""))
-    script = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] not in ("", "-c", "-m") else ""
-    name = f"a host cell of {notebook}" if notebook else f"the program {script}" if script else "a Python program"
-    return f"{name} (process {os.getpid()})"
 
 
 def _display(content: dict[str, Any], write: Output) -> None:

@@ -3,11 +3,12 @@
 import hashlib
 import os
 import posixpath
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["FileInfo", "FileSystem", "Progress", "SyncResult", "inside", "sum_up"]
+__all__ = ["FileInfo", "FileSystem", "Progress", "Sum", "SyncResult", "inside", "sum_up", "sums", "tell"]
 
 SUM_BYTES = 16  # of a SHA-256: enough to tell files apart, and half the bytes on the line
 
@@ -44,9 +45,39 @@ class SyncResult(NamedTuple):
     unchanged: int
 
 
+class Sum:
+    """The sum of a content that comes in pieces."""
+
+    def __init__(self) -> None:
+        self._sha = hashlib.sha256()
+        self._crc = 0
+
+    def add(self, piece: bytes) -> None:
+        """Take in the next piece."""
+        self._sha.update(piece)
+        self._crc = zlib.crc32(piece, self._crc)
+
+    def sums(self) -> tuple[bytes, bytes]:
+        """Return what a board may say of it: the first 16 bytes of its SHA-256, or, where it has none, its CRC-32."""
+        return self._sha.digest()[:SUM_BYTES], self._crc.to_bytes(4, "little")
+
+
+def sums(data: bytes) -> tuple[bytes, bytes]:
+    """Return what a board may say of a file with this content; see `Sum.sums`."""
+    summed = Sum()
+    summed.add(data)
+    return summed.sums()
+
+
 def sum_up(data: bytes) -> bytes:
-    """Return what `BoardFiles.walk` says of a file with this content: the first 16 bytes of its SHA-256."""
-    return hashlib.sha256(data).digest()[:SUM_BYTES]
+    """Return the first 16 bytes of a content's SHA-256, which most boards say of it."""
+    return sums(data)[0]
+
+
+def tell(progress: "Progress | None", path: str, done: int, size: int) -> None:
+    """Call ``progress``, if there is one."""
+    if progress is not None:
+        progress(path, done, size)
 
 
 def inside(folder: Path, path: str) -> Path:

@@ -1,7 +1,9 @@
 """What a program asks of a board through the hub: one thread receives, and each answer goes to the thread that waits for it."""
 
 import contextlib
+import os
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +12,7 @@ from typing import Any
 from ukernel.client import connection
 from ukernel.errors import BoardTimeoutError, HubUnreachableError, UcoreError, as_reply, by_name
 
-__all__ = ["Cancellation", "Message", "Output", "Request", "Requests"]
+__all__ = ["Cancellation", "Message", "Output", "Request", "Requests", "label"]
 
 LOOK_S = 0.5  # Python on Windows sees a Ctrl-C between two waits only
 LATE_CELLS = 300  # ended requests whose threads may still print; the hub remembers about as many
@@ -61,6 +63,8 @@ class Request:
                 if message["type"] == "status":
                     queued = message["content"].get("execution_state") == "queued"
                     holder = message["content"].get("holder") or "another cell" if queued else ""
+                    if holder and self._requests.on_wait is not None:
+                        self._requests.on_wait(holder)
                 if self.is_reply(message):
                     content: dict[str, Any] = message["content"]
                     return content
@@ -122,6 +126,14 @@ class Cancellation:
             self._request.interrupt()
 
 
+def label() -> str:
+    """Return what others are told while they wait for this program."""
+    notebook = os.path.basename(os.environ.get("JPY_SESSION_NAME", ""))
+    script = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] not in ("", "-c", "-m") else ""
+    name = f"a host cell of {notebook}" if notebook else f"the program {script}" if script else "a Python program"
+    return f"{name} (process {os.getpid()})"
+
+
 def _too_long(timeout_s: float | None, holder: str) -> str:
     if holder:
         return f"The board was not free within {timeout_s:g} s: {holder} is using it."
@@ -142,6 +154,7 @@ class Requests:
         self._closed = False
         # Called, in the receiving thread, when the board or the hub goes away and nothing waits for them.
         self.on_lost: Callable[[UcoreError], object] | None = None
+        self.on_wait: Callable[[str], object] | None = None  # called, where a request is made, with whoever it has to wait for
 
     def connect(self) -> None:
         """Connect and attach, unless that is done. Raises what `ukernel.client.connection.connect` and the hub's answer raise."""

@@ -55,7 +55,7 @@ def _refuse_magics(text: syntax.Syntax, is_cell: bool) -> None:
         word = text.text[at:].split(None, 1)[0]
         line = text.text.count("\n", 0, at) + is_cell
         if not is_cell:
-            advice = f"{word} is for notebooks, and here is a board's program.{_hint(text.text[at:])}"
+            advice = f"{word} is for the Python on your computer, and this is a board's program.{_hint(text.text[at:])}"
         elif word == "%%ucore":
             advice = "a cell has one %%ucore, above all of its code. Put what follows this one into a cell of its own."
         elif word in ("%%time", "%%capture"):

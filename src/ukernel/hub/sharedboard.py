@@ -196,6 +196,14 @@ class SharedBoard:
         self._waiters.settle(error)
         self._registry.drop(self)
 
+    def give_back(self) -> None:
+        """Let the port go for other programs: clients hear that the board was detached, cells in line fail, pipes end."""
+        self._refused(
+            BoardGoneError(
+                f"The board {self.name} was detached, for another program to have its port. The next cell takes it again."
+            )
+        )
+
     def _revive(self) -> bool:
         """Begin to get back a board that is there and silent; False where there is no hope. `_ready` or `_give_up` ends it.
 

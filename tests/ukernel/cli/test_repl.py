@@ -267,7 +267,7 @@ def test_a_terminal_shows_values_errors_and_help_and_leaves_on_ctrl_d(terminal):
     terminal.see("ZeroDivisionError: divide by zero\r\n")
     terminal.prompt()
     terminal.enter("%matplotlib")
-    terminal.see("Line 1: %matplotlib is for notebooks")
+    terminal.see("Line 1: %matplotlib is for the Python")
     terminal.prompt()
     terminal.press(CTRL_D)
     assert terminal.end() == 0
