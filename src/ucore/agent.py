@@ -94,7 +94,5 @@ def _step(link, runner):
     type, parent, content = message  # or took the one before
     if type == wire.SHUTDOWN_REQUEST:
         link.leave = RESET
-    elif type == wire.REMOTE_REPLY:
-        link.fetched = content  # a thread waits for it, see `ucore.remote`
     elif type != wire.INPUT_REPLY:
         rare("about", "answer", link, runner.globals, type, parent, content)
