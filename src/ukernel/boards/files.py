@@ -335,7 +335,11 @@ def _as_os_error(error: BoardCodeError, path: str) -> Exception:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Write a file here: whole, or not at all."""
+    """Write a file here: whole, or not at all. What is no file, such as /dev/null or a FIFO, is written to, and stays what it is."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
     beside = path.with_name(path.name + "~ucore")
     try:
         beside.write_bytes(data)
