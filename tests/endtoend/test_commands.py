@@ -27,6 +27,8 @@ class ReadOnly:
     def ilistdir(self, path): return iter(())
     def open(self, path, mode): raise OSError(30)
     def mkdir(self, path): raise OSError(30)
+    def remove(self, path): raise OSError(30)
+    def rename(self, old, new): raise OSError(30)
     def chdir(self, path): pass
 os.mount(ReadOnly(), '/ro')
 """
@@ -258,6 +260,7 @@ def test_a_file_system_for_reading_only_is_told(shell):
         (["cat", "/nothing"], 6, "/nothing"),
         (["get", "/nothing"], 6, "/nothing"),
         (["get", "/boot.py", "nowhere/"], 2, "nowhere/"),
+        (["get", "/boot.py", "/dev/null"], 6, "stays what it is"),
         (["put", "nothing.txt"], 6, "nothing.txt"),
         (["rm", "/nothing"], 6, "/nothing"),
         (["cat", "../../etc/passwd"], 2, "leads out"),
