@@ -1,7 +1,6 @@
 """A board, for programs: run code there, get values, call functions. It is shared with notebooks as these share it with each other."""
 
 import base64
-import os
 import secrets
 import sys
 import time
@@ -17,6 +16,7 @@ from ukernel.errors import (
     BoardTimeoutError,
     BoardValueError,
     NoAnswerError,
+    UcoreError,
     by_name,
 )
 from ukernel.imports import find_imported
@@ -25,7 +25,7 @@ from ukernel.protocol import values
 from .files import BoardFiles
 from .functions import BoardFunction
 from .info import BoardInfo, read_reply
-from .requests import Message, Output, Request, Requests
+from .requests import Message, Output, Request, Requests, label
 from .sources import Source, Sources, format_frames
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ukernel.pipes.listing import PipeStates
 
     from .aio import AsyncBoard
+    from .introspection import Completion
     from .packages import BoardPackages
 
 __all__ = ["Board", "connect"]
@@ -104,6 +105,15 @@ class Board:
         return BoardPackages(self, self._files)
 
     @property
+    def on_lost(self) -> Callable[[UcoreError], object] | None:
+        """What is called, in another thread, with the error when the board goes away and no call waits for it; None: nothing."""
+        return self._requests.on_lost
+
+    @on_lost.setter
+    def on_lost(self, tell: Callable[[UcoreError], object] | None) -> None:
+        self._requests.on_lost = tell
+
+    @property
     def on_wait(self) -> Callable[[str], object] | None:
         """What is called with whoever else uses the board, in words, when a call has to wait for that; None: nothing."""
         return self._requests.on_wait
@@ -135,6 +145,32 @@ class Board:
         else:
             text, source = f"{SHOW}(({expression}\n), True)", Source(expression, name)  # a comment may be its end
         return self._value_of(self._execute({"code": text}, source, timeout))
+
+    def run_cell(self, code: str, *, name: str = "<code for the board>", output: Output | None = None) -> None:
+        """Run a program as a notebook runs a cell: what its last expression gives is shown as its repr, by ``output``.
+
+        Of ``name`` and ``output`` see `run`.
+        """
+        text, source = _read(code, name, plain=False)
+        self._execute({"code": text}, source, None, output)
+
+    def complete(self, code: str, cursor: int | None = None) -> "Completion":
+        """Return the names that may go on in a program at a place in it, its end by default.
+
+        The board is asked, but not waited for: while it is busy the names are those that MicroPython and the program have.
+        """
+        from . import inquiries
+
+        return inquiries.complete(self._requests, code, cursor)
+
+    def inspect(self, code: str, cursor: int | None = None) -> str:
+        """Return what is known of the name at a place in a program, its end by default: how it is called, a sentence of help, its value.
+
+        Empty where nothing is known.
+        """
+        from . import inquiries
+
+        return inquiries.inspect(self._requests, code, cursor)
 
     def call(self, name: str, /, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
         """Call what has this name on the board: a function of a cell's, ``"led.on"``, ``"machine.freq"``; return its value.
@@ -270,13 +306,18 @@ class Board:
         return pieces
 
     def _answer(self, parent: int, content: dict[str, Any]) -> None:
-        """Ask the person at this computer for the board's input()."""
-        if content.get("password"):
-            from getpass import getpass
+        """Ask the person at this computer for the board's input(). Raises EOFError where there is none; the board is interrupted then."""
+        prompt = content.get("prompt") or ""
+        try:
+            if content.get("password"):
+                from getpass import getpass
 
-            value = getpass(content.get("prompt") or "Password: ")
-        else:
-            value = input(content.get("prompt") or "")
+                value = getpass(prompt or "Password: ")
+            else:
+                value = input(prompt)
+        except EOFError:
+            self._requests.send("interrupt_request", {"parent": parent})
+            raise
         self._requests.send("input_reply", {"parent": parent, "value": value})
 
     def _value_of(self, pieces: values.Pieces) -> Any:
@@ -319,7 +360,7 @@ class Board:
         kernel = settings.kernel_id()
         # In a notebook, no name means its board, whatever that is.
         wanted = self.port or self._wanted or (None if kernel else settings.board())
-        content = {"board": wanted, "client": _label(), "kernel": kernel}
+        content = {"board": wanted, "client": label(), "kernel": kernel}
         answer = client.request("attach_request", content, timeout_s=self._timeout_s)
         self.name, self.port = answer["board"]["name"], answer["board"]["port"]
         self.facts = answer["board"]["facts"]
@@ -339,20 +380,12 @@ def connect(name: str | None = None, *, timeout: float | None = None, output: Ou
     return Board(name, timeout=timeout, output=output)
 
 
-def _read(code: str, name: str) -> tuple[str, Source]:
+def _read(code: str, name: str, plain: bool = True) -> tuple[str, Source]:
     """Return what the board is to run for a program, and what tracebacks show of it. Its first line is for what `rewrite` puts there."""
     from .rewrite import program
 
     body = "\n" + code
-    return program(body, plain=True).text, Source(body, name, 0)
-
-
-def _label() -> str:
-    """What others are told while they wait for us."""
-    notebook = os.path.basename(os.environ.get("JPY_SESSION_NAME", ""))
-    script = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] not in ("", "-c", "-m") else ""
-    name = f"a host cell of {notebook}" if notebook else f"the program {script}" if script else "a Python program"
-    return f"{name} (process {os.getpid()})"
+    return program(body, plain=plain, is_cell=False).text, Source(body, name, 0)
 
 
 def _display(content: dict[str, Any], write: Output) -> None:

@@ -1,7 +1,9 @@
 """What a program asks of a board through the hub: one thread receives, and each answer goes to the thread that waits for it."""
 
 import contextlib
+import os
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +12,7 @@ from typing import Any
 from ukernel.client import connection
 from ukernel.errors import BoardGoneError, BoardTimeoutError, HubUnreachableError, NoAnswerError, UcoreError, as_reply, by_name
 
-__all__ = ["Cancellation", "Message", "Output", "Request", "Requests"]
+__all__ = ["Cancellation", "Message", "Output", "Request", "Requests", "label"]
 
 LOOK_S = 0.5  # Python on Windows sees a Ctrl-C between two waits only
 LATE_CELLS = 300  # ended requests whose threads may still print; the hub remembers about as many
@@ -54,7 +56,7 @@ class Request:
                 if left is not None and left <= 0:
                     self.interrupt()
                     raise _silence(self._drain(take)) or BoardTimeoutError(_too_long(timeout_s, holder))
-                message = self._next(LOOK_S if left is None else min(left, LOOK_S))
+                message = self.next(LOOK_S if left is None else min(left, LOOK_S))
                 if message is None:
                     continue
                 if message["type"] == "status":
@@ -74,7 +76,8 @@ class Request:
         finally:
             self.is_over = True
 
-    def _next(self, timeout_s: float) -> Message | None:
+    def next(self, timeout_s: float) -> Message | None:
+        """Return the next message that comes for it, None if none does in time."""
         try:
             return self.messages.get(timeout=timeout_s)
         except queue.Empty:
@@ -129,6 +132,14 @@ def _silence(reply: dict[str, Any]) -> UcoreError | None:
     return error if isinstance(error, (NoAnswerError, BoardGoneError)) else None
 
 
+def label() -> str:
+    """Return what others are told while they wait for this program."""
+    notebook = os.path.basename(os.environ.get("JPY_SESSION_NAME", ""))
+    script = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] not in ("", "-c", "-m") else ""
+    name = f"a host cell of {notebook}" if notebook else f"the program {script}" if script else "a Python program"
+    return f"{name} (process {os.getpid()})"
+
+
 def _too_long(timeout_s: float | None, holder: str) -> str:
     if holder:
         return f"The board was not free within {timeout_s:g} s: {holder} is using it."
@@ -147,6 +158,8 @@ class Requests:
         self._client: connection.HubClient | None = None
         self._open: dict[int, Request] = {}
         self._closed = False
+        # Called, in the receiving thread, when the board or the hub goes away and nothing waits for them.
+        self.on_lost: Callable[[UcoreError], object] | None = None
         self.on_wait: Callable[[str], object] | None = None  # called, where a request is made, with whoever it has to wait for
 
     def connect(self) -> None:
@@ -190,6 +203,18 @@ class Requests:
             raise by_name(reply.get("ename", ""), reply.get("evalue", ""))
         return reply
 
+    def inquire(self, type: str, content: dict[str, Any], timeout_s: float) -> dict[str, Any] | None:
+        """Send a question that does not matter, and return the reply's content; None if none comes in time."""
+        request = Request(self, type, content)
+        try:
+            self.start(request)
+            message = request.next(timeout_s)
+            return None if message is None or not request.is_reply(message) else message["content"]
+        except UcoreError:
+            return None
+        finally:
+            request.is_over = True
+
     def close(self) -> None:
         """Leave the hub; what waits fails."""
         with self._lock:
@@ -227,5 +252,7 @@ class Requests:
                 self._client = None
             waiting, self._open = list(self._open.values()), {}
         client.close()
+        if self.on_lost is not None and not self._closed and all(request.is_over for request in waiting):
+            self.on_lost(error)
         for request in waiting:
             request.messages.put({"type": "lost", "parent": request.id, "content": as_reply(error)})

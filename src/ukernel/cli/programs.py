@@ -1,6 +1,5 @@
 """`ucore run`, `exec`, `eval` and `repl`: programs on a board."""
 
-import importlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -93,8 +92,12 @@ def _plain(value: Any) -> Any:
 
 
 @command("repl", board=True)
-def repl(board: str | None) -> None:
-    """Open a board's prompt. Ctrl-C interrupts the board, Ctrl-D leaves."""
-    prompt = importlib.import_module("ukernel.cli.repl")
+def repl(board: str | None) -> int:
+    """Open a board's prompt. Ctrl-C interrupts the board, Ctrl-D leaves.
+
+    Where stdin is no terminal its statements run one by one, and the first error ends that.
+    """
+    from .repl import run
+
     with open_board(board) as target:
-        prompt.run(target)
+        return run(target)
