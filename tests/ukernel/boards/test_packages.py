@@ -414,18 +414,6 @@ def test_another_folder_may_be_the_target_and_is_listed(library, board, index):
         library.install("pkone", index=index.url, target="/a/../b")
 
 
-@given(st.text())
-def test_any_text_names_a_package_or_is_refused(text):
-    try:
-        wanted = mip.parse(text)
-    except PackageError:
-        return
-    assert wanted.source
-    if not wanted.is_local and not wanted.source.startswith("http"):
-        spec = f"{wanted.source}@{wanted.version}" if wanted.version else wanted.source
-        assert mip.parse(spec) == wanted
-
-
 @given(st.text(alphabet=st.characters(blacklist_characters="\r\n\v\f\x1c\x1d\x1e\x85\u2028\u2029")))
 def test_any_line_of_a_frozen_list_is_understood_or_refused(line):
     try:
