@@ -1,5 +1,6 @@
 """What is said of a board's files."""
 
+import errno
 import hashlib
 import os
 import posixpath
@@ -8,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["FileInfo", "FileSystem", "Progress", "Sum", "SyncResult", "inside", "sum_up", "sums", "tell"]
+__all__ = ["FileInfo", "FileSystem", "Progress", "Sum", "SyncResult", "inside", "replaceable", "sum_up", "sums", "tell"]
 
 SUM_BYTES = 16  # of a SHA-256: enough to tell files apart, and half the bytes on the line
 
@@ -86,3 +87,11 @@ def inside(folder: Path, path: str) -> Path:
     if ".." in parts or any(os.sep in part or (":" in part and os.name == "nt") for part in parts):
         raise ValueError(f"{path!r} leads out of {folder}.")
     return folder.joinpath(*parts)
+
+
+def replaceable(path: Path) -> Path:
+    """Return the file here that is to be replaced, where a link leads to it. Raises OSError for what is no file, such as /dev/null."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no file, and stays what it is", str(path))
+    return path

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ukernel.errors import BoardCodeError, BoardError
 
-from .fileinfo import FileInfo, FileSystem, Progress, Sum, SyncResult, inside, sums, tell
+from .fileinfo import FileInfo, FileSystem, Progress, Sum, SyncResult, inside, replaceable, sums, tell
 
 if TYPE_CHECKING:
     import threading
@@ -234,6 +234,7 @@ class BoardFiles:
 
     def _fetch(self, remote: str, place: Path, progress: Progress | None) -> None:
         """Copy a file from the board: whole, or not at all."""
+        place = replaceable(place)
         beside = place.with_name(place.name + "~ucore")
         try:
             for _ in range(TRIES):

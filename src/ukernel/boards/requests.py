@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ukernel.client import connection
-from ukernel.errors import BoardTimeoutError, HubUnreachableError, UcoreError, as_reply, by_name
+from ukernel.errors import BoardGoneError, BoardTimeoutError, HubUnreachableError, NoAnswerError, UcoreError, as_reply, by_name
 
 __all__ = ["Cancellation", "Message", "Output", "Request", "Requests", "label"]
 
@@ -55,8 +55,7 @@ class Request:
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     self.interrupt()
-                    self._drain(take)
-                    raise BoardTimeoutError(_too_long(timeout_s, holder))
+                    raise _silence(self._drain(take)) or BoardTimeoutError(_too_long(timeout_s, holder))
                 message = self.next(LOOK_S if left is None else min(left, LOOK_S))
                 if message is None:
                     continue
@@ -88,12 +87,13 @@ class Request:
         """Whether a message is the last one that this request's sender waits for; what its threads print comes later."""
         return bool(message["type"] == self.type.replace("_request", "_reply") or message["type"] == "lost")
 
-    def _drain(self, take: Callable[[Message], None]) -> None:
-        """Wait until the hub says that it is over; it does, within seconds, whatever the board does."""
+    def _drain(self, take: Callable[[Message], None]) -> dict[str, Any]:
+        """Wait until the hub says that it is over, and return that; it does, within seconds, whatever the board does."""
         while True:
             message = self.messages.get()
             if self.is_reply(message):
-                return
+                content: dict[str, Any] = message["content"]
+                return content
             take(message)
 
 
@@ -124,6 +124,12 @@ class Cancellation:
             self._is_cancelled = True
         if self._request is not None:
             self._request.interrupt()
+
+
+def _silence(reply: dict[str, Any]) -> UcoreError | None:
+    """Return why a board that was to be interrupted was not: it hangs, or is gone."""
+    error = by_name(str(reply.get("ename", "")), str(reply.get("evalue", "")))
+    return error if isinstance(error, (NoAnswerError, BoardGoneError)) else None
 
 
 def label() -> str:

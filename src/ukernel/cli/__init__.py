@@ -112,7 +112,8 @@ def _run(arguments: list[str] | None) -> int:
     except click.ClickException as error:
         return _fail(_describe_usage(error), exitcodes.USAGE)
     except BoardCodeError as error:
-        print(str(error), file=sys.stderr)
+        text = str(error)
+        print(text if "\n" in text else f"ucore: {text}", file=sys.stderr)
         return exitcodes.of(error)
     except UcoreError as error:
         return _fail(str(error), exitcodes.of(error))

@@ -155,7 +155,8 @@ def _check_boards(wanted: str | None) -> Iterator[Check]:
     chosen = wanted or settings.board()
     if chosen:
         try:
-            ports.setdefault(discovery.resolve(chosen), chosen)
+            port = discovery.resolve(chosen)
+            ports.setdefault(port, discovery.describe(port).name)
         except UcoreError as error:
             yield Check("board", PROBLEM, str(error))
     if not ports:

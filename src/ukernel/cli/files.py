@@ -309,7 +309,10 @@ def _run_editor(draft: Path) -> None:
     import shlex
     import subprocess
 
-    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ("notepad" if os.name == "nt" else "vi")
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ""
+    if not editor and os.name != "nt" and not sys.stdin.isatty():
+        raise UcoreError("This is no terminal: EDITOR must name a program that changes a file without one.")
+    editor = editor or ("notepad" if os.name == "nt" else "vi")
     command = [editor] if os.name == "nt" else shlex.split(editor)
     try:
         code = subprocess.call([*command, str(draft)])
