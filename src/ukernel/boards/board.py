@@ -1,6 +1,7 @@
 """A board, for programs: run code there, get values, call functions. It is shared with notebooks as these share it with each other."""
 
 import base64
+import contextlib
 import os
 import secrets
 import sys
@@ -8,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ukernel import settings
-from ukernel.errors import BoardCodeError, BoardError, BoardValueError, by_name
+from ukernel.errors import BoardCodeError, BoardError, BoardValueError, UcoreError, by_name
 from ukernel.imports import find_imported
 from ukernel.protocol import values
 
@@ -201,7 +202,8 @@ class Board:
         finally:
             if more:
                 order = base64.b64encode(values.calling("close", (), {}, key, False)).decode()
-                self._requests.send("execute_request", {"order": order, "key": 0})
+                with contextlib.suppress(UcoreError):  # without a board there is nothing to end
+                    self._requests.send("execute_request", {"order": order, "key": 0})
 
     # --- one execution --------------------------------------------------------------------------------------
 
