@@ -13,6 +13,8 @@ from ukernel import settings
 from ukernel.boards import Board, statements
 from ukernel.errors import BoardCodeError, UcoreError
 
+from .output import write_board_output
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -131,8 +133,7 @@ class _Output:
 
     def __call__(self, text: str) -> None:
         if text:
-            sys.stdout.write(text)
-            sys.stdout.flush()
+            write_board_output(text)
             self._is_begun = not text.endswith("\n")
 
     def finish_line(self) -> None:
