@@ -64,9 +64,9 @@ class Board:
         self._wanted = name
         self._timeout_s = timeout
         self._output = output
-        self._files = BoardFiles(self)
         self._sources = Sources()
         self._requests = Requests(self._attach, self._take_late)
+        self._files = BoardFiles(self, self._requests)
         self._requests.connect()
 
     def __enter__(self) -> "Board":

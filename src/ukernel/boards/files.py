@@ -16,6 +16,9 @@ from .fileinfo import FileInfo, FileSystem, Progress, Sum, SyncResult, inside, r
 if TYPE_CHECKING:
     import threading
 
+    from .mount import Mount
+    from .requests import Requests
+
 __all__ = ["BoardFiles", "Caller"]
 
 PIECE = 2048  # bytes in one message, until a file has more and the board's memory is known
@@ -52,7 +55,9 @@ class Caller(Protocol):
     name: str
     facts: dict[str, Any]
 
-    def call_value(self, name: str, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any: ...
+    def call_value(
+        self, name: str, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None, *, timeout: float | None = None
+    ) -> Any: ...
 
 
 class BoardFiles:
@@ -62,8 +67,10 @@ class BoardFiles:
     the board's path), and what `Board.call` raises besides: BoardTimeoutError, BoardGoneError, ...
     """
 
-    def __init__(self, board: Caller):
+    def __init__(self, board: Caller, requests: "Requests | None" = None):
+        """``requests``: of the board, for `mount`."""
         self._board = board
+        self._requests = requests
         self._piece = PIECE
         self._is_piece_known = False
 
@@ -300,6 +307,18 @@ class BoardFiles:
         from .archive import restore
 
         return restore(self, Path(path), delete, progress)
+
+    def mount(self, folder: str | os.PathLike[str], *, write: bool = False) -> "Mount":
+        """Make a folder of this computer the board's `/remote`, where `import` finds it first; a context manager that ends it.
+
+        write: whether the board may change it. Raises NotADirectoryError, BoardBusyError where another folder is mounted, BoardError
+        where the board's Python cannot mount.
+        """
+        from .mount import Mount
+
+        if self._requests is None:
+            raise BoardError("A folder is mounted on a board that `connect` gives.")
+        return Mount(self._board, self._requests, folder, write)
 
     def remove(self, path: str, *, recursive: bool = False) -> None:
         """Remove a file, an empty folder, or with ``recursive`` a folder and all that is in it."""

@@ -161,6 +161,17 @@ class ClientRequests:
         if self._board is not None:
             self._board.executions.reply_input(self, content.get("parent", request), str(content["value"]))
 
+    def _mount(self, request: int, content: Content) -> None:
+        self._require_board().mount(self, request)
+
+    def _unmount(self, request: int, content: Content) -> None:
+        if self._board is not None:
+            self._board.mounts.end(self, content.get("parent", request))
+
+    def _answer_remote(self, request: int, content: Content) -> None:
+        if self._board is not None:
+            self._board.mounts.answer(self, content.get("parent", request), base64.b64decode(content["data"]))
+
     def _interrupt(self, request: int, content: Content) -> None:
         executions = self._require_board().executions
         stopped = executions.interrupt(self, content.get("parent"), content.get("force") is True)
@@ -247,6 +258,9 @@ class ClientRequests:
         "attach_request": _attach,
         "execute_request": _execute,
         "input_reply": _reply_input,
+        "mount_request": _mount,
+        "unmount_request": _unmount,
+        "remote_reply": _answer_remote,
         "interrupt_request": _interrupt,
         "reset_request": _reset,
         "restart_request": _restart,
