@@ -1,4 +1,4 @@
-"""Writes src/ukernel/kernel/signatures.json: what MicroPython's modules define, for completion and Shift-Tab.
+"""Writes src/ukernel/boards/signatures.json: what MicroPython's modules define, for completion and Shift-Tab.
 
 It reads the stubs on the package index, which are generated from MicroPython's own documentation and source (MIT). A release changes little, so
 this is run by hand when MicroPython has a new one: ``python scripts/make_signatures.py``.
@@ -18,7 +18,7 @@ STUBS = (
     "micropython-esp32-stubs==1.29.0.post1",
     "micropython-stdlib-stubs==1.29.0.post2",
 )
-TARGET = Path(__file__).parents[1] / "src" / "ukernel" / "kernel" / "signatures.json"
+TARGET = Path(__file__).parents[1] / "src" / "ukernel" / "boards" / "signatures.json"
 # Of several boards' modules of one name, what comes later adds to what came before.
 MODULES = frozenset(
     """_thread array asyncio binascii bluetooth cryptolib deflate dht ds18x20 errno esp esp32 espnow framebuf gc hashlib heapq io json

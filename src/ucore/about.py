@@ -156,6 +156,9 @@ def answer(link, names, type, parent, content):
     """Answer a question about names; to an inspection of none, with the number of sessions that hosts have had with this agent. Or one about
     producers.
     """
+    if type == wire.REMOTE_REPLY:
+        link.fetched = content  # a thread waits for it, see `ucore.remote`
+        return
     if type == wire.EVERY_REQUEST:
         found = _producers(content.decode())
     elif type != wire.COMPLETE_REQUEST and type != wire.INSPECT_REQUEST:

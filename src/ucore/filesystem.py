@@ -3,19 +3,16 @@
 A file comes in pieces, in a file beside its place; when that is whole, it takes the place.
 """
 
-from ucore.quirks import CPYTHON, os
+import gc
 
-if CPYTHON:
-    import hashlib
-    import io
-else:
-    import uhashlib as hashlib
-    import uio as io
+from ucore.quirks import CPYTHON, io, os
+from ucore.wire import crc32
 
 KIND = 0xF000
 FOLDER = 0x4000
 BLOCK = 512  # bytes in memory at a time, when a file is read to be summed up or copied
 BESIDE = "~"
+MANY = 32  # names of a folder that are in memory at a time, when it is removed
 
 
 def _join(folder, name):
@@ -31,12 +28,16 @@ def stat(path):
 def ls(path):
     """Each entry of a folder: (name, whether it is a folder, size)."""
     if CPYTHON:
-        names = os.listdir(path)
+        entries = [(name,) for name in os.listdir(path)]
     else:
-        names = (entry[0] for entry in os.ilistdir(path))
-    for name in names:
-        is_folder, size, _ = stat(_join(path, name))
-        yield name, is_folder, size
+        entries = os.ilistdir(path)
+    for entry in entries:
+        name = entry[0]
+        if len(entry) > 3:  # a chip's file systems tell all, which saves a look for each
+            yield name, entry[1] & KIND == FOLDER, entry[3]
+        else:
+            is_folder, size, _ = stat(_join(path, name))
+            yield name, is_folder, size
 
 
 def walk(path, sums):
@@ -53,16 +54,33 @@ def walk(path, sums):
 
 
 def sum_up(path):
-    """The first 16 bytes of a file's SHA-256."""
-    found = hashlib.sha256()
+    """The first 16 bytes of a file's SHA-256; the 4 of its CRC-32 on a board that has no SHA-256."""
+    try:
+        if CPYTHON:
+            from hashlib import sha256
+        else:
+            from uhashlib import sha256
+        found = sha256()
+    except ImportError:
+        found = None
+    check = 0
     block = bytearray(BLOCK)
     view = memoryview(block)
     with io.open(path, "rb") as file:
         while True:
             count = file.readinto(block)
             if not count:
-                return found.digest()[:16]
-            found.update(view[:count])
+                return found.digest()[:16] if found else check.to_bytes(4, "little")
+            if found:
+                found.update(view[:count])
+            else:
+                check = crc32(view[:count], check)
+
+
+def free_memory():
+    """How many bytes of memory are free."""
+    gc.collect()
+    return gc.mem_free() if hasattr(gc, "mem_free") else 1 << 20
 
 
 def read(path, at, size):
@@ -89,11 +107,24 @@ def write(path, at, data):
             raise OSError(28)
 
 
-def finish(path, summed):
-    """Give a file that is written its place, if it is whole; else ValueError, and what is at its place stays."""
-    if sum_up(path + BESIDE) != summed:
+def finish(path, sums):
+    """Give a file that is written its place, if it is whole; else ValueError, and what is at its place stays.
+
+    sums: what `sum_up` may say of it.
+    """
+    if sum_up(path + BESIDE) not in sums:
         raise ValueError("what was written is not what was sent")
-    (os.replace if CPYTHON else os.rename)(path + BESIDE, path)
+    move(path + BESIDE, path)
+
+
+def put(path, data, sums):
+    """Write a small file: whole, or not at all."""
+    try:
+        write(path, 0, data)
+        finish(path, sums)
+    except BaseException:
+        discard(path)
+        raise
 
 
 def discard(path):
@@ -107,6 +138,32 @@ def discard(path):
 def remove(path):
     """Remove a file, or an empty folder."""
     (os.rmdir if stat(path)[0] else os.remove)(path)
+
+
+def remove_all(path):
+    """Remove a folder and all that is in it; of the root, only that. Gives how many things are gone, now and then."""
+    count = 0
+    waiting = [path]
+    while waiting:
+        folder = waiting[-1]
+        found = []
+        for name, is_folder, _ in ls(folder):
+            found.append((_join(folder, name), is_folder))
+            if len(found) == MANY:
+                break  # a folder that changes is not read on
+        gc.collect()  # which closes it
+        inner = [name for name, is_folder in found if is_folder]
+        for name, is_folder in found:
+            if not is_folder:
+                os.remove(name)
+                count += 1
+        waiting += inner
+        if not found:
+            waiting.pop()
+            if folder.strip("/"):
+                os.rmdir(folder)
+                count += 1
+        yield count
 
 
 def make_folder(path):

@@ -76,7 +76,7 @@ class Link:
     ``inbox`` holds the messages received, (type, parent, content); ``session`` counts the host sessions, so that who waits for an
     answer sees that its session is over. ``flush(now)`` sends what has been held long enough; ``keep()`` tells what outlives a
     session, which ``renew(kept)`` sends in the next; all three with tx held. ``forget(thread)`` is called when a thread begins or
-    ends. Each is None until its module is loaded. ``calls``: what callbacks have put aside, (function, arguments); ``busy``: the main
+    ends. Each is None until its module is loaded. ``fetched``, ``remote``: of a mounted folder, see `ucore.remote`. ``calls``: what callbacks have put aside, (function, arguments); ``busy``: the main
     thread is where a ticker that interrupts it must not do them.
 
     What it begins with is in `ucore.startup`.

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from ukernel import __version__
 
-from .fileinfo import Progress, SyncResult, inside, sum_up
+from .fileinfo import Progress, SyncResult, inside, replaceable, sum_up
 from .sync import Files, apply
 
 __all__ = ["MANIFEST", "backup", "restore"]
@@ -45,6 +45,7 @@ def backup(files: ReadableFiles, board: NamedBoard, path: Path, progress: Progre
         "folders": [info.path for info, _ in found if info.is_folder],
         "files": {info.path: {"size": info.size, "sum": summed.hex()} for info, summed in found if not info.is_folder},
     }
+    path = replaceable(path)
     beside = path.with_name(path.name + "~ucore")
     try:
         with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -2,21 +2,31 @@
 
 import base64
 import contextlib
-import os
 import secrets
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ukernel import settings
-from ukernel.errors import BoardCodeError, BoardError, BoardValueError, UcoreError, by_name
+from ukernel.errors import (
+    BoardCodeError,
+    BoardError,
+    BoardGoneError,
+    BoardRestartedError,
+    BoardTimeoutError,
+    BoardValueError,
+    NoAnswerError,
+    UcoreError,
+    by_name,
+)
 from ukernel.imports import find_imported
 from ukernel.protocol import values
 
 from .files import BoardFiles
 from .functions import BoardFunction
 from .info import BoardInfo, read_reply
-from .requests import Message, Output, Request, Requests
+from .requests import Message, Output, Request, Requests, label
 from .sources import Source, Sources, format_frames
 
 if TYPE_CHECKING:
@@ -25,11 +35,13 @@ if TYPE_CHECKING:
     from ukernel.pipes.listing import PipeStates
 
     from .aio import AsyncBoard
+    from .introspection import Completion
     from .packages import BoardPackages
 
 __all__ = ["Board", "connect"]
 
 MOST_ITEMS = 64  # of a generator that come in one message
+CHIP_S = 30.0  # for a chip to boot, and to connect to a network before that
 SHOW = "_ucore_show"  # the board's name for giving a value
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -53,9 +65,9 @@ class Board:
         self._wanted = name
         self._timeout_s = timeout
         self._output = output
-        self._files = BoardFiles(self)
         self._sources = Sources()
         self._requests = Requests(self._attach, self._take_late)
+        self._files = BoardFiles(self, self._requests)
         self._requests.connect()
 
     def __enter__(self) -> "Board":
@@ -93,13 +105,33 @@ class Board:
 
         return BoardPackages(self, self._files)
 
-    def run(self, code: str, *, timeout: float | None = None, output: Output | None = None) -> Any:
+    @property
+    def on_lost(self) -> Callable[[UcoreError], object] | None:
+        """What is called, in another thread, with the error when the board goes away and no call waits for it; None: nothing."""
+        return self._requests.on_lost
+
+    @on_lost.setter
+    def on_lost(self, tell: Callable[[UcoreError], object] | None) -> None:
+        self._requests.on_lost = tell
+
+    @property
+    def on_wait(self) -> Callable[[str], object] | None:
+        """What is called with whoever else uses the board, in words, when a call has to wait for that; None: nothing."""
+        return self._requests.on_wait
+
+    @on_wait.setter
+    def on_wait(self, tell: Callable[[str], object] | None) -> None:
+        self._requests.on_wait = tell
+
+    def run(
+        self, code: str, *, timeout: float | None = None, output: Output | None = None, name: str = "<code for the board>"
+    ) -> Any:
         """Run a program among the cells' variables, and return the value of its last expression; None where it has none.
 
         What it prints goes to ``output``, a function of one str; else to the board's ``output``, else to stdout. A value that cannot
-        travel is returned as its repr, a str.
+        travel is returned as its repr, a str. ``name``: what tracebacks call the program, such as its file.
         """
-        text, source = _read(code, "<code for the board>")
+        text, source = _read(code, name)
         pieces = self._execute({"code": text}, source, timeout, output)
         return pieces.stuck[2] if pieces.stuck else self._value_of(pieces)
 
@@ -114,6 +146,32 @@ class Board:
         else:
             text, source = f"{SHOW}(({expression}\n), True)", Source(expression, name)  # a comment may be its end
         return self._value_of(self._execute({"code": text}, source, timeout))
+
+    def run_cell(self, code: str, *, name: str = "<code for the board>", output: Output | None = None) -> None:
+        """Run a program as a notebook runs a cell: what its last expression gives is shown as its repr, by ``output``.
+
+        Of ``name`` and ``output`` see `run`.
+        """
+        text, source = _read(code, name, plain=False)
+        self._execute({"code": text}, source, None, output)
+
+    def complete(self, code: str, cursor: int | None = None) -> "Completion":
+        """Return the names that may go on in a program at a place in it, its end by default.
+
+        The board is asked, but not waited for: while it is busy the names are those that MicroPython and the program have.
+        """
+        from . import inquiries
+
+        return inquiries.complete(self._requests, code, cursor)
+
+    def inspect(self, code: str, cursor: int | None = None) -> str:
+        """Return what is known of the name at a place in a program, its end by default: how it is called, a sentence of help, its value.
+
+        Empty where nothing is known.
+        """
+        from . import inquiries
+
+        return inquiries.inspect(self._requests, code, cursor)
 
     def call(self, name: str, /, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
         """Call what has this name on the board: a function of a cell's, ``"led.on"``, ``"machine.freq"``; return its value.
@@ -136,12 +194,29 @@ class Board:
         """Stop what runs on the board, whoever has started it; return whose it was, empty where nothing ran."""
         return str(self._requests.ask("interrupt_request", {"force": True}).get("stopped", ""))
 
-    def reset(self, *, force: bool = False) -> None:
-        """Restart the board's Python: variables, threads and pipes are gone.
+    def reset(self, *, force: bool = False, hard: bool = False) -> None:
+        """Restart the board's Python: variables, threads and pipes are gone. ``hard``: then the whole chip, by `machine.reset()`.
 
-        Raises BoardBusyError if others use the board, unless ``force`` is true.
+        Raises BoardBusyError if others use the board, unless ``force`` is true; NoAnswerError if it does not come back.
         """
         self._requests.ask("reset_request", {"force": force})
+        self.defined.clear()
+        if hard:
+            self._restart_chip()
+
+    def _restart_chip(self) -> None:
+        deadline = time.monotonic() + CHIP_S
+        try:
+            self.run("import machine\nmachine.reset()", timeout=CHIP_S, output=lambda text: None)
+        except (BoardRestartedError, BoardTimeoutError):
+            pass
+        except BoardGoneError:  # its port went with it; the hub looks for it
+            while self.info().state != "ready":
+                if time.monotonic() > deadline:
+                    raise NoAnswerError(
+                        f"The board {self.name} was restarted, and has not come back within {CHIP_S:g} s. Look at its cable."
+                    ) from None
+                time.sleep(0.1)
         self.defined.clear()
 
     def info(self) -> BoardInfo:
@@ -233,13 +308,18 @@ class Board:
         return pieces
 
     def _answer(self, parent: int, content: dict[str, Any]) -> None:
-        """Ask the person at this computer for the board's input()."""
-        if content.get("password"):
-            from getpass import getpass
+        """Ask the person at this computer for the board's input(). Raises EOFError where there is none; the board is interrupted then."""
+        prompt = content.get("prompt") or ""
+        try:
+            if content.get("password"):
+                from getpass import getpass
 
-            value = getpass(content.get("prompt") or "Password: ")
-        else:
-            value = input(content.get("prompt") or "")
+                value = getpass(prompt or "Password: ")
+            else:
+                value = input(prompt)
+        except EOFError:
+            self._requests.send("interrupt_request", {"parent": parent})
+            raise
         self._requests.send("input_reply", {"parent": parent, "value": value})
 
     def _value_of(self, pieces: values.Pieces) -> Any:
@@ -282,7 +362,7 @@ class Board:
         kernel = settings.kernel_id()
         # In a notebook, no name means its board, whatever that is.
         wanted = self.port or self._wanted or (None if kernel else settings.board())
-        content = {"board": wanted, "client": _label(), "kernel": kernel}
+        content = {"board": wanted, "client": label(), "kernel": kernel}
         answer = client.request("attach_request", content, timeout_s=self._timeout_s)
         self.name, self.port = answer["board"]["name"], answer["board"]["port"]
         self.facts = answer["board"]["facts"]
@@ -302,20 +382,12 @@ def connect(name: str | None = None, *, timeout: float | None = None, output: Ou
     return Board(name, timeout=timeout, output=output)
 
 
-def _read(code: str, name: str) -> tuple[str, Source]:
+def _read(code: str, name: str, plain: bool = True) -> tuple[str, Source]:
     """Return what the board is to run for a program, and what tracebacks show of it. Its first line is for what `rewrite` puts there."""
     from .rewrite import program
 
     body = "\n" + code
-    return program(body, plain=True).text, Source(body, name, 0)
-
-
-def _label() -> str:
-    """What others are told while they wait for us."""
-    notebook = os.path.basename(os.environ.get("JPY_SESSION_NAME", ""))
-    script = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] not in ("", "-c", "-m") else ""
-    name = f"a host cell of {notebook}" if notebook else f"the program {script}" if script else "a Python program"
-    return f"{name} (process {os.getpid()})"
+    return program(body, plain=plain, is_cell=False).text, Source(body, name, 0)
 
 
 def _display(content: dict[str, Any], write: Output) -> None:

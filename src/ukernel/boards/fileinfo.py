@@ -1,13 +1,15 @@
 """What is said of a board's files."""
 
+import errno
 import hashlib
 import os
 import posixpath
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["FileInfo", "FileSystem", "Progress", "SyncResult", "inside", "sum_up"]
+__all__ = ["FileInfo", "FileSystem", "Progress", "Sum", "SyncResult", "inside", "replaceable", "sum_up", "sums", "tell"]
 
 SUM_BYTES = 16  # of a SHA-256: enough to tell files apart, and half the bytes on the line
 
@@ -44,9 +46,39 @@ class SyncResult(NamedTuple):
     unchanged: int
 
 
+class Sum:
+    """The sum of a content that comes in pieces."""
+
+    def __init__(self) -> None:
+        self._sha = hashlib.sha256()
+        self._crc = 0
+
+    def add(self, piece: bytes) -> None:
+        """Take in the next piece."""
+        self._sha.update(piece)
+        self._crc = zlib.crc32(piece, self._crc)
+
+    def sums(self) -> tuple[bytes, bytes]:
+        """Return what a board may say of it: the first 16 bytes of its SHA-256, or, where it has none, its CRC-32."""
+        return self._sha.digest()[:SUM_BYTES], self._crc.to_bytes(4, "little")
+
+
+def sums(data: bytes) -> tuple[bytes, bytes]:
+    """Return what a board may say of a file with this content; see `Sum.sums`."""
+    summed = Sum()
+    summed.add(data)
+    return summed.sums()
+
+
 def sum_up(data: bytes) -> bytes:
-    """Return what `BoardFiles.walk` says of a file with this content: the first 16 bytes of its SHA-256."""
-    return hashlib.sha256(data).digest()[:SUM_BYTES]
+    """Return the first 16 bytes of a content's SHA-256, which most boards say of it."""
+    return sums(data)[0]
+
+
+def tell(progress: "Progress | None", path: str, done: int, size: int) -> None:
+    """Call ``progress``, if there is one."""
+    if progress is not None:
+        progress(path, done, size)
 
 
 def inside(folder: Path, path: str) -> Path:
@@ -55,3 +87,11 @@ def inside(folder: Path, path: str) -> Path:
     if ".." in parts or any(os.sep in part or (":" in part and os.name == "nt") for part in parts):
         raise ValueError(f"{path!r} leads out of {folder}.")
     return folder.joinpath(*parts)
+
+
+def replaceable(path: Path) -> Path:
+    """Return the file here that is to be replaced, where a link leads to it. Raises OSError for what is no file, such as /dev/null."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no file, and stays what it is", str(path))
+    return path

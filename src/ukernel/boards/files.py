@@ -5,21 +5,26 @@ import errno
 import os
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ukernel.errors import BoardCodeError, BoardError
 
-from .fileinfo import FileInfo, FileSystem, Progress, SyncResult, inside, sum_up
+from .fileinfo import FileInfo, FileSystem, Progress, Sum, SyncResult, inside, replaceable, sums, tell
 
 if TYPE_CHECKING:
     import threading
 
+    from .mount import Mount
+    from .requests import Requests
+
 __all__ = ["BoardFiles", "Caller"]
 
-PIECE = 4096  # bytes in one message: 0.4 s of a line of 115200 baud, and twice that of a board's memory
+PIECE = 2048  # bytes in one message, until a file has more and the board's memory is known
 LEAST_PIECE = 512  # for a board whose memory is nearly full
+MOST_PIECE = 8192  # 0.8 s of a line of 115200 baud: so long may a cell have to wait
+PART_OF_MEMORY = 8  # a piece is in a board's memory twice, in one run of bytes each time
 TRIES = 3  # to send one file: a sum that does not fit is next to impossible, or somebody else writes it too
 _ERRNO = re.compile(r"\[Errno (-?\d+)\]|^(-?\d+)$")
 
@@ -50,7 +55,9 @@ class Caller(Protocol):
     name: str
     facts: dict[str, Any]
 
-    def call_value(self, name: str, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any: ...
+    def call_value(
+        self, name: str, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None, *, timeout: float | None = None
+    ) -> Any: ...
 
 
 class BoardFiles:
@@ -60,9 +67,12 @@ class BoardFiles:
     the board's path), and what `Board.call` raises besides: BoardTimeoutError, BoardGoneError, ...
     """
 
-    def __init__(self, board: Caller):
+    def __init__(self, board: Caller, requests: "Requests | None" = None):
+        """``requests``: of the board, for `mount`."""
         self._board = board
+        self._requests = requests
         self._piece = PIECE
+        self._is_piece_known = False
 
     def ls(self, path: str = "") -> list[FileInfo]:
         """Return what is in a folder, sorted by name, folders first."""
@@ -98,17 +108,20 @@ class BoardFiles:
 
     def read(self, path: str, *, progress: Progress | None = None) -> bytes:
         """Return a file's content."""
+        return b"".join(self._pieces(path, progress))
+
+    def _pieces(self, path: str, progress: Progress | None) -> Iterator[bytes]:
         size = self.stat(path).size
-        parts: list[bytes] = []
         done = 0
-        _tell(progress, path, 0, size)
+        tell(progress, path, 0, size)
         while True:
-            part: bytes = self._call("read", path, done, self._piece)
-            if not part:
-                return b"".join(parts)
-            parts.append(part)
-            done += len(part)
-            _tell(progress, path, done, max(size, done))
+            piece: bytes = self._in_memory(size, lambda most, at=done: self._call("read", path, at, most))  # type: ignore[misc]
+            done += len(piece)
+            if piece:
+                yield piece
+                tell(progress, path, done, max(size, done))
+            if not piece or done == size:  # a file that is no file, a stream of a driver's, has no size
+                return
 
     def write(self, path: str, data: bytes, *, progress: Progress | None = None) -> None:
         """Write a file: whole, or not at all.
@@ -128,31 +141,48 @@ class BoardFiles:
         )
 
     def _write(self, path: str, data: bytes, progress: Progress | None) -> None:
+        tell(progress, path, 0, len(data))
+        if len(data) <= self._piece:
+            try:
+                self._call("put", path, data, sums(data))
+                tell(progress, path, len(data), len(data))
+                return
+            except BoardCodeError as error:
+                if error.ename != "MemoryError":
+                    raise
         at, summed = self._call("begun", path)
-        if at > len(data) or sum_up(data[:at]) != summed:
+        if at > len(data) or summed not in sums(data[:at]):
             at = 0
-        _tell(progress, path, at, len(data))
+        tell(progress, path, at, len(data))
         try:
-            while True:
-                piece = data[at : at + self._piece]
-                try:
-                    self._call("write", path, at, piece)
-                except BoardCodeError as error:
-                    if error.ename != "MemoryError" or self._piece <= LEAST_PIECE:
-                        raise
-                    self._piece //= 2
-                    continue
-                at += len(piece)
-                _tell(progress, path, at, len(data))
-                if at >= len(data):
-                    break
-            self._call("finish", path, sum_up(data))
+            while at < len(data):
+                at += self._in_memory(len(data), lambda most, at=at: self._write_piece(path, at, data[at : at + most]))  # type: ignore[misc]
+                tell(progress, path, at, len(data))
+            self._call("finish", path, sums(data))
         except (OSError, BoardCodeError) as error:
             if not isinstance(error, BoardError) or isinstance(
                 error, BoardCodeError
             ):  # the board is there: nothing of it stays
                 self._call("discard", path)
             raise
+
+    def _write_piece(self, path: str, at: int, piece: bytes) -> int:
+        self._call("write", path, at, piece)
+        return len(piece)
+
+    def _in_memory(self, size: int, call: Callable[[int], Any]) -> Any:
+        """Call with the bytes that the board's memory takes at once, of a file with ``size`` bytes; with fewer, where it does not."""
+        if size > self._piece and not self._is_piece_known:
+            free: int = self._call("free_memory")
+            self._piece = max(LEAST_PIECE, min(MOST_PIECE, 1 << (free // PART_OF_MEMORY).bit_length() - 1))
+            self._is_piece_known = True
+        while True:
+            try:
+                return call(self._piece)
+            except BoardCodeError as error:
+                if error.ename != "MemoryError" or self._piece <= LEAST_PIECE:
+                    raise
+                self._piece //= 2
 
     def put(self, local: str | os.PathLike[str], remote: str = "", *, progress: Progress | None = None) -> list[str]:
         """Copy a file or a folder to the board, and return the board's paths of the files.
@@ -188,7 +218,7 @@ class BoardFiles:
         if target.is_dir():
             target = target / (posixpath.basename(remote.rstrip("/")) or self._board.name)
         if not info.is_folder:
-            _replace(target, self.read(remote, progress=progress))
+            self._fetch(remote, target, progress)
             return [target]
         got = []
         target.mkdir(parents=True, exist_ok=True)
@@ -198,9 +228,27 @@ class BoardFiles:
                 place.mkdir(parents=True, exist_ok=True)
             else:
                 place.parent.mkdir(parents=True, exist_ok=True)
-                _replace(place, self.read(posixpath.join(remote, found.path), progress=progress))
+                self._fetch(posixpath.join(remote, found.path), place, progress)
                 got.append(place)
         return got
+
+    def _fetch(self, remote: str, place: Path, progress: Progress | None) -> None:
+        """Copy a file from the board: whole, or not at all."""
+        place = replaceable(place)
+        beside = place.with_name(place.name + "~ucore")
+        try:
+            for _ in range(TRIES):
+                summed = Sum()
+                with beside.open("wb") as file:
+                    for piece in self._pieces(remote, progress):
+                        file.write(piece)
+                        summed.add(piece)
+                if self._call("sum_up", remote) in summed.sums():
+                    os.replace(beside, place)
+                    return
+        finally:
+            beside.unlink(missing_ok=True)
+        raise BoardError(f"{remote} on the board {self._board.name} is being written: it changes while it is read.")
 
     def sync(
         self,
@@ -260,13 +308,23 @@ class BoardFiles:
 
         return restore(self, Path(path), delete, progress)
 
+    def mount(self, folder: str | os.PathLike[str], *, write: bool = False) -> "Mount":
+        """Make a folder of this computer the board's `/remote`, where `import` finds it first; a context manager that ends it.
+
+        write: whether the board may change it. Raises NotADirectoryError, BoardBusyError where another folder is mounted, BoardError
+        where the board's Python cannot mount.
+        """
+        from .mount import Mount
+
+        if self._requests is None:
+            raise BoardError("A folder is mounted on a board that `connect` gives.")
+        return Mount(self._board, self._requests, folder, write)
+
     def remove(self, path: str, *, recursive: bool = False) -> None:
         """Remove a file, an empty folder, or with ``recursive`` a folder and all that is in it."""
         if recursive and self.stat(path).is_folder:
-            for info in sorted((info for info, _ in self.walk(path)), reverse=True):
-                self._call("remove", posixpath.join(path, info.path))
-            if path.strip("/"):
-                self._call("remove", path)
+            for _ in self._items("remove_all", path):
+                pass
         else:
             self._call("remove", path)
 
@@ -334,24 +392,9 @@ def _as_os_error(error: BoardCodeError, path: str) -> Exception:
     return OSError(number, f"{os.strerror(number)} (on the board)", path)
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file here: whole, or not at all."""
-    beside = path.with_name(path.name + "~ucore")
-    try:
-        beside.write_bytes(data)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
 def _info(path: str, is_folder: bool, size: int) -> FileInfo:
     return FileInfo(path, is_folder, 0 if is_folder else size)
 
 
 def _below(path: str, name: str) -> str:
     return posixpath.join(path, name) if path not in ("", ".") else name
-
-
-def _tell(progress: Progress | None, path: str, done: int, size: int) -> None:
-    if progress is not None:
-        progress(path, done, size)

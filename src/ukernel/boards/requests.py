@@ -1,16 +1,18 @@
 """What a program asks of a board through the hub: one thread receives, and each answer goes to the thread that waits for it."""
 
 import contextlib
+import os
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 from ukernel.client import connection
-from ukernel.errors import BoardTimeoutError, HubUnreachableError, UcoreError, as_reply, by_name
+from ukernel.errors import BoardGoneError, BoardTimeoutError, HubUnreachableError, NoAnswerError, UcoreError, as_reply, by_name
 
-__all__ = ["Cancellation", "Message", "Output", "Request", "Requests"]
+__all__ = ["Cancellation", "Message", "Output", "Request", "Requests", "label"]
 
 LOOK_S = 0.5  # Python on Windows sees a Ctrl-C between two waits only
 LATE_CELLS = 300  # ended requests whose threads may still print; the hub remembers about as many
@@ -53,14 +55,15 @@ class Request:
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     self.interrupt()
-                    self._drain(take)
-                    raise BoardTimeoutError(_too_long(timeout_s, holder))
-                message = self._next(LOOK_S if left is None else min(left, LOOK_S))
+                    raise _silence(self._drain(take)) or BoardTimeoutError(_too_long(timeout_s, holder))
+                message = self.next(LOOK_S if left is None else min(left, LOOK_S))
                 if message is None:
                     continue
                 if message["type"] == "status":
                     queued = message["content"].get("execution_state") == "queued"
                     holder = message["content"].get("holder") or "another cell" if queued else ""
+                    if holder and self._requests.on_wait is not None:
+                        self._requests.on_wait(holder)
                 if self.is_reply(message):
                     content: dict[str, Any] = message["content"]
                     return content
@@ -73,7 +76,8 @@ class Request:
         finally:
             self.is_over = True
 
-    def _next(self, timeout_s: float) -> Message | None:
+    def next(self, timeout_s: float) -> Message | None:
+        """Return the next message that comes for it, None if none does in time."""
         try:
             return self.messages.get(timeout=timeout_s)
         except queue.Empty:
@@ -83,12 +87,13 @@ class Request:
         """Whether a message is the last one that this request's sender waits for; what its threads print comes later."""
         return bool(message["type"] == self.type.replace("_request", "_reply") or message["type"] == "lost")
 
-    def _drain(self, take: Callable[[Message], None]) -> None:
-        """Wait until the hub says that it is over; it does, within seconds, whatever the board does."""
+    def _drain(self, take: Callable[[Message], None]) -> dict[str, Any]:
+        """Wait until the hub says that it is over, and return that; it does, within seconds, whatever the board does."""
         while True:
             message = self.messages.get()
             if self.is_reply(message):
-                return
+                content: dict[str, Any] = message["content"]
+                return content
             take(message)
 
 
@@ -121,6 +126,20 @@ class Cancellation:
             self._request.interrupt()
 
 
+def _silence(reply: dict[str, Any]) -> UcoreError | None:
+    """Return why a board that was to be interrupted was not: it hangs, or is gone."""
+    error = by_name(str(reply.get("ename", "")), str(reply.get("evalue", "")))
+    return error if isinstance(error, (NoAnswerError, BoardGoneError)) else None
+
+
+def label() -> str:
+    """Return what others are told while they wait for this program."""
+    notebook = os.path.basename(os.environ.get("JPY_SESSION_NAME", ""))
+    script = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] not in ("", "-c", "-m") else ""
+    name = f"a host cell of {notebook}" if notebook else f"the program {script}" if script else "a Python program"
+    return f"{name} (process {os.getpid()})"
+
+
 def _too_long(timeout_s: float | None, holder: str) -> str:
     if holder:
         return f"The board was not free within {timeout_s:g} s: {holder} is using it."
@@ -139,6 +158,9 @@ class Requests:
         self._client: connection.HubClient | None = None
         self._open: dict[int, Request] = {}
         self._closed = False
+        # Called, in the receiving thread, when the board or the hub goes away and nothing waits for them.
+        self.on_lost: Callable[[UcoreError], object] | None = None
+        self.on_wait: Callable[[str], object] | None = None  # called, where a request is made, with whoever it has to wait for
 
     def connect(self) -> None:
         """Connect and attach, unless that is done. Raises what `ukernel.client.connection.connect` and the hub's answer raise."""
@@ -181,6 +203,18 @@ class Requests:
             raise by_name(reply.get("ename", ""), reply.get("evalue", ""))
         return reply
 
+    def inquire(self, type: str, content: dict[str, Any], timeout_s: float) -> dict[str, Any] | None:
+        """Send a question that does not matter, and return the reply's content; None if none comes in time."""
+        request = Request(self, type, content)
+        try:
+            self.start(request)
+            message = request.next(timeout_s)
+            return None if message is None or not request.is_reply(message) else message["content"]
+        except UcoreError:
+            return None
+        finally:
+            request.is_over = True
+
     def close(self) -> None:
         """Leave the hub; what waits fails."""
         with self._lock:
@@ -218,5 +252,7 @@ class Requests:
                 self._client = None
             waiting, self._open = list(self._open.values()), {}
         client.close()
+        if self.on_lost is not None and not self._closed and all(request.is_over for request in waiting):
+            self.on_lost(error)
         for request in waiting:
             request.messages.put({"type": "lost", "parent": request.id, "content": as_reply(error)})

@@ -39,28 +39,37 @@ class Program(NamedTuple):
     is_read: bool = True  # False: its syntax is not known here, so a last expression that it may have is not shown
 
 
-def program(body: str, plain: bool = False) -> Program:
-    """Return what the board is to run for a cell's body; ``plain`` as in `transform`. Raises UsageError for what belongs into another cell."""
+def program(body: str, plain: bool = False, is_cell: bool = True) -> Program:
+    """Return what the board is to run for a cell's body; ``plain`` as in `transform`. Raises UsageError for what belongs into another cell.
+
+    ``is_cell``: the body's first line is that of the magic; else it is none of the program's.
+    """
     text = syntax.read(body)
-    _refuse_magics(text)
+    _refuse_magics(text, is_cell)
     return _transform(text, plain)
 
 
-def _refuse_magics(text: syntax.Syntax) -> None:
+def _refuse_magics(text: syntax.Syntax, is_cell: bool) -> None:
     """Say where what is IPython's belongs: nothing of the board's begins with such a sign."""
     for at in text.escapes:
         word = text.text[at:].split(None, 1)[0]
-        line = text.text.count("\n", 0, at) + 1
-        if word == "%%ucore":
+        line = text.text.count("\n", 0, at) + is_cell
+        if not is_cell:
+            advice = f"{word} is for the Python on your computer, and this is a board's program.{_hint(text.text[at:])}"
+        elif word == "%%ucore":
             advice = "a cell has one %%ucore, above all of its code. Put what follows this one into a cell of its own."
         elif word in ("%%time", "%%capture"):
             advice = f"{word} belongs above the %%ucore."
         else:
             advice = f"{word} is for the Python on your computer. Put this line into a cell without %%ucore."
-            command = re.match(r"[!%]+\s*(\w+)", text.text[at:])
-            if command and command[1] in _ON_BOARD:
-                advice += f" On the board, that is `{_ON_BOARD[command[1]]}`."
+            advice += _hint(text.text[at:])
         raise UsageError(f"Line {line}: {advice}")
+
+
+def _hint(text: str) -> str:
+    """Return how a board's program says what the command at the text's start does; empty where that is not known."""
+    command = re.match(r"[!%]+\s*(\w+)", text)
+    return f" On the board, that is `{_ON_BOARD[command[1]]}`." if command and command[1] in _ON_BOARD else ""
 
 
 def transform(body: str, plain: bool = False) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from .fileinfo import FileInfo, Progress, SyncResult, sum_up
+from .fileinfo import FileInfo, Progress, SyncResult, sums
 
 if TYPE_CHECKING:
     import threading
@@ -144,7 +144,7 @@ def apply(
             files.mkdir(posixpath.join(remote, path))
     for path, content in sorted(contents.items()):
         data = content if isinstance(content, bytes) else content.read_bytes()
-        if path in theirs and theirs[path][0].size == len(data) and theirs[path][1] == sum_up(data):
+        if path in theirs and theirs[path][0].size == len(data) and theirs[path][1] in sums(data):
             unchanged += 1
             continue
         put.append(path)

@@ -1,43 +1,44 @@
 """`ucore install` and `ucore install-kernels`: µcore on a board, and the kernels in Jupyter."""
 
-import argparse
+import click
 
 from ukernel import settings
 
-__all__ = ["add_port", "add_target", "install", "install_kernels"]
+from . import output
+from .completion import complete_boards
+from .options import command
+
+__all__ = ["install", "install_kernels"]
 
 
-def add_port(parser: argparse.ArgumentParser) -> None:
-    """Add which board is meant."""
-    parser.add_argument(
-        "board", metavar="PORT", nargs="?", help="port or name of the board; the only one that is connected by default"
-    )
-
-
-def install(options: argparse.Namespace) -> None:
-    """Put µcore on a board that has MicroPython."""
+@command("install", board=True)
+@click.argument("port", required=False, shell_complete=complete_boards)
+def install(board: str | None, port: str | None) -> None:
+    """Put µcore on a board that has MicroPython, and start it. PORT: as for -b."""
     from ukernel.install import installer
     from ukernel.ports import discovery
 
-    port = discovery.resolve(options.board or settings.board())
-    copied = installer.ensure_agent(port, print)
+    found = discovery.resolve(port or board or settings.board())
+    copied = installer.ensure_agent(found, _report)
     later = " Nothing starts by itself at boot: a notebook does it when it needs the board." if copied else ""
-    print(f"µcore runs on {port}.{later}")
+    print(f"µcore runs on {found}.{later}")
 
 
-def add_target(parser: argparse.ArgumentParser) -> None:
-    """Add where the kernels go, and what is in them."""
-    parser.add_argument("--user", action="store_true", help="for this user, whatever environment Jupyter runs in")
-    parser.add_argument(
-        "--provisioner",
-        action="store_true",
-        help="have the Jupyter server ready hub and board before it starts a kernel; it needs µcore in its own environment",
-    )
+def _report(line: str) -> None:
+    if not output.is_quiet():
+        print(line, flush=True)
 
 
-def install_kernels(options: argparse.Namespace) -> None:
+@command("install-kernels")
+@click.option("--user", is_flag=True, help="For this user, whatever environment Jupyter runs in.")
+@click.option(
+    "--provisioner",
+    is_flag=True,
+    help="Have the Jupyter server ready hub and board before it starts a kernel; it needs µcore in its own environment.",
+)
+def install_kernels(user: bool, provisioner: bool) -> None:
     """Put the kernelspecs where Jupyter finds them."""
     from ukernel.kernel import kernelspec
 
-    for folder in kernelspec.install(user=options.user, provisioner=options.provisioner):
+    for folder in kernelspec.install(user=user, provisioner=provisioner):
         print(f"Installed the kernel {folder.name} in {folder}")

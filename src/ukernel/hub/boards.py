@@ -87,6 +87,21 @@ class Boards:
     def _find(self, is_it: Callable[[SharedBoard], bool]) -> SharedBoard | None:
         return next(filter(is_it, self.by_port.values()), None)
 
+    def find_held(self, wanted: str | None) -> SharedBoard | None:
+        """Return the board of this name or port that the hub has open, or for None the only one. Raises BoardError where several are."""
+        if wanted is not None:
+            return self._find(lambda board: wanted in (board.port, board.driver.port, board.driver.name))
+        if len(self.by_port) > 1:
+            names = ", ".join(sorted(board.name for board in self.by_port.values()))
+            raise BoardError(f"The hub has several boards open: {names}. Say which one.")
+        return next(iter(self.by_port.values()), None)
+
+    async def give_back(self, board: SharedBoard) -> None:
+        """Close a board's port for other programs; returns when that is done. Whoever asks for the board later takes it again."""
+        board.give_back()
+        while self.closing:
+            await asyncio.wait(self.closing)
+
     async def find_board_of(self, kernel: str) -> str | None:
         """Return the port of the board that a kernel's notebook uses; None where it has none.
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 from ucore import wire
 from ukernel.errors import BoardBusyError, BoardError, HubError, UcoreError, UsageError, as_reply
 
+from . import logbook
 from .boards import Boards
 from .connection import ClientConnection
 from .sharedboard import SharedBoard
@@ -160,6 +161,17 @@ class ClientRequests:
         if self._board is not None:
             self._board.executions.reply_input(self, content.get("parent", request), str(content["value"]))
 
+    def _mount(self, request: int, content: Content) -> None:
+        self._require_board().mount(self, request)
+
+    def _unmount(self, request: int, content: Content) -> None:
+        if self._board is not None:
+            self._board.mounts.end(self, content.get("parent", request))
+
+    def _answer_remote(self, request: int, content: Content) -> None:
+        if self._board is not None:
+            self._board.mounts.answer(self, content.get("parent", request), base64.b64decode(content["data"]))
+
     def _interrupt(self, request: int, content: Content) -> None:
         executions = self._require_board().executions
         stopped = executions.interrupt(self, content.get("parent"), content.get("force") is True)
@@ -211,6 +223,27 @@ class ClientRequests:
         await self._server.listen(port)
         self.send("listen_reply", request, {"status": "ok"})
 
+    async def _detach(self, request: int, content: Content) -> None:
+        board = self._boards.find_held(content.get("board") or None)
+        if board is not None:
+            if board.running is not None and content.get("force") is not True:
+                raise BoardBusyError(
+                    f"The board {board.name} runs a cell of {board.running.label}. Wait for its end, or detach with --force: it is lost then."
+                )
+            await self._boards.give_back(board)
+        about = {"name": board.name, "port": board.driver.port} if board is not None else {}
+        self.send("detach_reply", request, {"status": "ok", "detached": board is not None, **about})
+
+    def _rename(self, request: int, content: Content) -> None:
+        board = self._boards.find_held(content["board"])
+        if board is not None:
+            board.driver.name = str(content["name"])[:100]
+        self.send("rename_reply", request, {"status": "ok", "renamed": board is not None})
+
+    def _list_logs(self, request: int, content: Content) -> None:
+        since = int(content.get("since", 0))
+        self.send("logs_reply", request, {"status": "ok", "lines": logbook.lines(since)})
+
     def _stop(self, request: int, content: Content) -> None:
         if content.get("only_if_idle"):
             others = sorted(client.label for client in self._boards.clients if client is not self)
@@ -225,6 +258,9 @@ class ClientRequests:
         "attach_request": _attach,
         "execute_request": _execute,
         "input_reply": _reply_input,
+        "mount_request": _mount,
+        "unmount_request": _unmount,
+        "remote_reply": _answer_remote,
         "interrupt_request": _interrupt,
         "reset_request": _reset,
         "restart_request": _restart,
@@ -235,5 +271,8 @@ class ClientRequests:
         "boards_request": _list_boards,
         "pipes_request": _list_pipes,
         "listen_request": _listen,
+        "detach_request": _detach,
+        "rename_request": _rename,
+        "logs_request": _list_logs,
         "stop_request": _stop,
     }

@@ -17,6 +17,7 @@ from ukernel.errors import HubError, describe
 from ukernel.protocol import statefile
 from ukernel.protocol.reasons import EndReason
 
+from . import logbook
 from .boards import Boards
 from .connection import ClientConnection
 from .interfaces import Driver, DriverFactory
@@ -154,8 +155,7 @@ def _main(make_driver: DriverFactory | None, detach_stderr: bool) -> int:
     log = settings.hub_log()
     if log is not None:
         logging.basicConfig(filename=log, level=logging.INFO, format="%(asctime)s %(process)d %(message)s")
-    else:
-        _log.addHandler(logging.NullHandler())
+    logbook.keep()
     state_file = statefile.StateFile()
     if not state_file.acquire():
         _log.info("hub %d: another hub holds %s", os.getpid(), state_file.path)

@@ -19,6 +19,7 @@ from .execution import Execution
 from .executions import Executions
 from .interfaces import Client, DriverFactory
 from .introspection import IntrospectionRequests
+from .mounts import Mounts
 from .opening import Opening
 from .pipes import BoardPipes
 from .replay import ReplayBuffers
@@ -80,9 +81,10 @@ class SharedBoard:
             lambda: self.name,
             self.driver.send,
             self.driver.interrupt,
-            lambda parent: parent in self.introspection,
+            lambda parent: parent in self.introspection or parent == self.mounts.number,
             self._go_on,
         )
+        self.mounts = Mounts(lambda: self.name, self.driver.send, self.executions.new_parent)
         self.introspection = IntrospectionRequests(
             self._send_introspection,
             self.executions.new_parent,
@@ -111,6 +113,8 @@ class SharedBoard:
             self._said = ""
             if event.type in _ANSWERS:
                 self.introspection.answer(event.parent, event.content)
+            elif event.type == wire.REMOTE_REQUEST:
+                self.mounts.ask(event.parent, event.content)
             elif not self.executions.receive(event):
                 _log.warning("%s: a message of an unknown type %r", self.name, event.type)
         elif isinstance(event, session.Console):
@@ -146,6 +150,9 @@ class SharedBoard:
             self.executions.forget()
         elif not event.resumed:
             self.pipes.expect_reannouncement()
+            self.mounts.drop(
+                as_reply(BoardGoneError(f"The board {self.name} has had another host: the folder is not mounted any more."))
+            )
             if self.running is not None and self.running.parent != event.cell_parent:
                 self._drop_work(
                     BoardGoneError(f"The connection to the board {self.name} broke, and the cell's answer was lost.")
@@ -196,6 +203,14 @@ class SharedBoard:
         self._waiters.settle(error)
         self._registry.drop(self)
 
+    def give_back(self) -> None:
+        """Let the port go for other programs: clients hear that the board was detached, cells in line fail, pipes end."""
+        self._refused(
+            BoardGoneError(
+                f"The board {self.name} was detached, for another program to have its port. The next cell takes it again."
+            )
+        )
+
     def _revive(self) -> bool:
         """Begin to get back a board that is there and silent; False where there is no hope. `_ready` or `_give_up` ends it.
 
@@ -235,6 +250,7 @@ class SharedBoard:
         """Fail everything that waits for this board."""
         self.executions.fail(as_reply(error))
         self.introspection.drop()
+        self.mounts.drop(as_reply(error))
 
     def _go_on(self) -> None:
         """The board is free, or back: start what is next in line."""
@@ -306,6 +322,7 @@ class SharedBoard:
             reply = as_reply(BoardRestartedError(f"The board {self.name} was reset by {client.label}."))
             self.state = BoardState.RESETTING
             self.introspection.drop()
+            self.mounts.drop(reply)
             self.executions.begin_reset(reply)
             self.driver.send(wire.SHUTDOWN_REQUEST, 0, b"")
             if self.driver.is_virtual:
@@ -362,10 +379,16 @@ class SharedBoard:
         self._check_ready()
         self.introspection.producers(client, request, stop)
 
+    def mount(self, client: Client, request: int) -> None:
+        """Ask a client what the board wants to know of the folder that it mounts. Raises BoardGoneError, BoardBusyError."""
+        self._check_ready()
+        self.mounts.begin(client, request)
+
     def leave(self, client: Client) -> None:
         """Forget a client: its waiting cells are dropped, the one that runs goes on without a listener."""
         self.clients.discard(client)
         self._untold.discard(client)
+        self.mounts.leave(client)
         self.executions.leave(client)
 
     def as_dict(self) -> dict[str, Any]:

@@ -38,6 +38,7 @@ _GROUPS = {
     "values": ("wire", "quirks", "values"),
     "files": ("wire", "quirks", "files"),
     "filesystem": ("wire", "quirks", "filesystem"),
+    "remote": ("wire", "quirks", "remote"),
     "calls": ("wire", "quirks", "link", "calls"),
     "typed": ("wire", "quirks", "typed"),
     "names": ("wire", "quirks", "names"),
@@ -46,7 +47,21 @@ _GROUPS = {
 }
 FILE = "ucore/"  # what a traceback calls all of them: each name would cost memory, and no frame of ours is shown
 # What plain cells and pipes do not load, or for a moment: it costs room on the flash, not memory.
-RARE = ("calls", "files", "filesystem", "names", "periodic", "rich", "speed", "startup", "tasks", "threads", "typed", "values")
+RARE = (
+    "calls",
+    "files",
+    "filesystem",
+    "names",
+    "periodic",
+    "remote",
+    "rich",
+    "speed",
+    "startup",
+    "tasks",
+    "threads",
+    "typed",
+    "values",
+)
 
 
 def files(platform: str, *, compiled: bool) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ import enum
 from collections.abc import Sequence
 from typing import Any
 
-from ukernel.boards import rewrite, tracebacks
+from ukernel.boards import introspection, rewrite, statements, tracebacks
 from ukernel.errors import UcoreError, as_reply
 from ukernel.protocol import values
 
@@ -18,7 +18,6 @@ from . import cellmagic, wrappers
 from .capture import Capture
 from .executequeue import REPLY_TIMEOUT_S, ExecuteQueue, aborts_queue, now, reply_metadata
 from .history import HistoryEntry
-from .introspection import explain
 from .kernelcontext import KernelContext
 from .messages import Message
 from .outputbuffer import OutputBuffer, waiting_text
@@ -156,7 +155,7 @@ class BoardExecution:
         notice = self._connection.take_notice()
         if notice:
             self.tell(notice + "\n")
-        asked = cellmagic.split_help(self._cell.body) if "--save" not in self._cell.options else None
+        asked = statements.split_help(self._cell.body) if "--save" not in self._cell.options else None
         body, self._help = asked or (self._cell.body, "")
         try:
             if self._help and not body.strip():
@@ -213,7 +212,7 @@ class BoardExecution:
         if msg_type == "execute_reply":
             self._end_board_part(content)
         elif msg_type == "inspect_reply":
-            content = explain(self._help, content, self._context.history.texts())
+            content = introspection.explain(self._help, content, self._context.history.texts())
             if content["found"]:
                 self._payload = [{"source": "page", "data": content["data"], "start": 0}]
             else:

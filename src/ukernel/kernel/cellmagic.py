@@ -6,9 +6,7 @@ import shlex
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ukernel.boards import syntax
 from ukernel.errors import UsageError
-from ukernel.protocol.identifiers import LETTER, WORD
 
 __all__ = [
     "MAGIC",
@@ -16,17 +14,13 @@ __all__ = [
     "Above",
     "BoardCell",
     "blank_magics",
-    "completeness",
     "find_magic",
     "is_board_cell",
     "parse",
-    "split_help",
     "usage",
 ]
 
 MAGIC = "%%ucore"
-_DOTTED = rf"{LETTER}(?:{WORD}|\.)*"
-_HELP = re.compile(rf"\?{{1,2}}\s*({_DOTTED})|({_DOTTED})\s*\?{{1,2}}")
 # A line with a magic: maybe as a comment, for editors that know no magics; maybe behind the mark that Windows editors put first.
 _MAGIC_LINE = re.compile(r"\ufeff?[ \t]*(?P<comment>\#[ \t]*)?(?P<word>%%[ \t]*[^\s%?]+)(?P<rest>(?:\s.*)?)")
 _ABOVE = ("%%time", "%%capture")  # the magics that may stand above ours
@@ -215,36 +209,3 @@ def usage() -> str:
     """Return what may stand after the magic, for people."""
     lines = [f"  {name + ' ' + (option.value or ''):18}{option.help}" for name, option in OPTIONS.items()]
     return "\n".join([f"After {MAGIC} may stand:", *lines])
-
-
-def split_help(body: str) -> tuple[str, str] | None:
-    """Return what comes before a last line that is ``name?``, and the name; None where it is no such question."""
-    before, newline, last = body.rstrip().rpartition("\n")
-    found = _HELP.fullmatch(last.strip())
-    if not found or syntax.Syntax(body).lines[-1].row != (before + newline).count("\n"):  # it stands in a string
-        return None
-    return before, found[1] or found[2]
-
-
-def completeness(body: str) -> dict[str, Any]:
-    """Return the content of an is_complete_reply for a board cell's body."""
-    if not body.strip():
-        return {"status": "incomplete", "indent": ""}
-    asked = split_help(body)
-    text = syntax.read(asked[0] if asked else body)
-    is_whole = True
-    try:
-        text.tree()
-    except syntax.UnreadableError as error:
-        if not error.at_end:
-            return {"status": "invalid"}
-        is_whole = False
-    if asked and is_whole:
-        return {"status": "complete"}
-    last = text.text.rstrip(" \t").rsplit("\n", 1)[-1]
-    indent = last[: len(last) - len(last.lstrip())]
-    if last.rstrip().endswith(":"):
-        return {"status": "incomplete", "indent": indent + "    "}
-    if not is_whole or indent:  # an indented block goes on until a blank line
-        return {"status": "incomplete", "indent": indent}
-    return {"status": "complete"}

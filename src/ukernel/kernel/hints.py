@@ -13,10 +13,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ukernel.boards import syntax
+from ukernel.boards import signatures, syntax
 from ukernel.boards.firmwaremodules import module_of
 
-from . import cellmagic, signatures
+from . import cellmagic
 
 __all__ = ["hint", "register"]
 

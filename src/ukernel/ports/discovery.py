@@ -5,9 +5,9 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from ukernel.errors import BoardNotFoundError
+from ukernel.errors import BoardNotFoundError, UsageError
 
-from . import virtual
+from . import names, virtual
 
 __all__ = [
     "NO_BOARD_HINT",
@@ -20,6 +20,8 @@ __all__ = [
     "describe",
     "find_boards",
     "find_virtual_boards",
+    "forget_name",
+    "give_name",
     "resolve",
 ]
 
@@ -73,8 +75,9 @@ def find_boards() -> list[PortInfo]:
             family, kind = _KNOWN[entry.vid, entry.pid]
             # Many cheap bridges have no serial number; their port has to do.
             tail = (entry.serial_number or "")[-6:] or os.path.basename(entry.device)
+            name = names.name_of(entry.serial_number, entry.device) or _word(f"{family}-{tail}")
             description = entry.product or entry.description or family
-            found.append(PortInfo(entry.device, _word(f"{family}-{tail}"), family, kind, description, entry.serial_number))
+            found.append(PortInfo(entry.device, name, family, kind, description, entry.serial_number))
     return found
 
 
@@ -99,11 +102,12 @@ def describe(port: str) -> PortInfo:
     if "://" in port:
         parts = urlsplit(port)
         kind = SOCKET if parts.scheme == "socket" else UART
-        return PortInfo(port, _word(f"{parts.scheme}-{parts.netloc or 'board'}"), "remote", kind, f"a board at {port}")
+        name = names.name_of(None, port) or _word(f"{parts.scheme}-{parts.netloc or 'board'}")
+        return PortInfo(port, name, "remote", kind, f"a board at {port}")
     if re.match(r"/dev/(pts/\d+|ttys\d+)$", port):
         name = next((board.name for board in find_virtual_boards() if board.port == port), _unnamed(port))
         return PortInfo(port, name, "virtual", PTY, "a pseudo-terminal")
-    return PortInfo(port, _word(os.path.basename(port)), "serial", UART, "a serial port")
+    return PortInfo(port, names.name_of(None, port) or _word(os.path.basename(port)), "serial", UART, "a serial port")
 
 
 def _word(text: str) -> str:
@@ -136,6 +140,13 @@ def resolve(board: str | None) -> str:
         return named[0].port
     if named:
         raise BoardNotFoundError(f"Several boards are called {board!r}: {_listing(named)}. Set UCORE_BOARD to a port.")
+    given = names.read().get(board)
+    if given is not None and given.port:
+        return given.port
+    if given is not None:
+        raise BoardNotFoundError(
+            f"The board {board!r} is not plugged in (serial number {given.serial_number}). Found: {_listing(boards) or 'none'}."
+        )
     if os.name == "nt":
         if re.fullmatch(r"(?i)com\d+", board):
             return board.upper()
@@ -145,6 +156,34 @@ def resolve(board: str | None) -> str:
     raise BoardNotFoundError(
         f"There is no port and no board called {board!r}: plug it in, or name another one. {found} {NO_BOARD_HINT}"
     )
+
+
+def give_name(port: str, name: str) -> None:
+    """Give the board on a port a name, by which it is found from now on. Raises UsageError for a name that cannot be one."""
+    if not re.fullmatch(r"\w[\w.-]{0,39}", name) or re.fullmatch(r"(?i)com\d+", name):
+        raise UsageError(f"{name!r} cannot be a board's name: letters, digits, '.', '-' and '_' can, 40 at most.")
+    info = describe(port)
+    key = _key(info)
+    taken = names.read().get(name)
+    if taken is not None and taken != key:
+        raise UsageError(f"{name!r} is the name of another board ({taken.serial_number or taken.port}). Choose another name.")
+    others = [board for board in find_boards() + find_virtual_boards() if board.name == name and board.port != info.port]
+    if others:
+        raise UsageError(f"{name!r} is the name of another board: {_listing(others)}. Choose another name.")
+    names.give(name, key)
+
+
+def forget_name(port: str) -> None:
+    """Take the name from the board on a port that `give_name` gave it; it is called as before. Raises UsageError."""
+    names.forget(_key(describe(port)))
+
+
+def _key(info: PortInfo) -> names.Key:
+    if info.kind == PTY:
+        raise UsageError(
+            f"The virtual board on {info.port} ends with its port. `ucore virtual --name NAME` runs one that keeps its name."
+        )
+    return names.Key(info.serial_number or "", "" if info.serial_number else info.port)
 
 
 def _listing(boards: list[PortInfo]) -> str:

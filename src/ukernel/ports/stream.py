@@ -55,7 +55,7 @@ def _opening_error(port: str, error: Exception) -> BoardError:
     number = getattr(error, "errno", None)
     text = str(error)
     if number in (errno.EBUSY, errno.EAGAIN, errno.EWOULDBLOCK) or "lock port" in text:
-        holder = _holder(port)
+        holder = other_reader(port)
         by = f"used by {holder}" if holder else "used by another program"
         return BoardBusyError(f"The port {port} is {by}. Close it there, or wait until it is done, and try again.")
     if number in (errno.ENOENT, errno.ENXIO, errno.ENODEV) or "FileNotFoundError" in text:

@@ -1,12 +1,14 @@
 """A board's files, through a real hub: on MicroPython's own file system, and on the stand-in's folder."""
 
 import os
+import zlib
 
 import pytest
 
 from ukernel.boards import BoardCodeError, connect
 from ukernel.boards import files as boardfiles
 from ukernel.boards.fileinfo import FileInfo, inside, sum_up
+from ukernel.errors import BoardError
 from ukernel.virtual.launcher import VirtualBoard
 
 
@@ -111,7 +113,7 @@ def test_a_full_flash_leaves_the_old_file_and_nothing_of_the_new_one(hub, microp
 
 
 def test_a_write_that_was_broken_off_goes_on_where_it_was(files, board, monkeypatch):
-    content = os.urandom(3 * boardfiles.PIECE)
+    content = os.urandom(3 * boardfiles.MOST_PIECE)
     call = board.call_value
 
     def break_off(name, args=(), *rest, **named):
@@ -126,7 +128,7 @@ def test_a_write_that_was_broken_off_goes_on_where_it_was(files, board, monkeypa
     monkeypatch.setattr(board, "call_value", call)
     files.write("work/a", content, progress=lambda path, done, size: seen.append(done))
     assert files.read("work/a") == content
-    assert seen[0] == boardfiles.PIECE
+    assert seen[:2] == [0, boardfiles.MOST_PIECE]
 
 
 def test_what_is_left_of_another_content_is_not_taken_for_the_beginning(files, board):
@@ -135,37 +137,93 @@ def test_what_is_left_of_another_content_is_not_taken_for_the_beginning(files, b
     assert files.read("work/a") == b"the right content"
 
 
-def test_a_file_that_arrives_changed_is_sent_again(files, board, monkeypatch):
+@pytest.mark.parametrize("content", [b"abc", os.urandom(20_000)], ids=len)
+def test_a_file_that_arrives_changed_is_sent_again(files, board, monkeypatch, content):
     call = board.call_value
     spoiled = []
 
     def spoil(name, args=(), *rest, **named):
-        if name.endswith(".write") and not spoiled:
+        if name.endswith((".write", ".put")) and not spoiled:
             spoiled.append(True)
-            args = (args[0], args[1], b"x" * len(args[2]))
+            args = tuple(b"x" * len(arg) if isinstance(arg, bytes) else arg for arg in args)
         return call(name, args, *rest, **named)
 
     monkeypatch.setattr(board, "call_value", spoil)
-    files.write("work/a", b"abc")
-    assert (files.read("work/a"), spoiled) == (b"abc", [True])
+    files.write("work/a", content)
+    assert (files.read("work/a"), spoiled) == (content, [True])
 
 
-def test_a_board_with_little_memory_gets_smaller_pieces(files, board, monkeypatch):
+@pytest.mark.parametrize("size", [1500, 2500, 20_000])
+def test_a_board_with_little_memory_gets_and_gives_smaller_pieces(files, board, monkeypatch, size):
     call = board.call_value
     sizes = []
 
     def refuse(name, args=(), *rest, **named):
-        if name.endswith(".write"):
-            sizes.append(len(args[2]))
+        if name.endswith((".write", ".put", ".read")):
+            sizes.append(args[2] if name.endswith(".read") else max(len(arg) for arg in args if isinstance(arg, bytes)))
             if sizes[-1] > 1024:
                 raise BoardCodeError("MemoryError", "MemoryError")
         return call(name, args, *rest, **named)
 
     monkeypatch.setattr(board, "call_value", refuse)
-    content = os.urandom(2500)
-    boardfiles.BoardFiles(board).write("work/a", content)
-    assert files.read("work/a") == content
-    assert sizes == [2500, 2048, 1024, 1024, 452] or max(sizes[2:]) <= 1024
+    content = os.urandom(size)
+    poor = boardfiles.BoardFiles(board)
+    poor.write("work/a", content)
+    assert max(sizes[5:], default=0) <= 1024
+    assert boardfiles.BoardFiles(board).read("work/a") == content
+
+
+def test_the_size_of_pieces_is_the_boards_memorys(files, board, monkeypatch):
+    call = board.call_value
+    sizes = []
+
+    def watch(name, args=(), *rest, **named):
+        if name.endswith(".free_memory"):
+            return 30_000
+        if name.endswith(".write"):
+            sizes.append(len(args[2]))
+        return call(name, args, *rest, **named)
+
+    monkeypatch.setattr(board, "call_value", watch)
+    poor = boardfiles.BoardFiles(board)
+    poor.write("work/a", bytes(10_000))
+    assert sizes == [2048] * 4 + [10_000 - 4 * 2048]
+
+
+def test_a_board_without_sha_is_asked_for_a_crc(files, board, monkeypatch, tmp_path):
+    call = board.call_value
+
+    def without(name, args=(), *rest, **named):
+        if name.endswith(".sum_up"):
+            return zlib.crc32(call("ucore.filesystem.read", (args[0], 0, 9999))).to_bytes(4, "little")
+        return call(name, args, *rest, **named)
+
+    files.write("work/a", b"a content")
+    monkeypatch.setattr(board, "call_value", without)
+    assert files.get("work/a", tmp_path / "a") == [tmp_path / "a"]
+
+
+def test_a_file_that_changes_while_it_is_fetched_is_not_taken(files, board, monkeypatch, tmp_path):
+    call = board.call_value
+
+    def change(name, args=(), *rest, **named):
+        if name.endswith(".sum_up"):
+            return bytes(16)
+        return call(name, args, *rest, **named)
+
+    files.write("work/a", b"new")
+    (tmp_path / "a").write_bytes(b"old")
+    monkeypatch.setattr(board, "call_value", change)
+    with pytest.raises(BoardError, match="changes while it is read"):
+        files.get("work/a", tmp_path)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+
+
+def test_a_large_folder_is_removed_as_a_whole(files, board):
+    board.run("import os\nos.mkdir('work/many')\nfor n in range(100):\n    open('work/many/%d' % n, 'w').close()")
+    files.mkdir("work/many/deep/er")
+    files.remove("work/many", recursive=True)
+    assert files.tree("work") == []
 
 
 def test_progress_tells_what_is_done(files):

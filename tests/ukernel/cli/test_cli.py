@@ -10,7 +10,7 @@ from scripted import running_hub
 
 from ukernel import __version__, cli
 from ukernel.client import connection
-from ukernel.install import installer
+from ukernel.install import repl
 from ukernel.ports import discovery
 from ukernel.protocol import statefile
 
@@ -36,42 +36,59 @@ def test_an_option_that_makes_no_sense_is_a_usage_error(arguments, capsys):
     assert arguments[1] in capsys.readouterr().err
 
 
-def test_what_cannot_be_done_is_one_sentence_and_no_traceback(tmp_path, monkeypatch):
+@pytest.fixture
+def failing(capsys):
+    """Run a command that fails; return its exit code and the sentence on stderr."""
+
+    def fail(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(list(arguments))
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("ucore: ") and err.count("\n") == 1
+        return ended.value.code, err
+
+    return fail
+
+
+def test_what_cannot_be_done_is_one_sentence_and_no_traceback(tmp_path, monkeypatch, failing):
     monkeypatch.setenv("UCORE_CACHE_DIR", str(tmp_path))
-    with pytest.raises(SystemExit, match=r"^ucore: MicroPython for the virtual board is not built yet.*ucore virtual --build$"):
-        cli.main(["virtual", "--python", "micropython"])
+    code, sentence = failing("virtual", "--python", "micropython")
+    assert code == 1
+    assert re.match(r"ucore: MicroPython for the virtual board is not built yet.*ucore virtual --build$", sentence)
 
 
-def test_an_identity_in_the_environment_that_is_none_is_one_sentence(monkeypatch):
+def test_an_identity_in_the_environment_that_is_none_is_one_sentence(monkeypatch, failing):
     monkeypatch.setenv("UCORE_VIRTUAL_ID", "mine")
-    with pytest.raises(SystemExit, match=r"^ucore: UCORE_VIRTUAL_ID: 'mine' is not 12 hexadecimal digits\.$"):
-        cli.main(["virtual", "--python", "cpython"])
+    code, sentence = failing("virtual", "--python", "cpython")
+    assert (code, sentence) == (2, "ucore: UCORE_VIRTUAL_ID: 'mine' is not 12 hexadecimal digits.\n")
 
 
 @pytest.mark.parametrize(
-    ("port", "sentence"),
+    ("port", "said", "code"),
     [
-        ("foo://bar", "The port foo://bar cannot be opened: invalid URL, protocol 'foo' not known"),
-        ("/dev/null", "The port /dev/null cannot be opened: "),
-        ("socket://127.0.0.1:1", "socket://127.0.0.1:1"),
+        ("foo://bar", "The port foo://bar cannot be opened: invalid URL, protocol 'foo' not known", 1),
+        ("/dev/null", "The port /dev/null cannot be opened: ", 1),
+        ("socket://127.0.0.1:1", "socket://127.0.0.1:1", 3),
     ],
 )
-def test_a_port_that_cannot_be_opened_is_said_with_the_reason(monkeypatch, port, sentence):
-    monkeypatch.setattr(installer, "OPEN_S", 0.0)
-    with pytest.raises(SystemExit, match=r"^ucore: ") as ended:
-        cli.main(["install", port])
-    assert sentence in ended.value.code
-    assert "failed to access" not in ended.value.code
+def test_a_port_that_cannot_be_opened_is_said_with_the_reason(monkeypatch, failing, port, said, code):
+    monkeypatch.setattr(repl, "OPEN_S", 0.0)
+    found, sentence = failing("install", "--quiet", port)
+    assert found == code
+    assert said in sentence
+    assert "failed to access" not in sentence
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a pseudo-terminal")
-def test_what_shows_no_prompt_is_given_up_and_a_virtual_board_is_thought_of(monkeypatch):
-    monkeypatch.setattr(installer, "REPL_S", 0.1)
-    monkeypatch.setattr(installer, "ANSWER_S", 600.0)  # no read may take as long as a step of the installation
+def test_what_shows_no_prompt_is_given_up_and_a_virtual_board_is_thought_of(monkeypatch, failing):
+    monkeypatch.setattr(repl, "REPL_S", 0.1)
+    monkeypatch.setattr(repl, "ANSWER_S", 600.0)  # no read may take as long as a step of the installation
     silent = os.openpty()
     try:
-        with pytest.raises(SystemExit, match=r"shows no MicroPython prompt.*virtual board.*needs no installation"):
-            cli.main(["install", os.ttyname(silent[1])])
+        code, sentence = failing("install", "-q", os.ttyname(silent[1]))
+        assert code == 5
+        assert re.search(r"shows no MicroPython prompt.*virtual board.*needs no installation", sentence)
     finally:
         for end in silent:
             os.close(end)
@@ -129,9 +146,10 @@ def test_pipes_are_listed_with_their_rate_and_loss(private_hub, monkeypatch, cap
         assert "ended: closed" in capsys.readouterr().out
 
 
-def test_the_token_is_that_of_the_living_hub(private_hub, capsys):
-    with pytest.raises(SystemExit, match="No board hub runs"):
-        cli.main(["token"])
+def test_the_token_is_that_of_the_living_hub(private_hub, failing, capsys):
+    code, sentence = failing("token")
+    assert code == 7
+    assert "No board hub runs" in sentence
     with running_hub():
         cli.main(["token"])
         assert capsys.readouterr().out.strip() == statefile.read().token

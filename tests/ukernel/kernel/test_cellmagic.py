@@ -2,6 +2,7 @@
 
 import pytest
 
+from ukernel.boards import statements
 from ukernel.errors import UsageError
 from ukernel.kernel import cellmagic
 
@@ -152,12 +153,12 @@ def test_an_option_that_is_not_understood_is_explained(line, words):
     ],
 )
 def test_completeness_is_told_as_a_console_needs_it(body, status):
-    assert cellmagic.completeness(body)["status"] == status
+    assert statements.completeness(body)["status"] == status
 
 
 def test_a_block_goes_on_with_its_indent():
-    assert cellmagic.completeness("if x:\n    if y:")["indent"] == "        "
-    assert cellmagic.completeness("if x:\n    y")["indent"] == "    "
+    assert statements.completeness("if x:\n    if y:")["indent"] == "        "
+    assert statements.completeness("if x:\n    y")["indent"] == "    "
 
 
 @pytest.mark.parametrize(
@@ -178,4 +179,4 @@ def test_a_block_goes_on_with_its_indent():
     ],
 )
 def test_a_question_mark_on_the_last_line_asks_for_help(body, asked):
-    assert cellmagic.split_help(body) == asked
+    assert statements.split_help(body) == asked

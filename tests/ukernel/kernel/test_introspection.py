@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pytest
 from jupyter_client.session import Session
 
+from ukernel.boards import signatures
 from ukernel.boards.firmwaremodules import UCORE_API, UCORE_PUBLIC
-from ukernel.kernel import cellmagic, introspection, signatures
+from ukernel.kernel import cellmagic, introspection
 from ukernel.kernel.history import CellHistory
 from ukernel.kernel.messages import Message
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ucore import wire
-from ukernel.boards.firmwaremodules import MODULES, UCORE_API, module_of
 from ukernel.protocol.identifiers import DOTTED, NAME
+
+from .firmwaremodules import MODULES, UCORE_API, module_of
 
 if TYPE_CHECKING:
     import ast
