@@ -64,7 +64,7 @@ class StandIn:
     """A board without a line: what a cell asks for, "fill NUMBER SIZE" or "pace SECONDS SIZE", comes as fast as that says."""
 
     def __init__(self, port, deliver):
-        self.port, self.name, self.facts, self.state = port, "standin", {}, "ready"
+        self.port, self.name, self.facts = port, "standin", {}
         self._deliver = deliver
 
     def start(self):

@@ -1,10 +1,10 @@
-"""The protocol both ends of the line share: frames, escapes, CRC, message types, limits.
+"""The protocol both ends of the line share: packets, escapes, CRC, message types, limits.
 
 docs/protocol.md is the full specification; this file is the one place its numbers live. It runs unchanged on
 MicroPython and on CPython and imports nothing of the rest of the package.
 
-Board to host a frame is ``stuff(ctl [number] payload crc32) MARK``; host to board it is ``escape(ctl [number] payload crc32) \\n``.
-The CRC-32 is seeded with the session nonce (0 for a hello), so that a frame of another session is never taken for one of this.
+Board to host a packet is ``stuff(ctl [number] payload crc32) MARK``; host to board it is ``escape(ctl [number] payload crc32) \\n``.
+The CRC-32 is seeded with the session nonce (0 for a hello), so that a packet of another session is never taken for one of this.
 """
 
 import sys
@@ -18,28 +18,30 @@ else:
 PROTOCOL = 1
 BUILD = "0.1.0"
 
-# Neither byte occurs in UTF-8, so text between frames can always be told from frames.
+# Neither byte occurs in UTF-8, so text between packets can always be told from them.
 MARK = b"\xf7"
 _ESC = b"\xf6"
 _ESC_ESC = b"\xf6\x01"
 _ESC_MARK = b"\xf6\x02"
 
-# Frame kinds, the low bits of ctl. A ctl byte is 0x80-0xBF: no UTF-8 text begins with it, and it needs no stuffing.
+# Packet kinds, the low bits of ctl. A ctl byte is 0x80-0xBF: no UTF-8 text begins with it, and it needs no stuffing.
 ACK = 0x80  # the next number expected; host to board, where some are missing: then the end of what has come, how many of the missing to
 # send again, and the missing, those first (not numbered)
 HELLO = 0x81  # JSON (not numbered, CRC seed 0)
-MESSAGE = 0x82  # type, parent (2), content: a whole message in one frame
+MESSAGE = 0x82  # type, parent (2), content: a whole message in one packet
 PART = 0x83  # a part of a larger message; more follows (one such message at a time); to the board the first has the content's length (4)
 LAST = 0x84  # its last part
-BATCH = 0x85  # pipe id, item size (2), first number (4), items: starts or restarts a pipe's run of equal items
-NEXT = 0x86  # pipe id, items: the run of this pipe goes on
-SAME = 0x87  # items: the run of the pipe in the pipe frame before goes on
-LAST_FRAGMENT = 0x88  # pipe id, number (4), offset (2), bytes: a pipe write that is empty or larger than a frame, its last part
+BATCH = 0x85  # pipe id, frame size (2), first number (4), frames: starts or restarts a pipe's run of equal frames
+NEXT = 0x86  # pipe id, frames: the run of this pipe goes on
+SAME = 0x87  # frames: the run of the pipe in the pipe packet before it goes on
+LAST_FRAGMENT = (
+    0x88  # pipe id, number (4), offset (2), bytes: a pipe write that is empty or larger than a packet, its last part
+)
 FRAGMENT = 0x89  # the same for a part that others follow
 PING = 0x8A  # host to board: answer with an ACK (not numbered)
 BAUDRATE = 0x8B  # baud (4), window (2): host to board a wish, board to host "I switch in 20 ms" (not numbered)
-CLOCK = 0x8C  # id (1), whether to stamp pipe frames (1); board to host: id (1), its clock (4) (not numbered)
-# With these bits a pipe frame ends with 4 bytes of the board's clock in us, modulo 2**30: a time that all of its items were written by,
+CLOCK = 0x8C  # id (1), whether to stamp pipe packets (1); board to host: id (1), its clock (4) (not numbered)
+# With these bits a pipe packet ends with 4 bytes of the board's clock in us, modulo 2**30: a time that all of its frames were written by,
 # and with EXACT the last one's very own.
 STAMPED = 0x10
 EXACT = 0x20
@@ -100,7 +102,7 @@ MAX_WRITE = 65535  # the published limit of Pipe.write
 MAX_NAME = 64  # bytes of UTF-8
 MAX_MESSAGE = 65536 + 1024  # the largest message either end assembles: a 64 kB cell and its framing
 MAX_LINE = 300  # bytes of one host-to-board line, escapes and newline included
-LINE_PAYLOAD = 80  # bytes of payload in one host-to-board frame: two of them fit a 259-byte ring, escaped
+LINE_PAYLOAD = 80  # bytes of payload in one host-to-board packet: two of them fit a 259-byte ring, escaped
 SLOTS = 26  # names for cells, "<cell a>" to "<cell z>", by the parent's remainder; each that is used costs a chip 16-24 bytes for good
 SAFE_RING = 200  # unacknowledged bytes towards a board that has advertised nothing
 
@@ -111,7 +113,7 @@ def stuff(body):
 
 
 def unstuff(frame):
-    """The reverse of `stuff`; a damaged frame gives bytes that the CRC then refuses."""
+    """The reverse of `stuff`; a damaged packet gives bytes that the CRC then refuses."""
     return frame.replace(_ESC_MARK, MARK).replace(_ESC_ESC, _ESC)
 
 

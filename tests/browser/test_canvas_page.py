@@ -307,7 +307,7 @@ def test_where_there_is_no_kernel_any_more_the_picture_is_there(open_notebook, l
 
 def test_a_notebook_that_was_saved_while_its_chart_moved_has_a_picture(open_notebook, listener, lab):
     listener.script = sine
-    often = "import ukernel.charts.canvas\nukernel.charts.canvas.STATIC_OUTPUT_S = (0.5, 1.5)\nfrom ukernel.pipes import live_plot\n"
+    often = "import ukernel.charts.staticoutput\nukernel.charts.staticoutput.INTERVALS_S = (0.5, 1.5)\nfrom ukernel.pipes import live_plot\n"
     notebook = open_notebook("moving", f"{often}chart = live_plot('adc', title='Pin 4')", "chart.stop()")
     notebook.run(0)
     wait_for_samples(notebook, WIDTH)

@@ -181,7 +181,7 @@ def test_a_pipe_ends_with_its_producer_and_strict_says_when_it_did_not(own_bench
 
 def test_a_rig_goes_on_after_a_reset_of_the_board_and_a_restart_of_the_hub(own_bench):
     bench = own_bench
-    seen, ends = "chart._traces[0].window.seen", "chart._traces[0].pipe.ends"
+    seen, ends = "chart._traces[0].window.seen", "chart._traces[0].reader.ends"
 
     def go_on(first):
         bench.notebook.run("%%ucore\n1")  # after a restart of the hub the first cell may say so

@@ -15,6 +15,20 @@ from ukernel.protocol import handshake, statefile
 WAIT_S = 10.0
 
 
+# What a hub says of a pipe, but for its name.
+PIPE_STATE = {
+    "board": "fake",
+    "frames": 0,
+    "readers": 0,
+    "lost": {},
+    "open": True,
+    "held": 0,
+    "ended": "",
+    "frames_per_s": 0.0,
+    "bytes_per_s": 0.0,
+}
+
+
 class Feed:
     """One reader's connection, as the hub sees it."""
 
@@ -29,7 +43,7 @@ class Feed:
         self.raw(b"".join(struct.pack("<I", len(chunk)) + chunk for chunk in chunks))
 
     def floats(self, *values: float) -> None:
-        self.frame(*(struct.pack("<f", value) for value in values))
+        self.frame(*floats(*values))
 
     def batch(self, *chunks: bytes, number: int = 0, size: "int | None" = None) -> None:
         self.raw(batch(*chunks, number=number, size=size))
@@ -63,6 +77,11 @@ def batch(*chunks: bytes, number: int = 0, size: "int | None" = None) -> bytes:
     return struct.pack("<I", 0x8200_0000 | len(body)) + body
 
 
+def floats(*values: float) -> "list[bytes]":
+    """These values as chunks, one each."""
+    return [struct.pack("<f", value) for value in values]
+
+
 def notice(**content) -> bytes:
     body = json.dumps(content).encode()
     return struct.pack("<I", 0x8100_0000 | len(body)) + body
@@ -89,6 +108,17 @@ class FakeListener:
 
     def feed(self) -> Feed:
         return self.feeds.get(timeout=WAIT_S)
+
+    def serve(self, *values: float, end: "str | None" = "closed") -> None:
+        """Let every reader have these floats, then the end."""
+
+        def script(feed: Feed) -> None:
+            feed.opened()
+            feed.floats(*values)
+            if end:
+                feed.end(end)
+
+        self.script = script
 
     def hang_up(self) -> None:
         """Forget the script, and end every connection."""

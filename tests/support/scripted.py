@@ -31,7 +31,6 @@ class ScriptedBoard:
         self.port = port
         self.name = port.rpartition("/")[2]
         self.facts = {"platform": "scripted", "machine": "a scripted board"}
-        self.state = "connecting"
         self.sent = []
         self.interrupts = self.resets = 0
         self.boots = True  # after a reset, at once; else when the test says so
@@ -47,7 +46,6 @@ class ScriptedBoard:
         return None
 
     def ready(self, resumed=False, restarted=False, cell_parent=0):
-        self.state = "ready"
         self.tell(session.Ready(self.facts, resumed, restarted, cell_parent))
 
     def boot(self):
@@ -55,7 +53,6 @@ class ScriptedBoard:
         self.ready(restarted=True)
 
     def gone(self, error):
-        self.state = "gone"
         self.tell(session.Gone(error))
 
     def close(self):

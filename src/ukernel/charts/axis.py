@@ -24,7 +24,7 @@ _HIGH = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 class Limits:
     """Limits of an axis that keep their place while the values fit them: with a little air."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.low, self.high = math.inf, -math.inf
         self._small_since = math.inf  # since when the values have needed less than a third
 

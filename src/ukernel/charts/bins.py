@@ -8,8 +8,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from .window import BINS, Gap, Rows, Window, merge, without_infinities
+from .window import BINS, Floats, Gap, Rows, Window, merge, without_infinities
 
 __all__ = ["Break", "Envelope", "TimeEnvelope", "make_envelope"]
 
@@ -35,6 +36,11 @@ def make_envelope(window: Window, columns: int) -> "Envelope | TimeEnvelope":
     return Envelope(window, columns) if window.span_s is None else TimeEnvelope(window, columns)
 
 
+def _bins_of(count: int, size: int) -> int:
+    """How many bins of this size hold so many: the last one may not be full."""
+    return (count + size - 1) // size
+
+
 class _Bins:
     """What all envelopes have.
 
@@ -58,12 +64,12 @@ class _Bins:
         """The number of the first bin that has a sample in the window."""
         raise NotImplementedError
 
-    def table(self, first: int = 0):
+    def table(self, first: int = 0) -> Floats:
         """The bins of the window from this number on, one a row: its time, and its values, or for bins of several samples its
         lowest values and then its highest. A view, valid until the next `update`."""
         return self._bins.since(max(first, self.first)) if self._bins else np.empty((0, 1))
 
-    def ranges(self):
+    def ranges(self) -> Floats:
         """The lowest and the highest value of each channel in the window: an array of shape (2, channels); NaN where there is none."""
         table = self.table()[:, 1:]
         channels = self.window.channels
@@ -118,7 +124,7 @@ class Envelope(_Bins):
 
     def __init__(self, window: Window, columns: int):
         super().__init__(window)
-        self.step = 1 if window.size <= 2 * columns else -(-window.size // columns)
+        self.step = 1 if window.size <= 2 * columns else _bins_of(window.size, columns)
 
     @property
     def oldest(self) -> int:
@@ -133,7 +139,7 @@ class Envelope(_Bins):
 
     @property
     def stop(self) -> int:
-        return -(-self.seen // self.step)
+        return _bins_of(self.seen, self.step)
 
     def update(self) -> int:
         """Take in what is new; returns the number of the first bin that has changed."""
@@ -180,6 +186,9 @@ class TimeEnvelope(_Bins):
 
     def __init__(self, window: Window, columns: int):
         super().__init__(window)
+        if window.span_s is None:
+            raise ValueError("this window counts samples")
+        self._span_s = window.span_s
         self._columns = min(columns, BINS)
         self._joined = 1  # bins of the history in one of ours; the history's never lie in two
         self._starts = [0]  # the numbers of the history's bins with which our last two begin
@@ -191,7 +200,7 @@ class TimeEnvelope(_Bins):
         """The number of the first bin that has a sample in the window."""
         if self._bins is None:
             return 0
-        since = max(self.newest_at - self.window.span_s, np.nextafter(self.window.cleared_at, math.inf))
+        since = max(self.newest_at - self._span_s, np.nextafter(self.window.cleared_at, math.inf))
         return self._bins.first + int(np.searchsorted(self._bins.since(0)[:, 0], since))
 
     @property
@@ -229,12 +238,12 @@ class TimeEnvelope(_Bins):
 
     def _fit(self, known_s: float) -> int:
         """How many bins of the history to join, for so long a part of the window that is known by now."""
-        shown = min(known_s / self.window.span_s, 1.0)
+        shown = min(known_s / self._span_s, 1.0)
         fitting = 1 << max(0, int(math.log2(max(BINS * shown / self._columns, 1.0))))
         # Not back and forth: what falls out of the window at its end changes nothing.
         return fitting if fitting > self._joined or 4 * fitting <= self._joined else self._joined
 
-    def _find_starts(self, first: int, rows, gaps: list[Gap], known: list[int]):
+    def _find_starts(self, first: int, rows: Floats, gaps: list[Gap], known: list[int]) -> npt.NDArray[np.intp]:
         """Where our bins begin, in the rows from number `first` on; `known` for those that there were before."""
         bins = rows[:, 0] // self._joined
         starts = np.flatnonzero(np.diff(bins, prepend=-np.inf))
@@ -249,4 +258,4 @@ class TimeEnvelope(_Bins):
         return starts
 
     def _row_of(self, gap: Gap) -> int:
-        return self._bins.first + int(np.searchsorted(self._bins.since(0)[:, 0], gap.ended_at))
+        return self._bins.first + int(np.searchsorted(self._bins.since(0)[:, 0], gap.ended_at)) if self._bins else 0

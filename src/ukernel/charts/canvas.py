@@ -13,17 +13,21 @@ import math
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
+from typing import Any, Protocol
 
 import numpy as np
 
 from ukernel import imports
 
+from .bins import Envelope, TimeEnvelope
 from .frontendprobe import FrontendProbe
-from .picture import Painter, mime_bundle, script
+from .picture import COLUMNS, Message, Painter, mime_bundle, script
 from .scene import ChartOptions, Scene
-from .trace import Note, Trace
+from .staticoutput import MOVING, StaticOutput, display
+from .trace import Trace
 
 __all__ = ["Canvas", "encode"]
 
@@ -35,16 +39,13 @@ PICTURE_S = 0.35  # between pictures, where the chart is one
 LATE_S = 5.0  # for this long a page that gets messages late gets fewer of them
 MAX_SLOWDOWN = 8
 UNWATCHED_S = 1.0  # between pictures for a notebook that nobody watches; there is one at the end of each host cell as well
-STATIC_OUTPUT_S = (3.0, 20.0)  # between pictures for a notebook that is saved while the chart moves: at first, then
 IMPORT_AFTER_S = 2.0  # matplotlib, for pictures to come: once the chart moves
-COLUMNS = 1000  # until the page has said how wide it is, and of a picture
 DETAILED_COLUMNS = 16_000  # of a chart that stands still, so that it can be zoomed
 
-MOVING = Note("the picture is from while the chart moved")
 VIEW = "application/vnd.jupyter.widget-view+json"
 
 
-def encode(scene: Scene, firsts: list[int] | None = None) -> tuple[dict, bytes]:
+def encode(scene: Scene, firsts: list[int] | None = None) -> Message:
     """Return the message that shows the scene: a JSON object, and numbers.
 
     firsts: for each trace the number of the first bin that the page lacks; None for everything, names and titles too.
@@ -80,7 +81,7 @@ def encode(scene: Scene, firsts: list[int] | None = None) -> tuple[dict, bytes]:
     with np.errstate(over="ignore", under="ignore"):
         narrow = joined.astype("<f4")
     wide = not np.array_equal(narrow, joined, equal_nan=True)
-    content = {
+    content: dict[str, Any] = {
         "whole": firsts is None,
         "wide": wide,
         "x": scene.x,
@@ -108,7 +109,7 @@ def encode(scene: Scene, firsts: list[int] | None = None) -> tuple[dict, bytes]:
     return content, b"".join(part.tobytes() for part in parts)
 
 
-def _breaks(scene: Scene, envelope, first: int) -> list:
+def _breaks(scene: Scene, envelope: Envelope | TimeEnvelope, first: int) -> list[list[object]]:
     timed = scene.options.is_timed
     return [
         [one.row, *((one.began_at, one.ended_at) if timed else (one.before, one.after)), one.lost, one.why]
@@ -116,8 +117,21 @@ def _breaks(scene: Scene, envelope, first: int) -> list:
     ]
 
 
+class _Widget(Protocol):
+    """The page's half, as far as it is used here: an anywidget. `chart`: by it the page knows its charts."""
+
+    chart: str
+    comm: object  # None once it is closed
+    layout: Any
+    model_id: str
+
+    def on_msg(self, call: Callable[["_Widget", dict[str, Any], object], None]) -> None: ...
+    def send(self, content: dict[str, Any], buffers: list[bytes]) -> None: ...
+    def close(self) -> None: ...
+
+
 @cache
-def _widget_class():
+def _widget_class() -> Callable[[], _Widget]:
     """The widget; made when it is needed, for anywidget takes long to import."""
     import anywidget
     import traitlets
@@ -143,8 +157,6 @@ class Canvas:
     pause_ratio = 0.0
 
     def __init__(self, traces: list[Trace], options: ChartOptions, is_watched: bool = True):
-        from IPython.display import display
-
         self.is_watched = is_watched
         self._scene = Scene(traces, options, COLUMNS)
         self._lock = threading.RLock()  # the page is heard in the main thread
@@ -159,19 +171,17 @@ class Canvas:
         self._sent_at = self._whole_at = 0.0
         self._painter: Painter | None = None
         self._views = 0  # of the widget, in whatever pages, as far as they have said when they come and go
-        self._last: tuple[dict, bytes] | None = None  # the message that shows the last picture, when it has stopped
-        self._picture: dict | None = None  # what the notebook has instead of the widget
+        self._last: Message | None = None  # the message that shows the last picture, when it has stopped
+        self._picture: dict[str, str] | None = None  # what the notebook has instead of the widget
         self._is_provisional = False  # the last picture: it is to be painted with matplotlib, which has not been imported yet
-        self._widget = None
-        self._static_output = None  # the display beside the widget, for which see `_show_static_output`
-        self._static_painter: Painter | None = None
+        self._widget: _Widget | None = None
+        self._static_output: StaticOutput | None = None  # beside the widget
         if is_watched and find_spec("anywidget") is not None:
             self._widget = _widget_class()()
             self._widget.on_msg(lambda _widget, content, _buffers: self._on_message(content))
-        self._display = display(self._view(), raw=True, display_id=True)
+        self._display = display(self._view(), raw=True)
         if self._widget is not None:
-            self._static_output = display(self._empty_static_output(), raw=True, display_id=True)
-            self._static_at = time.monotonic() + STATIC_OUTPUT_S[0]
+            self._static_output = StaticOutput(self._widget.chart)
         if is_watched and imports.is_matplotlib_to_come():
             self._frontend.call_later(IMPORT_AFTER_S, imports.load_matplotlib)
 
@@ -216,8 +226,8 @@ class Canvas:
                 self._send_frozen()
             elif not self._is_paused or now - self._sent_at >= HEARTBEAT_S:
                 self._send_changes(now)
-            if self._frontend.is_sure and now >= self._static_at:
-                self._show_static_output()
+            if self._static_output is not None and self._frontend.is_sure and self._static_output.is_due(now):
+                self._static_output.show(self._scene)
 
     def finish(self) -> None:
         """Show the last picture, and put it into the notebook."""
@@ -226,11 +236,9 @@ class Canvas:
             if self._widget is not None:
                 content["chart"] = self._widget.chart  # what somebody has chosen there is kept
             self._last = content, buffer
-            if self._widget is not None:
-                self._send(*self._last)
+            self._send(*self._last)
             self._clear_static_output()  # first: the chart, which hides it, goes
             self._show(self._paint(self._last))
-            self._static_scene = self._static_painter = None
             self._is_provisional = imports.is_matplotlib_to_come()
             if self._is_provisional:
                 self._frontend.call_later(0.0, self._paint_well)
@@ -241,7 +249,7 @@ class Canvas:
 
     def _forget_scene(self) -> None:
         """The widget may live on, and windows are large."""
-        self._scene = self._painter = None
+        self._scene, self._painter = Scene([], self._scene.options, COLUMNS), None
 
     def _paint_well(self) -> None:
         """Paint the last picture once more, in the main thread, where matplotlib may be imported."""
@@ -256,7 +264,7 @@ class Canvas:
         with self._lock:
             if self._is_provisional and threading.current_thread() is threading.main_thread():
                 self._paint_well()
-            elif self._last is not None:
+            elif self._picture is not None and self._last is not None:
                 self._show(self._picture)
             else:
                 self._scene.extra_note = MOVING
@@ -276,7 +284,7 @@ class Canvas:
             self._show({})
             self._close()
 
-    def _on_message(self, content: dict) -> None:
+    def _on_message(self, content: dict[str, Any]) -> None:
         """What the page says, in the main thread: a view of the chart is there or has gone, it has another width, it is paused,
         what it shows is to be forgotten, it is late."""
         with self._lock:
@@ -289,7 +297,7 @@ class Canvas:
             if self._last is not None or "gone" in content:
                 return
             self._frontend.is_sure = True
-            if self._picture is not None and self._widget.comm is not None:  # we had given it up
+            if self._picture is not None and self._widget is not None and self._widget.comm is not None:  # we had given it up
                 self._picture = None
                 self._display.update(self._view(), raw=True)
             if "columns" in content:
@@ -331,22 +339,23 @@ class Canvas:
         content, buffer = encode(detailed)
         self._send({**content, "frozen": True}, buffer)
 
-    def _send(self, content: dict, buffer: bytes) -> None:
-        self._widget.send({**content, "number": next(self._numbers), "sent_at": time.monotonic()}, [buffer])
+    def _send(self, content: dict[str, Any], buffer: bytes) -> None:
+        if self._widget is not None:
+            self._widget.send({**content, "number": next(self._numbers), "sent_at": time.monotonic()}, [buffer])
 
-    def _view(self) -> dict:
+    def _view(self) -> dict[str, Any]:
         words = {"text/plain": f"live_plot: {self._scene.options.title}"}
         if self._widget is None:
             return words
         return {VIEW: {"version_major": 2, "version_minor": 1, "model_id": self._widget.model_id}, **words}
 
-    def _paint(self, message: tuple[dict, bytes] | None = None) -> dict:
+    def _paint(self, message: Message | None = None) -> dict[str, str]:
         """Return the scene, which is up to date, as a picture."""
         if self._painter is None or self._painter.is_outdone():
             self._painter = Painter(self._scene)
         return mime_bundle(self._scene, self._painter, message)
 
-    def _detail(self) -> tuple[dict, bytes]:
+    def _detail(self) -> Message:
         """Return the message that shows a picture that can be read and zoomed."""
         self._scene.update()
         detailed = Scene(self._scene.traces, self._scene.options, DETAILED_COLUMNS)
@@ -354,30 +363,9 @@ class Canvas:
         detailed.x, detailed.y, detailed.extra_note = self._scene.x, self._scene.y, self._scene.extra_note
         return encode(detailed)
 
-    def _show_static_output(self) -> None:
-        """Put a picture into the notebook, for whoever opens it when there is no kernel any more.
-
-        It is a display of its own: if the one that has the widget were changed, the page would build the chart anew.
-        The chart hides it.
-        """
-        self._static_at = time.monotonic() + STATIC_OUTPUT_S[1]
-        if self._static_painter is None:
-            self._static_scene = Scene(self._scene.traces, self._scene.options, COLUMNS)
-            self._static_scene.extra_note = MOVING
-        if self._static_painter is None or self._static_painter.is_outdone():
-            self._static_painter = Painter(self._static_scene, scale=1)
-        self._static_scene.update()
-        self._static_scene.x, self._static_scene.y = self._scene.x, self._scene.y
-        self._static_output.update(
-            mime_bundle(self._static_scene, self._static_painter, static_output=self._widget.chart), raw=True
-        )
-
     def _clear_static_output(self) -> None:
-        if self._static_painter is not None:
-            self._static_output.update(self._empty_static_output(), raw=True)
-
-    def _empty_static_output(self) -> dict:
-        return {"text/html": f'<div data-ucore-static-output="{self._widget.chart}"></div>', "text/plain": ""}
+        if self._static_output is not None:
+            self._static_output.clear()
 
     def _close(self) -> None:
         """Let the widget go. When a chart has stopped that is once no page shows it any more, for there is the picture. A page
@@ -386,7 +374,7 @@ class Canvas:
             self._widget.layout.close()  # a widget of its own, which every widget that can be shown has
             self._widget.close()
 
-    def _show(self, bundle: dict) -> None:
+    def _show(self, bundle: dict[str, str]) -> None:
         """Put this in the place of what the notebook has."""
         self._picture = bundle
         self._display.update(bundle, raw=True)

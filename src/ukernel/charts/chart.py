@@ -11,22 +11,25 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol
 
 # Exit handlers run newest first. ZeroMQ would register its own with the first large message, and so take itself apart before `_leave`
 # has stopped who sends by it.
 import zmq.utils.garbage  # noqa: F401
 
-from ukernel import imports
-from ukernel.errors import UsageError
+from ukernel.pipes.decoders import CallableDecoder, FormatDecoder
 from ukernel.pipes.reader import PipeReader
 
 from . import matplotlibcanvas
-from .canvas import COLUMNS, Canvas
-from .picture import Painter
+from .canvas import Canvas
+from .notebook import current_cell, find_shell, is_watched
+from .picture import COLUMNS, Painter
 from .png import Png
 from .scene import ChartOptions, Scene
 from .trace import NEWS_S, Trace
+from .window import Floats
 
 __all__ = ["LivePlot", "start", "stop"]
 
@@ -46,10 +49,30 @@ _start_lock = threading.RLock()  # one chart starts at a time
 _usual_switch_s: float | None = None  # Python's switch interval before there were charts; None where there are none
 
 
+class ChartCanvas(Protocol):
+    """What a chart draws on, from its own thread.
+
+    is_watched: whether somebody may sit before the notebook. pause_ratio: of the time that a picture took, left for the rest.
+    min_interval_s: between two pictures, whatever was asked for.
+    """
+
+    is_watched: bool
+    pause_ratio: float
+
+    @property
+    def min_interval_s(self) -> float: ...
+    def needs_send(self) -> bool: ...
+    def draw(self) -> None: ...
+    def finish(self) -> None: ...
+    def save(self) -> None: ...
+    def keep(self) -> None: ...
+    def remove(self) -> None: ...
+
+
 def start(
     names: tuple[str, ...],
     subscribe: Callable[[str], PipeReader],
-    decoders: list,
+    decoders: Sequence[FormatDecoder | CallableDecoder],
     options: ChartOptions,
     *,
     backend: str,
@@ -63,10 +86,10 @@ def start(
     draw on, and what `subscribe` raises.
     """
     ends_at = math.inf if duration_s is None else time.monotonic() + duration_s
-    shell = _find_shell()
+    shell = find_shell()
     make_canvas = _choose(backend)
-    is_watched = _is_watched(shell)
-    if not is_watched:
+    watched = is_watched(shell)
+    if not watched:
         shell.events.register("post_run_cell", _save)
     readers: list[PipeReader] = []
     try:
@@ -80,7 +103,7 @@ def start(
                 previous = _charts.pop((names, chart), None)
             if previous:
                 previous.discard()
-            return LivePlot(traces, options, make_canvas(traces, options, is_watched), interval_s, ends_at, chart)
+            return LivePlot(traces, options, make_canvas(traces, options, watched), interval_s, ends_at, chart)
     except BaseException:
         for reader in readers:
             reader.close()
@@ -121,7 +144,7 @@ def _leave() -> None:
         sys.stdout.flush()  # waits until the thread that sends has done so; ZeroMQ is taken apart next
 
 
-def _save(_result=None) -> None:
+def _save(_result: object = None) -> None:
     """Put the charts that nobody watches into the notebook, at the end of each of its cells: whoever runs them takes in only
     what the running cell sends."""
     with _charts_lock:
@@ -131,32 +154,7 @@ def _save(_result=None) -> None:
         chart.save()
 
 
-def _find_shell():
-    """Return IPython's shell in a notebook's kernel."""
-    ipython = imports.find_imported("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    if getattr(shell, "kernel", None) is None:
-        raise UsageError(
-            "live_plot draws in a notebook, and this is none. In a script use collect or subscribe, and plot what they return."
-        )
-    return shell
-
-
-def _current_cell() -> str | None:
-    """Return what tells the cell that is running from all others, as far as that is known."""
-    try:
-        return _find_shell().kernel.get_parent("shell")["header"]["msg_id"]
-    except (UsageError, LookupError, TypeError):
-        return None
-
-
-def _is_watched(shell) -> bool:
-    """Whether somebody may sit before the notebook. nbclient, and so nbconvert and papermill, run cells without a way to
-    ask for input: no widget will ever be seen there."""
-    return shell.kernel.get_parent("shell").get("content", {}).get("allow_stdin", True)
-
-
-def _choose(backend: str):
+def _choose(backend: str) -> Callable[[list[Trace], ChartOptions, bool], ChartCanvas]:
     """Return the class of the canvas."""
     if backend == "matplotlib":
         matplotlibcanvas.check()
@@ -171,7 +169,15 @@ class LivePlot:
     Attributes: `names` of the pipes; `chart`, its own name; `lost`, the frames missing so far; `data`, the samples in the window.
     """
 
-    def __init__(self, traces: list[Trace], options: ChartOptions, canvas, interval_s: float, ends_at: float, chart: str = ""):
+    def __init__(
+        self,
+        traces: list[Trace],
+        options: ChartOptions,
+        canvas: ChartCanvas,
+        interval_s: float,
+        ends_at: float,
+        chart: str = "",
+    ):
         self.names = tuple(trace.name for trace in traces)
         self.chart = chart
         self.canvas = canvas
@@ -179,7 +185,7 @@ class LivePlot:
         self._options = options
         self._interval_s = interval_s
         self._ends_at = ends_at
-        self._finish = canvas.finish  # what the thread does last
+        self._finish: Callable[[], None] = canvas.finish  # what the thread does last
         self._settles_at = time.monotonic() + SETTLE_S
         self._news = threading.Event()
         self._ending = threading.Event()  # no reason to wait any more
@@ -188,7 +194,7 @@ class LivePlot:
         self._done = threading.Event()
         # Not in the context of this cell: what a notebook saves is taken from the cell that runs when it is sent (nbclient).
         self._thread = threading.Thread(target=self._run, name=f"live_plot {', '.join(self.names)}", daemon=True)
-        self._cell = _current_cell()
+        self._cell = current_cell()
         try:
             with _charts_lock:
                 _charts[self.names, chart] = self
@@ -211,7 +217,7 @@ class LivePlot:
     def _ipython_display_(self) -> None:
         """Add nothing to the chart in the cell that made it: what is said there would be old at once. In other cells it is its
         state, as text."""
-        if self._cell is None or self._cell != _current_cell():
+        if self._cell is None or self._cell != current_cell():
             raise NotImplementedError  # IPython then shows what it shows of any object
 
     @property
@@ -220,7 +226,7 @@ class LivePlot:
         return sum(trace.reader.lost for trace in self._traces)
 
     @property
-    def data(self):
+    def data(self) -> Floats | dict[str, Floats]:
         """The samples in the window, oldest first (a copy): an array (float64) of shape (n,), or (n, channels) where a
         frame gives several values. Of several pipes a dict of such arrays, by name. Of a window in time at most the newest
         100,000 of each pipe."""
@@ -248,15 +254,14 @@ class LivePlot:
         self._finish = lambda: None
         self.stop()
 
-    def wait(self, timeout: float | None = None):
+    def wait(self, timeout: float | None = None) -> bool | Coroutine[Any, Any, bool]:
         """Wait until it has stopped, at most `timeout` seconds; True if it has.
 
         In a cell or a function that uses `await`, write `await chart.wait()`: the notebook goes on answering, and so
         do the chart's buttons. Elsewhere it waits at once.
         """
-        caller = sys._getframe(1).f_code.co_flags
         ends_at = math.inf if timeout is None else time.monotonic() + timeout
-        if caller & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR):
+        if _can_await(sys._getframe(1)):
             return self._wait_async(ends_at)
         # Short waits: Ctrl-C must get through on Windows.
         while not self._done.wait(max(0.0, min(0.1, ends_at - time.monotonic()))) and time.monotonic() < ends_at:
@@ -341,6 +346,7 @@ class LivePlot:
             due_at = max(
                 min(due_at, now) + interval_s, now + interval_s / 2, drawn_at + (drawn_at - now) * self.canvas.pause_ratio
             )
+        return None
 
     def _pause(self, due_at: float) -> None:
         """Wait until the next picture is due. In a long interval something else may come up."""
@@ -359,8 +365,15 @@ class LivePlot:
         return all(trace.ended for trace in self._traces)
 
     def _state(self) -> str:
-        ended = [trace.ended for trace in self._traces]
-        if None in ended:
+        ended = [note.text for trace in self._traces if (note := trace.ended)]
+        moving = len(self._traces) - len(ended)
+        if moving:
             waiting = [trace.notes()[0].text for trace in self._traces if trace.ended is None and trace.reader.awaits]
-            return waiting[0] if len(waiting) == ended.count(None) else "running"
-        return "; ".join(dict.fromkeys(note.text for note in ended))
+            return waiting[0] if len(waiting) == moving else "running"
+        return "; ".join(dict.fromkeys(ended))
+
+
+def _can_await(caller: types.FrameType) -> bool:
+    """Whether this code may say `await`. In a notebook an event loop runs under every cell, so that alone tells nothing: a cell
+    without `await` has to wait at once, for nobody would await what it is given."""
+    return bool(caller.f_code.co_flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR))

@@ -2,14 +2,22 @@
 
 import math
 import textwrap
+from typing import TYPE_CHECKING
 
 from .axis import Scale
 from .scene import AXIS_NAMES, HEIGHT, ChartOptions, Scene
 
+if TYPE_CHECKING:  # matplotlib is not always there, and takes long
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.collections import PolyCollection
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
 __all__ = ["Drawing", "size_inches"]
 
 SIZE_INCHES = (7.0, 3.5)  # of a chart of the usual height
-BAND = {"facecolor": "#d97706", "alpha": 0.16, "linewidth": 0}  # where something is missing; as in canvas/src/theme.js
+BAND, BAND_ALPHA = "#d97706", 0.16  # where something is missing; as in canvas/src/theme.js
 LEAST_BAND = 3  # pixels
 # What lies around the axes, in inches: below a title's line, and above two for the axis, there are the names of lines, and notes.
 LEFT, RIGHT, ABOVE, BELOW = 0.77, 0.14, 0.35, 0.525
@@ -27,10 +35,10 @@ def size_inches(options: ChartOptions) -> tuple[float, float]:
 class Drawing:
     """One axes in a figure. What moves, and what lies over it, is animated: a full drawing leaves it out, `draw_over` adds it."""
 
-    def __init__(self, figure, scene: Scene, colours: tuple[str, ...] | None = None):
+    def __init__(self, figure: "Figure", scene: Scene, colours: tuple[str, ...] | None = None):
         self._scene = scene
         self._names: list[str] = []
-        self._limits = None  # those set last
+        self._limits: tuple[tuple[float, float], tuple[float, float]] | None = None  # those set last
         self._figure = figure
         self._lines_around = 0, 0  # of names above the axes, and of notes below them
         self.axes = axes = figure.add_axes((0.11, 0.15, 0.87, 0.75))
@@ -46,7 +54,7 @@ class Drawing:
         axes.yaxis.set_major_formatter(self._write_value)
         if options.is_timed:
             axes.xaxis.set_major_formatter(self._write_time)
-        self._lines: list = []
+        self._lines: list[Line2D] = []
         self._bands = _bands(axes)
         self._off = [
             axes.text(1, y, "", transform=axes.transAxes, ha="right", va=va, fontsize="small", animated=True, parse_math=False)
@@ -62,7 +70,7 @@ class Drawing:
         return max(2, int(self.axes.bbox.width))
 
     @property
-    def background(self) -> tuple:
+    def background(self) -> tuple[object, ...]:
         """What everything but the lines and the notes depends on."""
         now = int(self._scene.newest_at) if self._scene.options.x == "time" and self._scene.newest_at > 0 else 0
         return self.columns, self.axes.bbox.bounds, self.axes.get_xlim(), self.axes.get_ylim(), tuple(self._names), now
@@ -112,8 +120,9 @@ class Drawing:
         """Draw the lines and the notes over what the canvas has."""
         for artist in (self._bands, *self._lines, *(text for text in self._off if text.get_text())):
             self.axes.draw_artist(artist)
-        if self.axes.get_legend():
-            self.axes.draw_artist(self.axes.get_legend())
+        legend = self.axes.get_legend()
+        if legend is not None:
+            self.axes.draw_artist(legend)
         if self._text.get_text():
             self.axes.draw_artist(self._text)
 
@@ -151,27 +160,30 @@ class Drawing:
     @property
     def _scale(self) -> Scale:
         """Of the limits that the axes have; somebody may have zoomed."""
-        return Scale(*sorted(self.axes.get_ylim()), self._scene.options.units)
+        low, high = sorted(self.axes.get_ylim())
+        return Scale(low, high, self._scene.options.units)
 
-    def _write_value(self, value: float, _place=None) -> str:
+    def _write_value(self, value: float, _place: float = 0) -> str:
         return self._scale.tick(value, _step(self.axes.yaxis))
 
-    def _write_time(self, seconds: float, _place=None) -> str:
+    def _write_time(self, seconds: float, _place: float = 0) -> str:
         if self._scene.options.x == "seconds":
             return Scale(0, 1, "").tick(-seconds, _step(self.axes.xaxis))
         return self._scene.clock(seconds)
 
 
-def _step(axis) -> float:
+def _step(axis: "Axis") -> float:
     """How far apart the labels of an axis lie."""
     places = axis.get_majorticklocs()
     return abs(places[1] - places[0]) if len(places) > 1 else 1.0
 
 
-def _bands(axes):
+def _bands(axes: "Axes") -> "PolyCollection":
     """What shades where something is missing: from there to there, over the whole height."""
     from matplotlib.collections import PolyCollection
 
-    bands = PolyCollection([], transform=axes.get_xaxis_transform(), animated=True, **BAND)
+    bands = PolyCollection(
+        [], transform=axes.get_xaxis_transform(), animated=True, facecolor=BAND, alpha=BAND_ALPHA, linewidth=0
+    )
     axes.add_collection(bands, autolim=False)
     return bands

@@ -5,8 +5,10 @@ import json
 import zlib
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 __all__ = ["SCALE", "Font", "font", "width"]
 
@@ -17,8 +19,8 @@ UNKNOWN = "\N{REPLACEMENT CHARACTER}"  # stands for what the font has not
 class Font:
     """The letters of one style."""
 
-    def __init__(self, saved: dict):
-        self._boxes = dict(zip(saved["letters"], saved["boxes"], strict=True))
+    def __init__(self, saved: dict[str, Any]):
+        self._boxes: dict[str, tuple[int, int, int, int, int]] = dict(zip(saved["letters"], saved["boxes"], strict=True))
         packed = np.frombuffer(zlib.decompress(base64.b64decode(saved["pixels"])), np.uint8)
         self._pixels = np.column_stack((packed >> 4, packed & 15)).reshape(-1)
         ends = np.cumsum([width * height for *_, width, height in saved["boxes"]])
@@ -28,7 +30,7 @@ class Font:
         """How far the next letter is, in pixels of a letter."""
         return self._boxes.get(letter, self._boxes[UNKNOWN])[0] / 64
 
-    def glyph(self, letter: str):
+    def glyph(self, letter: str) -> tuple[int, int, npt.NDArray[np.float64]]:
         """Return from where the pixels of a letter go (left and top, seen from its place on the line), and how much of each is ink, 0 to 1."""
         letter = letter if letter in self._boxes else UNKNOWN
         _, left, top, width, height = self._boxes[letter]

@@ -5,6 +5,7 @@ the page, whose answer waits behind the running cell), and only the lines are dr
 """
 
 import threading
+from typing import Any
 
 from ukernel import imports
 from ukernel.errors import UsageError
@@ -12,6 +13,7 @@ from ukernel.errors import UsageError
 from .drawing import Drawing, size_inches
 from .png import encode_png
 from .scene import ChartOptions, Scene
+from .staticoutput import display
 from .trace import Trace
 
 __all__ = ["MatplotlibCanvas", "check", "is_chosen"]
@@ -46,9 +48,10 @@ def _backend() -> str | None:
     if matplotlib is None:
         return None
     try:
-        return matplotlib.get_backend(auto_select=False)
+        chosen = matplotlib.get_backend(auto_select=False)
     except TypeError:  # before matplotlib 3.10
-        return matplotlib.get_backend()
+        chosen = matplotlib.get_backend()
+    return None if chosen is None else str(chosen)
 
 
 class MatplotlibCanvas:
@@ -60,20 +63,19 @@ class MatplotlibCanvas:
     def __init__(self, traces: list[Trace], options: ChartOptions, is_watched: bool = True):
         imports.load("matplotlib", "ipympl.backend_nbagg")
         from ipympl.backend_nbagg import Canvas, FigureManager
-        from IPython.display import display
         from matplotlib.figure import Figure
 
         self.is_watched = is_watched
         self._lock = threading.RLock()  # the page's wishes (size, zoom) are met in the main thread
-        self._drawn_for = None  # what the background was drawn for
-        self._background = None
+        self._drawn_for: tuple[object, ...] | None = None  # what the background was drawn for
+        self._background: object = None  # a copy of the pixels
         figure = Figure(figsize=size_inches(options))
         self._canvas = Canvas(figure)
         manager = FigureManager(self._canvas, 1)
         self._canvas.header_visible = False  # it would repeat the title
         handle_json = manager.handle_json
 
-        def handle_json_alone(content):
+        def handle_json_alone(content: dict[str, Any]) -> None:
             with self._lock:
                 handle_json(content)
 
@@ -82,7 +84,7 @@ class MatplotlibCanvas:
         self._scene = Scene(traces, options, int(figure.bbox.width))
         self._drawing = Drawing(figure, self._scene)
         self._canvas.mpl_connect("draw_event", self._after_drawing)
-        self._display = display(self._canvas, display_id=True)
+        self._display = display(self._canvas)
 
     def needs_send(self) -> bool:
         """Whether a picture is due although there is nothing new to show."""
@@ -124,7 +126,7 @@ class MatplotlibCanvas:
             widget.layout.close()  # a widget of its own
             widget.close()
 
-    def _after_drawing(self, event) -> None:
+    def _after_drawing(self, event: object) -> None:
         if not self._canvas.is_saving():  # a picture for a file, in another size, with everything in it
             self._background = self._canvas.copy_from_bbox(self._canvas.figure.bbox)
             self._drawn_for = self._drawing.background

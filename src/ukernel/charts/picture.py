@@ -7,8 +7,10 @@ import base64
 import html
 import json
 import uuid
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,12 +23,19 @@ from .raster import PixelPen
 from .scene import HEIGHT, Scene
 from .vector import SvgPen
 
-__all__ = ["Painter", "mime_bundle", "script"]
+if TYPE_CHECKING:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg as Agg
+
+__all__ = ["COLUMNS", "Message", "Painter", "mime_bundle", "script"]
 
 SIZE = (700, 350)  # on the page
+COLUMNS = 1000  # of pixels that curves have in it
 EFFORT = 6  # of the compression: these pictures are kept
 BAND = "#f9eada"  # where something is missing
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5569a", "#a87b00", "#3b8fc4", "#7a5195", "#5f6b6d")  # as in canvas/src/theme.js
+
+
+Message = tuple[dict[str, Any], bytes]  # what shows a scene on the page, see `canvas.encode`
 
 
 class Painter:
@@ -36,9 +45,9 @@ class Painter:
     """
 
     def __init__(self, scene: Scene, scale: int = SCALE):
-        self._scene = scene
+        self.scene = scene
         self._scale = scale
-        self._canvas = None
+        self._canvas: Agg | None = None
         self._has_failed = False
         if imports.load_matplotlib():
             from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -59,9 +68,10 @@ class Painter:
         if self._canvas is not None:
             try:
                 self._drawing.update()
-                self._canvas.draw()
+                self._canvas.draw()  # type: ignore[no-untyped-call]  # so is matplotlib
                 self._drawing.draw_over()
-                return Png(encode_png(np.asarray(self._canvas.buffer_rgba())[..., :3], EFFORT))
+                pixels = np.asarray(self._canvas.buffer_rgba())  # type: ignore[no-untyped-call]  # so is matplotlib
+                return Png(encode_png(pixels[..., :3], EFFORT))
             except Exception:  # a style that cannot be drawn here, TeX without TeX: a plain picture is better than none
                 self._canvas, self._has_failed = None, True
         pixels = self._draw(PixelPen).pixels
@@ -74,9 +84,9 @@ class Painter:
         """Return the scene as an SVG, where there is no matplotlib; else nothing."""
         return "" if self._canvas is not None else self._draw(SvgPen).svg()
 
-    def _draw(self, make_pen):
-        size = SIZE[0], round(SIZE[1] * self._scene.options.height / HEIGHT)
-        return still.draw(self._scene, size, COLOURS, BAND, make_pen)
+    def _draw(self, make_pen: Callable[[int, int], still.AnyPen]) -> still.AnyPen:
+        size = SIZE[0], round(SIZE[1] * self.scene.options.height / HEIGHT)
+        return still.draw(self.scene, size, COLOURS, BAND, make_pen)
 
 
 @cache
@@ -85,7 +95,7 @@ def script() -> str:
     return Path(__file__).with_name("canvas.js").read_text(encoding="utf-8")
 
 
-def mime_bundle(scene: Scene, painter: Painter, message: tuple[dict, bytes] | None = None, static_output: str = "") -> dict:
+def mime_bundle(scene: Scene, painter: Painter, message: Message | None = None, static_output: str = "") -> dict[str, str]:
     """Return the picture as what a notebook saves: PNG, where there is no matplotlib SVG, text, and HTML with the same picture.
 
     static_output: the chart that hides this picture where it is on the page itself (see canvas/src/view.js).

@@ -1,11 +1,18 @@
 """A pen whose picture is an array of pixels."""
 
+from typing import TypeAlias
+
 import numpy as np
+import numpy.typing as npt
 
 from . import glyphs
 from .glyphs import SCALE
+from .window import Floats
 
 __all__ = ["PixelPen"]
+
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+Marks: TypeAlias = npt.NDArray[np.bool_]
 
 FINE = 2  # curves are drawn in so many times as many pixels, for smooth edges
 
@@ -28,7 +35,7 @@ class PixelPen:
         else:
             self.box(x - width / 2, y, width, to_y - y, ink)
 
-    def curve(self, x, y, ink: str, frame: tuple[int, int, int, int]) -> None:
+    def curve(self, x: Floats, y: Floats, ink: str, frame: tuple[int, int, int, int]) -> None:
         """Draw the line through these points, within left, top, right and bottom of the frame; a NaN interrupts it. A point alone is a dot."""
         left, top, right, bottom = frame
         fine = SCALE * FINE
@@ -54,18 +61,18 @@ class PixelPen:
             self._blend(part, cover[: part.shape[0], : part.shape[1]], ink)
             at += font.advance(letter)
 
-    def _blend(self, part, cover, ink: str) -> None:
+    def _blend(self, part: Bytes, cover: Floats, ink: str) -> None:
         """Put ink on a part of the picture: as much on each pixel as it is covered, 0 to 1."""
         at = cover.nonzero()
         much = cover[at][:, None]
         part[at] = np.rint(part[at] * (1 - much) + _colour(ink) * much)
 
 
-def _colour(ink: str):
+def _colour(ink: str) -> Bytes:
     return np.frombuffer(bytes.fromhex(ink[1:]), np.uint8)
 
 
-def _trace(drawn, x, y) -> None:
+def _trace(drawn: Marks, x: Floats, y: Floats) -> None:
     """Mark the pixels of the line through these points."""
     rows, columns = drawn.shape
     y = np.clip(y, -rows, 2 * rows)
@@ -82,15 +89,15 @@ def _trace(drawn, x, y) -> None:
     drawn[row[inside], column[inside]] = True
 
 
-def _thicken(drawn):
+def _thicken(drawn: Marks) -> Marks:
     """The same with a line six pixels wide, whichever way it goes: a cross of three, then a square of four."""
-    wide = drawn.copy()
+    wide: Marks = drawn.copy()
     wide[1:] |= drawn[:-1]
     wide[:-1] |= drawn[1:]
     wide[:, 1:] |= drawn[:, :-1]
     wide[:, :-1] |= drawn[:, 1:]
     for _ in range(2):  # up and down, and, turned, across
-        tall = wide.copy()
+        tall: Marks = wide.copy()
         tall[1:] |= wide[:-1]
         tall[:-1] |= wide[1:]
         tall[:-2] |= wide[2:]

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .axis import Limits, Scale
-from .bins import Break, make_envelope
+from .bins import Break, Envelope, TimeEnvelope, make_envelope
 from .trace import Note, Trace
+from .window import Floats
 
 __all__ = ["AXIS_NAMES", "HEIGHT", "RUNNING", "STOPPED", "WAITING", "Band", "ChartOptions", "Curve", "Scene"]
 
@@ -54,14 +55,14 @@ class Curve(NamedTuple):
     """
 
     name: str
-    x: object
-    low: object
-    high: object
+    x: Floats
+    low: Floats
+    high: Floats
     breaks: tuple[int, ...] = ()
     newest: float = math.nan
 
     @property
-    def points(self):
+    def points(self) -> tuple[Floats, Floats]:
         """The line through all of them, as two arrays; a NaN interrupts it."""
         x, y, width = self.x, self.low, 1
         if self.low is not self.high:
@@ -163,7 +164,7 @@ class Scene:
             for one in envelope.breaks
         ]
 
-    def extent(self, envelope, one: Break) -> tuple[float, float]:
+    def extent(self, envelope: Envelope | TimeEnvelope, one: Break) -> tuple[float, float]:
         """From where to where on the horizontal axis something is missing."""
         if self.options.is_timed:
             return one.began_at - self.newest_at, one.ended_at - self.newest_at
@@ -178,16 +179,17 @@ class Scene:
     def off_scale_words(self) -> tuple[str, str]:
         """What a still says of values below and above the limits; empty where none are."""
         signs = "▼ values down to", "▲ values up to"
-        return tuple(
+        below, above = (
             "" if value is None else f"{words} {self.scale.text(value)}: ylim=None follows them"
             for value, words in zip(self.off_scale(), signs, strict=True)
         )
+        return below, above
 
     def clock(self, seconds: float) -> str:
         """The time of day at a place of the horizontal axis; empty before there is a sample."""
         return time.strftime("%H:%M:%S", time.localtime(self.newest_at + seconds)) if self.newest_at > 0 else ""
 
-    def stats(self) -> list:
+    def stats(self) -> list[list[list[float] | None]]:
         """For each trace and channel the lowest and the highest value in the window and the mean; None where there is none."""
         found = []
         for trace, envelope in zip(self.traces, self.envelopes, strict=True):
@@ -230,10 +232,10 @@ class Scene:
             parts.append(f"{len(bands):,} {'gap' if len(bands) == 1 else 'gaps'} in it, {lost:,} frames are missing there.")
         return " ".join(parts)
 
-    def _positions(self, envelope, table):
+    def _positions(self, envelope: Envelope | TimeEnvelope, table: Floats) -> Floats:
         if self.options.is_timed:
             return table[:, 0] - self.newest_at
-        bins = np.arange(envelope.first, envelope.first + len(table))
+        bins: Floats = np.arange(envelope.first, envelope.first + len(table), dtype=np.float64)
         return bins * envelope.step + (envelope.step - 1) / 2 - envelope.oldest
 
     def _fit_span(self) -> float:

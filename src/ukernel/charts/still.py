@@ -1,13 +1,16 @@
 """The still picture of a chart where there is no matplotlib: where things stand, for a pen of vectors or of pixels."""
 
 import math
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from . import glyphs
 from .scene import AXIS_NAMES, Scene
+from .window import Floats
 
-__all__ = ["draw"]
+__all__ = ["Pen", "draw"]
 
 LEFT, RIGHT, ABOVE, BELOW = 76, 12, 36, 44  # around the axes, in pixels
 LEAST = 80  # of the axes' height: with many names and notes the picture grows
@@ -18,7 +21,22 @@ LEAST_BAND = 3
 WHITE, BLACK, INK, GREY, GRID = "#ffffff", "#111111", "#333333", "#666666", "#e3e3e3"
 
 
-def draw(scene: Scene, size: tuple[int, int], colours: tuple[str, ...], band: str, make_pen):
+class Pen(Protocol):
+    """Draws in pixels of the page; `ink` is a colour, "#rrggbb"."""
+
+    def box(self, x: float, y: float, width: float, height: float, ink: str) -> None: ...
+    def line(self, x: float, y: float, to_x: float, to_y: float, ink: str, width: int = 1) -> None: ...
+    def curve(self, x: Floats, y: Floats, ink: str, frame: tuple[int, int, int, int]) -> None: ...
+    def text(self, x: float, y: float, text: str, ink: str, align: str = "start", bold: bool = False) -> None: ...
+
+
+AnyPen = TypeVar("AnyPen", bound=Pen)
+Place = TypeVar("Place", float, Floats)
+
+
+def draw(
+    scene: Scene, size: tuple[int, int], colours: tuple[str, ...], band: str, make_pen: Callable[[int, int], AnyPen]
+) -> AnyPen:
     """Draw the scene as it is now, which the caller has updated; returns the pen.
 
     size: in pixels of the page. colours: of the lines, one after the other. make_pen: called with the size that the picture gets.
@@ -60,8 +78,8 @@ def draw(scene: Scene, size: tuple[int, int], colours: tuple[str, ...], band: st
     pen.line(left, top, left, bottom, GREY)
     pen.line(left, bottom, right, bottom, GREY)
     for number, curve in enumerate(curves):
-        x, y = curve.points
-        pen.curve(axes.x(x), axes.y(y), colours[number % len(colours)], (left, top, right, bottom))
+        across, up = curve.points
+        pen.curve(axes.x(across), axes.y(up), colours[number % len(colours)], (left, top, right, bottom))
     for number, (x, row) in enumerate(names):
         y = ABOVE + LINE * row + 6
         pen.line(left + x, y, left + x + 16, y, colours[number % len(colours)], 3)
@@ -80,15 +98,15 @@ class _Axes:
         self._scene = scene
         self._left, self._top, self._right, self._bottom = box
 
-    def x(self, value):
+    def x(self, value: Place) -> Place:
         low, high = self._scene.x
         return self._left + (value - low) / (high - low) * (self._right - self._left)
 
-    def y(self, value):
+    def y(self, value: Place) -> Place:
         low, high = self._scene.y
         return self._bottom - (value - low) / (high - low) * (self._bottom - self._top)
 
-    def bands(self):
+    def bands(self) -> Iterator[tuple[float, float]]:
         for band in self._scene.bands():
             start, stop = np.clip([self.x(band.start), self.x(band.stop)], self._left, self._right)
             spare = max(LEAST_BAND - (stop - start), 0) / 2

@@ -1,7 +1,6 @@
 """One pipe in a chart: a thread that reads it, decodes it and keeps the latest samples."""
 
 import contextvars
-import itertools
 import math
 import threading
 import time
@@ -18,7 +17,7 @@ from ukernel.pipes.reasons import CLOSED, HUB_ENDS, LEFT, LOSS_SENTENCES, descri
 from ukernel.protocol.pipestream import Batch
 
 from .axis import format_seconds
-from .window import Window
+from .window import Floats, Window
 
 __all__ = ["Note", "Trace"]
 
@@ -34,6 +33,19 @@ class Note(NamedTuple):
 
     text: str
     kind: str = "info"
+
+
+class _Block(NamedTuple):
+    """Samples that were read in one go.
+
+    times: when each was taken; where that is not known, when they arrived: one number. losses, ends: what the pipe has gone through
+    before them: what was lost, all together by cause, and its ends.
+    """
+
+    samples: Floats
+    times: Floats | float
+    losses: dict[str, int]
+    ends: list[End]
 
 
 class Trace:
@@ -56,7 +68,7 @@ class Trace:
         self._ends: list[End] = []  # the same of its ends
         self._decoder = decoder
         self._left_because = ""
-        self._marks: deque = deque([(time.monotonic(), 0)])  # time and samples seen, for the rate
+        self._marks: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])  # time and samples seen, for the rate
         self._rate: float | None = None
         self._tell: Callable[[], None] = lambda: None
         self._meant = ""  # another pipe that may be meant
@@ -85,7 +97,7 @@ class Trace:
         return threading.current_thread() is self._thread
 
     @property
-    def news(self) -> tuple:
+    def news(self) -> tuple[object, ...]:
         """What there is to show: another value, another picture."""
         reader = self.reader
         waits = reader.opening is None, reader.awaits, reader.obstacle
@@ -122,7 +134,7 @@ class Trace:
         """What should be said beside the samples."""
         notes = []
         if self.ended:
-            notes.append(self._closing_note())
+            notes.append(self._closing_note(self.ended))
         elif (reason := self.reader.awaits) is not None:
             why = describe_end(reason)
             text = f"{why}; waiting for the board to open pipe {self.name!r} again{self._meant}"
@@ -155,13 +167,13 @@ class Trace:
         self._ended_clock = time.strftime("%H:%M:%S")
         self.ended = why
 
-    def _closing_note(self) -> Note:
+    def _closing_note(self, ended: Note) -> Note:
         """Why it ended, after how many samples and how long, and when."""
-        why = self.ended.text.removeprefix("the ")
+        why = ended.text.removeprefix("the ")
         seen = self.window.seen
         samples = "no samples" if not seen else "1 sample" if seen == 1 else f"{seen:,} samples"
         lasted = [] if self._began_at is None else [format_seconds(self.ended_at - self._began_at)]
-        return Note(", ".join([why[:1].upper() + why[1:], samples, *lasted, self._ended_clock]), self.ended.kind)
+        return Note(", ".join([why[:1].upper() + why[1:], samples, *lasted, self._ended_clock]), ended.kind)
 
     def _follow(self) -> None:
         while True:
@@ -182,45 +194,41 @@ class Trace:
             if blocks and not frames.count:
                 time.sleep(READ_S)
 
-    def _decode(self, frames: Batch, ends_at: float) -> tuple:
-        """Return samples, when each was taken (where that is not known, when they arrived: one number), and what the pipe has gone
-        through before them: what was lost, all together by cause, and its ends."""
-        before = self.reader.losses, self.reader.ends
-        return (*self._decode_timed(frames, ends_at), before)
+    def _decode(self, frames: Batch, ends_at: float) -> _Block:
+        losses, ends = self.reader.losses, self.reader.ends  # before the frames are taken
+        return _Block(*self._decode_timed(frames, ends_at), losses, ends)
 
-    def _decode_timed(self, frames: Batch, ends_at: float) -> tuple:
-        if not frames.is_timed:
-            return self._decoder.decode(frames, frames.count, ends_at), time.time()
+    def _decode_timed(self, frames: Batch, ends_at: float) -> tuple[Floats, Floats | float]:
         before, (first, step, error) = frames.count, frames.pace
-        block = self._decoder.decode(frames, before, ends_at)
+        samples = np.asarray(self._decoder.decode(frames, before, ends_at), np.float64)
         taken = before - frames.count
+        if not frames.is_timed:
+            return samples, time.time()
         if error == math.inf:  # of the hub's clock, like the times that are known
-            return block, first + step * (taken - 1)
-        times = first + step * np.arange(taken)
+            return samples, first + step * (taken - 1)
+        times: Floats = first + step * np.arange(taken, dtype=np.float64)
         if self._decoder.left_out:
             times = np.delete(times, list(self._decoder.left_out))
-        return block, times
+        return samples, times
 
-    def _add(self, blocks: list) -> None:
+    def _add(self, blocks: list[_Block]) -> None:
         """Add what was read in one go. Where times are those of arrival it is one arrival, over which they are spread."""
-        group: list = []
+        group: list[_Block] = []
         for block in blocks:
-            if len(block[0]):
-                if group and np.ndim(block[1]) != np.ndim(group[0][1]):
+            if len(block.samples):
+                if group and np.ndim(block.times) != np.ndim(group[0].times):
                     self._add_group(group)
                     group = []
                 group.append(block)
         if group:
             self._add_group(group)
 
-    def _add_group(self, group: list) -> None:
+    def _add_group(self, group: list[_Block]) -> None:
         """Add blocks of samples, and the gaps between them."""
         gaps, place = [], 0
-        for samples, _, (losses, ends) in group:
+        for samples, _, losses, ends in group:
             if ends is not self._ends:
-                known = self._ends[-1] if self._ends else None
-                new = itertools.takewhile(lambda end, known=known: end is not known, reversed(ends))
-                gaps += [(place, 0, describe_end(end.reason)) for end in list(new)[::-1]]
+                gaps += [(place, 0, describe_end(end.reason)) for end in _ends_since(self._ends, ends)]
                 self._ends = ends
             for cause, count in losses.items() if losses != self._losses else ():
                 lost = count - self._losses.get(cause, 0)
@@ -228,10 +236,11 @@ class Trace:
                     gaps.append((place, lost, LOSS_SENTENCES.get(cause, cause)))
             self._losses = losses
             place += len(samples)
-        samples, times, _ = zip(*group, strict=True)
+        known = [block.times for block in group if isinstance(block.times, np.ndarray)]
+        times = np.concatenate(known) if known else group[-1].times
         if self._began_at is None:
             self._began_at = time.monotonic()
-        self.window.add(np.concatenate(samples), np.concatenate(times) if np.ndim(times[0]) else times[-1], gaps)
+        self.window.add(np.concatenate([block.samples for block in group]), times, gaps)
 
     def _why_ended(self) -> Note:
         reason = self.reader.end_reason
@@ -240,3 +249,13 @@ class Trace:
         if reason == CLOSED:
             return Note("the producer closed the pipe")
         return Note(self.reader.why_ended(), "warning")
+
+
+def _ends_since(known: list[End], ends: list[End]) -> list[End]:
+    """Return those of the ends that are later than the last known one: the oldest may have been forgotten."""
+    new: list[End] = []
+    for end in reversed(ends):
+        if known and end is known[-1]:
+            break
+        new.append(end)
+    return new[::-1]

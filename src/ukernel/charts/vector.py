@@ -6,6 +6,8 @@ import uuid
 
 import numpy as np
 
+from .window import Floats
+
 __all__ = ["SvgPen"]
 
 MAX_PIXEL = 1e5  # what lies farther outside is drawn there: renderers' numbers have few digits
@@ -33,7 +35,7 @@ class SvgPen:
         """Draw a line, across or up."""
         self._parts.append(f'<path d="M{x:.1f} {y:.1f}L{to_x:.1f} {to_y:.1f}" stroke="{ink}" stroke-width="{width}"/>')
 
-    def curve(self, x, y, ink: str, frame: tuple[int, int, int, int]) -> None:
+    def curve(self, x: Floats, y: Floats, ink: str, frame: tuple[int, int, int, int]) -> None:
         """Draw the line through these points, within left, top, right and bottom of the frame; a NaN interrupts it. A point alone is a dot."""
         across, up = (np.clip(values, -MAX_PIXEL, MAX_PIXEL) for values in (x, y))
         steps, pen = [], "M"

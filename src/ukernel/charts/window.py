@@ -7,11 +7,14 @@ import math
 import threading
 from collections import deque
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-__all__ = ["BINS", "Gap", "History", "Rows", "Window", "merge", "sample_times", "without_infinities"]
+__all__ = ["BINS", "Floats", "Gap", "History", "Rows", "Window", "merge", "sample_times", "without_infinities"]
+
+Floats: TypeAlias = npt.NDArray[np.float64]
 
 MAX_SPREAD_S = 0.25  # a block that arrives after a longer silence was not on its way all that time
 HUGE = 1e300  # values beyond it are gaps, as infinities are: sums and differences of limits must stay finite
@@ -20,14 +23,14 @@ MAX_HELD = 100_000  # samples held of a window in time, for `LivePlot.data`
 MAX_GAPS = 1 << 14  # known one by one
 
 
-def sample_times(count: int, arrived_at: float, previous_at: float):
+def sample_times(count: int, arrived_at: float, previous_at: float) -> Floats:
     """When the samples of a block were taken, as far as one can tell from when it arrived: an array of `count` seconds,
     spread evenly since the block before, the last at `arrived_at`."""
     spread = min(arrived_at - previous_at, MAX_SPREAD_S)
     return arrived_at - spread * (np.arange(count - 1, -1, -1) / count)
 
 
-def without_infinities(values):
+def without_infinities(values: Floats) -> Floats:
     """The values, with NaN for what no axis can show."""
     return np.where(np.abs(values) < HUGE, values, np.nan)
 
@@ -61,7 +64,7 @@ class Rows:
     def first(self) -> int:
         return self.stop - self._kept
 
-    def append(self, rows) -> None:
+    def append(self, rows: Floats) -> None:
         self.stop += len(rows)
         rows = rows[-self.size :]
         if self._end + len(rows) > len(self._table):
@@ -86,7 +89,7 @@ class Rows:
         """Forget all rows; the numbers go on."""
         self._end = self._kept = 0
 
-    def since(self, number: int):
+    def since(self, number: int) -> Floats:
         """The rows from this number on, or from the first one kept. A view: valid until the next `append`."""
         return self._table[self._end - (self.stop - max(number, self.first)) : self._end]
 
@@ -122,7 +125,7 @@ class Window:
         """Values a sample; 0 before the first."""
         return self._rows.columns - 1 if self._rows else 0
 
-    def add(self, block, at, gaps: Iterable[tuple[int, int, str]] = ()) -> None:
+    def add(self, block: Floats, at: Floats | float, gaps: Iterable[tuple[int, int, str]] = ()) -> None:
         """Add samples, an array of shape (n,) or (n, channels).
 
         at: when each was taken, an array of shape (n,), seconds of any one clock; or one number, when all of them
@@ -132,7 +135,7 @@ class Window:
         if not len(block):
             return
         values = block.reshape(len(block), -1)
-        times = at if np.ndim(at) else sample_times(len(values), at, self._newest_at)
+        times = sample_times(len(values), at, self._newest_at) if isinstance(at, float | int) else at
         table = np.empty((len(values), 1 + values.shape[1]))
         np.maximum.accumulate(np.maximum(times, self._newest_at), out=table[:, 0])
         table[:, 1:] = values
@@ -146,7 +149,7 @@ class Window:
                 self.history = self.history or History(self.span_s, values.shape[1])
                 self.history.add(table[:, 0], without_infinities(table[:, 1:]))
             self._rows = rows
-            self._forget_gaps()
+            self._forget_gaps(rows)
 
     def clear(self) -> None:
         """Forget what it holds; the numbers go on."""
@@ -158,7 +161,7 @@ class Window:
                 self.history.clear()
             self._gaps.clear()
 
-    def copy(self, channels: int = 1):
+    def copy(self, channels: int = 1) -> Floats:
         """The samples, oldest first: an array of shape (n, channels); `channels` is for as long as there are none."""
         with self._lock:
             if self._rows is None:
@@ -166,16 +169,17 @@ class Window:
             rows = self._rows.since(0)
             if self.span_s is not None:
                 rows = rows[np.searchsorted(rows[:, 0], self._newest_at - self.span_s) :]
-            return rows[:, 1:].copy()
+            samples: Floats = rows[:, 1:].copy()
+        return samples
 
-    def since(self, number: int):
+    def since(self, number: int) -> tuple[int, Floats]:
         """Return the number of the first sample kept from `number` on, and from there a table of times and values."""
         with self._lock:
             if self._rows is None:
                 return 0, np.empty((0, 1))
             return max(number, self._rows.first), self._rows.since(number).copy()
 
-    def history_since(self, number: int):
+    def history_since(self, number: int) -> tuple[int, Floats, int, Floats, float]:
         """Return the number of the first bin of the history kept from `number` on, from there its table, how many samples have
         been seen by then, the newest of them (its values), and when the oldest one that the history knows was taken."""
         with self._lock:
@@ -195,31 +199,31 @@ class Window:
                 found.append(gap)
             return found[::-1]
 
-    def means(self):
+    def means(self) -> Floats:
         """The mean of each channel, over what is finite in the window; NaN where nothing is."""
         with self._lock:
             if self._rows is None:
                 return np.empty(0)
             if self.history is not None:
-                return self.history.means(self._newest_at - self.span_s)
+                return self.history.means(self._newest_at - self.history.span_s)
             values = self._rows.since(0)[:, 1:]
             with np.errstate(all="ignore"):
-                found = values.mean(axis=0) if len(values) else np.full(self.channels, np.nan)
+                found: Floats = values.mean(axis=0) if len(values) else np.full(self.channels, np.nan)
                 if not np.isfinite(found).all():
                     finite = without_infinities(values)
                     found = np.nansum(finite, axis=0) / np.isfinite(finite).sum(axis=0)
             return found
 
-    def _add_gap(self, rows: Rows, table, place: int, lost: int, why: str) -> None:
+    def _add_gap(self, rows: Rows, table: Floats, place: int, lost: int, why: str) -> None:
         number = rows.stop + place
         began_at = table[place - 1, 0] if place else self._newest_at
         if number > rows.first:  # before the first sample there is nothing that it could interrupt
             self._gaps.append(Gap(number, lost, why, float(began_at), float(table[place, 0])))
 
-    def _forget_gaps(self) -> None:
+    def _forget_gaps(self, rows: Rows) -> None:
         gaps = self._gaps
         if self.span_s is None:
-            while gaps and gaps[0].number <= self._rows.first:
+            while gaps and gaps[0].number <= rows.first:
                 gaps.popleft()
         else:
             while gaps and gaps[0].ended_at <= self._newest_at - self.span_s:
@@ -235,12 +239,13 @@ class History:
     the sum, and how many were finite. A bin without samples has no row."""
 
     def __init__(self, span_s: float, channels: int):
+        self.span_s = span_s
         self.width_s = span_s / BINS
         self.channels = channels
         # Bin number, first and last time; lowest and highest values, sums, counts.
         self.rows = Rows(BINS + 2, 3 + 4 * channels)
 
-    def add(self, times, values) -> None:
+    def add(self, times: Floats, values: Floats) -> None:
         """Add samples; times do not run backwards, values are finite or NaN."""
         bins = np.floor(times / self.width_s)
         starts = np.flatnonzero(np.diff(bins, prepend=-np.inf))
@@ -259,23 +264,24 @@ class History:
         )
         last = self.rows.since(self.rows.stop - 1)
         if len(last) and last[-1, 0] == table[0, 0]:
-            table[0] = merge(np.vstack((last[-1], table[0])), np.zeros(1, int), self.channels)[0]
+            table[0] = merge(np.vstack((last[-1], table[0])), np.zeros(1, np.intp), self.channels)[0]
             self.rows.cut(self.rows.stop - 1)
         self.rows.append(table)
 
     def clear(self) -> None:
         self.rows.clear()
 
-    def means(self, since: float):
+    def means(self, since: float) -> Floats:
         """The mean of each channel from this time on."""
         table = self.rows.since(0)
         table = table[np.searchsorted(table[:, 2], since) :]
         sums, counts = (table[:, 3 + part * self.channels : 3 + (part + 1) * self.channels].sum(axis=0) for part in (2, 3))
         with np.errstate(all="ignore"):
-            return sums / counts
+            means: Floats = sums / counts
+        return means
 
 
-def merge(table, starts, channels: int):
+def merge(table: Floats, starts: npt.NDArray[np.intp], channels: int) -> Floats:
     """Rows of a history made into fewer: one from each of these places up to the next."""
     ends = np.append(starts[1:], len(table)) - 1
     lows, highs, sums = (table[:, 3 + part * channels : 3 + (part + 1) * channels] for part in (0, 1, 2))

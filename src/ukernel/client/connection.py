@@ -1,60 +1,55 @@
-"""How other processes talk to the hub: find it, start it where there is none, and exchange messages with it.
+"""How other processes talk to the hub: connect to it, starting it where there is none, and exchange messages with it.
 
 Blocking sockets and nothing heavy: this is imported into notebooks, and a kernel's start waits for it.
 """
 
-import contextlib
+from __future__ import annotations
+
 import json
 import os
-import select
+import selectors
 import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from typing import Any
 
 from ucore.wire import BUILD
 from ukernel import settings
-from ukernel.errors import HubDeniedError, HubError, HubUnreachableError, NoAnswerError, UcoreError, by_name
+from ukernel.errors import HubDeniedError, HubError, HubUnreachableError, NoAnswerError, by_name
 from ukernel.protocol import handshake, statefile
 
-from .hubprocess import HubProcess
+from .discovery import with_hub
 
-__all__ = ["HubClient", "connect", "connect_to_pipes", "forget_killed_hub", "open_reader"]
-
-T = TypeVar("T")
+__all__ = ["HubClient", "connect", "connect_to_pipes", "open_reader"]
 
 _LOOPBACK = "127.0.0.1"
-_POLL_S = 0.01  # between two looks for a hub that is about to come up
-_HANDSHAKE_TIMEOUT_S = 5.0
+_HANDSHAKE_TIMEOUT_S = 5.0  # as long as the hub gives its peers, which may be reached through a forwarded port
 _RECEIVE_BYTES = 1 << 16
 _MAX_ANSWER = 4096  # bytes of the hub's answer to the handshake
+# select breaks above descriptor 1023, and notebooks open many; epoll would need a descriptor of its own.
+_Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
-def connect(*, start: bool = True, timeout_s: float = 15.0) -> "HubClient":
+def connect(*, start: bool = True, timeout_s: float = 15.0) -> HubClient:
     """Connect to this user's hub, starting one if there is none and ``start`` is true.
 
     Raises HubUnreachableError if none answers within ``timeout_s`` seconds, HubDeniedError if the two cannot prove to each
     other that they know the token, HubError if a hub of another build is in use by others.
     """
-    return _find(
+    return with_hub(
         lambda here, left_s: HubClient(_handshake(here.host, here.port, here.token, {"role": "client"}, left_s)),
-        start,
-        timeout_s,
+        _stop_old_hub,
+        start=start,
         any_build=not start,
+        timeout_s=timeout_s,
     )
 
 
-def forget_killed_hub() -> None:
-    """Remove the state file that a killed hub has left, where it has: for who ends, and may be the last to look."""
-    with contextlib.suppress(UcoreError, OSError):
-        statefile.remove_stale()
-
-
-def connect_to_pipes() -> "HubClient":
+def connect_to_pipes() -> HubClient:
     """Connect to the hub that `open_reader` would use, also through a forwarded port; starts none. Raises what it raises."""
-    return HubClient(_reach({"role": "client"}, start=False, timeout_s=2.0))
+    return HubClient(_connect({"role": "client"}, start=False, timeout_s=2.0))
 
 
 def open_reader(
@@ -66,15 +61,19 @@ def open_reader(
     Raises HubUnreachableError, HubDeniedError, and PipeNameError for a name that is none or that several boards use.
     """
     request = {"role": "reader", "pipe": name, "board": board, "options": list(options), "kernel": settings.kernel_id()}
-    return _reach(request, start=start, timeout_s=timeout_s)
+    return _connect(request, start=start, timeout_s=timeout_s)
 
 
-def _reach(request: dict[str, Any], start: bool, timeout_s: float) -> socket.socket:
+def _connect(request: dict[str, Any], start: bool, timeout_s: float) -> socket.socket:
     """Return a connection on which the handshake is over, to the port that UCORE_PIPE_PORT names or to this user's hub."""
     port = settings.pipe_port()
     if port is None:
-        return _find(
-            lambda here, left_s: _handshake(here.host, here.port, here.token, request, left_s), start, timeout_s, any_build=True
+        return with_hub(
+            lambda here, left_s: _handshake(here.host, here.port, here.token, request, left_s),
+            _stop_old_hub,
+            start=start,
+            any_build=True,
+            timeout_s=timeout_s,
         )
     token = settings.pipe_token()
     if token is None:
@@ -98,43 +97,7 @@ def _reach(request: dict[str, Any], start: bool, timeout_s: float) -> socket.soc
         ) from error
 
 
-def _find(open_: Callable[[statefile.HubInfo, float], T], start: bool, timeout_s: float, any_build: bool) -> T:
-    """Call ``open_(hub, seconds left)`` on the living hub, and see to it that there is one.
-
-    A hub may leave, or lose a race, meanwhile.
-    """
-    deadline = time.monotonic() + timeout_s
-    process = HubProcess()
-    try:
-        while True:
-            here = statefile.read() if start else statefile.find()
-            if here is not None:
-                try:
-                    if any_build or here.build == BUILD:
-                        return open_(here, deadline - time.monotonic())
-                    why = f"the one that runs is of build {here.build}, not {BUILD}"
-                    _retire(here)
-                except OSError as error:
-                    why = f"it is not answering ({error})"
-            elif statefile.is_held():
-                why = "one holds the lock beside its state file, but does not write that"
-            elif not start:
-                raise HubUnreachableError(f"No board hub runs (looked at {settings.state_path()}).")
-            else:
-                why = "there is none"
-            if time.monotonic() > deadline:
-                raise HubUnreachableError(
-                    f"No board hub could be reached within {timeout_s:g} s: {why}. Its state file is {settings.state_path()}. "
-                    "Set UCORE_HUB_LOG to a file name to see what it does."
-                )
-            if here is None and start:
-                process.ensure_started()
-            time.sleep(_POLL_S)
-    finally:
-        process.close()
-
-
-def _retire(here: statefile.HubInfo) -> None:
+def _stop_old_hub(here: statefile.HubInfo) -> None:
     """Ask a hub of another build to leave. Raises HubError, which names who uses it, if it is not idle."""
     with HubClient(_handshake(here.host, here.port, here.token, {"role": "client"})) as old:
         try:
@@ -201,7 +164,7 @@ class HubClient:
         self._buffer = bytearray()
         self._messages: deque[dict[str, Any]] = deque()
 
-    def __enter__(self) -> "HubClient":
+    def __enter__(self) -> HubClient:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -311,11 +274,6 @@ def _wait(fd: int, timeout_s: float | None, writing: bool = False) -> None:
     """Wait until a socket can be read or written, or for ``timeout_s`` seconds."""
     if fd < 0:
         raise _lost()
-    if hasattr(select, "poll"):  # select breaks above descriptor 1023, and notebooks open many
-        poll = select.poll()
-        poll.register(fd, select.POLLOUT if writing else select.POLLIN)
-        poll.poll(None if timeout_s is None else -(-timeout_s * 1000 // 1))
-    elif writing:
-        select.select([], [fd], [], timeout_s)
-    else:
-        select.select([fd], [], [], timeout_s)
+    with _Selector() as selector:
+        selector.register(fd, selectors.EVENT_WRITE if writing else selectors.EVENT_READ)
+        selector.select(timeout_s)

@@ -1,5 +1,7 @@
 """The hub's process: started by whoever needs it first, and why one ended at once."""
 
+from __future__ import annotations
+
 import atexit
 import os
 import re
@@ -15,9 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HubProcess"]
 
-ANOTHER_HUB = 3  # its exit status where it met another hub, which we are about to find
-
-_started: "list[subprocess.Popen[bytes]]" = []  # by this process: kept so that they can be reaped
+_started: list[subprocess.Popen[bytes]] = []  # by this process: kept so that they can be reaped
 
 
 @atexit.register
@@ -45,7 +45,7 @@ class HubProcess:
             except OSError as error:
                 raise HubUnreachableError(f"The board hub cannot be started: {describe(error)}.") from error
         elif self._hub.poll() is not None:
-            if self._hub.returncode not in (0, ANOTHER_HUB):
+            if self._hub.returncode not in (0, statefile.ANOTHER_HUB):
                 raise HubUnreachableError(
                     f"The board hub ended as soon as it was started: {self._reason(self._hub.returncode)}. Its state file is {settings.state_path()}. "
                     f"Run `{sys.executable} -m ukernel.hub` to see more."
@@ -77,7 +77,7 @@ class HubProcess:
         except OSError:  # no room for it
             pass
         self._hub = subprocess.Popen(
-            [sys.executable, "-m", "ukernel.hub"],
+            [sys.executable, "-m", "ukernel.hub", "--detach-stderr"],
             stdin=null,
             stdout=null,
             stderr=self._stderr_file or null,

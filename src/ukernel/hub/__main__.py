@@ -1,4 +1,7 @@
-"""``python -m ukernel.hub``: the hub's process."""
+"""``python -m ukernel.hub``: the hub's process.
+
+``--detach-stderr``: a client has started it, which reads in its standard error why it did not come up; it lets go of that once it is up.
+"""
 
 import sys
 
@@ -8,6 +11,6 @@ from .server import main
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        sys.exit(main(detach_stderr="--detach-stderr" in sys.argv[1:]))
     except UcoreError as error:
         sys.exit(str(error))

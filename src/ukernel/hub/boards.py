@@ -54,7 +54,7 @@ class Boards:
         return bool(someone or any(board.is_used for board in self.by_port.values()))
 
     def update_timers(self) -> None:
-        """Start or stop the clocks after which an unused board is let go; and boards' stamps."""
+        """Start or stop the clocks after which an unused board is let go; and tell boards whether times are wanted."""
         for board in self.by_port.values():
             board.pipes.set_timestamps(self.subscriptions.wants_timestamps(board))
             if board.is_used:

@@ -27,7 +27,7 @@ SLOW_MAIN_S = 6.0  # that a chip's has, which takes seconds to boot and to conne
 PROMPT = re.compile(r'>>> |{"v":|raw REPL; CTRL-B')  # the prompt, or its echo of our hello
 BOOTED = re.compile(r"soft reboot|µcore virtual board.*, boot \d+ \(")
 MAX_TAIL = 200  # characters: more than what `BOOTED` looks for
-MAX_INSTALLS = 2
+MAX_INSTALLS = 2  # in a row: an agent that has been installed twice, and still is not there, will not be by a third time
 COMPUTERS = ("linux", "darwin", "win32")  # the sys.platform of virtual boards
 SLOW_DOWN_S = 0.5  # a board that looks at its line answers in a tenth of it
 SAID_LINES = 10  # of what a board that does not answer has printed: its last traceback
@@ -50,8 +50,8 @@ class BoardDriver:
     MicroPython's prompt instead of answering, ``install(port)`` is called, with the port closed, to put the agent there (see
     `ukernel.install.installer`). ``session_options`` are those of `Session`.
 
-    ``port``, ``name``, ``facts`` and ``state`` are set in the board's thread, each as a whole, before the event that tells of it is
-    delivered; other threads read them. All else is the board's thread's own, but what says "Any thread".
+    ``port`` and ``facts`` are set by the board's thread alone, each as a whole, and before an event that rests on them is delivered; any
+    thread may read them. ``name`` never changes. All else is the board's thread's own, but what stands under "Any thread".
     """
 
     def __init__(
@@ -66,7 +66,6 @@ class BoardDriver:
     ):
         self.port = port
         self.facts: dict[str, Any] = {}
-        self.state = CONNECTING
         self._info = discovery.describe(port)
         self.name = self._info.name
         # A pseudo-terminal that has hung up never comes back: its number may soon be a stranger's.
@@ -191,7 +190,6 @@ class BoardDriver:
             stream, told = self._find_again(lost, told)
 
     def _refuse(self, error: Exception) -> None:
-        self.state = "refused"
         self._deliver(self, Refused(error))
 
     def _serve(self, session: Session, stream: Stream, told: bool) -> bool:
@@ -225,11 +223,11 @@ class BoardDriver:
                 continue
             else:
                 answer_by = None
-            chunk = stream.read(None if deadline is None else max(deadline - now, 0.0))
+            data = stream.read(None if deadline is None else max(deadline - now, 0.0))
             now = time.monotonic()
-            if not chunk:
+            if not data:
                 continue
-            for event in session.receive_data(chunk, now):
+            for event in session.receive_data(data, now):
                 if isinstance(event, Refused):
                     self._refuse(event.error)
                     return told
@@ -239,7 +237,7 @@ class BoardDriver:
                         raise _AtPrompt
                     continue
                 if isinstance(event, Console) and session.state == READY:
-                    tail = (tail + event.text)[-MAX_TAIL:]  # text comes in pieces
+                    tail = (tail + event.text)[-MAX_TAIL:]  # text may come in parts
                     if BOOTED.search(tail):
                         tail = ""
                         self._expect_boot(session, now)
@@ -253,7 +251,6 @@ class BoardDriver:
                     self.facts = event.facts
                     self._installs = 0
                     self._end_main_at = math.inf
-                    self.state = READY
                     if event.resumed and not told:
                         continue
                     told = False
@@ -285,22 +282,21 @@ class BoardDriver:
         """Nobody has answered the hello in time. True where a board that we knew may still come back."""
         said = "\n".join(heard.strip().splitlines()[-SAID_LINES:])
         said = f" It printed:\n{said}" if said else ""
-        thief = other_reader(self.port)
+        other = other_reader(self.port)
         error: BoardError
-        if thief:
-            error = BoardBusyError(self._shared(thief))
+        if other:
+            error = BoardBusyError(self._shared(other))
         else:
             error = NoAnswerError((self._hung() if self.facts else self._first_contact()) + said)
         if not self.facts:
             self._refuse(error)
             return False
-        self.state = "gone"
         self._deliver(self, Gone(error))
         return True
 
-    def _shared(self, thief: str) -> str:
+    def _shared(self, other: str) -> str:
         return (
-            f"Nothing readable comes from the board on {self.port}, because another program reads the port too: {thief}. "
+            f"Nothing readable comes from the board on {self.port}, because another program reads the port too: {other}. "
             "Each of the two gets a part of the bytes. End it, then run the cell again."
         )
 
@@ -328,11 +324,9 @@ class BoardDriver:
 
     def _find_again(self, lost: BoardGoneError, told: bool) -> tuple[Stream | None, bool]:
         """Open the stream again wherever it comes back; None once closed."""
-        self.state = CONNECTING
         since = time.monotonic()
         while not self._closing.wait(RETRY_S):
             if not told and time.monotonic() - since > GRACE_S:
-                self.state = "gone"
                 self._deliver(self, Gone(lost))
                 told = True
             self.port = self._look_for()

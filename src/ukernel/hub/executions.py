@@ -63,10 +63,10 @@ class Executions:
         self.waiting.add(execution)
         return execution
 
-    def start_next(self, take_notice: Callable[[Client], str]) -> None:
+    def start_next(self, take_warning: Callable[[Client], str]) -> None:
         """Start the next one if none runs: clients take turns, each one's cells keep their order.
 
-        ``take_notice`` gives what its client must be told before.
+        ``take_warning`` gives what its client must be told before.
         """
         if self.running is not None or not self.waiting:
             return
@@ -74,9 +74,9 @@ class Executions:
         name = self.names.assign(execution.instance, execution.label, execution.key, execution.text)
         execution.parent = self.new_parent(name)
         self._known[execution.parent] = self.running = execution
-        notice = take_notice(execution.client) if execution.client is not None else ""
-        if notice:
-            execution.send("stream", {"name": "stderr", "text": notice + "\n"})
+        warning = take_warning(execution.client) if execution.client is not None else ""
+        if warning:
+            execution.send("stream", {"name": "stderr", "text": warning + "\n"})
         while len(self._known) > MAX_ENDED:
             self._known.popitem(last=False)
         self._send(wire.EXECUTE_REQUEST, execution.parent, execution.code)

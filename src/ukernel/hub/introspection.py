@@ -1,4 +1,4 @@
-"""Questions about the names on a board, for people who are writing a cell: answered soon, or not at all."""
+"""Requests about the names on a board, for people who are writing a cell: answered soon, or not at all."""
 
 import asyncio
 import json
@@ -16,27 +16,27 @@ __all__ = ["IntrospectionRequests"]
 
 REPLY_TIMEOUT_S = 5.0  # a board between two cells answers in milliseconds
 LOOK_S = 1.0  # after so long without an answer whoever waits is told which cell is in the way
-MAX_QUESTION = 1000  # bytes; no name is longer
+MAX_NAME_BYTES = 1000  # no dotted name is longer
 _DOTTED = re.compile(BEFORE_CURSOR)
-_WORD = re.compile(f"{WORD}*")
+_WORDS = re.compile(f"{WORD}+")
 
 Answer = Callable[[Any], None]  # takes what the board says, parsed; None where it says nothing
 
 
 class IntrospectionRequests:
-    """The questions put to one board.
+    """The requests to one board, and which of them are not answered yet.
 
-    ``put(type, parent, content)`` sends a message to the board, and returns False where it has no ear for questions;
+    ``send(type, parent, content)`` sends a message to the board, and returns False where it cannot answer one now;
     ``new_parent()`` gives a number for it; ``holder()`` says what is told while a cell runs, None where none does.
     """
 
     def __init__(
         self,
-        put: Callable[[int, int, bytes], bool],
+        send: Callable[[int, int, bytes], bool],
         new_parent: Callable[[], int],
         holder: Callable[[], dict[str, Any] | None] = lambda: None,
     ):
-        self._put = put
+        self._send = send
         self._new_parent = new_parent
         self._holder = holder
         self._open: dict[int, tuple[Answer, asyncio.TimerHandle]] = {}  # parent -> (what takes the answer, timer)
@@ -49,7 +49,7 @@ class IntrospectionRequests:
 
         ``importable``: the first of them is a module of the firmware, which the board may import to answer.
         """
-        text = _DOTTED.search(code[:cursor])[0]  # type: ignore[index]
+        text = _begun_name(code, cursor)
         start = cursor - len(text.rpartition(".")[2])
 
         def answer(names: Any) -> None:
@@ -57,11 +57,12 @@ class IntrospectionRequests:
             content = {"matches": matches, "cursor_start": start, "cursor_end": cursor, "metadata": {}}
             client.send("complete_reply", request, {"status": "ok", **content})
 
-        self._ask(wire.COMPLETE_REQUEST, "+" * importable + text, answer)
+        self._ask(wire.COMPLETE_REQUEST, f"+{text}" if importable else text, answer)
 
     def inspect(self, client: Client, request: int, code: str, cursor: int) -> None:
         """Ask what the board knows of the name at ``cursor``."""
-        text = _DOTTED.search(code[:cursor])[0] + _WORD.match(code[cursor:])[0]  # type: ignore[index]
+        rest = _WORDS.match(code[cursor:])
+        text = _begun_name(code, cursor) + (rest[0] if rest else "")
 
         def answer(found: Any) -> None:
             data = {"text/plain": _description(text, found)} if isinstance(found, dict) else {}
@@ -108,10 +109,10 @@ class IntrospectionRequests:
         self._open[parent] = self._open[parent][0], asyncio.get_running_loop().call_later(LOOK_S, look)
 
     def _ask(self, type_: int, text: str, answer: Answer) -> int:
-        """Put a question; ``answer(None)`` at once where nobody hears it, and where no answer comes in time. Return its number, 0 for none."""
+        """Ask the board; ``answer(None)`` at once where it cannot answer now, and where no answer comes in time. Return its number, 0 for none."""
         data = text.encode("utf-8", "replace")
         parent = self._new_parent()
-        if len(data) > MAX_QUESTION or not self._put(type_, parent, data):
+        if len(data) > MAX_NAME_BYTES or not self._send(type_, parent, data):
             answer(None)
             return 0
         timer = asyncio.get_running_loop().call_later(REPLY_TIMEOUT_S, self._settle, parent, None)
@@ -132,6 +133,12 @@ class IntrospectionRequests:
         answer, timer = self._open.pop(parent)
         timer.cancel()
         answer(content)
+
+
+def _begun_name(code: str, cursor: int) -> str:
+    """Return the dotted name that ends at the cursor; perhaps empty."""
+    found = _DOTTED.search(code[:cursor])
+    return found[0] if found else ""
 
 
 def _description(name: str, found: dict[str, Any]) -> str:

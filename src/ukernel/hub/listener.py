@@ -1,4 +1,4 @@
-"""The hub's door: listening sockets on the loopback interface, and the handshake on whatever comes in."""
+"""The hub's ports: listening sockets on the loopback interface, and the handshake on whatever comes in."""
 
 import asyncio
 import json
@@ -65,8 +65,8 @@ class Listener:
         """Stop listening and drop everybody who has proved nothing yet."""
         for server in self.ports.values():
             server.close()
-        for door in list(self.unauthenticated):
-            door.transport.abort()
+        for peer in list(self.unauthenticated):
+            peer.transport.abort()
 
 
 class Handshake(asyncio.Protocol):
@@ -79,13 +79,13 @@ class Handshake(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport = cast(asyncio.Transport, transport)
-        strangers = self._listener.unauthenticated
-        if len(strangers) >= MAX_UNAUTHENTICATED:
-            # The oldest: honest peers stay strangers for a millisecond, so this never hits one.
-            oldest = next(iter(strangers))
+        unauthenticated = self._listener.unauthenticated
+        if len(unauthenticated) >= MAX_UNAUTHENTICATED:
+            # The oldest: honest peers are done within a millisecond, so this never hits one.
+            oldest = next(iter(unauthenticated))
             oldest._leave()
             oldest.transport.abort()
-        strangers[self] = None
+        unauthenticated[self] = None
         self._timer = asyncio.get_running_loop().call_later(HANDSHAKE_TIMEOUT_S, transport.abort)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         transport.write(f"{handshake.GREETING}{self._nonce}\n".encode())

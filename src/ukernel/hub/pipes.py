@@ -38,7 +38,7 @@ class BoardPipes:
         self._set_timestamps = set_timestamps
         self._openings: dict[int, Opening] = {}  # by the board's number for them
         self._unconfirmed: set[int] = set()  # those that a new session has not announced (yet)
-        self._stamps = False
+        self._timestamps = False
 
     def __iter__(self) -> Iterator[Opening]:
         return iter(self._openings.values())
@@ -87,8 +87,8 @@ class BoardPipes:
 
     def set_timestamps(self, wanted: bool) -> None:
         """Tell the board whether the times of its pipes' frames are wanted."""
-        if wanted != self._stamps:
-            self._stamps = wanted
+        if wanted != self._timestamps:
+            self._timestamps = wanted
             self._set_timestamps(wanted)
 
     def _opened(self, event: session.PipeOpened) -> None:

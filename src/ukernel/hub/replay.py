@@ -15,7 +15,7 @@ MAX_PIPE_BYTES = 16 << 20  # of one opening: three minutes of a 921600 baud line
 MAX_ALL_BYTES = 64 << 20  # of all openings together, those included that have ended
 MAX_ENDED = 32  # openings that have ended, and are kept
 BATCH_BYTES = 400  # what a batch costs beside its data, so that tiny ones are bounded too
-JOINED_BYTES = 1 << 16  # pieces of one size are joined up to here: 4-byte samples then cost 4 bytes
+JOINED_BYTES = 1 << 16  # batches of one size are joined up to here: 4-byte samples then cost 4 bytes
 JOINED_S = 1.0  # and up to here: between its two ends, a batch knows no times
 
 
@@ -137,7 +137,7 @@ class Ended(Protocol):
 
 
 class ReplayBuffers(Generic[T]):
-    """The replay_buffers of all openings, which share a bound; ``ended`` are the openings that have ended, oldest first."""
+    """The replay buffers of all openings, which share a bound; ``ended`` are the openings that have ended, oldest first."""
 
     def __init__(self) -> None:
         self.ended: deque[T] = deque()

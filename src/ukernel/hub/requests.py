@@ -16,14 +16,14 @@ from .boards import Boards
 from .connection import ClientConnection
 from .sharedboard import SharedBoard
 
-__all__ = ["ClientRequests", "Door"]
+__all__ = ["ClientRequests", "Server"]
 
 Content = dict[str, Any]
 
 _log = logging.getLogger("ukernel.hub")
 
 
-class Door(Protocol):
+class Server(Protocol):
     """What a client may ask of the hub itself."""
 
     async def listen(self, port: int) -> int: ...
@@ -33,12 +33,12 @@ class Door(Protocol):
 class ClientRequests:
     """One client, and its requests: the `Client` that boards know. Its types of request are the methods of `_HANDLERS`."""
 
-    def __init__(self, boards: Boards, hub: Door, connection: ClientConnection):
+    def __init__(self, boards: Boards, server: Server, connection: ClientConnection):
         self.label = connection.label
         self.kernel = self.instance = ""
         self._board: SharedBoard | None = None
         self._boards = boards
-        self._hub = hub
+        self._server = server
         self._connection = connection
         self._leaving = False
         self._lost: Exception | None = None  # why there is no board any more
@@ -140,7 +140,7 @@ class ClientRequests:
         about = {"name": board.name, "port": board.driver.port, "facts": board.driver.facts or {}}
         warnings = self._boards.restart_warnings
         notice = warnings.take(self.kernel, self.instance, board.boot_id) if self.kernel else ""
-        notice = board.take_notice(self) or notice
+        notice = board.take_warning(self) or notice
         self.send("attach_reply", request, {"status": "ok", "board": about, "notice": notice})
 
     def _execute(self, request: int, content: Content) -> None:
@@ -205,7 +205,7 @@ class ClientRequests:
         port = content["port"]
         if type(port) is not int or not 1 <= port <= 65535:
             raise UsageError(f"{port!r} is no port number")
-        await self._hub.listen(port)
+        await self._server.listen(port)
         self.send("listen_reply", request, {"status": "ok"})
 
     def _stop(self, request: int, content: Content) -> None:
@@ -216,7 +216,7 @@ class ClientRequests:
                 users = ", ".join(others) or f"a cell on {', '.join(running)}"
                 raise HubError(f"The board hub (build {wire.BUILD}) is used by {users}.")
         self.send("stop_reply", request, {"status": "ok"})
-        self._hub.stop()
+        self._server.stop()
 
     _HANDLERS: ClassVar[dict[str, Callable[[ClientRequests, int, Content], Awaitable[None] | None]]] = {
         "attach_request": _attach,

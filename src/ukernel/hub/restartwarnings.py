@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 __all__ = ["RestartWarnings"]
 
-MAX_NOTICES = 100  # of kernels that never come back; the oldest go
+MAX_WARNINGS = 100  # of kernels that never come back; the oldest go
 
 
 class RestartWarnings:
@@ -20,7 +20,7 @@ class RestartWarnings:
         """Keep a sentence for the next process of this kernel."""
         self._kept[kernel, board] = instance, sentence
         self._kept.move_to_end((kernel, board))
-        if len(self._kept) > MAX_NOTICES:
+        if len(self._kept) > MAX_WARNINGS:
             self._kept.popitem(last=False)
 
     def take(self, kernel: str, instance: str, board: str) -> str:

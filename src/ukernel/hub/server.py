@@ -25,7 +25,6 @@ from .requests import ClientRequests
 
 __all__ = ["Hub", "main"]
 
-ANOTHER_HUB = 3  # exit status: another hub holds the state file
 FIRST_CLIENT_S = 5.0  # what a busy machine may need between starting a hub and connecting to it
 STOP_TIMEOUT_S = 3.0  # to flush the last words and to let the boards go
 
@@ -33,7 +32,7 @@ _log = logging.getLogger("ukernel.hub")
 
 
 class Hub:
-    """The process: its door, its boards, and the rules for staying and leaving. Made in the loop that it runs in."""
+    """The process: its listener, its boards, and the rules for staying and leaving. Made in the loop that it runs in."""
 
     def __init__(self, make_driver: DriverFactory | None = None, linger_s: float | None = None):
         self.linger_s = settings.hub_linger_s() if linger_s is None else linger_s
@@ -45,13 +44,14 @@ class Hub:
         self.listen = self.listener.listen
         self._leave_timer: asyncio.TimerHandle | None = None
 
-    async def run(self, state_file: statefile.StateFile) -> None:
-        """Serve until nobody needs the hub, or `stop`. ``state_file`` must be taken. Raises OSError if it cannot publish."""
+    async def run(self, state_file: statefile.StateFile, detach_stderr: bool = False) -> None:
+        """Serve until nobody needs the hub, or `stop`. ``state_file`` must be acquired. Raises OSError if it cannot be written."""
         port = await self.listen()
         _on_signals(self._loop, self.stop)
         try:
             state_file.write(statefile.HubInfo(os.getpid(), "127.0.0.1", port, self._token, wire.BUILD))
-            _detach_stderr()
+            if detach_stderr:
+                _detach_stderr()
             _log.info("hub %d listens on port %d", os.getpid(), port)
             # Whoever started it is on the way, and must not find it gone again.
             self._leave_timer = self._loop.call_later(max(self.linger_s, FIRST_CLIENT_S), self.stop)
@@ -122,15 +122,10 @@ def _make_driver(port: str, deliver: Callable[[Any, object], None]) -> Driver:
 
 
 def _detach_stderr() -> None:
-    """Let go of the nameless file in which the client that has started the hub looks for why it did not come up."""
-    try:
-        nameless = os.fstat(2).st_nlink == 0
-    except OSError:
-        return
-    if nameless:
-        null = os.open(os.devnull, os.O_RDWR)
-        os.dup2(null, 2)
-        os.close(null)
+    """Let go of the file in which the client that has started the hub looks for why it did not come up."""
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 2)
+    os.close(null)
 
 
 def _on_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
@@ -144,19 +139,18 @@ def _on_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> No
                 return  # not in the main thread: a hub inside a test
 
 
-async def _serve(make_driver: DriverFactory | None, state_file: statefile.StateFile) -> None:
-    await Hub(make_driver).run(state_file)
+def main(make_driver: DriverFactory | None = None, *, detach_stderr: bool = False) -> int:
+    """Run a hub until nobody needs it; returns the exit status, `statefile.ANOTHER_HUB` if there is one already.
 
-
-def main(make_driver: DriverFactory | None = None) -> int:
-    """Run a hub until nobody needs it; returns the exit status, `ANOTHER_HUB` if there is one already."""
+    ``detach_stderr``: write to the standard error only until it is up. Raises HubError.
+    """
     try:
-        return _main(make_driver)
+        return _main(make_driver, detach_stderr)
     except OSError as error:
         raise HubError(f"it cannot keep its files: {describe(error)}") from error
 
 
-def _main(make_driver: DriverFactory | None) -> int:
+def _main(make_driver: DriverFactory | None, detach_stderr: bool) -> int:
     log = settings.hub_log()
     if log is not None:
         logging.basicConfig(filename=log, level=logging.INFO, format="%(asctime)s %(process)d %(message)s")
@@ -165,9 +159,13 @@ def _main(make_driver: DriverFactory | None) -> int:
     state_file = statefile.StateFile()
     if not state_file.acquire():
         _log.info("hub %d: another hub holds %s", os.getpid(), state_file.path)
-        return ANOTHER_HUB
+        return statefile.ANOTHER_HUB
+
+    async def serve() -> None:
+        await Hub(make_driver).run(state_file, detach_stderr)
+
     try:
-        asyncio.run(_serve(make_driver, state_file))
+        asyncio.run(serve())
     except Exception:
         _log.exception("the hub failed")
         raise

@@ -84,7 +84,7 @@ class SharedBoard:
             self._go_on,
         )
         self.introspection = IntrospectionRequests(
-            self._put_question,
+            self._send_introspection,
             self.executions.new_parent,
             lambda: self.executions.waiting_status() if self.running else None,
         )
@@ -239,7 +239,7 @@ class SharedBoard:
     def _go_on(self) -> None:
         """The board is free, or back: start what is next in line."""
         if self.state is BoardState.READY:
-            self.executions.start_next(self.take_notice)
+            self.executions.start_next(self.take_warning)
         self._registry.update_timers()
 
     # --- what clients ask for -----------------------------------------------------------------------
@@ -344,14 +344,14 @@ class SharedBoard:
                 f"The board {self.name} is not there ({self.state}). It is looked for on {self.port}; try again once it is back."
             )
 
-    def take_notice(self, client: Client) -> str:
+    def take_warning(self, client: Client) -> str:
         """Return what a client must be told, once."""
         if client not in self._untold:
             return ""
         self._untold.discard(client)
         return REVIVED
 
-    def _put_question(self, type_: int, parent: int, content: bytes) -> bool:
+    def _send_introspection(self, type_: int, parent: int, content: bytes) -> bool:
         if self.state is not BoardState.READY or (self.running is not None and type_ != wire.EVERY_REQUEST):
             return False
         self.driver.send(type_, parent, content)

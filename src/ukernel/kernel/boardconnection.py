@@ -319,9 +319,9 @@ class BoardConnections:
         """Let all boards go; with ``restart`` they are to be fresh for the next process of this kernel."""
         for connection in set(self._by_board.values()):
             connection.close(restart)
-        from ukernel.client.connection import forget_killed_hub
+        from ukernel.client.discovery import remove_stale_file
 
-        forget_killed_hub()  # nobody else may need another one
+        remove_stale_file()  # nobody else may need another one
 
 
 def _label() -> str:

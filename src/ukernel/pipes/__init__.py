@@ -8,7 +8,8 @@
         for chunk in pipe:
             ...
 
-Importing this module is quick: NumPy, matplotlib and the board come in when they are needed.
+Importing this module is quick: NumPy, matplotlib and the board come in when they are needed. Other parts use `reader` (charts read by it),
+`decoders`, `listing` and `reasons`.
 """
 
 from ukernel.protocol.pipestream import Stamp

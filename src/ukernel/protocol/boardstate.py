@@ -1,12 +1,12 @@
 """What may be asked of a board, as the hub tells its clients."""
 
-from enum import Enum
+from .textenum import TextEnum
 
 __all__ = ["BoardState"]
 
 
-class BoardState(str, Enum):
-    """What may be asked of a board. Each is a str too, which is what clients are told."""
+class BoardState(TextEnum):
+    """Its value is what clients are told."""
 
     CONNECTING = "connecting"
     READY = "ready"
@@ -14,6 +14,3 @@ class BoardState(str, Enum):
     REVIVING = "reviving"  # it is there and silent, and somebody wants it back
     RESETTING = "resetting"
     REFUSED = "refused"  # it cannot be served, and the hub lets it go
-
-    __str__ = str.__str__
-    __format__ = str.__format__  # type: ignore[assignment]  # a str's, which Python 3.12 would not take from it

@@ -20,7 +20,7 @@ def hub_proof(token: str, hub_nonce: str, peer_nonce: str) -> str:
 
 
 def is_same(proof: str, expected: str) -> bool:
-    """Compare two proofs in constant time. Raises nothing, whatever a stranger sent."""
+    """Compare two proofs in constant time. Raises nothing, whatever a peer sent."""
     return hmac.compare_digest(proof.encode("utf-8", "replace"), expected.encode())
 
 

@@ -4,6 +4,8 @@ The hub holds an operating-system lock beside the file for life. A file whose lo
 connects to what it says.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import stat
@@ -18,6 +20,7 @@ from ukernel.errors import HubDeniedError
 from .filelock import try_lock
 
 __all__ = [
+    "ANOTHER_HUB",
     "HubInfo",
     "StateFile",
     "check_folder",
@@ -29,9 +32,10 @@ __all__ = [
 ]
 
 FORMAT = 1
-_CLAIM_TIMEOUT_S = 5.0  # a hub that leaves needs a moment to let its boards go
+ANOTHER_HUB = 3  # the exit status of a hub that found another one holding the file
+_ACQUIRE_TIMEOUT_S = 5.0  # a hub that leaves needs a moment to let its boards go
 RENEW_S = 1.0  # how often a hub looks whether its files are still there
-_POLL_S = 0.02
+_POLL_S = 0.02  # between two looks for a state file that is about to be written again
 _PLAIN = (
     getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 )  # no link, and no wait for a FIFO
@@ -51,7 +55,7 @@ class HubInfo(namedtuple("HubInfo", "pid host port token build")):  # a dataclas
     __slots__ = ()
 
 
-def read(path: "Path | None" = None) -> "HubInfo | None":
+def read(path: Path | None = None) -> HubInfo | None:
     """Return what the living hub says about itself, None if there is none (or its file is stale or garbled).
 
     Raises HubDeniedError if the file is another user's, or could have been written by one, or if there is something else in its
@@ -86,7 +90,7 @@ def read(path: "Path | None" = None) -> "HubInfo | None":
         return info if _holds_removed(info.pid, _lock_path(path)) else None
 
 
-def is_held(path: "Path | None" = None) -> bool:
+def is_held(path: Path | None = None) -> bool:
     """Whether a hub holds the lock, whatever became of its state file."""
     try:
         return _is_locked(_lock_path(path or settings.state_path()))
@@ -94,7 +98,7 @@ def is_held(path: "Path | None" = None) -> bool:
         return False
 
 
-def find() -> "HubInfo | None":
+def find() -> HubInfo | None:
     """Return what `read` does; where a hub lives whose state file is missing, wait until it has written that again."""
     deadline = time.monotonic() + 2 * RENEW_S
     while (here := read()) is None and is_held() and time.monotonic() < deadline:
@@ -125,9 +129,9 @@ def _holds_removed(pid: int, path: Path) -> bool:
 
 
 class StateFile:
-    """The hub's hold on its state file: taken first, published once the hub listens, withdrawn at the end."""
+    """The hub's hold on its state file: acquired first, written once the hub listens, removed at the end."""
 
-    def __init__(self, path: "Path | None" = None):
+    def __init__(self, path: Path | None = None):
         self.path = path or settings.state_path()
         self._lock_fd = -1
         self._written = b""  # nothing yet
@@ -144,7 +148,7 @@ class StateFile:
         if not _lock_path(self.path).exists() and self.path.exists() and read(self.path) is not None:
             return False  # its lock file was removed
         # A reader that asks whether the lock is free holds it for microseconds, a hub that leaves for a little longer.
-        deadline = time.monotonic() + _CLAIM_TIMEOUT_S
+        deadline = time.monotonic() + _ACQUIRE_TIMEOUT_S
         while not self._try_lock():
             if (self.path.exists() and read(self.path) is not None) or time.monotonic() > deadline:
                 return False
@@ -196,7 +200,7 @@ class StateFile:
             if not self._try_lock():
                 return False
             os.close(old)
-        if not self._is_published():
+        if not self._is_written():
             self._write()
         return True
 
@@ -206,7 +210,7 @@ class StateFile:
         except FileNotFoundError:
             return False
 
-    def _is_published(self) -> bool:
+    def _is_written(self) -> bool:
         try:
             with open(os.open(self.path, os.O_RDONLY | _PLAIN), "rb") as file:
                 return file.read(65536) == self._written
@@ -216,7 +220,7 @@ class StateFile:
     def remove(self) -> None:
         """Remove the file if it is still the one this hub wrote. The lock stays until `release`."""
         try:
-            if self._written and self._is_published():
+            if self._written and self._is_written():
                 self.path.unlink()
         except OSError:
             pass

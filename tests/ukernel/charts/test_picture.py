@@ -255,7 +255,7 @@ def test_a_chart_that_stops_before_matplotlib_is_there_is_painted_again_between_
     page.run("plot = live_plot('adc')\nplot.wait(30)")
     data = page.update(lambda data: "image/png" in data and "image/svg+xml" not in data)
     assert "ucoreChart.mount(" in data["text/html"]
-    assert page.value("imports.is_matplotlib_loaded(), plot.canvas._scene") == "(True, None)"
+    assert page.value("imports.is_matplotlib_loaded(), plot.canvas._scene.traces") == "(True, [])"
 
 
 def test_a_png_is_one():

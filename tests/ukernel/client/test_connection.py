@@ -15,7 +15,7 @@ import time
 import pytest
 from scripted import PATIENCE_S, wait_until
 
-from ukernel.client import connection, hubprocess
+from ukernel.client import connection, discovery, hubprocess
 from ukernel.errors import HubDeniedError, HubError, HubUnreachableError, NoAnswerError, PipeNameError, SettingError
 from ukernel.protocol import handshake, statefile
 
@@ -116,13 +116,13 @@ def test_a_killed_hub_is_replaced(path):
 
 def test_a_client_that_ends_tidies_up_behind_a_killed_hub_and_leaves_a_live_one_alone(path):
     with connection.connect():
-        connection.forget_killed_hub()
+        discovery.remove_stale_file()
         killed = statefile.read()
         os.kill(killed.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
     wait_until(lambda: statefile.read() is None, "the lock's release")
-    connection.forget_killed_hub()
+    discovery.remove_stale_file()
     assert not path.exists()
-    connection.forget_killed_hub()
+    discovery.remove_stale_file()
 
 
 def test_a_stale_file_whose_port_somebody_else_has_is_not_connected_to(path):

@@ -21,7 +21,7 @@ def test_the_process_that_left_it_is_not_told():
 
 def test_kernels_that_never_come_back_are_forgotten():
     kept = restartwarnings.RestartWarnings()
-    for number in range(restartwarnings.MAX_NOTICES + 1):
+    for number in range(restartwarnings.MAX_WARNINGS + 1):
         kept.keep(f"kernel {number}", "i", "kitchen", "left alone")
     assert kept.take("kernel 0", "j", "kitchen") == ""
     assert kept.take("kernel 1", "j", "kitchen") == "left alone"

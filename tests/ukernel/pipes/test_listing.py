@@ -1,5 +1,8 @@
 """The list of pipes, as people see it."""
 
+from fakelistener import PIPE_STATE
+
+from ukernel.pipes import pipes
 from ukernel.pipes.listing import PipeState, PipeStates
 
 OPEN = PipeState("a<b>", "kitchen", True, 1234567, 2, 3, {"board": 3}, 99.6, 400.0, 4, "")
@@ -22,3 +25,10 @@ def test_a_notebook_gets_a_table_in_which_names_are_text():
 
 def test_an_empty_list_says_so_everywhere():
     assert PipeStates().table() == PipeStates()._repr_html_() == "No pipe is open."
+
+
+def test_open_pipes_are_listed(listener):
+    lost = {"board": 3, "no_listener": 0}
+    rate = {"frames_per_s": 100.0, "bytes_per_s": 400.0}
+    listener.pipes = [{**PIPE_STATE, **rate, "name": "adc", "frames": 7, "readers": 2, "lost": lost, "held": 4, "new": 1}]
+    assert pipes() == [("adc", "fake", True, 7, 2, 3, {"board": 3}, 100.0, 400.0, 4, "")]

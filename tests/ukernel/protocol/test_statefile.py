@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from ukernel.errors import HubDeniedError
-from ukernel.protocol import handshake, statefile
+from ukernel.protocol import statefile
 
 TOKEN = "0f" * 32
 HERE = statefile.HubInfo(os.getpid(), "127.0.0.1", 4242, TOKEN, "0.1.0")
@@ -64,7 +64,7 @@ def test_a_file_whose_hub_has_gone_is_stale(state_file, path):
 
 def test_a_killed_hub_leaves_a_stale_file(path):
     code = (
-        "from ukernel.protocol import handshake, statefile; state_file = statefile.StateFile(); state_file.acquire(); "
+        "from ukernel.protocol import statefile; state_file = statefile.StateFile(); state_file.acquire(); "
         f"state_file.write(statefile.HubInfo(1, '127.0.0.1', 4242, {TOKEN!r}, '0.1.0')); print('up', flush=True); input()"
     )
     hub = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -206,24 +206,6 @@ def test_a_lock_is_not_made_through_somebody_elses_link(path, tmp_path):
     with pytest.raises(OSError):
         statefile.StateFile().acquire()
     assert not (tmp_path / "victim").exists()
-
-
-def test_a_proof_is_good_for_one_greeting_one_role_and_one_pipe():
-    proofs = {
-        handshake.peer_proof(TOKEN, "a" * 32, "b" * 32, "reader", "adc"),
-        handshake.peer_proof(TOKEN, "c" * 32, "b" * 32, "reader", "adc"),
-        handshake.peer_proof(TOKEN, "a" * 32, "b" * 32, "client"),
-        handshake.peer_proof(TOKEN, "a" * 32, "b" * 32, "reader", "imu"),
-        handshake.peer_proof("1f" * 32, "a" * 32, "b" * 32, "reader", "adc"),
-        handshake.hub_proof(TOKEN, "a" * 32, "b" * 32),
-    }
-    assert len(proofs) == 6
-    assert all(len(proof) == 64 and TOKEN not in proof for proof in proofs)
-
-
-@pytest.mark.parametrize("odd", ["", "µ", "\ud800", "0" * 63])
-def test_odd_proofs_compare_as_wrong(odd):
-    assert not handshake.is_same(odd, "0" * 64)
 
 
 def _make(path, kind):
