@@ -10,7 +10,7 @@ from scripted import running_hub
 
 from ukernel import __version__, cli
 from ukernel.client import connection
-from ukernel.install import installer
+from ukernel.install import repl
 from ukernel.ports import discovery
 from ukernel.protocol import statefile
 
@@ -57,7 +57,7 @@ def test_an_identity_in_the_environment_that_is_none_is_one_sentence(monkeypatch
     ],
 )
 def test_a_port_that_cannot_be_opened_is_said_with_the_reason(monkeypatch, port, sentence):
-    monkeypatch.setattr(installer, "OPEN_S", 0.0)
+    monkeypatch.setattr(repl, "OPEN_S", 0.0)
     with pytest.raises(SystemExit, match=r"^ucore: ") as ended:
         cli.main(["install", port])
     assert sentence in ended.value.code
@@ -66,8 +66,8 @@ def test_a_port_that_cannot_be_opened_is_said_with_the_reason(monkeypatch, port,
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a pseudo-terminal")
 def test_what_shows_no_prompt_is_given_up_and_a_virtual_board_is_thought_of(monkeypatch):
-    monkeypatch.setattr(installer, "REPL_S", 0.1)
-    monkeypatch.setattr(installer, "ANSWER_S", 600.0)  # no read may take as long as a step of the installation
+    monkeypatch.setattr(repl, "REPL_S", 0.1)
+    monkeypatch.setattr(repl, "ANSWER_S", 600.0)  # no read may take as long as a step of the installation
     silent = os.openpty()
     try:
         with pytest.raises(SystemExit, match=r"shows no MicroPython prompt.*virtual board.*needs no installation"):
