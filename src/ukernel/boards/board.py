@@ -284,9 +284,9 @@ class Board:
 
     def _execute(
         self, content: dict[str, Any], source: Source | None, timeout: float | None, output: Output | None = None
-    ) -> values.Pieces:
+    ) -> values.ReceivedValue:
         """Run code or an order to its end, and return the value's pieces. Raises what the board's reply says."""
-        pieces = values.Pieces()
+        pieces = values.ReceivedValue()
         write = output or self._write
 
         def take(message: Message) -> None:
@@ -322,7 +322,7 @@ class Board:
             raise
         self._requests.send("input_reply", {"parent": parent, "value": value})
 
-    def _value_of(self, pieces: values.Pieces) -> Any:
+    def _value_of(self, pieces: values.ReceivedValue) -> Any:
         if pieces.is_empty:
             return None
         if pieces.is_too_large:
