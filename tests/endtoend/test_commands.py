@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 from patience import PATIENCE_S, wait_until
@@ -441,3 +442,14 @@ def test_the_log_is_there_without_a_file_for_it(shell):
     shell.run("eval", "1")
     assert "listens" in shell.run("logs", "-n", "1000")
     assert {"number", "time", "level", "text"} == set(json.loads(shell.run("logs", "--json"))[0])
+
+
+def test_the_script_among_the_examples_measures_without_a_notebook(shell):
+    script = Path(__file__).parents[2] / "examples" / "script.py"
+    command = [sys.executable, str(script), "--seconds", "0.5", "--output", "measured.csv"]
+    done = subprocess.run(command, cwd=shell.folder, env=shell.environment, text=True, capture_output=True, timeout=PATIENCE_S)
+    assert done.returncode == 0, done.stderr
+    rows = (shell.folder / "measured.csv").read_text().splitlines()
+    assert rows[0] == "seconds,volts" and len(rows) > 2
+    assert 0.0 < float(rows[1].split(",")[1]) < 3.3
+    assert "samples" in done.stdout

@@ -42,12 +42,16 @@ class PipePrinter:
         if header and style != "csv":
             raise UsageError("--header is for CSV.")
         try:
-            self._struct = struct.Struct(format or DEFAULT_FORMAT)
+            self._struct = struct.Struct(DEFAULT_FORMAT if format is None else format)
         except struct.error as error:
             raise UsageError(f"{format!r} is no struct format: {error}.") from None
+        columns = len(self._struct.unpack(bytes(self._struct.size)))
+        if not columns:
+            raise UsageError(f"{format!r} takes no number from a frame.")
+        # Nine digits tell all single floats apart.
+        self._is_double = "d" in self._struct.format
         self._format: Write = {"raw": self._raw, "hex": self._hex, "csv": self._csv, "jsonl": self._jsonl}[style]
         if header:
-            columns = len(self._struct.unpack(bytes(self._struct.size)))
             names = ["value"] if columns == 1 else [f"value{index}" for index in range(columns)]
             self._header = ",".join([*(["time", "error"] if times else []), *names]).encode() + b"\n"
 
@@ -110,13 +114,13 @@ class PipePrinter:
         if values is None:
             return b""
         times = [f"{at:.6f}", f"{error:.6f}"] if self._times else []
-        return ",".join([*times, *map(_text, values)]).encode() + b"\n"
+        return ",".join([*times, *map(self._text, values)]).encode() + b"\n"
 
     def _jsonl(self, frame: bytes, at: float, error: float) -> bytes:
         values = self._decode(frame)
         if values is None:
             return b""
-        plain = [_plain(value) for value in values]
+        plain = [self._plain(value) for value in values]
         row: dict[str, Any] = (
             {"time": round(at, 6), "error": round(error, 6) if math.isfinite(error) else None} if self._times else {}
         )
@@ -132,24 +136,22 @@ class PipePrinter:
         )
         return None
 
+    def _text(self, value: Any) -> str:
+        if isinstance(value, float):
+            return repr(value) if self._is_double else f"{value:.9g}"
+        return value.hex() if isinstance(value, bytes) else str(value)
+
+    def _plain(self, value: Any) -> Any:
+        if isinstance(value, float):
+            return float(self._text(value)) if math.isfinite(value) else None  # JSON has no infinity
+        return value.hex() if isinstance(value, bytes) else value
+
 
 def _split(found: Any) -> tuple[bytes, float, float]:
     if isinstance(found, tuple):
         frame, stamp = found
         return frame, stamp.time, stamp.error
     return found, 0.0, 0.0
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.9g}"  # nine digits tell all single floats apart
-    return value.hex() if isinstance(value, bytes) else str(value)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(f"{value:.9g}") if math.isfinite(value) else None  # JSON has no infinity
-    return value.hex() if isinstance(value, bytes) else value
 
 
 def _has_no_reader(file: IO[bytes]) -> bool:

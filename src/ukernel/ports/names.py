@@ -3,6 +3,7 @@
 A board is known by its serial number; where it has none, by its port or URL.
 """
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -63,7 +64,8 @@ def _write(names: "dict[str, Key]") -> None:
         draft.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         os.replace(draft, path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink()
         raise SettingError(
             f"The names of boards cannot be kept: {describe(error)}. UCORE_DATA_DIR names another folder."
         ) from error
