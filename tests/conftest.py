@@ -52,7 +52,18 @@ def pytest_ignore_collect(collection_path, config):
     return True if config.getoption("--fast") and collection_path in SLOW else None  # every worker would import it all
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Each group is one worker's. (pytest-xdist's own groups are part of a test's id, which pytest 9.1 does not let it change.)"""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class GroupScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return group_of(config.rootpath / nodeid.split("::")[0])
+
+    return GroupScheduling(config, log)
+
+
 def pytest_collection_modifyitems(config, items):
     if config.getoption("--fast"):
         kept, left = [], []
@@ -63,7 +74,6 @@ def pytest_collection_modifyitems(config, items):
     if port := config.getoption("--board"):
         _use_board(port, items)
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("board" if port else group_of(item.path)))
         if item.get_closest_marker("micropython") and not port:
             item.fixturenames.insert(0, "micropython")
     items.sort(key=lambda item: _turn(item.path))

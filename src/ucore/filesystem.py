@@ -5,6 +5,7 @@ A file comes in pieces, in a file beside its place; when that is whole, it takes
 
 import gc
 
+import ucore
 from ucore.quirks import CPYTHON, io, os
 from ucore.wire import crc32
 
@@ -12,11 +13,17 @@ KIND = 0xF000
 FOLDER = 0x4000
 BLOCK = 512  # bytes in memory at a time, when a file is read to be summed up or copied
 BESIDE = "~"
+REMOTE = "/remote"
 MANY = 32  # names of a folder that are in memory at a time, when it is removed
 
 
 def _join(folder, name):
     return folder + name if folder.endswith("/") else folder + "/" + name
+
+
+def _is_remote(path):
+    """Whether it is a folder of the host's that is mounted: what is done with all files of the board is not done there."""
+    return "/" + path.lstrip("./") == REMOTE and bool(getattr(getattr(ucore, "_link", None), "remote", None))
 
 
 def stat(path):
@@ -47,6 +54,8 @@ def walk(path, sums):
     while waiting:
         below = waiting.pop()
         for name, is_folder, size in ls(_join(path, below) if below else path):
+            if not below and _is_remote(_join(path, name)):
+                continue
             name = below + "/" + name if below else name
             if is_folder:
                 waiting.append(name)
@@ -148,7 +157,10 @@ def remove_all(path):
         folder = waiting[-1]
         found = []
         for name, is_folder, _ in ls(folder):
-            found.append((_join(folder, name), is_folder))
+            name = _join(folder, name)
+            if _is_remote(name):
+                continue
+            found.append((name, is_folder))
             if len(found) == MANY:
                 break  # a folder that changes is not read on
         gc.collect()  # which closes it

@@ -8,6 +8,9 @@ So do scheduled callbacks (machine.Timer, Pin.irq, micropython.schedule), with a
 Such a callback must not wait for a lock that the very thread has which it interrupted; with a GIL for nothing at all, for while it
 runs a thread that computes does not pass the GIL on; and it must be short, or a fast timer leaves no time for anything else. So what
 it asks for is put aside, and done by threads and by the ticker.
+
+A branch is a jump, and so is the call of a function that would give it a name, which costs heap besides. So where a straight line has to
+choose, an element does: ``(a, b)[x == y]``, ``rooms[taken]``, ``gives[taken]``.
 """
 
 import sys

@@ -36,7 +36,7 @@ def mount(number, is_writable):
     link.fetched = None
     link.remote = folder = Folder(link, number)
     system.mount(folder, PLACE, readonly=not is_writable)
-    if sys.path[:2] == ["", ""]:
+    if sys.path[:1] == [""] and sys.path.count("") > 1:  # where the last mount was
         sys.path[0] = PLACE
     else:
         sys.path.insert(0, PLACE)

@@ -1,6 +1,7 @@
 """A board, for programs: run code there, get values, call functions. It is shared with notebooks as these share it with each other."""
 
 import base64
+import contextlib
 import secrets
 import sys
 import time
@@ -276,15 +277,16 @@ class Board:
         finally:
             if more:
                 order = base64.b64encode(values.calling("close", (), {}, key, False)).decode()
-                self._requests.send("execute_request", {"order": order, "key": 0})
+                with contextlib.suppress(UcoreError):  # without a board there is nothing to end
+                    self._requests.send("execute_request", {"order": order, "key": 0})
 
     # --- one execution --------------------------------------------------------------------------------------
 
     def _execute(
         self, content: dict[str, Any], source: Source | None, timeout: float | None, output: Output | None = None
-    ) -> values.Pieces:
+    ) -> values.ReceivedValue:
         """Run code or an order to its end, and return the value's pieces. Raises what the board's reply says."""
-        pieces = values.Pieces()
+        pieces = values.ReceivedValue()
         write = output or self._write
 
         def take(message: Message) -> None:
@@ -320,7 +322,7 @@ class Board:
             raise
         self._requests.send("input_reply", {"parent": parent, "value": value})
 
-    def _value_of(self, pieces: values.Pieces) -> Any:
+    def _value_of(self, pieces: values.ReceivedValue) -> Any:
         if pieces.is_empty:
             return None
         if pieces.is_too_large:

@@ -1,15 +1,17 @@
 """The files of a board: looked at, sent, fetched. What is sent comes to stand beside the old file, and takes its place when it is whole."""
 
 import builtins
+import contextlib
 import errno
 import os
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ukernel.errors import BoardCodeError, BoardError
+from ukernel.errors import BoardCodeError, BoardError, UcoreError
 
 from .fileinfo import FileInfo, FileSystem, Progress, Sum, SyncResult, inside, replaceable, sums, tell
 
@@ -115,7 +117,7 @@ class BoardFiles:
         done = 0
         tell(progress, path, 0, size)
         while True:
-            piece: bytes = self._in_memory(size, lambda most, at=done: self._call("read", path, at, most))  # type: ignore[misc]
+            piece: bytes = self._in_memory(size, partial(self._call, "read", path, done))
             done += len(piece)
             if piece:
                 yield piece
@@ -156,17 +158,17 @@ class BoardFiles:
         tell(progress, path, at, len(data))
         try:
             while at < len(data):
-                at += self._in_memory(len(data), lambda most, at=at: self._write_piece(path, at, data[at : at + most]))  # type: ignore[misc]
+                at += self._in_memory(len(data), partial(self._write_piece, path, data, at))
                 tell(progress, path, at, len(data))
             self._call("finish", path, sums(data))
-        except (OSError, BoardCodeError) as error:
-            if not isinstance(error, BoardError) or isinstance(
-                error, BoardCodeError
-            ):  # the board is there: nothing of it stays
-                self._call("discard", path)
+        except (OSError, BoardCodeError, KeyboardInterrupt) as error:
+            if not isinstance(error, BoardError) or isinstance(error, BoardCodeError):
+                with contextlib.suppress(UcoreError):  # the board is there: nothing of it stays
+                    self._call("discard", path)
             raise
 
-    def _write_piece(self, path: str, at: int, piece: bytes) -> int:
+    def _write_piece(self, path: str, data: bytes, at: int, size: int) -> int:
+        piece = data[at : at + size]
         self._call("write", path, at, piece)
         return len(piece)
 
@@ -174,7 +176,7 @@ class BoardFiles:
         """Call with the bytes that the board's memory takes at once, of a file with ``size`` bytes; with fewer, where it does not."""
         if size > self._piece and not self._is_piece_known:
             free: int = self._call("free_memory")
-            self._piece = max(LEAST_PIECE, min(MOST_PIECE, 1 << (free // PART_OF_MEMORY).bit_length() - 1))
+            self._piece = max(LEAST_PIECE, min(MOST_PIECE, 1 << (max(free, 1) // PART_OF_MEMORY).bit_length() >> 1))
             self._is_piece_known = True
         while True:
             try:

@@ -31,7 +31,8 @@ IGNORED = (
     "*~",
     IGNORE_FILE,
 )
-OWN = ("/lib/ucore",)  # what µcore has put on a stock board: removing it would cut the line that removes it
+# What µcore has put on a stock board: removing it would cut the line that removes it. And where a folder of this computer may be mounted.
+OWN = ("/lib/ucore", "/remote")
 
 
 class Files(Protocol):
@@ -94,14 +95,24 @@ class Sync:
         """Return the folders here, and the files by their path from here; what is ignored is not even looked into."""
         folders: list[str] = []
         contents: dict[str, Path] = {}
-        for place, inner, names in os.walk(self._folder):
+        above = {
+            str(self._folder): frozenset((os.path.realpath(self._folder),))
+        }  # of a folder, those that it lies in, and itself
+        for place, inner, names in os.walk(self._folder, followlinks=True):
             below = Path(place).relative_to(self._folder).as_posix()
             below = "" if below == "." else below + "/"
-            inner[:] = sorted(name for name in inner if not spec.match_file(f"{below}{name}/"))
+            kept = []
+            for name in sorted(inner):
+                real = os.path.realpath(os.path.join(place, name))
+                if real not in above[place] and not spec.match_file(f"{below}{name}/"):  # a link may lead back
+                    kept.append(name)
+                    above[os.path.join(place, name)] = above[place] | {real}
+            inner[:] = kept
             folders += [below + name for name in inner]
             for name in sorted(names):
-                if not spec.match_file(below + name):
-                    contents[below + name] = Path(place) / name
+                path = Path(place) / name
+                if path.is_file() and not spec.match_file(below + name):  # no socket, no link to nowhere
+                    contents[below + name] = path
         return folders, contents
 
 
@@ -161,4 +172,5 @@ def apply(
 
 
 def _is_ours(path: str) -> bool:
+    path = posixpath.normpath("/" + path).replace("//", "/")  # a board's programs work in its root
     return any(path == own or path.startswith(own + "/") for own in OWN)

@@ -26,6 +26,7 @@ MAIN_S = 1.0  # that a virtual board's main.py has to end by itself; the board b
 SLOW_MAIN_S = 6.0  # that a chip's has, which takes seconds to boot and to connect to a network
 PROMPT = re.compile(r'>>> |{"v":|raw REPL; CTRL-B')  # the prompt, or its echo of our hello
 BOOTED = re.compile(r"soft reboot|µcore virtual board.*, boot \d+ \(")
+MAX_BOOT_TEXT = 1000  # characters: a traceback and the prompt after it
 MAX_TAIL = 200  # characters: more than what `BOOTED` looks for
 MAX_INSTALLS = 2  # in a row: an agent that has been installed twice, and still is not there, will not be by a third time
 COMPUTERS = ("linux", "darwin", "win32")  # the sys.platform of virtual boards
@@ -76,6 +77,9 @@ class BoardDriver:
         self._install = install
         self._installs = 0
         self._end_main_at = math.inf
+        self._told_gone = False  # a Gone has been delivered, a Ready not yet
+        self._boot_text = ""  # what the board has printed while it is looked for its answer
+        self._tail = ""  # the end of what it has printed since
         self._options = session_options
         self._session: Session | None = None
         self._stream: Stream | None = None
@@ -160,12 +164,11 @@ class BoardDriver:
             return
         assert stream is not None
         session = self._session = Session(**{"kind": stream.kind, "max_baudrate": max_baudrate, **self._options})
-        told = False  # a Gone has been delivered, a Ready not yet
         while stream is not None:
             self._stream = stream
             lost: BoardGoneError | None = None
             try:
-                told = self._serve(session, stream, told)
+                self._serve(session, stream)
                 return
             except BoardGoneError as error:
                 lost = error
@@ -187,18 +190,18 @@ class BoardDriver:
                     self._refuse(error)
                     return
                 continue
-            stream, told = self._find_again(lost, told)
+            stream = self._find_again(lost)
 
     def _refuse(self, error: Exception) -> None:
         self._deliver(self, Refused(error))
 
-    def _serve(self, session: Session, stream: Stream, told: bool) -> bool:
-        """Keep the line going until `close`, or a BoardGoneError."""
+    def _serve(self, session: Session, stream: Stream) -> None:
+        """Keep the line going until `close`, or until the board is refused. Raises BoardGoneError, _AtPrompt."""
         now = time.monotonic()
         session.clock.epoch = time.time() - now
         session.start(now)
         answer_by: float | None = now + (ANSWER_S if not self.facts else GRACE_S)
-        heard = tail = ""
+        self._boot_text = self._tail = ""
         self._end_main_at = now + MAIN_S if self.is_virtual else math.inf
         if self._may_install():
             stream.write(PROBE)
@@ -212,10 +215,8 @@ class BoardDriver:
             if session.state == CONNECTING:
                 if answer_by is None:
                     answer_by = now + ANSWER_S  # it has booted, or is looked for at another baud rate
-                if now > answer_by and not told:
-                    told = self._unanswered(heard)
-                    if not told:
-                        return told
+                if now > answer_by and not self._told_gone and not self._unanswered():
+                    return
             elif session.check_silence(now):
                 answer_by = now
                 if self._may_install():
@@ -230,33 +231,35 @@ class BoardDriver:
             for event in session.receive_data(data, now):
                 if isinstance(event, Refused):
                     self._refuse(event.error)
-                    return told
-                if isinstance(event, Console) and session.state == CONNECTING and self._may_install():
-                    heard = (heard + event.text)[-1000:]
-                    if PROMPT.search(heard):
-                        raise _AtPrompt
-                    continue
-                if isinstance(event, Console) and session.state == READY:
-                    tail = (tail + event.text)[-MAX_TAIL:]  # text may come in parts
-                    if BOOTED.search(tail):
-                        tail = ""
-                        self._expect_boot(session, now)
-                        if self._may_install():
-                            stream.write(PROBE)
-                if isinstance(event, Ready) and heard:
-                    self._deliver(self, Console(heard))  # what the board said while it booted
-                    heard = ""
-                if isinstance(event, Ready):
-                    # Back within the grace, with nothing lost: nobody need know. Otherwise even the same session is news.
-                    self.facts = event.facts
-                    self._installs = 0
-                    self._end_main_at = math.inf
-                    if event.resumed and not told:
-                        continue
-                    told = False
-                self._deliver(self, event)
+                    return
+                self._handle(event, session, stream, now)
         self._slow_down(session, stream)
-        return told
+
+    def _handle(self, event: object, session: Session, stream: Stream, now: float) -> None:
+        """Deliver an event, unless nobody need know. Raises _AtPrompt."""
+        if isinstance(event, Console) and session.state == CONNECTING and self._may_install():
+            self._boot_text = (self._boot_text + event.text)[-MAX_BOOT_TEXT:]
+            if PROMPT.search(self._boot_text):
+                raise _AtPrompt
+            return
+        if isinstance(event, Console) and session.state == READY:
+            self._tail = (self._tail + event.text)[-MAX_TAIL:]  # text may come in parts
+            if BOOTED.search(self._tail):
+                self._tail = ""
+                self._expect_boot(session, now)
+                if self._may_install():
+                    stream.write(PROBE)
+        if isinstance(event, Ready):
+            if self._boot_text:
+                self._deliver(self, Console(self._boot_text))
+                self._boot_text = ""
+            self.facts = event.facts
+            self._installs = 0
+            self._end_main_at = math.inf
+            if event.resumed and not self._told_gone:
+                return  # back within the grace, with nothing lost; otherwise even the same session is news
+            self._told_gone = False
+        self._deliver(self, event)
 
     @staticmethod
     def _send_due(session: Session, stream: Stream, now: float) -> None:
@@ -278,9 +281,9 @@ class BoardDriver:
     def _may_install(self) -> bool:
         return self._install is not None and self._installs < MAX_INSTALLS
 
-    def _unanswered(self, heard: str) -> bool:
+    def _unanswered(self) -> bool:
         """Nobody has answered the hello in time. True where a board that we knew may still come back."""
-        said = "\n".join(heard.strip().splitlines()[-SAID_LINES:])
+        said = "\n".join(self._boot_text.strip().splitlines()[-SAID_LINES:])
         said = f" It printed:\n{said}" if said else ""
         other = other_reader(self.port)
         error: BoardError
@@ -291,7 +294,7 @@ class BoardDriver:
         if not self.facts:
             self._refuse(error)
             return False
-        self._deliver(self, Gone(error))
+        self._tell_gone(error)
         return True
 
     def _shared(self, other: str) -> str:
@@ -322,19 +325,22 @@ class BoardDriver:
             else "Only its reset button helps: press it, then run the cell again. What it remembers is lost."
         )
 
-    def _find_again(self, lost: BoardGoneError, told: bool) -> tuple[Stream | None, bool]:
+    def _find_again(self, lost: BoardGoneError) -> Stream | None:
         """Open the stream again wherever it comes back; None once closed."""
         since = time.monotonic()
         while not self._closing.wait(RETRY_S):
-            if not told and time.monotonic() - since > GRACE_S:
-                self._deliver(self, Gone(lost))
-                told = True
+            if not self._told_gone and time.monotonic() - since > GRACE_S:
+                self._tell_gone(lost)
             self.port = self._look_for()
             try:
-                return self._open_stream(self.port), told
+                return self._open_stream(self.port)
             except BoardError:
                 pass
-        return None, told
+        return None
+
+    def _tell_gone(self, error: Exception) -> None:
+        self._told_gone = True
+        self._deliver(self, Gone(error))
 
     def _by_serial_number(self) -> str:
         if self._info.serial_number:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ukernel.link.clock import Times
 from ukernel.protocol import pipestream
-from ukernel.protocol.reasons import EndReason
+from ukernel.protocol.reasons import EndReason, LossCause
 
 from .replay import Batch, Gap, ReplayBuffers
 from .subscriber import Encoder, Subscriber
@@ -47,11 +47,12 @@ class Opening:
         self.name = name
         self.generation = generation
         self.frames = number  # written by the board so far, lost ones included: the number of the next frame
-        self.lost = {"board": 0, "no_listener": 0}  # never reached the hub: no room on the board, no hub to send to
+        # Those that never reached the hub: no room on the board, no hub to send to.
+        self.lost: dict[str, int] = {LossCause.BOARD: 0, LossCause.NO_LISTENER: 0}
         self.unread = 0  # reached the hub, and nobody read
         self.ended: EndReason | None = None
         self.subscribers: list[Subscriber] = []
-        self._cause = "board" if drops else "no_listener"
+        self._cause = LossCause.BOARD if drops else LossCause.NO_LISTENER
         self._replay_buffers = replay_buffers if replay_buffers is not None else ReplayBuffers[Opening]()
         self.buffer = self._replay_buffers.open(self, number)
         self._rate = _Rate()
@@ -88,7 +89,7 @@ class Opening:
             self.unread += batch.count
         self._put(batch)
 
-    def catch_up(self, number: int, cause: str = "") -> int:
+    def catch_up(self, number: int, cause: LossCause | None = None) -> int:
         """Count as lost what is missing before frame ``number``; return how far ahead it was, negative for the past."""
         ahead = (number - self.frames) & pipestream.NUMBERS
         if ahead > pipestream.NUMBERS // 2:

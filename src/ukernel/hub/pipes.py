@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 
 from ukernel.link import session
-from ukernel.protocol.reasons import EndReason
+from ukernel.protocol.reasons import EndReason, LossCause
 
 from .opening import Opening
 from .replay import ReplayBuffers
@@ -96,7 +96,7 @@ class BoardPipes:
         if known is not None:
             self._unconfirmed.discard(event.id)
             if (known.name, known.generation) == (event.name, event.generation):
-                known.catch_up(event.number, "no_listener")  # written while there was no session
+                known.catch_up(event.number, LossCause.NO_LISTENER)  # written while there was no session
                 return
             self._end(event.id, EndReason.CLOSED)
         board, ports = self._address()

@@ -3,6 +3,8 @@
 Everything here but `SharedBoard.close` runs in the hub's event loop; the `EventQueue` brings the events of the board's thread there.
 """
 
+from __future__ import annotations
+
 import asyncio
 import logging
 from typing import Any, Protocol
@@ -48,7 +50,7 @@ class Registry(Protocol):
 
     def on_opened(self, opening: Opening) -> None: ...
     def update_timers(self) -> None: ...
-    def drop(self, board: "SharedBoard") -> None: ...
+    def drop(self, board: SharedBoard) -> None: ...
 
 
 class SharedBoard:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from ukernel.protocol import pipestream
-from ukernel.protocol.reasons import EndReason
+from ukernel.protocol.reasons import EndReason, LossCause
 
 from .replay import Batch, Gap, ReplayBuffer
 
@@ -180,7 +180,7 @@ class Subscriber(asyncio.Protocol):
         self._at = start
         told = {cause: count - self._lost[cause] for cause, count in buffer.lost.items() if buffer.start <= stop}
         self._lost = Counter(buffer.lost)
-        cause = "replay" if self._new else "reader"
+        cause: str = LossCause.REPLAY if self._new else LossCause.READER
         self._new = False
         told[cause] = skipped - sum(told.values())
         if not self.notices:

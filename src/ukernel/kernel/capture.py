@@ -15,7 +15,7 @@ class Capture:
     def __init__(self, name: str):
         self._name = name
         self._printed = ""
-        self._pieces = values.Pieces()
+        self._pieces = values.ReceivedValue()
 
     def take(self, msg_type: str, content: dict[str, Any]) -> bool:
         """Look at an output; tell whether it is not to be shown."""

@@ -58,7 +58,7 @@ class _MagicRequest:
         self._connection = context.board_connections.default
         self._asked = 0  # the hub's number for a cell that runs for it
         self._text = ""
-        self._pieces = values.Pieces()
+        self._pieces = values.ReceivedValue()
         self._interrupted = self._over = False
 
     def start(self) -> None:

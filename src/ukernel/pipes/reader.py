@@ -316,16 +316,16 @@ class PipeReader:
 
     def _receive(self, wait_s: float) -> bool:
         """Receive once; False if nothing came in time."""
-        pieces = self._decoder.pieces
+        received = self._decoder.received
         try:
             if self._socket.gettimeout() != wait_s:
                 self._socket.settimeout(wait_s)
-            _receive_into(pieces, self._socket)
+            _receive_into(received, self._socket)
         except (TimeoutError, BlockingIOError):
             return False
         except OSError:
             self._hung_up = True  # reset, or closed by another thread
-        if pieces and not pieces[-1]:
+        if received and not received[-1]:
             self._hung_up = True
         return True
 
@@ -393,6 +393,6 @@ class PipeReader:
             print(f"Pipe {self.name!r} is not open yet{self._meant()}", file=sys.stderr, flush=True)
 
 
-def _receive_into(pieces: deque[bytes], connection: socket.socket) -> None:
+def _receive_into(received: deque[bytes], connection: socket.socket) -> None:
     """Receive once, in a single call: between two an interrupt could strike, and take with it what has been received."""
-    pieces.extend(map(connection.recv, (RECEIVE_BYTES,)))
+    received.extend(map(connection.recv, (RECEIVE_BYTES,)))

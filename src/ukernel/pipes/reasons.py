@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Mapping
 
 from ukernel.errors import PipeWarning
-from ukernel.protocol.reasons import EndReason
+from ukernel.protocol.reasons import EndReason, LossCause
 
 __all__ = [
     "CLOSED",
@@ -35,21 +35,21 @@ END_SENTENCES = {
     LEFT: "it was closed on this side",
 }
 LOSS_SENTENCES = {
-    "board": "the board had no room for them",
-    "no_listener": "no host was listening",
-    "reader": "this reader was too slow",
-    "replay": "they were written before, and the board hub holds them no more",
+    LossCause.BOARD.value: "the board had no room for them",
+    LossCause.NO_LISTENER.value: "no host was listening",
+    LossCause.READER.value: "this reader was too slow",
+    LossCause.REPLAY.value: "they were written before, and the board hub holds them no more",
     "between": "they were written before the pipe was found again",
 }
 
 # Which side was too slow, and what helps.
 LOSS_ADVICE = {
-    "board": "The producer is faster than the line to this computer, and does not wait: write less often, put several values into one "
+    LossCause.BOARD.value: "The producer is faster than the line to this computer, and does not wait: write less often, put several values into one "
     "frame, or open the pipe without drop=True",
-    "no_listener": "Nothing was connected to the board while it wrote: start the producer after a notebook or a reader has the board",
-    "reader": "This side reads slower than the board writes: collect and read_array take many frames at once, with a struct format as "
+    LossCause.NO_LISTENER.value: "Nothing was connected to the board while it wrote: start the producer after a notebook or a reader has the board",
+    LossCause.READER.value: "This side reads slower than the board writes: collect and read_array take many frames at once, with a struct format as "
     "decoder, and long work between two reads belongs into another thread",
-    "replay": "The board hub holds the latest 16 MiB of a pipe: subscribe before the producer starts, or sooner after",
+    LossCause.REPLAY.value: "The board hub holds the latest 16 MiB of a pipe: subscribe before the producer starts, or sooner after",
 }
 
 # Python shows a warning once per line of code; a cell that is run again must hear again what is missing.

@@ -34,7 +34,7 @@ class _Owner:
     functions: frozenset[str]  # all that it defines, and perhaps more
     catches: bool  # an error of its own lines, perhaps, or has ended by one: a program may have kept it
 
-    def may_have(self, line: int, function: "str | None") -> bool:
+    def may_have(self, line: int, function: str | None) -> bool:
         if function == "<module>" and not self.catches:
             return False
         return line <= self.lines and (function in MODULE or function in self.functions)
@@ -81,14 +81,14 @@ class CellNames:
                 return number
         return turns[0]
 
-    def _last(self, owner: _Owner) -> "int | None":
+    def _last(self, owner: _Owner) -> int | None:
         """The name under which the same text was the last to be compiled."""
         for number, owners in enumerate(self._owners[1:], 1):
             if owners and (owners[-1].instance, owners[-1].text) == (owner.instance, owner.text):
                 return number
         return None
 
-    def find(self, text: str, instance: str, running: "int | None" = None) -> list[list[dict[str, object]]]:
+    def find(self, text: str, instance: str, running: int | None = None) -> list[list[dict[str, object]]]:
         """Return for each frame of a cell in a text the cells that it may be of, as seen by a process: `{"key": its own}`,
         `{"label": another's}`, or an empty dict for an earlier one of which nothing is known.
 

@@ -102,47 +102,55 @@ class Batch:
         return [first + index * step for index in range(min(limit, self.count))], error
 
 
+class _Progress(NamedTuple):
+    """How far a decoder is, in one piece, because an interrupt may strike anywhere."""
+
+    received: deque[bytes]  # what is not read yet
+    events: list[Batch | dict[str, Any]]  # what was complete at the last look
+    needed: int  # bytes, before another look is worth while
+
+
 class PipeStreamDecoder:
     """Cuts the stream into `Batch`es and notices (dictionaries), in the order they were sent.
 
-    What was received is appended to `pieces`; `read` then leaves in `events` what is complete, in place of what
+    What a socket gives is appended to `received`; `read` then leaves in `events` what is complete, in place of what
     was there. An interrupt may strike anywhere: no byte is lost, and none read twice.
     """
 
     def __init__(self) -> None:
-        self._state: tuple[deque[bytes], list[Batch | dict[str, Any]], int] = deque(), [], 4
-        self._counted = 0, 0  # pieces and their bytes
+        self._state = _Progress(deque(), [], 4)
+        self._counted = 0, 0  # entries of `received`, and their bytes
 
     @property
-    def pieces(self) -> deque[bytes]:
-        return self._state[0]
+    def received(self) -> deque[bytes]:
+        return self._state.received
 
     @property
     def events(self) -> list[Batch | dict[str, Any]]:
-        return self._state[1]
+        return self._state.events
 
     def receive_data(self, data: bytes) -> list[Batch | dict[str, Any]]:
         """Take what the socket gave; returns what is complete. Raises HubError where the bytes make no
         sense."""
-        self.pieces.append(data)
+        self.received.append(data)
         self.read()
         return self.events
 
     def read(self) -> None:
         """Read what was received. Raises HubError where the bytes make no sense."""
-        pieces, _, needed = self._state
+        received, _, needed = self._state
         count, held = self._counted
-        for index in range(count, len(pieces)):
-            held += len(pieces[index])
-        self._counted = len(pieces), held
+        for index in range(count, len(received)):
+            held += len(received[index])
+        self._counted = len(received), held
         if held < needed:
-            self._state = pieces, [], needed
+            self._state = _Progress(received, [], needed)
             return
-        buffer = b"".join(pieces)
+        buffer = b"".join(received)
         events, position, needed = _parse(buffer)
         rest = deque([buffer[position:]] if position < len(buffer) else [])
         self._counted = 0, 0
-        self._state = rest, events, needed
+        self._state = _Progress(rest, events, needed)
 
 
 def _parse(buffer: bytes) -> tuple[list[Batch | dict[str, Any]], int, int]:

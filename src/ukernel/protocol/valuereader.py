@@ -1,5 +1,7 @@
 """Values that come from a board, bit for bit (docs/protocol.md, 1.9): each has the type that it had there."""
 
+from __future__ import annotations
+
 import array
 import collections
 import operator
@@ -16,7 +18,7 @@ _BY_SIZE = {1: "b", 2: "h", 4: "i", 8: "q"}
 _CONSTANTS = {wire.NONE: None, wire.TRUE: True, wire.FALSE: False}
 
 
-def little(values: "array.array[Any]") -> "array.array[Any]":
+def little(values: array.array[Any]) -> array.array[Any]:
     """Return the array as a little-endian machine has it, or the other way round."""
     if sys.byteorder == "big":
         values = array.array(values.typecode, values)
@@ -129,7 +131,7 @@ class _Reader:
         name = self.read()
         return tuple.__new__(_named(name, self.read()), self.read())
 
-    def _array(self) -> "array.array[Any]":
+    def _array(self) -> array.array[Any]:
         code, size = chr(self._take(1)[0]), self._take(1)[0]
         data = self._sized()
         if code not in CODES:

@@ -4,6 +4,8 @@ What a board gives back has the type that it had there. What the host sends is t
 what they derive from, NumPy's numbers become numbers, and its arrays, dimension by dimension, lists of `array.array`.
 """
 
+from __future__ import annotations
+
 import array
 import base64
 import collections
@@ -22,7 +24,7 @@ __all__ = [
     "NONE",
     "NO_MIME",
     "WHAT_CAN",
-    "Pieces",
+    "ReceivedValue",
     "calling",
     "decode",
     "decode_text",
@@ -31,7 +33,7 @@ __all__ = [
     "storing",
 ]
 
-MIME = "application/vnd.ucore.value"  # a piece of a value that a board gives: base64
+MIME = "application/vnd.ucore.value"  # a part of a value that a board gives: base64
 NO_MIME = "application/vnd.ucore.novalue"  # where and what cannot travel, a line each, and then the repr of all
 GENERATOR = "application/vnd.ucore.generator"  # in the place of a value: the host may take its items
 NONE = bytes((wire.NONE,))  # the value None
@@ -92,7 +94,7 @@ class _StuckError(TypeError):
         self.where = ""
         self.is_deep = False  # it goes on, and where has no end
 
-    def inside(self, place: str) -> "_StuckError":
+    def inside(self, place: str) -> _StuckError:
         self.where = "" if self.is_deep else place + self.where
         return self
 
@@ -175,7 +177,7 @@ def _doubles(values: Iterable[float]) -> bytes:
     return little(array.array("d", values)).tobytes()
 
 
-def _array(value: "array.array[Any]") -> bytes:
+def _array(value: array.array[Any]) -> bytes:
     if value.typecode not in CODES:
         raise _StuckError(f"an array of type {value.typecode}")
     return bytes((wire.ARRAY, ord(value.typecode), value.itemsize)) + _sized(0, little(value).tobytes())[1:]
@@ -218,11 +220,11 @@ def _dict(tag: int, value: dict[Any, Any], depth: int) -> bytes:
 # --- from a board ------------------------------------------------------------------------------------------
 
 
-class Pieces:
+class ReceivedValue:
     """What a board gives as a cell's value, put together from its results."""
 
     def __init__(self) -> None:
-        self._pieces: dict[str, list[bytes]] = {MIME: [], NO_MIME: []}
+        self._parts: dict[str, list[bytes]] = {MIME: [], NO_MIME: []}
         self._size = 0
         self.is_generator = False
 
@@ -231,12 +233,12 @@ class Pieces:
         if GENERATOR in content["data"]:
             self.is_generator = True
             return True
-        found = [mime for mime in self._pieces if mime in content["data"]]
+        found = [mime for mime in self._parts if mime in content["data"]]
         for mime in found:
-            piece = base64.b64decode(content["data"][mime])
-            self._size += len(piece)
+            part = base64.b64decode(content["data"][mime])
+            self._size += len(part)
             if self._size <= MAX_BYTES:
-                self._pieces[mime].append(piece)
+                self._parts[mime].append(part)
         return bool(found)
 
     @property
@@ -250,12 +252,12 @@ class Pieces:
     @property
     def data(self) -> bytes:
         """The value, as bytes; not to be used where there is a `stuck`."""
-        return b"".join(self._pieces[MIME])
+        return b"".join(self._parts[MIME])
 
     @property
     def stuck(self) -> tuple[str, str, str] | None:
         """Where and what cannot travel, and the repr of all; None where nothing is in the way."""
-        text = b"".join(self._pieces[NO_MIME]).decode("utf-8", "replace")
+        text = b"".join(self._parts[NO_MIME]).decode("utf-8", "replace")
         if not text:
             return None
         where, what, shown = text.split("\n", 2)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import zipfile
 
 import pytest
 from patience import PATIENCE_S, wait_until
@@ -254,3 +255,19 @@ def test_a_board_that_cannot_mount_says_so(hub, python, folder):
             board.files.mount(folder)
         with pytest.raises(UcoreError):
             board.files.mount(folder)
+
+
+def test_what_is_done_with_all_files_of_the_board_leaves_the_folder_alone(hub, folder, tmp_path, micropython):
+    (tmp_path / "nothing").mkdir()
+    with VirtualBoard("micropython") as virtual, connect(virtual.port) as board:
+        board.files.write("/old.py", b"1")
+        with board.files.mount(folder, write=True):
+            assert [info.path for info in board.files.tree("/") if "remote" in info.path] == []
+            board.files.backup(tmp_path / "backup.zip")
+            with zipfile.ZipFile(tmp_path / "backup.zip") as archive:
+                assert not [name for name in archive.namelist() if "remote" in name]
+            assert "old.py" in board.files.sync(tmp_path / "nothing", "/", delete=True).removed
+            assert "old.py" not in board.files.sync(tmp_path / "nothing", ".", delete=True).removed
+            board.files.remove("/", recursive=True)
+        assert (folder / "data.bin").exists() and (folder / "package/part.py").exists()
+        assert board.files.tree("/") == []

@@ -8,7 +8,7 @@ import zipfile
 import pytest
 from patience import PATIENCE_S, wait_until
 
-from ukernel.boards import archive, connect
+from ukernel.boards import archive, connect, sync
 from ukernel.virtual.launcher import VirtualBoard
 
 pytestmark = pytest.mark.micropython
@@ -159,3 +159,26 @@ def test_an_archive_that_is_none_or_damaged_is_refused_whole(files, folder, tmp_
     with pytest.raises(ValueError, match="no backup of a board, or it is damaged"):
         files.restore(bad)
     assert "main.py" not in listed(files)
+
+
+def test_a_link_is_followed_and_one_that_leads_back_or_nowhere_is_left_out(files, tmp_path):
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared/library.py").write_text("x")
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/main.py").write_text("y")
+    (tmp_path / "code/lib").symlink_to(tmp_path / "shared")
+    (tmp_path / "shared/back").symlink_to(tmp_path / "code")
+    (tmp_path / "code/nowhere").symlink_to(tmp_path / "none")
+    os.mkfifo(tmp_path / "code/fifo")
+    assert files.sync(tmp_path / "code", "/work").put == ["lib", "lib/library.py", "main.py"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/lib/ucore", "lib/ucore", "./lib/ucore/agent.mpy", "//lib/ucore", "/x/../lib/ucore", "remote/a", "/remote"]
+)
+def test_what_keeps_the_board_reachable_is_never_removed(path):
+    assert sync._is_ours(path)
+
+
+def test_what_is_only_named_alike_is_not_kept():
+    assert not sync._is_ours("/lib/ucores") and not sync._is_ours("/lib") and not sync._is_ours("/code/remote")

@@ -1,6 +1,7 @@
 """A board whose line comes and goes, with streams made by hand. What a real agent answers is tested in tests/endtoend."""
 
 import queue
+import threading
 import time
 import types
 
@@ -11,6 +12,7 @@ from ukernel.errors import BoardGoneError, BoardNotFoundError, NoAnswerError
 from ukernel.hub import driver
 from ukernel.hub.driver import BoardDriver
 from ukernel.link import session
+from ukernel.ports import stream
 from ukernel.virtual.launcher import VirtualBoard
 
 
@@ -78,6 +80,53 @@ def test_a_serial_port_that_vanished_is_looked_for_until_it_is_back(opened):
     assert isinstance(events.get(timeout=20), session.Gone)
     found.close()
     assert len(opened) > 1
+
+
+class Cable:
+    """To a real board: what is pulled out and plugged in again."""
+
+    def __init__(self):
+        self.is_out = threading.Event()
+
+    def open_stream(self, port):
+        if self.is_out.is_set():
+            raise BoardNotFoundError("it is not there")
+        return _Plugged(self, stream.open_stream(port))
+
+
+class _Plugged:
+    def __init__(self, cable, inner):
+        self._cable = cable
+        self._inner = inner
+
+    def read(self, timeout_s):
+        if self._cable.is_out.is_set():
+            raise BoardGoneError("it was pulled out")
+        return self._inner.read(min(timeout_s, 0.02) if timeout_s is not None else 0.02)
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+
+def test_a_board_that_is_lost_a_second_time_is_told_to_be_gone_again(opened):
+    cable, events = Cable(), queue.Queue()
+    with VirtualBoard("cpython") as virtual:
+        found = BoardDriver(
+            virtual.port,
+            lambda board, event: isinstance(event, session.Console) or events.put(event),
+            open_stream=cable.open_stream,
+            look_for=lambda: virtual.port,
+        )
+        found.start()
+        try:
+            assert isinstance(events.get(timeout=20), session.Ready)
+            for _ in range(2):
+                cable.is_out.set()
+                assert isinstance(events.get(timeout=20), session.Gone)
+                cable.is_out.clear()
+                assert isinstance(events.get(timeout=20), session.Ready)
+        finally:
+            found.close()
 
 
 def test_a_fault_of_our_own_is_told_instead_of_leaving_a_board_that_looks_alive():

@@ -101,7 +101,7 @@ def test_the_packed_package_serves_cells_and_pipes(platform, tmp_path, monkeypat
         hub.request("attach_request", {"board": board.port}, 30)
 
         given = {"x": [0.1, {"a": b"b"}, array.array("h", [1])], "y": 2**70}
-        pieces = values.Pieces()
+        pieces = values.ReceivedValue()
 
         def run(code="", **order):
             request = hub.send("execute_request", {"code": code, **order})

@@ -263,25 +263,25 @@ def result(mime: str, data: bytes) -> dict:
     return {"data": {mime: base64.b64encode(data).decode(), "text/plain": "…"}}
 
 
-def test_pieces_make_a_value():
-    pieces = values.Pieces()
+def test_parts_make_a_value():
+    received = values.ReceivedValue()
     data = values.encode([1, "a"])
-    assert not pieces.take({"data": {"text/plain": "5"}}) and pieces.is_empty
-    assert pieces.take(result(values.MIME, data[:3])) and pieces.take(result(values.MIME, data[3:]))
-    assert values.decode(pieces.data) == [1, "a"] and pieces.stuck is None and not pieces.is_too_large
+    assert not received.take({"data": {"text/plain": "5"}}) and received.is_empty
+    assert received.take(result(values.MIME, data[:3])) and received.take(result(values.MIME, data[3:]))
+    assert values.decode(received.data) == [1, "a"] and received.stuck is None and not received.is_too_large
 
 
 def test_what_the_board_could_not_send_is_told_with_its_place():
-    pieces = values.Pieces()
-    pieces.take(result(values.MIME, b"l"))  # it had begun
-    pieces.take(result(values.NO_MIME, b"[3]\nof type Pin\n"))
-    pieces.take(result(values.NO_MIME, b"[1, 2, 3,\nPin(4)]"))
-    assert pieces.stuck == ("[3]", "of type Pin", "[1, 2, 3,\nPin(4)]")
+    received = values.ReceivedValue()
+    received.take(result(values.MIME, b"l"))  # it had begun
+    received.take(result(values.NO_MIME, b"[3]\nof type Pin\n"))
+    received.take(result(values.NO_MIME, b"[1, 2, 3,\nPin(4)]"))
+    assert received.stuck == ("[3]", "of type Pin", "[1, 2, 3,\nPin(4)]")
 
 
 def test_a_value_without_end_is_not_kept(monkeypatch):
     monkeypatch.setattr(values, "MAX_BYTES", 100)
-    pieces = values.Pieces()
+    received = values.ReceivedValue()
     for _ in range(9):
-        pieces.take(result(values.MIME, bytes(50)))
-    assert pieces.is_too_large and len(pieces.data) == 100
+        received.take(result(values.MIME, bytes(50)))
+    assert received.is_too_large and len(received.data) == 100

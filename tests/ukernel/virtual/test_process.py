@@ -33,11 +33,33 @@ THREE_THREADS = (
 )
 
 
-@pytest.fixture(params=[*PYTHONS, "cpython on a socket"])
+KINDS = [*PYTHONS, "cpython on a socket"]
+
+
+def line_board(kind):
+    python, _, on_socket = kind.partition(" ")
+    return LineBoard(python, socket=bool(on_socket))
+
+
+@pytest.fixture(params=KINDS)
 def board(request, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # where a board that is killed leaves its folder
-    python, _, on_socket = request.param.partition(" ")
-    with LineBoard(python, socket=bool(on_socket)) as board:
+    with line_board(request.param) as board:
+        yield board
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def lasting_board(request):
+    """A board that goes on from one interrupted program to the next, as a board does."""
+    with line_board(request.param) as board:
+        yield board
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def crowded_board(request):
+    """The same, with three threads that allocate all the time."""
+    with line_board(request.param) as board:
+        board.ask(THREE_THREADS)
         yield board
 
 
@@ -62,20 +84,19 @@ def test_hubs_may_come_and_go(board):
 
 
 @pytest.mark.parametrize("what", ENDLESS)
-def test_0x03_interrupts(board, what):
+def test_0x03_interrupts(lasting_board, what):
     for _ in range(5):
-        board.send(ENDLESS[what])
-        board.interrupt()
-    assert board.ask("print(1)") == "1"
+        lasting_board.send(ENDLESS[what])
+        lasting_board.interrupt()
+    assert lasting_board.ask("print(1)") == "1"
 
 
 @pytest.mark.parametrize("what", ENDLESS)
-def test_0x03_interrupts_the_main_thread_while_other_threads_allocate(board, what):
-    board.ask(THREE_THREADS)
+def test_0x03_interrupts_the_main_thread_while_other_threads_allocate(crowded_board, what):
     for _ in range(5):
-        board.send(ENDLESS[what])
-        board.interrupt()
-    assert board.ask("print(1)") == "1"
+        crowded_board.send(ENDLESS[what])
+        crowded_board.interrupt()
+    assert crowded_board.ask("print(1)") == "1"
 
 
 def test_sleep_ms_lets_other_threads_run(board):
