@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -234,6 +235,36 @@ def test_a_file_is_changed_in_the_editor(shell):
     assert shell.run("cat", "/edited.txt") == "new"
 
 
+def test_a_folder_is_kept_in_step_until_the_command_ends(shell):
+    pytest.importorskip("watchfiles")
+    shell.write("watched/a.txt", "a")
+    with shell.start("fs", "watch", "watched", "/watched") as process:
+        assert process.stdout.readline() == "+ a.txt\n"
+        wait_until(lambda: shell.write("watched/b.txt", "b") and _has_line(process.stdout), "the second sync")
+        assert process.stdout.readline() == "+ b.txt\n"
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 130
+    assert shell.run("cat", "/watched/b.txt") == "b"
+
+
+def _has_line(stream):
+    return bool(select.select([stream], [], [], 0.5)[0])
+
+
+def test_a_folder_is_mounted_until_the_command_ends(shell):
+    shell.write("shared/shared_module.py", "value = 41\n")
+    with shell.start("mount", "shared") as process:
+        assert "/remote" in process.stderr.readline()
+        assert shell.run("eval", "__import__('shared_module').value") == "41\n"
+        assert "Read-only" in shell.fail("put", "shared/shared_module.py", "/remote/other.py", code=6)
+        assert "mounted" in shell.fail("mount", "shared", code=4)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 130
+    shell.fail("ls", "/remote", code=6)
+
+
 def test_a_file_that_has_no_room_leaves_what_was_there(shell):
     shell.write("big.bin", b"old")
     shell.run("put", "big.bin", "/big.bin")
@@ -267,6 +298,9 @@ def test_a_file_system_for_reading_only_is_told(shell):
         (["cat", "../../etc/passwd"], 2, "leads out"),
         (["put", "note.txt", "/a/../../b"], 2, "leads out"),
         (["sync", "nothing"], 6, "nothing"),
+        (["mount", "nothing"], 6, "nothing"),
+        (["mount", "note.txt"], 6, "note.txt"),
+        (["fs", "watch", "nothing"], 6, "nothing"),
         (["fs", "restore", "nothing.zip"], 6, "nothing.zip"),
         (["fs", "restore", "note.txt"], 1, "note.txt"),
         (["run", "nothing.py"], 6, "nothing.py"),

@@ -126,6 +126,8 @@ def _run(arguments: list[str] | None) -> int:
     except _Terminated as ended:
         return ended.code
     except (KeyboardInterrupt, click.Abort):
+        if sys.stderr.isatty():
+            print(file=sys.stderr)  # after the ^C that the terminal shows
         return exitcodes.INTERRUPTED
     except EOFError:
         return _fail("The board asks for input, and there is none: stdin has ended.", exitcodes.FAILED)

@@ -360,12 +360,8 @@ class _values_are_told:
 @click.option("--write", is_flag=True, help="The board may write there, too.")
 def mount(board: str | None, folder: str, write: bool) -> None:
     """Show FOLDER here, this one by default, to a board as /remote, until Ctrl-C. `import` on the board finds modules there."""
-    import threading
-
-    with open_board(board) as target, target.files.mount(folder, write=write):
-        output.say(
-            f"{os.path.abspath(folder)} is /remote on {target.name}, {'for reading and writing' if write else 'read-only'}. Ctrl-C ends it."
-        )
-        forever = threading.Event()
-        while not forever.wait(0.5):
+    with open_board(board) as target, target.files.mount(folder, write=write) as mounted:
+        what = "for reading and writing" if write else "read-only"
+        output.say(f"{os.path.abspath(folder)} is /remote on {target.name}, {what}. Ctrl-C ends it.")
+        while not mounted.wait(0.5):  # Python on Windows sees a Ctrl-C between two waits only
             pass
