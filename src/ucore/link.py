@@ -229,10 +229,15 @@ class Link:
         if len(data) <= self.payload:
             return self._send_frame(wire.MESSAGE, data, meta, session)
         with self.big:  # parts of two messages must not mix; who holds it pumps
-            for at in range(0, len(data), self.payload):
-                kind = wire.PART if at + self.payload < len(data) else wire.LAST
-                if not self._send_frame(kind, data[at : at + self.payload], None, session):
-                    return False
+            try:
+                for at in range(0, len(data), self.payload):
+                    kind = wire.PART if at + self.payload < len(data) else wire.LAST
+                    if not self._send_frame(kind, data[at : at + self.payload], None, session):
+                        return False
+                session = None
+            finally:
+                if session is not None:  # interrupted: what has been sent is taken back, or it would begin the next message
+                    self._send_frame(wire.LAST, b"", None, session)
         return True
 
     def _send_frame(self, kind, data, meta, session):

@@ -66,27 +66,32 @@ def _send_now(link, parent, type, kind, data):
     at = 0
     with link.big:  # parts of two messages must not mix; they are cut here, so that a picture is in memory once
         session = link.session
-        while True:
-            with link.tx:
-                if session != link.session or link.leave or not link.nonce:
-                    return
-                if link.gone:
-                    if at:
-                        link.nonce = 0  # the host that returns finds a new session, and no half of this
-                    return
-                end = at + link.payload - len(part)
-                last = end >= len(data)
-                if link.room(link.payload):
-                    frame = wire.PART if not last else wire.LAST if at else wire.MESSAGE
-                    # A straight line: an interrupt finds the part sent, or not.
-                    body = bytearray((frame, 0)) + part + data[at:end]
-                    part = b""
-                    at = end
-                    link.commit(body, None)
-                    if last:
+        try:
+            while True:
+                with link.tx:
+                    if session != link.session or link.leave or not link.nonce:
                         return
-                    continue
-            link.pump(1)
+                    if link.gone:
+                        if at:
+                            link.nonce = 0  # the host that returns finds a new session, and no half of this
+                        return
+                    end = at + link.payload - len(part)
+                    last = end >= len(data)
+                    if link.room(link.payload):
+                        frame = wire.PART if not last else wire.LAST if at else wire.MESSAGE
+                        # A straight line: an interrupt finds the part sent, or not.
+                        body = bytearray((frame, 0)) + part + data[at:end]
+                        part = b""
+                        at = end
+                        link.commit(body, None)
+                        if last:
+                            return
+                        continue
+                link.pump(1)
+        except BaseException:
+            if 0 < at < len(data):  # what has been sent is taken back, or it would begin the next message
+                link._send_frame(wire.LAST, b"", None, session)
+            raise
 
 
 def start(link):

@@ -203,7 +203,10 @@ class Receiver:
                     self._part_bytes += len(payload)
                     if self._part_bytes > 2 * wire.MAX_MESSAGE:
                         self._parts.append(CUT.encode())  # and that is all
-                if kind == wire.LAST:
+                if kind == wire.LAST and not payload:  # its sender was interrupted
+                    self._parts = []
+                    self._part_bytes = 0
+                elif kind == wire.LAST:
                     whole = b"".join(self._parts)
                     self._parts = []
                     self._part_bytes = 0

@@ -10,7 +10,7 @@ from emulator import Faults, LineEmulator
 from patience import PATIENCE_S, wait_until
 from scripted import HubThread
 
-from ukernel.boards import BoardCodeError, connect
+from ukernel.boards import BoardCodeError, BoardTimeoutError, connect
 from ukernel.client import connection
 from ukernel.errors import BoardError, UcoreError
 from ukernel.hub import driver
@@ -211,3 +211,20 @@ def test_a_hub_that_is_killed_ends_a_mount(own_hub, tmp_path):
             own_hub.eval("open('/remote/a').read()")
     with own_hub.files.mount(tmp_path / "folder"):
         assert own_hub.eval("open('/remote/a').read()") == "1"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "_ucore_show(bytes(60000), True)",
+        "'x' * 60000",
+        "class Rich:\n    def _repr_html_(self):\n        return 'x' * 30000\n_ucore_show(Rich())",
+    ],
+)
+def test_an_interrupt_amid_a_large_answer_costs_that_answer_and_nothing_else(board, line, code):
+    line.set_line(baudrate=57600)
+    with pytest.raises(BoardTimeoutError):
+        board.run(code, timeout=0.5)
+    assert board.eval("bytes(range(256)) * 20") == bytes(range(256)) * 20
+    with pytest.raises(BoardCodeError, match="ZeroDivisionError"):  # an answer in several pieces, with its traceback
+        board.run("def fail(n):\n    return fail(n - 1) if n else 1 / 0\nfail(10)")
