@@ -164,11 +164,19 @@ def apply(
     if delete:
         extra = set(theirs) - wanted - set(contents)
         kept = {path for path in theirs if path not in extra or _is_ours(posixpath.join(remote, path)) or is_ignored(path)}
-        for path in sorted(extra - kept):
-            is_gone = any(path.startswith(gone + "/") for gone in removed)
-            if not is_gone and not any(other.startswith(path + "/") for other in kept):
+        needed = {above for path in kept for above in _above(path)}  # folders in which something stays
+        gone: set[str] = set()
+        for path in sorted(extra - kept - needed):
+            if gone.isdisjoint(_above(path)):
                 remove(path)
+            gone.add(path)
     return SyncResult(put, removed, unchanged)
+
+
+def _above(path: str) -> list[str]:
+    """Return the folders that a path lies in."""
+    parts = path.split("/")
+    return ["/".join(parts[:size]) for size in range(1, len(parts))]
 
 
 def _is_ours(path: str) -> bool:

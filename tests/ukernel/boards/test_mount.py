@@ -1,6 +1,7 @@
 """A folder of this computer on a board: what the board's programs see of it, and how it ends."""
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -128,6 +129,16 @@ def test_a_folder_that_may_be_written_is(board, folder):
     assert (folder / "data.bin").read_bytes()[:10] == b"\0\1\2\3\4xyz\x08\x09"
     assert (folder / "dir/whole").read_bytes() == bytes(9999)
     assert sorted(path.name for path in folder.iterdir()) == ["data.bin", "dir", "package", "ä b.txt"]
+
+
+def test_a_put_into_a_folder_that_is_only_read_says_so_and_leaves_nothing(board, folder):
+    with board.files.mount(folder):
+        for size in (10, 50_000):
+            with pytest.raises(OSError, match="Read-only") as caught:
+                board.files.write("/remote/data.bin", bytes(size))
+            assert (caught.value.errno, caught.value.filename) == (errno.EROFS, "/remote/data.bin")
+    assert (folder / "data.bin").read_bytes() == bytes(range(256)) * 20
+    assert len(list(folder.iterdir())) == 4
 
 
 def test_threads_of_the_board_read_it_too(board, folder):
