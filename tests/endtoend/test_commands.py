@@ -119,6 +119,7 @@ def test_variables_stay_from_one_command_to_the_next(shell):
 
 def test_values_are_exact_and_as_json_they_are_for_programs(shell):
     assert shell.run("eval", "1 / 3") == "0.3333333333333333\n"
+    assert shell.run("eval", "-1") == "-1\n"
     assert json.loads(shell.run("eval", "--json", "{'a': (1, b'\\x01', None, float('inf'))}")) == {"a": [1, "01", None, "inf"]}
 
 

@@ -1,6 +1,7 @@
 """A front end for tests: starts a kernel, runs cells, and keeps every message that belongs to each."""
 
 import queue
+import random
 import socket
 import time
 from dataclasses import dataclass, field
@@ -8,6 +9,8 @@ from dataclasses import dataclass, field
 import psutil
 from jupyter_client import KernelManager
 from patience import PATIENCE_S
+
+PORTS = 20_000, 32_000  # below what Linux gives to outgoing connections (32768 on), and macOS and Windows (49152 on)
 
 
 @dataclass
@@ -60,6 +63,7 @@ class Notebook:
 
     def __enter__(self) -> "Notebook":
         while True:
+            _choose_ports(self.manager)
             self.manager.start_kernel(**self._start)
             self.client = self.manager.client()
             self.client.start_channels()
@@ -67,12 +71,11 @@ class Notebook:
                 self.client.wait_for_ready(timeout=PATIENCE_S)
                 return self
             except BaseException:
-                # jupyter_client picks free ports, and lets go of them before the kernel binds them: any other program may come between.
+                # Between our choice and the kernel's bind any other program may come.
                 lost_a_port = any(_is_taken(port) for port in self.manager.ports)
                 self.__exit__()
                 if not lost_a_port or self.manager.has_kernel:
                     raise
-            self.manager.cleanup_random_ports()
 
     def __exit__(self, *exc_info) -> None:
         self.client.stop_channels()
@@ -169,6 +172,17 @@ class Notebook:
 
     def is_complete(self, code: str) -> dict:
         return self.ask("is_complete_request", {"code": code})
+
+
+def _choose_ports(manager: KernelManager) -> None:
+    """Give a kernel ports that no connection gets by chance: jupyter_client's own choice is of those that systems give to them."""
+    manager.cache_ports = False
+    chosen: set[int] = set()
+    while len(chosen) < 5:
+        port = random.randrange(*PORTS)
+        if not _is_taken(port):
+            chosen.add(port)
+    manager.shell_port, manager.iopub_port, manager.stdin_port, manager.hb_port, manager.control_port = chosen
 
 
 def _is_taken(port: int) -> bool:

@@ -58,6 +58,11 @@ COMMANDS = (
 )
 
 
+def _take_quiet(context: click.Context, option: click.Parameter, value: bool) -> None:
+    if value:
+        output.set_quiet(True)
+
+
 def _print_version(context: click.Context, option: click.Parameter, value: bool) -> None:
     if value:
         from ukernel import __version__
@@ -74,6 +79,9 @@ ucore = LazyGroup(
     params=[
         click.Option(
             ["-b", "--board"], metavar="BOARD", help="A board's name, port or URL.", shell_complete=completion.complete_boards
+        ),
+        click.Option(
+            ["-q", "--quiet"], is_flag=True, expose_value=False, callback=_take_quiet, help="Print results and errors only."
         ),
         click.Option(
             ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."

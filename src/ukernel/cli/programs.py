@@ -52,7 +52,7 @@ def exec_(board: str | None, timeout: float | None, code: str) -> None:
         target.run(code)
 
 
-@command("eval", board=True, timeout=True, json=True)
+@command("eval", board=True, timeout=True, json=True, context_settings={"ignore_unknown_options": True})  # -x is an expression
 @click.argument("expression")
 def eval_(board: str | None, timeout: float | None, as_json: bool, expression: str) -> None:
     """Print the value of EXPRESSION on a board: exact, as Python writes it."""

@@ -1,6 +1,4 @@
-"""A board whose port is given back, its name, and the hub's log: what the command line asks for."""
-
-import logging
+"""A board whose port is given back, and its name: what the command line asks for."""
 
 import pytest
 from hubnotebook import KITCHEN
@@ -8,7 +6,6 @@ from patience import wait_until
 
 from ukernel.client import connection as client
 from ukernel.errors import BoardBusyError, BoardError
-from ukernel.hub import logbook
 
 
 @pytest.fixture
@@ -64,21 +61,3 @@ def test_a_board_has_its_new_name_at_once(notebook, command):
     assert [board["name"] for board in command.request("boards_request")["boards"] if board["state"] != "free"] == ["pantry"]
     assert command.request("attach_request", {"board": "pantry", "client": "a command"})["board"]["name"] == "pantry"
     assert not command.request("rename_request", {"board": "nowhere", "name": "x"})["renamed"]
-
-
-def test_the_log_is_kept_in_memory_its_last_lines_only(command, monkeypatch):
-    log = logging.getLogger("ukernel.hub")
-    before, level = log.handlers[:], log.level
-    logbook.keep()
-    try:
-        log.info("one")
-        last = command.request("logs_request")["lines"][-1]
-        assert (last["text"], last["level"]) == ("one", "info")
-        log.warning("two")
-        assert [line["text"] for line in command.request("logs_request", {"since": last["number"]})["lines"]] == ["two"]
-        for number in range(logbook.MAX_LINES + 10):
-            log.info("%d", number)
-        assert len(command.request("logs_request")["lines"]) == logbook.MAX_LINES
-    finally:
-        log.handlers[:], log.level = before, level
-        logbook._lines.clear()
