@@ -70,7 +70,12 @@ class StandIn:
     def start(self):
         self._later(self._tell, session.Ready(self.facts, False, False, 0))
 
-    def stamp(self, wanted):
+    is_virtual = False
+
+    def press_reset(self):
+        pass
+
+    def set_timestamps(self, wanted):
         pass
 
     def close(self):

@@ -4,10 +4,15 @@ Under pytest-xdist a group of tests runs on one worker, one test after the other
 Some files are a group together, because they share more than that, or because they would disturb each other.
 """
 
+import signal
 from pathlib import Path
 
 import pytest
 from leftovers import pytest_configure, pytest_sessionfinish, pytest_terminal_summary, pytest_testnodedown  # noqa: F401 - pytest calls them
+
+# A shell has its background jobs ignore Ctrl-C, and so would all that they start: here many tests press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = Path(__file__).parent
 # Real kernels, browsers and chips.
@@ -54,7 +59,7 @@ def pytest_ignore_collect(collection_path, config):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Each group is one worker's. (pytest-xdist's own groups are part of a test's id, which pytest 9.1 does not let it change.)"""
+    """Each group is one worker's. (pytest-xdist's own groups are part of a test's id, which pytest 9.2 does not let it change.)"""
     from xdist.scheduler import LoadScopeScheduling
 
     class GroupScheduling(LoadScopeScheduling):
