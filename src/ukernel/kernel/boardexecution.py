@@ -143,7 +143,8 @@ class BoardExecution:
         return bool(self._silent or self.request.content.get("user_expressions"))
 
     def _begin(self) -> None:
-        self._cell_state = _CellState.OPEN
+        if self._cell_state is _CellState.PENDING:
+            self._cell_state = _CellState.OPEN
         self._outputs.open()
         self._finish_when_over()
 
@@ -167,8 +168,8 @@ class BoardExecution:
             self._settle(as_reply(lost))
 
     def _ask_hub(self, msg_type: str, content: dict[str, Any]) -> None:
+        self._board_state = _BoardState.SENT  # before: an answer at once must not be forgotten
         self._asked = self._connection.send(msg_type, content, self._receive)
-        self._board_state = _BoardState.SENT
 
     def _make_request(self, body: str) -> dict[str, Any]:
         path = self._cell.options.get("--save")

@@ -190,7 +190,8 @@ class SubkernelConnection:
             self._loop.call_later(UNLINK_S, lambda: self._unlink_sockets(subkernel))
 
     def _from_shell(self, message: Message) -> None:
-        self.state = SubkernelState.SERVING
+        if self.state is SubkernelState.READY:
+            self.state = SubkernelState.SERVING
         self._receivers["shell"](message)
 
     def _from_control(self, message: Message) -> None:

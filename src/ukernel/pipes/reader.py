@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ukernel.errors import HubUnreachableError, PipeDataLostWarning, PipeEndedEarlyWarning, UcoreError
-from ukernel.protocol.pipestream import Batch, PipeStreamDecoder
+from ukernel.protocol.pipestream import NUMBERS, Batch, PipeStreamDecoder
 
 from .decoders import Samples
 from .listing import did_you_mean
@@ -23,7 +23,6 @@ RECEIVE_BYTES = 1 << 18  # what one system call may bring: larger ones bring no 
 HINT_AFTER_S = 5.0  # how long a reader waits for a pipe before it says that another one of nearly the same name is open
 ASK_S = 2.0  # between two questions to the hub about pipes of nearly the same name: each one makes a connection
 POLL_S = 0.01  # between two looks, where an event loop cannot wait for a socket
-NUMBERS = 0xFFFF_FFFF  # of frames, on the line and in the hub's notices
 AGAIN_S = 0.25  # between two attempts to find the pipe again: soon enough for people, and little work for a hub
 MAX_ENDS = 1000  # remembered, the latest ones
 MAX_WAIT_S = 0.1  # in one system call: where Ctrl-C does not end the call (Windows), it is late by this much
