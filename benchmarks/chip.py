@@ -19,6 +19,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests" / "support")]
 from picos import Pico, Talker, missing  # noqa: E402
 
 from ukernel.install import installer, pack  # noqa: E402
+from ukernel.install.repl import Repl  # noqa: E402
 
 HEAP = "gc.collect(); print(gc.mem_alloc() - __main__.before)"
 START = "import gc\ngc.collect()\nbefore = gc.mem_alloc()\nimport ucore.agent\nucore.agent.serve()\n"
@@ -99,7 +100,7 @@ def main():
     pico = Pico()
     try:
         installer.ensure_agent(pico.port)
-        with installer._Repl(pico.port) as repl:
+        with Repl(pico.port) as repl:
             repl.restart()
             repl.start(START)
         with Talker(pico.port) as talker:

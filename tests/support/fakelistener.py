@@ -145,7 +145,11 @@ class FakeListener:
         nonce = os.urandom(16).hex()
         connection.sendall(f"{handshake.GREETING}{nonce}\n".encode())
         with connection.makefile("rb") as lines:
-            request = json.loads(lines.readline())
+            try:
+                request = json.loads(lines.readline().decode())
+            except ValueError:
+                connection.close()  # a stranger's: a ZMQ client comes back to a port that once was its kernel's
+                return
             proof = handshake.peer_proof(self.token, nonce, request["nonce"], request["role"], request.get("pipe") or "")
             assert handshake.is_same(request["proof"], proof)
             answer = {"ok": True, "proof": handshake.hub_proof(self.token, nonce, request["nonce"])}

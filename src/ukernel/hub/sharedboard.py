@@ -254,10 +254,14 @@ class SharedBoard:
         self.introspection.drop()
         self.mounts.drop(as_reply(error))
 
-    def _go_on(self) -> None:
-        """The board is free, or back: start what is next in line."""
+    def _start_next(self) -> None:
+        """Start what is next in line, if the board is there and free."""
         if self.state is BoardState.READY:
             self.executions.start_next(self.take_warning)
+
+    def _go_on(self) -> None:
+        """The board is free, or back."""
+        self._start_next()
         self._registry.update_timers()
 
     # --- what clients ask for -----------------------------------------------------------------------
@@ -353,7 +357,7 @@ class SharedBoard:
             client.send("execute_reply", request, as_reply(error))
             return
         status = self.executions.waiting_status()
-        self._go_on()
+        self._start_next()  # who has sent this looks at the timers, as after each request
         if not execution.parent and self.state is not BoardState.REVIVING:  # then it is told how that went
             execution.send("status", status)
 

@@ -296,8 +296,8 @@ def test_the_cell_after_says_that_the_board_dropped_the_variables(hub, notebook)
 
 def test_a_board_that_began_afresh_because_its_memory_was_full_says_why(hub, notebook):
     request = notebook.send("hold")
+    notebook.until("status", request)  # a message ends what was said outside of messages before it
     board = hub.boards["kitchen"]
-    wait_until(lambda: board.running)
     for text in ("MemoryError: memory allocation failed, allocating 300 bytes\n", "a chip's boot text\n"):
         board.tell(session.Console(text))
     board.boot()
