@@ -59,7 +59,7 @@ _NUMPY_KINDS = {"f": "float", "i": "int", "u": "uint", "b": "bool"}
 
 
 class Run(NamedTuple):
-    """Frames in a row: ``count`` of them from number ``first`` on, end to end in ``data``.
+    """Frames in a row: ``frames`` of them from number ``first`` on, end to end in ``data``.
 
     time_first, time_last: when the first and the last one were written, seconds since 1970; the others lie evenly between. time_error:
     by how much each of them may be off, seconds; infinite where the times are those of the arrival. sizes: bytes of each frame, or a single
@@ -67,7 +67,7 @@ class Run(NamedTuple):
     """
 
     first: int
-    count: int
+    frames: int
     time_first: float
     time_last: float
     time_error: float
@@ -120,9 +120,9 @@ class Layout:
         encapsulation = _LITTLE << 8 if order == "<" else _BIG  # these two bytes are in one order always
         head = self._head.pack(encapsulation, 0, run.first, run.time_first, run.time_last, run.time_error)
         if self.columns:
-            count = (run.count * self.columns).to_bytes(4, "little" if order == "<" else "big")
+            count = (run.frames * self.columns).to_bytes(4, "little" if order == "<" else "big")
             return b"".join((head, count, bytes(self.values_at - _HEAD_BYTES - _COUNT_BYTES), run.data))
-        sizes = struct.pack(f"<II{len(run.sizes)}I", run.count, len(run.sizes), *run.sizes)
+        sizes = struct.pack(f"<II{len(run.sizes)}I", run.frames, len(run.sizes), *run.sizes)
         return b"".join((head, sizes, len(run.data).to_bytes(4, "little"), run.data))
 
     def decode(self, message: bytes | memoryview) -> Run:
@@ -133,7 +133,8 @@ class Layout:
                 raise ValueError("of another byte order")
             view = memoryview(message)
             if self.columns:
-                data, sizes = view[self.values_at :], (self.size,)
+                data = view[self.values_at :]
+                sizes: Sequence[int] = (self.size,)
                 values = int.from_bytes(
                     view[_HEAD_BYTES : _HEAD_BYTES + _COUNT_BYTES], "little" if self._order == "<" else "big"
                 )

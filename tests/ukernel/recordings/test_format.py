@@ -60,7 +60,7 @@ def test_garbage_is_no_run(format, garbage):
     except ValueError as error:
         assert layout.schema in str(error)
     else:
-        assert len(run.data) == (run.count * run.sizes[0] if len(run.sizes) == 1 else sum(run.sizes))
+        assert len(run.data) == (run.frames * run.sizes[0] if len(run.sizes) == 1 else sum(run.sizes))
 
 
 @given(st.sampled_from(["", "<f", "<3q", "<Ihh"]), st.integers(0, 200))
