@@ -20,6 +20,7 @@
     │   ├── PipeClosedError         used after it was closed
     │   ├── PipeNameError           (also ValueError) not a pipe name, or an ambiguous one
     │   └── PipeEndedError          ended for another reason than being closed by the board
+    ├── RecordingError              a recording that cannot be made, written or read
     ├── PackageError                a package for a board that cannot be had, or cannot be installed
     ├── UsageError                  a magic line or a command that cannot be understood
     └── SettingError                (also ValueError) an environment variable that makes no sense
@@ -55,6 +56,7 @@ __all__ = [
     "PipeError",
     "PipeNameError",
     "PipeWarning",
+    "RecordingError",
     "SettingError",
     "UcoreError",
     "UsageError",
@@ -144,6 +146,10 @@ class PipeNameError(PipeError, ValueError):
 
 class PipeEndedError(PipeError):
     """The pipe ended for another reason than being closed by the board."""
+
+
+class RecordingError(UcoreError):
+    """Something about a recording: its file cannot be written or read, or its recorder has ended."""
 
 
 class PackageError(UcoreError):

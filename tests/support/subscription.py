@@ -14,8 +14,8 @@ BATCH = 60
 class Subscription:
     """A reader as any language would write it: four bytes of length, then the body."""
 
-    def __init__(self, pipe, board=None, options=()):
-        self.socket = client.open_reader(pipe, board, options)
+    def __init__(self, pipe, board=None, options=(), **which):
+        self.socket = client.open_reader(pipe, board, options, **which)
         self.socket.settimeout(PATIENCE_S)
         self.file = self.socket.makefile("rb")
 

@@ -54,14 +54,28 @@ def connect_to_pipes() -> HubClient:
 
 
 def open_reader(
-    name: str, board: str | None = None, options: Iterable[str] = (), *, timeout_s: float = 15.0, start: bool = True
+    name: str,
+    board: str | None = None,
+    options: Iterable[str] = (),
+    *,
+    timeout_s: float = 15.0,
+    start: bool = True,
+    opening: int | None = None,
+    first: int = 0,
 ) -> socket.socket:
     """Subscribe to the pipe ``name`` and return the connected socket; its first bytes are the first frame (or notice).
 
+    ``opening``: the id of the only opening to read, as the hub tells those who watch. ``first``: with the option "replay", the number of the
+    frame to begin with.
+
     Where there is no hub it starts one if ``start`` is true. With UCORE_PIPE_PORT set, connects there and starts no hub; the token is UCORE_PIPE_TOKEN or the state file's.
-    Raises HubUnreachableError, HubDeniedError, and PipeNameError for a name that is none or that several boards use.
+    Raises HubUnreachableError, HubDeniedError, PipeNameError for a name that is none or that several boards use, and PipeEndedError for an
+    opening that the hub holds no more.
     """
-    request = {"role": "reader", "pipe": name, "board": board, "options": list(options), "kernel": settings.kernel_id()}
+    request: dict[str, Any] = {"role": "reader", "pipe": name, "board": board, "options": list(options)}
+    request["kernel"] = settings.kernel_id()
+    if opening is not None:
+        request.update(opening=opening, first=first)
     return _connect(request, start=start, timeout_s=timeout_s)
 
 

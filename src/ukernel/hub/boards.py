@@ -17,6 +17,7 @@ from .opening import Opening
 from .restartwarnings import RestartWarnings
 from .sharedboard import SharedBoard
 from .subscriptions import Subscriptions
+from .watchers import Watchers
 
 __all__ = ["Boards"]
 
@@ -42,7 +43,7 @@ class Boards:
         self.restart_warnings = RestartWarnings()
         self.subscriptions = Subscriptions(self.by_port.values, self._boards_of, self.update_timers)
         self.replay_buffers = self.subscriptions.replay_buffers
-        self.on_opened: Callable[[Opening], None] = self.subscriptions.on_opened
+        self.watchers = Watchers(self.by_port.values, self._boards_of)
         self._linger_s = linger_s
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
@@ -57,7 +58,8 @@ class Boards:
     def update_timers(self) -> None:
         """Start or stop the clocks after which an unused board is let go; and tell boards whether times are wanted."""
         for board in self.by_port.values():
-            board.pipes.set_timestamps(self.subscriptions.wants_timestamps(board))
+            follows = any(client.follows for client in board.clients)
+            board.pipes.set_timestamps(follows or self.subscriptions.wants_timestamps(board))
             if board.is_used:
                 if board.unused_timer is not None:
                     board.unused_timer.cancel()
@@ -116,6 +118,11 @@ class Boards:
             if self._loop.time() > deadline:
                 return None
             await asyncio.sleep(0.02)
+
+    def on_opened(self, opening: Opening) -> None:
+        """A board opened a pipe: bind who waits for it, and tell who wants to know."""
+        self.watchers.opened(opening)
+        self.subscriptions.on_opened(opening)
 
     def drop(self, board: SharedBoard) -> None:
         """Close a board that nobody uses, or that cannot be used."""

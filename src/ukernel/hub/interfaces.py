@@ -10,12 +10,14 @@ class Client(Protocol):
     """Who uses a board: a kernel, a program, a command.
 
     ``label``: what others are told of it. ``kernel``: where it is a kernel, an id that survives a restart, and ``instance`` one that
-    does not. A program that a kernel's notebook runs has the first alone; else both are empty.
+    does not. A program that a kernel's notebook runs has the first alone; else both are empty. ``follows``: it only reads the board's pipes,
+    with their times, as a recorder: the board stays for it, but is reset without asking it.
     """
 
     label: str
     kernel: str
     instance: str
+    follows: bool
 
     def send(self, type: str, parent: int, content: dict[str, Any]) -> None:
         """Send a message, the answer to the request ``parent``, 0 for none."""
@@ -27,8 +29,8 @@ class Client(Protocol):
     def is_detached(self) -> bool:
         """Whether its board has ended for good."""
 
-    def detach(self, error: Exception) -> None:
-        """Tell that its board has ended for good."""
+    def detach(self, error: Exception, given_back: bool = False) -> None:
+        """Tell that its board has ended for good, or was given back for another program to have its port."""
 
 
 class Driver(Protocol):

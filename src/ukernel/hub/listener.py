@@ -128,7 +128,7 @@ class Handshake(asyncio.Protocol):
         if role == "client":
             return request, self._listener.make_client()
         if role == "reader":
-            return request, _reader(pipe, request.get("board"), request.get("options") or [], request.get("kernel"))
+            return request, _reader(pipe, request)
         raise UsageError("role must be client or reader")
 
     def _refuse(self, error: UcoreError) -> None:
@@ -153,7 +153,9 @@ class Handshake(asyncio.Protocol):
             peer.data_received(rest)
 
 
-def _reader(pipe: str, board: object, options: object, kernel: object) -> Subscriber:
+def _reader(pipe: str, request: dict[str, Any]) -> Subscriber:
+    board, options, kernel = request.get("board"), request.get("options") or [], request.get("kernel")
+    wanted, first = request.get("opening"), request.get("first", 0)
     try:
         wire.check_name(pipe)
     except ValueError as error:
@@ -164,4 +166,6 @@ def _reader(pipe: str, board: object, options: object, kernel: object) -> Subscr
         raise UsageError("kernel must be a str or null")
     if not isinstance(options, list) or not all(isinstance(option, str) and option in _OPTIONS for option in options):
         raise UsageError(f"this hub knows the options {', '.join(sorted(_OPTIONS))}, not {options}")
-    return Subscriber(pipe, board, frozenset(options), kernel or "")
+    if (wanted is not None and type(wanted) is not int) or type(first) is not int or first < 0:
+        raise UsageError("opening must be the id of one, and first the number of a frame")
+    return Subscriber(pipe, board, frozenset(options), kernel or "", wanted, first)

@@ -6,6 +6,8 @@ subscriber that has everything before them, later to one that is behind.
 
 from __future__ import annotations
 
+import itertools
+import os
 import time
 from collections import deque
 from typing import Any
@@ -21,12 +23,13 @@ __all__ = ["Opening"]
 
 _RATE_S = 2.0  # the time over which frames a second are counted
 _MARK_S = 0.02  # between two marks: a hundred of them span that time
+_ids = itertools.count(int.from_bytes(os.urandom(6), "little"))  # from anywhere on: not those of the hub before
 
 
 class Opening:
     """One opening of a pipe on one board, and its subscribers. A pipe opened again is another opening.
 
-    ``number`` is that of its next frame, above 0 where another hub had the ones before; ``drops``: its producer does not wait where the
+    ``id`` tells it from all others, of other hubs too. ``number`` is that of its next frame, above 0 where another hub had the ones before; ``drops``: its producer does not wait where the
     board has no room; ``ports``: the names of the board's port. What is missing within a session was dropped for that reason, or because
     no host listened.
     """
@@ -42,6 +45,7 @@ class Opening:
         ports: tuple[str, ...] = (),
         replay_buffers: ReplayBuffers[Opening] | None = None,
     ):
+        self.id = next(_ids)
         self.board = board
         self.ports = ports
         self.name = name

@@ -101,6 +101,16 @@ class ReplayBuffer:
         index = bisect_right(self._batches, start, self._first, key=_number) - 1
         return self._batches[index].part(start, stop)
 
+    def lost_before(self, number: int) -> Counter[str]:
+        """Return how many of the frames before this one never came here, by cause; of those that are dropped, all."""
+        lost = Counter(self.lost)
+        for batch in self._batches[self._first :]:
+            if batch.number >= number:
+                break
+            if isinstance(batch, Gap):
+                lost[batch.cause] += min(batch.count, number - batch.number)
+        return lost
+
     def shrink(self, limit_bytes: int) -> None:
         """Drop the oldest frames until no more than so many bytes are held."""
         while self.size_bytes > limit_bytes:

@@ -38,6 +38,7 @@ class ClientRequests:
         self.label = connection.label
         # Where it is a kernel: an id that survives a restart, and one that does not. A kernel's host cells have the first alone.
         self.kernel = self.instance = ""
+        self.follows = False
         self._board: SharedBoard | None = None
         self._boards = boards
         self._server = server
@@ -63,16 +64,17 @@ class ClientRequests:
         """Close the connection, once all is sent."""
         self._connection.close()
 
-    def detach(self, error: Exception) -> None:
-        """Tell that the board has ended for good. An attach finds the next one."""
+    def detach(self, error: Exception, given_back: bool = False) -> None:
+        """Tell that the board has ended for good, or was given back. An attach finds the next one."""
         if self._board is not None:
             self._board.clients.discard(self)
         self._board = None
         self._lost = error
-        self.send("detached", 0, as_reply(error))
+        self.send("detached", 0, {**as_reply(error), "given_back": given_back})
 
     def _on_lost(self) -> None:
         self._boards.clients.discard(self)
+        self._boards.watchers.discard(self)
         for task in self._tasks:
             task.cancel()
         board = self._board
@@ -131,6 +133,7 @@ class ClientRequests:
         if isinstance(content.get("client"), str):
             self.label = self._connection.label = content["client"][:100]
         self.kernel, self.instance = str(content.get("kernel") or "")[:100], str(content.get("instance") or "")[:100]
+        self.follows = content.get("follows") is True
         wanted = content.get("board")
         if wanted is not None and not isinstance(wanted, str):
             raise UsageError("board must be a name, a port or null")
@@ -213,6 +216,10 @@ class ClientRequests:
     async def _list_boards(self, request: int, content: Content) -> None:
         self.send("boards_reply", request, {"status": "ok", "boards": await self._boards.list_boards()})
 
+    def _watch(self, request: int, content: Content) -> None:
+        kernel = str(content.get("kernel") or "")[:100]
+        self.send("watch_reply", request, {"status": "ok", "openings": self._boards.watchers.add(self, request, kernel)})
+
     def _list_pipes(self, request: int, content: Content) -> None:
         self.send("pipes_reply", request, {"status": "ok", "pipes": self._boards.list_pipes()})
 
@@ -270,6 +277,7 @@ class ClientRequests:
         "producers_request": _producers,
         "boards_request": _list_boards,
         "pipes_request": _list_pipes,
+        "watch_request": _watch,
         "listen_request": _listen,
         "detach_request": _detach,
         "rename_request": _rename,

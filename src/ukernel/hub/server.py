@@ -89,6 +89,7 @@ class Hub:
     async def _finish(self) -> None:
         self.listener.close()
         boards = self.boards
+        boards.watchers.end()
         boards.end(EndReason.HUB_STOPPED)
         boards.subscriptions.end_waiting()
         for client in list(boards.clients):

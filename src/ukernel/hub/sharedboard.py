@@ -192,7 +192,7 @@ class SharedBoard:
         self._waiters.settle(error)
         self._registry.update_timers()
 
-    def _refused(self, error: Exception) -> None:
+    def _refused(self, error: Exception, given_back: bool = False) -> None:
         _log.info("%s: refused, %s", self.name, error)
         self._stop_revival()
         if isinstance(error, NoAnswerError):
@@ -200,7 +200,7 @@ class SharedBoard:
         self.state = BoardState.REFUSED
         self._drop_work(error)
         for client in list(self.clients):  # right away: who hears that its cell has failed may run the next one at once
-            client.detach(error)
+            client.detach(error, given_back)
         self.pipes.end(EndReason.BOARD_GONE)
         self._waiters.settle(error)
         self._registry.drop(self)
@@ -210,7 +210,8 @@ class SharedBoard:
         self._refused(
             BoardGoneError(
                 f"The board {self.name} was detached, for another program to have its port. The next cell takes it again."
-            )
+            ),
+            given_back=True,
         )
 
     def _revive(self) -> bool:
@@ -289,7 +290,8 @@ class SharedBoard:
     def other_users(self, client: Client, readers: bool = False) -> list[str]:
         """Return labels of those who use the board beside this client, or kernel; with ``readers``, of its pipes too."""
         kernel = client.kernel
-        labels = {other.label for other in self.clients if other is not client and not (kernel and other.kernel == kernel)}
+        others = {other for other in self.clients if other is not client and (readers or not other.follows)}
+        labels = {other.label for other in others if not (kernel and other.kernel == kernel)}
         if readers:
             labels |= {f"a reader of the pipe {opening.name!r}" for opening in self.pipes if opening.subscribers}
         return sorted(labels)

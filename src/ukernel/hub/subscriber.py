@@ -46,13 +46,23 @@ class Source(Protocol):
 class Subscriber(asyncio.Protocol):
     """One peer that reads one opening of a pipe. ``options`` are those of the handshake; each of them implies "notices".
 
-    ``kernel``: of the notebook that it belongs to, as `Client.kernel`; empty for none.
+    ``kernel``: of the notebook that it belongs to, as `Client.kernel`; empty for none. ``wanted``: the id of the only opening that it
+    reads; None for any. ``first``: with the option "replay" the number of the frame to begin with.
     """
 
-    def __init__(self, pipe: str, board: str | None, options: frozenset[str] = frozenset(), kernel: str = ""):
+    def __init__(
+        self,
+        pipe: str,
+        board: str | None,
+        options: frozenset[str] = frozenset(),
+        kernel: str = "",
+        wanted: int | None = None,
+        first: int = 0,
+    ):
         self.pipe = pipe
         self.board = board
         self.kernel = kernel
+        self.wanted = wanted
         self.notices = bool(options)
         self.timestamps = "timestamps" in options
         self.replay = "replay" in options
@@ -65,6 +75,7 @@ class Subscriber(asyncio.Protocol):
         self._first = b""  # to be sent before all else
         self._at = 0  # the number of the frame that it gets next
         self._lost: Counter[str] = Counter()  # how many before that were lost before they came to the hub, by cause
+        self._first_number = first
         self._new = self.replay  # has not had anything yet
         self._end: tuple[EndReason, int] | None = None  # why it ends, and after how many frames
 
@@ -88,10 +99,10 @@ class Subscriber(asyncio.Protocol):
         asyncio.get_running_loop().call_soon(self._catch_up)
 
     def join(self, opening: Source) -> None:
-        """Read ``opening``: from here on, or for a replay from its beginning."""
+        """Read ``opening``: from here on, or for a replay from its beginning, or from a number on."""
         self.opening = opening
-        self._at = 0 if self.replay else opening.frames
-        self._lost = Counter() if self.replay else Counter(opening.lost)
+        self._at = _unroll(self._first_number, opening.frames) if self.replay else opening.frames
+        self._lost = opening.buffer.lost_before(self._at) if self._at else Counter()
         # What went by before is no loss of this reader's: it is told once, here, as `unread`.
         here = {
             "name": opening.name,
@@ -189,6 +200,12 @@ class Subscriber(asyncio.Protocol):
             if count:
                 self._write(pipestream.encode_loss(count, cause))
         return True
+
+
+def _unroll(number: int, frames: int) -> int:
+    """Return the number of a frame of an opening that has had so many, of which 32 bits are known; one that is still to come is the next."""
+    behind = (frames - number) & pipestream.NUMBERS
+    return max(frames - behind, 0) if number and behind <= pipestream.NUMBERS // 2 else frames if number else 0
 
 
 def encode_plain(batch: Batch | Gap) -> bytes:

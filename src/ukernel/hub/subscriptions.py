@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from ukernel.errors import PipeNameError
+from ukernel.errors import PipeEndedError, PipeNameError
 from ukernel.protocol.reasons import EndReason
 
 from .opening import Opening
@@ -36,7 +36,10 @@ class Subscriptions:
         self._on_change = on_change
 
     def add(self, reader: Subscriber) -> None:
-        """Bind a reader to the opening it means, or let it wait for one. Raises PipeNameError if it means several."""
+        """Bind a reader to the opening it means, or let it wait for one.
+
+        Raises PipeNameError if it means several, PipeEndedError if it wants one that the hub holds no more.
+        """
         openings = [opening for board in self._boards() for opening in board.pipes if self._is_for(reader, opening)]
         if len(openings) > 1:
             names = " and ".join(sorted(opening.board for opening in openings))
@@ -45,6 +48,10 @@ class Subscriptions:
             ended = [opening for opening in self.replay_buffers.ended if _matches(reader, opening)]
             # A notebook's own first; but its board may have gone since, and perhaps there is another in its place.
             openings = ([opening for opening in ended if self._is_for(reader, opening)] or ended)[-1:]
+        if not openings and reader.wanted is not None:
+            raise PipeEndedError(
+                f"This opening of the pipe {reader.pipe!r} has ended, and the hub holds nothing of it any more."
+            )
         reader.on_lost = self._on_lost
         self.readers.add(reader)
         if openings:
@@ -82,13 +89,15 @@ class Subscriptions:
 
         Thirty notebooks may run the same cells, each with a board of its own.
         """
-        if not _matches(reader, opening) or reader.board is not None:
+        if not _matches(reader, opening) or reader.board is not None or reader.wanted is not None:
             return _matches(reader, opening)
         mine = self._boards_of(reader.kernel)
         return mine is None or any(board.has_opening(opening) for board in mine)
 
 
 def _matches(reader: Subscriber, opening: Opening) -> bool:
+    if reader.wanted is not None:
+        return reader.wanted == opening.id
     return reader.pipe == opening.name and reader.board in (None, opening.board, *opening.ports)
 
 

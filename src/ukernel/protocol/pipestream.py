@@ -85,6 +85,11 @@ class Batch:
         return memoryview(self._data)[start : start + count * self.size]
 
     @property
+    def ends(self) -> tuple[float, float, float]:
+        """The times of its first and of its last frame, whether they are taken or not, and their error."""
+        return self._times or UNTIMED
+
+    @property
     def is_timed(self) -> bool:
         """Whether it came with times."""
         return self._times is not None

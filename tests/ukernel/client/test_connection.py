@@ -15,7 +15,7 @@ import time
 import pytest
 from scripted import PATIENCE_S, wait_until
 
-from ukernel.client import connection, discovery, hubprocess
+from ukernel.client import connection, detachedprocess, discovery
 from ukernel.errors import HubDeniedError, HubError, HubUnreachableError, NoAnswerError, PipeNameError, SettingError
 from ukernel.protocol import handshake, statefile
 
@@ -36,7 +36,7 @@ def path(tmp_path, monkeypatch):
 def stop_hubs():
     """Stop every hub that this process started: also one that lost a race, and took over when the winner left."""
     deadline = time.monotonic() + PATIENCE_S
-    while statefile.read() is not None or any(hub.poll() is None for hub in hubprocess._started):
+    while statefile.read() is not None or any(hub.poll() is None for hub in detachedprocess._started):
         assert time.monotonic() < deadline, "a hub does not leave"
         try:
             with connection.connect(start=False, timeout_s=0) as stopper:
@@ -53,7 +53,7 @@ def test_a_client_starts_the_hub_when_there_is_none(path):
     with connection.connect() as first:
         assert first.request("pipes_request") == {"status": "ok", "pipes": []}
         here = statefile.read()
-        assert here.pid == hubprocess._started[-1].pid
+        assert here.pid == detachedprocess._started[-1].pid
     with connection.connect() as second:
         assert second.request("boards_request")["status"] == "ok"
     assert statefile.read() == here
@@ -145,14 +145,14 @@ def test_a_signal_makes_the_hub_leave_tidily(path, number):
         os.kill(statefile.read().pid, number)
         with pytest.raises(HubUnreachableError):
             attached.receive(PATIENCE_S)
-    assert hubprocess._started[-1].wait(PATIENCE_S) == 0
+    assert detachedprocess._started[-1].wait(PATIENCE_S) == 0
     assert not path.exists()
 
 
 def test_an_unused_hub_leaves(path, monkeypatch):
     monkeypatch.setenv("UCORE_HUB_LINGER_S", "0.05")
     connection.connect().close()
-    assert hubprocess._started[-1].wait(PATIENCE_S) == 0
+    assert detachedprocess._started[-1].wait(PATIENCE_S) == 0
     assert not path.exists()
 
 

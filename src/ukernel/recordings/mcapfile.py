@@ -1,0 +1,300 @@
+"""An MCAP file that is written: whole at every moment, whatever happens to the disk or to its process.
+
+`mcap`'s own writer keeps an object a chunk, of which a week has two million, and is lost where a write fails. This one takes its records,
+keeps the index as bytes, and writes a chunk in one step that is undone where it fails. What is needed for the end is reserved at the beginning.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+import zlib
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+import zstandard
+from mcap import records
+from mcap.data_stream import RecordBuilder
+from mcap.opcode import Opcode
+from mcap.writer import MCAP0_MAGIC
+
+from ukernel.errors import RecordingError, describe
+from ukernel.protocol.filelock import try_lock
+
+__all__ = ["MAX_CHANNELS", "McapFile"]
+
+MAX_CHANNELS = 0xFFFF - 1  # ids have two bytes
+CHUNK_BYTES = 1 << 20  # before compression: what is read at once where one frame of it is wanted
+COMPRESSION, LEVEL = "zstd", 3
+LOCK_AT = 1 << 40  # the byte that is locked where locks are on bytes: nobody reads it
+# A chunk, and all that ends a file, beside its index.
+RESERVE_BYTES = CHUNK_BYTES + (1 << 18)
+_MESSAGE = struct.Struct("<BQHIQQ")
+_MESSAGE_BYTES = 22  # of its head, without opcode and length
+_INDEX = struct.Struct("<QQ")
+
+
+class McapFile:
+    """Made with a path, it is open and locked; `add_message` and so on, `flush` now and then, and `finish` in the end, or `abandon`.
+
+    overwrite: whether a file that is there may be replaced. size_bytes: of the file. Where the disk is full, `flush` raises OSError, and can be
+    called again after `free_reserve`. Raises RecordingError where there can be no such file.
+    """
+
+    def __init__(self, path: Path, profile: str, library: str, *, overwrite: bool = False):
+        self.path = path
+        self.size_bytes = 0
+        self.chunks = 0
+        self.channels = 0
+        self._fd, self._reserve = _open(path, overwrite)
+        self._compressor = zstandard.ZstdCompressor(LEVEL)
+        self._chunk = RecordBuilder()
+        self._indexes: dict[int, list[bytes]] = {}  # of the chunk: channel -> (log time, place) of its messages
+        self._placed: Counter[int] = Counter()  # messages in the chunk, by channel
+        self._times: tuple[int, int] | None = None  # the first and the last one in the chunk
+        # For the summary.
+        self._schemas, self._channels = RecordBuilder(), RecordBuilder()
+        self._chunk_indexes, self._metadata_indexes = bytearray(), RecordBuilder()
+        self._counts: Counter[int] = Counter()
+        self._all_times: tuple[int, int] | None = None
+        self._schema_count = self._metadata_count = 0
+        head = RecordBuilder()
+        head.write(MCAP0_MAGIC)
+        records.Header(profile, library).write(head)
+        try:
+            self._write(head.end())
+        except OSError as error:
+            self.abandon()
+            raise RecordingError(f"The recording {path} cannot be written: {describe(error)}.") from error
+
+    def add_schema(self, name: str, encoding: str, data: bytes) -> int:
+        """Add a schema; returns its id."""
+        self._schema_count += 1
+        schema = records.Schema(id=self._schema_count, data=data, encoding=encoding, name=name)
+        schema.write(self._chunk)
+        schema.write(self._schemas)
+        return self._schema_count
+
+    def add_channel(self, topic: str, encoding: str, schema: int, metadata: Mapping[str, str]) -> int:
+        """Add a channel; returns its id, of which there are `MAX_CHANNELS`."""
+        self.channels += 1
+        channel = records.Channel(self.channels, topic, encoding, dict(metadata), schema)
+        channel.write(self._chunk)
+        channel.write(self._channels)
+        return self.channels
+
+    def add_message(self, channel: int, log_time: int, publish_time: int, data: bytes) -> None:
+        """Put a message into the chunk; times in nanoseconds. Call `flush` where `is_full` then."""
+        place = self._chunk.count
+        sequence = (self._counts[channel] + self._placed[channel]) & 0xFFFF_FFFF
+        self._chunk.write(_MESSAGE.pack(Opcode.MESSAGE, _MESSAGE_BYTES + len(data), channel, sequence, log_time, publish_time))
+        self._chunk.write(data)
+        self._indexes.setdefault(channel, []).append(_INDEX.pack(log_time, place))
+        self._placed[channel] += 1
+        self._times = _span(self._times, (log_time, log_time))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the chunk is as large as one is to be."""
+        return self._chunk.count >= CHUNK_BYTES
+
+    def add_metadata(self, name: str, metadata: Mapping[str, str]) -> None:
+        """Write a metadata record. Raises OSError."""
+        record = RecordBuilder()
+        records.Metadata(name, dict(metadata)).write(record)
+        data = record.end()
+        index = records.MetadataIndex(offset=self.size_bytes, length=len(data), name=name)
+        self._write(data)
+        index.write(self._metadata_indexes)
+        self._metadata_count += 1
+
+    def flush(self) -> None:
+        """Finish the chunk and write it, in one step. Raises OSError: the file is then as it was, and so is the chunk."""
+        if self._times is None:
+            return
+        plain = self._chunk.end()
+        try:
+            self._write_chunk(plain, self._times)
+        except OSError:
+            self._chunk.write(plain)
+            raise
+        self._counts += self._placed
+        self._all_times, self._times = _span(self._all_times, self._times), None
+        self._indexes.clear()
+        self._placed.clear()
+
+    def _write_chunk(self, plain: bytes, times: tuple[int, int]) -> None:
+        data = self._compressor.compress(plain)
+        record = RecordBuilder()
+        records.Chunk(
+            compression=COMPRESSION,
+            data=data,
+            message_start_time=times[0],
+            message_end_time=times[1],
+            uncompressed_crc=zlib.crc32(plain),
+            uncompressed_size=len(plain),
+        ).write(record)
+        chunk_bytes = record.count
+        offsets = {}
+        for channel, index in self._indexes.items():
+            offsets[channel] = self.size_bytes + record.count
+            body = b"".join(index)
+            record.write(struct.pack("<BQHI", Opcode.MESSAGE_INDEX, 6 + len(body), channel, len(body)))
+            record.write(body)
+        chunk_index = RecordBuilder()
+        records.ChunkIndex(
+            chunk_length=chunk_bytes,
+            chunk_start_offset=self.size_bytes,
+            compression=COMPRESSION,
+            compressed_size=len(data),
+            message_start_time=times[0],
+            message_end_time=times[1],
+            message_index_length=record.count - chunk_bytes,
+            message_index_offsets=offsets,
+            uncompressed_size=len(plain),
+        ).write(chunk_index)
+        indexed = chunk_index.end()
+        self._reserve.hold(RESERVE_BYTES + len(self._chunk_indexes) + len(indexed))
+        self._write(record.end())
+        self._chunk_indexes += indexed
+        self.chunks += 1
+
+    def free_reserve(self) -> None:
+        """Make room for a last `flush` and for `finish` on a disk that is full."""
+        self._reserve.free()
+
+    def finish(self) -> None:
+        """Write the summary and close the file. Raises OSError."""
+        self.flush()
+        self._reserve.free()
+        record = RecordBuilder()
+        records.DataEnd(0).write(record)
+        start = self.size_bytes + record.count
+        summary = self._summary(start)
+        offset_start = start + len(summary[0])
+        footer = struct.pack("<BQQQ", Opcode.FOOTER, 20, start, offset_start)
+        crc = zlib.crc32(footer, zlib.crc32(summary[0] + summary[1]))
+        self._write(b"".join((record.end(), *summary, footer, crc.to_bytes(4, "little"), MCAP0_MAGIC)))
+        os.fsync(self._fd)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close the file as it is."""
+        self._reserve.free()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _summary(self, start: int) -> tuple[bytes, bytes]:
+        """Return the summary that begins at ``start``, and the table of where what lies in it."""
+        times = self._all_times or (0, 0)
+        statistics = RecordBuilder()
+        records.Statistics(
+            attachment_count=0,
+            channel_count=self.channels,
+            channel_message_counts=dict(self._counts),
+            chunk_count=self.chunks,
+            message_count=self._counts.total(),
+            message_start_time=times[0],
+            message_end_time=times[1],
+            metadata_count=self._metadata_count,
+            schema_count=self._schema_count,
+        ).write(statistics)
+        groups = (
+            (Opcode.SCHEMA, self._schemas.end()),
+            (Opcode.CHANNEL, self._channels.end()),
+            (Opcode.STATISTICS, statistics.end()),
+            (Opcode.CHUNK_INDEX, bytes(self._chunk_indexes)),
+            (Opcode.METADATA_INDEX, self._metadata_indexes.end()),
+        )
+        offsets = RecordBuilder()
+        at = start
+        for opcode, group in groups:
+            if group:
+                records.SummaryOffset(group_opcode=opcode, group_start=at, group_length=len(group)).write(offsets)
+            at += len(group)
+        return b"".join(group for _, group in groups), offsets.end()
+
+    def _write(self, data: bytes) -> None:
+        """Append, or leave the file as it was. Raises OSError."""
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except OSError:
+            os.ftruncate(self._fd, self.size_bytes)
+            os.lseek(self._fd, self.size_bytes, os.SEEK_SET)
+            raise
+        self.size_bytes += len(data)
+
+
+class _Reserve:
+    """Room on the disk that nobody else gets: a file without a name."""
+
+    def __init__(self, folder: Path):
+        self._file: IO[bytes] | None = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
+        self._size_bytes = 0
+
+    def hold(self, size_bytes: int) -> None:
+        """Hold at least so much. Raises OSError where there is no room."""
+        if self._file is None or size_bytes <= self._size_bytes:
+            return
+        size_bytes += size_bytes // 2  # rarely
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self._file.fileno(), 0, size_bytes)
+        else:
+            self._file.write(bytes(size_bytes - self._size_bytes))
+        self._size_bytes = size_bytes
+
+    def free(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _open(path: Path, overwrite: bool) -> tuple[int, _Reserve]:
+    """Open and lock the file, and reserve room beside it. Raises RecordingError."""
+    fd = -1
+    made = not path.exists()
+    try:
+        fd = os.open(
+            path,
+            os.O_RDWR | os.O_CREAT | (0 if overwrite else os.O_EXCL) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0),
+            0o666,
+        )
+        os.lseek(fd, LOCK_AT, os.SEEK_SET)
+        if not try_lock(fd):
+            raise RecordingError(f"{path} is just being recorded to by another recorder: `ucore recordings` lists them.")
+        os.lseek(fd, 0, os.SEEK_SET)
+        reserve = _Reserve(path.parent)
+        reserve.hold(RESERVE_BYTES)
+        os.ftruncate(fd, 0)
+    except OSError as error:
+        if fd >= 0:
+            os.close(fd)
+            if made:
+                path.unlink(missing_ok=True)
+        raise RecordingError(_why_not(path, error)) from error
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd, reserve
+
+
+def _why_not(path: Path, error: OSError) -> str:
+    if isinstance(error, FileExistsError):
+        return f"{path} is there already: choose another name, or say overwrite=True (--overwrite) to replace it."
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return f"{path} cannot be recorded to: there is no folder {path.parent}. Make it first."
+    if isinstance(error, IsADirectoryError):
+        return f"{path} is a folder: name a file in it, such as {path / 'data.mcap'}."
+    if isinstance(error, PermissionError):
+        return f"{path} cannot be recorded to: you may not write there. Choose another folder."
+    return f"{path} cannot be recorded to: {describe(error)}."
+
+
+def _span(one: tuple[int, int] | None, other: tuple[int, int]) -> tuple[int, int]:
+    return other if one is None else (min(one[0], other[0]), max(one[1], other[1]))
