@@ -36,7 +36,7 @@ def running() -> list[About]:
     found = []
     for folder in tempfolder.living(KIND):
         with contextlib.suppress(OSError, ValueError):
-            about = cast(About, json.loads(Path(folder, _FILE).read_text(encoding="utf-8")))
+            about = cast(About, json.loads(Path(folder, _FILE).read_text(encoding="utf-8")))  # `announce` wrote it
             if "://" in about["port"] or os.path.exists(about["port"]):
                 found.append(about)
     return sorted(found, key=lambda about: about["port"])
