@@ -341,7 +341,7 @@ def _begin(opening):
 
 def _end(opening):
     """Tell the host that an opening has ended, and how many frames it had; tx held."""
-    body = _message(opening, wire.COMM_CLOSE, struct.pack("<I", opening.number))
+    body = _closed(opening)
     meta = (opening, opening.number, _CLOSE)
     opening._make_room(0)  # whoever waits for the lock must not find any
     seq = _link.seq
@@ -352,6 +352,10 @@ def _end(opening):
     except:
         opening.open = _link.seq == seq  # as in _begin
         raise
+
+
+def _closed(opening):
+    return _message(opening, wire.COMM_CLOSE, struct.pack("<I", opening.number))
 
 
 def _opened(opening, number):
@@ -537,6 +541,11 @@ def _renew(frames):
             _link.commit(head + payload[start:], (opening, number, size))
         elif size != _OPEN:
             _link.commit(bytearray((kind, 0)) + payload, (opening, number, size))
+        if size == _CLOSE:
+            del first[opening]
+    for opening in first:
+        if not opening.open:  # the old one was not told, or nobody knows whether it was
+            _link.commit(_closed(opening), (opening, opening.number, _CLOSE))
 
 
 def start(link):
