@@ -11,6 +11,7 @@ from ukernel.errors import (
     HubError,
     NoAnswerError,
     PipeError,
+    RecordingError,
     SettingError,
     UsageError,
 )
@@ -40,6 +41,7 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (BoardTimeoutError, TIMEOUT),
     (BoardCodeError, FAILED),
     (PipeError, PIPE),
+    (RecordingError, FILE),
     (HubError, HUB),
     (UsageError, USAGE),
     (SettingError, USAGE),

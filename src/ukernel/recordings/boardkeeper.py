@@ -10,7 +10,8 @@ from ukernel.errors import UcoreError
 
 __all__ = ["BoardKeeper"]
 
-AGAIN_S = 1.0  # between two attempts: a board that was plugged in again needs longer to boot
+# Between two attempts: a board that was plugged in again needs a second to boot, and looking for ports costs the hub something.
+AGAIN_S, MAX_AGAIN_S = 1.0, 8.0
 
 
 class BoardKeeper:
@@ -39,7 +40,7 @@ class BoardKeeper:
 
     def begin(self, now: float) -> bool:
         """Ask the hub for the board; whether that could be asked. Its answer is for `heed`."""
-        self._due = now + AGAIN_S
+        self._due = now + min(AGAIN_S * 2 ** min(self._turn, 9), MAX_AGAIN_S)
         name = self.names[self._turn % len(self.names)]
         self._turn += 1
         try:
@@ -60,17 +61,17 @@ class BoardKeeper:
         for message in messages:
             content = message["content"]
             if message["type"] == "attach_reply" and content.get("status") == "ok":
-                self.board, self.obstacle, self._turn = content["board"], "", self._turn - 1
+                self.board, self.obstacle, self._turn = content["board"], "", (self._turn - 1) % len(self.names)
             elif message["type"] in ("attach_reply", "detached"):
                 self.obstacle = str(content.get("evalue", ""))
                 self._given_back = content.get("given_back") is True  # to another program, until somebody asks for it again
-                self._due = now + AGAIN_S
                 self.close()
         return self._client is not None
 
     def resume(self) -> None:
         """The board has been taken again, or there is another hub: it may be asked for."""
         self._given_back = False
+        self._turn %= len(self.names)
         if self._client is None:
             self._due = 0.0
 

@@ -58,7 +58,9 @@ class Follower:
         self._openings: dict[tuple[str, str, int], Opening] = {}  # those that have not ended for good
         self._count = 0
         self._feeds: dict[tuple[str, str, int], Feed] = {}
-        self._lost: dict[tuple[str, str, int], tuple[float, dict[str, Any]]] = {}  # to be read again, and when
+        self._due: dict[
+            tuple[str, str, int], tuple[float, dict[str, Any], bool]
+        ] = {}  # to be found, again: when, as what, if it is new
         self._known: dict[tuple[str, str, int], dict[str, Any]] = {}  # those that are read, as the hub describes them
         self._others: list[dict[str, Any]] = []  # perhaps of the board that was asked for, whose name the hub has yet to say
         self._keepers: dict[str, BoardKeeper] = {}  # by the board's port; "" for the one that was asked for
@@ -115,8 +117,9 @@ class Follower:
             for keeper in self._keepers.values():
                 if keeper.is_due(now) and keeper.begin(now):
                     self._selector.register(keeper, selectors.EVENT_READ, keeper)
-            for identity in [identity for identity, (due, _) in self._lost.items() if now >= due]:
-                self._find(self._lost.pop(identity)[1], is_new=False)
+            for identity in [identity for identity, (due, *_) in self._due.items() if now >= due]:
+                _, here, is_new = self._due.pop(identity)
+                self._find(here, is_new=is_new)
         more = False
         for key, _ in self._selector.select(IDLE_S):
             if isinstance(key.data, Feed):
@@ -149,7 +152,7 @@ class Follower:
             self._connect_at = time.monotonic() + (AGAIN_S if isinstance(error, HubUnreachableError | OSError) else GRACE_S)
             return
         self._hub, self._is_hub_stopping = hub, False
-        self._lost.clear()
+        self._due.clear()
         self._known.clear()
         for keeper in self._keepers.values():
             keeper.resume()
@@ -235,8 +238,10 @@ class Follower:
             if self._selection.board is not None and not self._own_boards:
                 self._others.append(here)
             return
-        self._lost.pop(identity, None)
+        self._due.pop(identity, None)
         if identity in self._feeds:
+            if self._known[identity]["id"] != here["id"]:  # that has ended, which is still to be read
+                self._due[identity] = time.monotonic(), here, is_new
             return
         self._end_former_lives(opening)
         known = self._openings.get(identity)
@@ -256,7 +261,7 @@ class Follower:
             return
         except (UcoreError, OSError) as error:
             self.obstacle = str(error)
-            self._lost[identity] = time.monotonic() + AGAIN_S, here
+            self._due[identity] = time.monotonic() + AGAIN_S, here, is_new
             return
         if known is None:
             self._count += 1
@@ -277,7 +282,7 @@ class Follower:
             if is_same_board and here.boot and opening.boot not in ("", here.boot) and identity not in self._feeds:
                 self._sink.ended(opening, EndReason.BOARD_RESTARTED)
                 self._openings.pop(identity)
-                self._lost.pop(identity, None)
+                self._due.pop(identity, None)
 
     def _keep(self, opening: Opening) -> None:
         """See to it that the hub keeps the board."""
@@ -313,6 +318,6 @@ class Follower:
             self._openings.pop(identity, None)
             self._known.pop(identity, None)
         elif feed.reason not in HUB_ENDS and here is not None:  # else the next hub says which ones there are
-            self._lost[identity] = now + GONE_S, here
+            self._due.setdefault(identity, (now + GONE_S, here, False))
         elif self._hub is not None and here is not None:
-            self._lost[identity] = now + AGAIN_S, here
+            self._due.setdefault(identity, (now + AGAIN_S, here, False))

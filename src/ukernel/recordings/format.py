@@ -227,7 +227,9 @@ class About(NamedTuple):
 
 def as_nanoseconds(seconds: float) -> int:
     """Return a time as MCAP has it; one that it cannot have as the nearest."""
-    return min(max(round(seconds * 1e9), 0), MAX_NS) if math.isfinite(seconds) else 0
+    if 0.0 <= seconds < 1e10:
+        return int(seconds * 1e9)
+    return MAX_NS if 1e10 <= seconds < math.inf else 0
 
 
 def encode_event(event: Mapping[str, Any]) -> bytes:

@@ -11,7 +11,8 @@ import struct
 import tempfile
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from enum import Enum
 from pathlib import Path
 from typing import IO
 
@@ -24,7 +25,16 @@ from mcap.writer import MCAP0_MAGIC
 from ukernel.errors import RecordingError, describe
 from ukernel.protocol.filelock import try_lock
 
-__all__ = ["MAX_CHANNELS", "McapFile"]
+__all__ = ["MAX_CHANNELS", "McapFile", "Mode"]
+
+
+class Mode(Enum):
+    """What may be there: NEW: nothing. REPLACED: anything. MENDED: a file that was not finished; `resume` it in the place of `begin`."""
+
+    NEW = "new"
+    REPLACED = "replaced"
+    MENDED = "mended"
+
 
 MAX_CHANNELS = 0xFFFF - 1  # ids have two bytes
 CHUNK_BYTES = 1 << 20  # before compression: what is read at once where one frame of it is wanted
@@ -32,35 +42,46 @@ COMPRESSION, LEVEL = "zstd", 3
 LOCK_AT = 1 << 40  # the byte that is locked where locks are on bytes: nobody reads it
 # A chunk, and all that ends a file, beside its index.
 RESERVE_BYTES = CHUNK_BYTES + (1 << 18)
+HIDDEN = 0x80  # the opcode of a record that is for nobody: readers pass over what is private
+_READ_WRITE = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_FLAGS = {
+    Mode.NEW: _READ_WRITE | os.O_CREAT | os.O_EXCL,
+    Mode.REPLACED: _READ_WRITE | os.O_CREAT,
+    Mode.MENDED: _READ_WRITE,
+}
 _MESSAGE = struct.Struct("<BQHIQQ")
 _MESSAGE_BYTES = 22  # of its head, without opcode and length
 _INDEX = struct.Struct("<QQ")
+_NEVER = (1 << 64) - 1, 0  # the first and the last of no times
 
 
 class McapFile:
-    """Made with a path, it is open and locked; `add_message` and so on, `flush` now and then, and `finish` in the end, or `abandon`.
+    """Made with a path, it is open and locked; `begin`, `add_message` and so on, `flush` now and then, and `finish` in the end, or `abandon`.
 
-    overwrite: whether a file that is there may be replaced. size_bytes: of the file. Where the disk is full, `flush` raises OSError, and can be
+    size_bytes: of the file. Where the disk is full, `flush` raises OSError, and can be
     called again after `free_reserve`. Raises RecordingError where there can be no such file.
     """
 
-    def __init__(self, path: Path, profile: str, library: str, *, overwrite: bool = False):
+    def __init__(self, path: Path, mode: Mode = Mode.NEW):
         self.path = path
         self.size_bytes = 0
         self.chunks = 0
         self.channels = 0
-        self._fd, self._reserve = _open(path, overwrite)
+        self._fd, self._reserve = _open(path, mode)
         self._compressor = zstandard.ZstdCompressor(LEVEL)
-        self._chunk = RecordBuilder()
-        self._indexes: dict[int, list[bytes]] = {}  # of the chunk: channel -> (log time, place) of its messages
-        self._placed: Counter[int] = Counter()  # messages in the chunk, by channel
-        self._times: tuple[int, int] | None = None  # the first and the last one in the chunk
+        self._chunk = bytearray()
+        self._indexes: dict[int, bytearray] = {}  # of the chunk: channel -> log time and place of each message
+        self._sequences: dict[int, int] = {}  # by channel, of the next message
+        self._first, self._last = _NEVER  # log times in the chunk
         # For the summary.
         self._schemas, self._channels = RecordBuilder(), RecordBuilder()
         self._chunk_indexes, self._metadata_indexes = bytearray(), RecordBuilder()
         self._counts: Counter[int] = Counter()
-        self._all_times: tuple[int, int] | None = None
+        self._all_times = _NEVER
         self._schema_count = self._metadata_count = 0
+
+    def begin(self, profile: str, library: str) -> None:
+        """Write what a new file begins with. Raises RecordingError."""
         head = RecordBuilder()
         head.write(MCAP0_MAGIC)
         records.Header(profile, library).write(head)
@@ -68,13 +89,13 @@ class McapFile:
             self._write(head.end())
         except OSError as error:
             self.abandon()
-            raise RecordingError(f"The recording {path} cannot be written: {describe(error)}.") from error
+            raise RecordingError(f"The recording {self.path} cannot be written: {describe(error)}.") from error
 
     def add_schema(self, name: str, encoding: str, data: bytes) -> int:
         """Add a schema; returns its id."""
         self._schema_count += 1
         schema = records.Schema(id=self._schema_count, data=data, encoding=encoding, name=name)
-        schema.write(self._chunk)
+        self._chunk += _record(schema)
         schema.write(self._schemas)
         return self._schema_count
 
@@ -82,24 +103,29 @@ class McapFile:
         """Add a channel; returns its id, of which there are `MAX_CHANNELS`."""
         self.channels += 1
         channel = records.Channel(self.channels, topic, encoding, dict(metadata), schema)
-        channel.write(self._chunk)
+        self._chunk += _record(channel)
         channel.write(self._channels)
         return self.channels
 
     def add_message(self, channel: int, log_time: int, publish_time: int, data: bytes) -> None:
         """Put a message into the chunk; times in nanoseconds. Call `flush` where `is_full` then."""
-        place = self._chunk.count
-        sequence = (self._counts[channel] + self._placed[channel]) & 0xFFFF_FFFF
-        self._chunk.write(_MESSAGE.pack(Opcode.MESSAGE, _MESSAGE_BYTES + len(data), channel, sequence, log_time, publish_time))
-        self._chunk.write(data)
-        self._indexes.setdefault(channel, []).append(_INDEX.pack(log_time, place))
-        self._placed[channel] += 1
-        self._times = _span(self._times, (log_time, log_time))
+        index = self._indexes.get(channel)
+        if index is None:
+            index = self._indexes[channel] = bytearray()
+        index += _INDEX.pack(log_time, len(self._chunk))
+        sequence = self._sequences.get(channel, 0)
+        self._sequences[channel] = (sequence + 1) & 0xFFFF_FFFF
+        self._chunk += _MESSAGE.pack(Opcode.MESSAGE, _MESSAGE_BYTES + len(data), channel, sequence, log_time, publish_time)
+        self._chunk += data
+        if log_time > self._last:
+            self._last = log_time
+        if log_time < self._first:
+            self._first = log_time
 
     @property
     def is_full(self) -> bool:
         """Whether the chunk is as large as one is to be."""
-        return self._chunk.count >= CHUNK_BYTES
+        return len(self._chunk) >= CHUNK_BYTES
 
     def add_metadata(self, name: str, metadata: Mapping[str, str]) -> None:
         """Write a metadata record. Raises OSError."""
@@ -113,18 +139,16 @@ class McapFile:
 
     def flush(self) -> None:
         """Finish the chunk and write it, in one step. Raises OSError: the file is then as it was, and so is the chunk."""
-        if self._times is None:
+        if not self._indexes:
             return
-        plain = self._chunk.end()
-        try:
-            self._write_chunk(plain, self._times)
-        except OSError:
-            self._chunk.write(plain)
-            raise
-        self._counts += self._placed
-        self._all_times, self._times = _span(self._all_times, self._times), None
+        self._write_chunk(bytes(self._chunk), (self._first, self._last))
+        for channel, index in self._indexes.items():
+            self._counts[channel] += len(index) // _INDEX.size
+        times = self._all_times
+        self._all_times = (min(times[0], self._first), max(times[1], self._last))
+        self._first, self._last = _NEVER
+        self._chunk.clear()
         self._indexes.clear()
-        self._placed.clear()
 
     def _write_chunk(self, plain: bytes, times: tuple[int, int]) -> None:
         data = self._compressor.compress(plain)
@@ -141,9 +165,8 @@ class McapFile:
         offsets = {}
         for channel, index in self._indexes.items():
             offsets[channel] = self.size_bytes + record.count
-            body = b"".join(index)
-            record.write(struct.pack("<BQHI", Opcode.MESSAGE_INDEX, 6 + len(body), channel, len(body)))
-            record.write(body)
+            record.write(struct.pack("<BQHI", Opcode.MESSAGE_INDEX, 6 + len(index), channel, len(index)))
+            record.write(index)
         chunk_index = RecordBuilder()
         records.ChunkIndex(
             chunk_length=chunk_bytes,
@@ -188,9 +211,43 @@ class McapFile:
             os.close(self._fd)
             self._fd = -1
 
+    # A file that was not finished
+
+    def resume(self, size_bytes: int, hidden: Iterable[int]) -> None:
+        """Cut a file off after so many bytes, and go on there. ``hidden``: where records begin that readers must not look at. Raises OSError."""
+        for at in hidden:
+            os.lseek(self._fd, at, os.SEEK_SET)
+            os.write(self._fd, bytes((HIDDEN,)))
+        os.ftruncate(self._fd, size_bytes)
+        os.lseek(self._fd, size_bytes, os.SEEK_SET)
+        self.size_bytes = size_bytes
+
+    def restore_schema(self, schema: records.Schema) -> None:
+        """Put a schema of the file into its summary; likewise the others."""
+        schema.write(self._schemas)
+        self._schema_count += 1
+
+    def restore_channel(self, channel: records.Channel) -> None:
+        channel.write(self._channels)
+        self.channels += 1
+
+    def restore_metadata(self, index: records.MetadataIndex) -> None:
+        index.write(self._metadata_indexes)
+        self._metadata_count += 1
+
+    def restore_chunk(self, index: records.ChunkIndex, messages: Mapping[int, int]) -> None:
+        """``messages``: how many the chunk has, by channel."""
+        self._chunk_indexes += _record(index)
+        self.chunks += 1
+        self._counts.update(messages)
+        times = self._all_times
+        self._all_times = min(times[0], index.message_start_time), max(times[1], index.message_end_time)
+        for channel in messages:
+            self._sequences[channel] = self._counts[channel] & 0xFFFF_FFFF
+
     def _summary(self, start: int) -> tuple[bytes, bytes]:
         """Return the summary that begins at ``start``, and the table of where what lies in it."""
-        times = self._all_times or (0, 0)
+        times = self._all_times if self._counts else (0, 0)
         statistics = RecordBuilder()
         records.Statistics(
             attachment_count=0,
@@ -255,36 +312,40 @@ class _Reserve:
             self._file = None
 
 
-def _open(path: Path, overwrite: bool) -> tuple[int, _Reserve]:
+def _open(path: Path, mode: Mode) -> tuple[int, _Reserve]:
     """Open and lock the file, and reserve room beside it. Raises RecordingError."""
-    fd = -1
+    fd, reserve = -1, None
     made = not path.exists()
     try:
-        fd = os.open(
-            path,
-            os.O_RDWR | os.O_CREAT | (0 if overwrite else os.O_EXCL) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0),
-            0o666,
-        )
+        fd = os.open(path, _FLAGS[mode], 0o666)
         os.lseek(fd, LOCK_AT, os.SEEK_SET)
         if not try_lock(fd):
             raise RecordingError(f"{path} is just being recorded to by another recorder: `ucore recordings` lists them.")
         os.lseek(fd, 0, os.SEEK_SET)
         reserve = _Reserve(path.parent)
-        reserve.hold(RESERVE_BYTES)
-        os.ftruncate(fd, 0)
-    except OSError as error:
+        if mode is Mode.MENDED:
+            reserve.free()  # there may be no room, which is why it has to be mended
+        else:
+            reserve.hold(RESERVE_BYTES)
+            os.ftruncate(fd, 0)
+    except BaseException as error:
+        if reserve is not None:
+            reserve.free()
         if fd >= 0:
             os.close(fd)
             if made:
                 path.unlink(missing_ok=True)
-        raise RecordingError(_why_not(path, error)) from error
-    except BaseException:
-        os.close(fd)
+        if isinstance(error, OSError):
+            raise RecordingError(_why_not(path, mode, error)) from error
         raise
     return fd, reserve
 
 
-def _why_not(path: Path, error: OSError) -> str:
+def _why_not(path: Path, mode: Mode, error: OSError) -> str:
+    if mode is Mode.MENDED:
+        return (
+            f"{path} cannot be mended: {'there is no such file' if isinstance(error, FileNotFoundError) else describe(error)}."
+        )
     if isinstance(error, FileExistsError):
         return f"{path} is there already: choose another name, or say overwrite=True (--overwrite) to replace it."
     if isinstance(error, FileNotFoundError | NotADirectoryError):
@@ -296,5 +357,8 @@ def _why_not(path: Path, error: OSError) -> str:
     return f"{path} cannot be recorded to: {describe(error)}."
 
 
-def _span(one: tuple[int, int] | None, other: tuple[int, int]) -> tuple[int, int]:
-    return other if one is None else (min(one[0], other[0]), max(one[1], other[1]))
+def _record(record: records.McapRecord) -> bytes:
+    builder = RecordBuilder()
+    record.write(builder)
+    data: bytes = builder.end()
+    return data

@@ -12,7 +12,7 @@ from pathlib import Path
 from ucore.wire import BUILD
 
 from . import format as fmt
-from .mcapfile import MAX_CHANNELS, McapFile
+from .mcapfile import MAX_CHANNELS, McapFile, Mode
 from .runs import RunJoiner
 from .sink import Opening
 
@@ -48,7 +48,8 @@ class Part:
         self.frames = self.size_bytes = 0
         self.losses: Counter[str] = Counter()
         self._longest_s = 0.0
-        self._file = McapFile(path, fmt.PROFILE, f"ukernel {BUILD}", overwrite=overwrite)
+        self._file = McapFile(path, Mode.REPLACED if overwrite else Mode.NEW)
+        self._file.begin(fmt.PROFILE, f"ukernel {BUILD}")
         self._file.add_metadata(fmt.RECORDING, {"format": str(fmt.FORMAT), "ucore": BUILD, **about})
         self._schemas: dict[str, int] = {}
         self._events = self._file.add_channel(

@@ -23,6 +23,7 @@ from ukernel.protocol.filelock import FileLock, try_lock
 __all__ = ["ENDED", "Entry", "ask_stop", "read", "read_all"]
 
 ENDED, KILLED = "ended", "killed"
+TRIES = 5  # to read what is written over and over
 KEEP_S = 86_400.0  # what has ended is known for a day
 _ID = re.compile(r"[0-9a-f]{12}")
 
@@ -41,35 +42,36 @@ class Entry:
     def __init__(self, id: str = ""):
         self.id = id or uuid4().hex[:12]
         folder = _folder()
+        self._stop_path = _path(self.id, "stop")
+        self._size_bytes = 0
         try:
             folder.mkdir(parents=True, mode=0o700, exist_ok=True)
             statefile.check_folder(folder / self.id)
             self._lock = FileLock(_path(self.id, "lock"))
             if not self._lock.try_acquire():
                 raise RecordingError(f"There is a recorder {self.id} already.")
+            self._fd = os.open(_path(self.id, "json"), os.O_WRONLY | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
         except OSError as error:
             raise RecordingError(f"The recorder cannot keep its files in {folder}: {describe(error)}.") from error
         _remove_old()
 
     def write(self, state: dict[str, Any]) -> None:
         """Say how the recorder is. What cannot be written now is written the next time."""
-        path = _path(self.id, "json")
-        draft = path.with_suffix(".draft")
-        try:
-            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-                json.dump(state, file)
-            os.replace(draft, path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                draft.unlink()
+        # In one write over the last one: a rename would have the disk work each time.
+        data = json.dumps(state).encode()
+        self._size_bytes = max(self._size_bytes, len(data))
+        with contextlib.suppress(OSError):
+            os.lseek(self._fd, 0, os.SEEK_SET)
+            os.write(self._fd, data.ljust(self._size_bytes))
 
     @property
     def is_stop_asked(self) -> bool:
         """Whether somebody wants the recorder to end."""
-        return _path(self.id, "stop").exists()
+        return os.path.exists(self._stop_path)
 
     def release(self) -> None:
         """The recorder has ended, and has said so."""
+        os.close(self._fd)
         for kind in ("stop", "lock"):
             with contextlib.suppress(OSError):
                 _path(self.id, kind).unlink()
@@ -78,20 +80,25 @@ class Entry:
 
 def read(id: str) -> dict[str, Any] | None:
     """Return what a recorder said last; None where nothing is known of it. Where it was killed its "state" says so."""
-    try:
-        with open(_path(id, "json"), encoding="utf-8") as file:
-            state = json.load(file)
-    except (OSError, ValueError):
-        return None
-    if not isinstance(state, dict):
-        return None
-    if state.get("state") != ENDED and not _is_held(id):
-        # It may have ended between the two looks.
-        with contextlib.suppress(OSError, ValueError), open(_path(id, "json"), encoding="utf-8") as file:
-            state = json.load(file)
-        if state.get("state") != ENDED:
+    state = _load(id)
+    if state is not None and state.get("state") != ENDED and not _is_held(id):
+        state = _load(id)  # it may have ended between the two looks
+        if state is not None and state.get("state") != ENDED:
             state["state"] = KILLED
-    return {**state, "id": id}
+    return None if state is None else {**state, "id": id}
+
+
+def _load(id: str) -> dict[str, Any] | None:
+    for _ in range(TRIES):
+        try:
+            with open(_path(id, "json"), encoding="utf-8") as file:
+                state = json.load(file)
+            return state if isinstance(state, dict) else None
+        except OSError:
+            return None
+        except ValueError:
+            time.sleep(0.001)  # it may be just written
+    return None
 
 
 def read_all() -> list[dict[str, Any]]:
@@ -134,6 +141,6 @@ def _remove_old() -> None:
             continue
         state = read(id)
         if state is None or not 0 <= time.time() - float(state.get("seen", 0)) <= KEEP_S:
-            for kind in ("json", "draft", "stop", "lock"):
+            for kind in ("json", "stop", "lock"):
                 with contextlib.suppress(OSError):
                     _path(id, kind).unlink()

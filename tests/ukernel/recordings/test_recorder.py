@@ -1,0 +1,148 @@
+"""The recorder: its file ends whole, whatever ends it; parts follow each other; nothing is lost from one to the next."""
+
+import errno
+import json
+import os
+
+import pytest
+
+from ukernel.errors import RecordingError
+from ukernel.recordings import mcapfile, registry
+from ukernel.recordings.format import BOARD, END, RECORDING
+from ukernel.recordings.order import make_order
+from ukernel.recordings.recorder import Recorder
+
+
+def test_the_file_says_of_itself_what_it_is(board, begin):
+    with begin(["adc", "t*"], formats={"adc": "<ff"}, names={"adc": ["x", "y"]}, units={"adc": ["V", "°C"]}) as recording:
+        board.open("adc")
+        board.write(bytes(16), 8, 0)
+        recording.wait_for(2)
+        contents = recording.stop()
+    about, end = contents.about(RECORDING), contents.about(END)
+    assert contents.metadata[0][0] == RECORDING and contents.metadata[-1][0] == END
+    assert (about["format"], about["part"], json.loads(about["pipes"])) == ("1", "1", ["adc", "t*"])
+    assert (end["reason"], end["frames"], end["size_bytes"], json.loads(end["lost"])) == ("stopped", "2", "16", {})
+    assert json.loads(contents.about(BOARD)["facts"])["machine"] == "a scripted board"
+    (about, run), *_ = contents.runs
+    assert (about.format, about.names, about.units, run.frames) == ("<ff", ("x", "y"), ("V", "°C"), 2)
+    assert contents.is_finished
+
+
+def test_a_full_disk_ends_the_recording_and_the_file_is_whole(board, begin, monkeypatch):
+    write, room = os.write, [3000]
+
+    def limited(fd, data):
+        if os.fstat(fd).st_ino == inode:
+            if reserve():
+                room[0] = 1 << 20  # what was reserved is free now
+            if len(data) > room[0]:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            room[0] -= len(data)
+        return write(fd, data)
+
+    recording = begin("adc")
+    inode = recording.path.stat().st_ino
+    reserve = lambda: recording.recorder._writer._part._file._reserve._file is None  # noqa: E731
+    monkeypatch.setattr(mcapfile.os, "write", limited)
+    board.open("adc")
+    number = 0
+    while recording._thread.is_alive():
+        board.write(os.urandom(500), 500, number)
+        number += 1
+        recording.wait_for(number)
+        assert number < 1000, "the disk is never full"
+    recording.join()
+    monkeypatch.undo()
+    contents = recording.stop()
+    assert recording.failure is None and contents.is_finished
+    assert recording.state["reason"] == "disk full"
+    assert (
+        recording.state["error"]
+        == f"The recording {recording.path} has ended: the disk is full. All that came before is in it."
+    )
+    assert contents.about(END)["reason"] == "disk full"
+    assert contents.ends() == [(1, "disk full")]
+    assert 0 < len(contents.data()) == recording.state["frames"] <= number
+
+
+def test_another_file_begins_when_one_is_large_and_nothing_is_lost_between(board, begin, tmp_path, monkeypatch):
+    from ukernel.recordings import order
+
+    monkeypatch.setattr(order, "MIN_ROTATE_BYTES", 1000)
+    with begin("adc", rotate_mb=0.005) as recording:
+        board.open("adc")
+        for number in range(100):
+            board.write(os.urandom(500), 500, number)
+            recording.wait_for(number + 1)
+        recording.stop()
+    names = sorted(os.listdir(tmp_path))
+    names.remove("run")
+    assert names[:2] == ["x.0002.mcap", "x.0003.mcap"] and names[-1] == "x.mcap"
+    from recordingfile import Contents
+
+    parts = [Contents(tmp_path / name) for name in [names[-1], *names[:-1]]]
+    assert [part.about(RECORDING)["part"] for part in parts] == [str(number) for number in range(1, len(parts) + 1)]
+    assert len({part.about(RECORDING)["recording"] for part in parts}) == 1
+    assert [part.about(END)["next"] for part in parts] == [*names[:-1], ""]
+    assert {part.about(END)["reason"] for part in parts[:-1]} == {"next part"}
+    assert [number for part in parts for number in part.frames.get(1, {})] == list(range(100))
+    assert all(part.is_finished and BOARD in dict(part.metadata) for part in parts)
+
+
+def test_the_latest_files_are_kept(board, begin, tmp_path, monkeypatch):
+    from ukernel.recordings import order
+
+    monkeypatch.setattr(order, "MIN_ROTATE_BYTES", 1000)
+    with begin("adc", rotate_mb=0.003, keep=2) as recording:
+        board.open("adc")
+        for number in range(60):
+            board.write(os.urandom(500), 500, number)
+            recording.wait_for(number + 1)
+        recording.stop()
+    kept = sorted(name for name in os.listdir(tmp_path) if name.endswith(".mcap"))
+    assert len(kept) == 2 and "x.mcap" not in kept
+
+
+def test_a_part_does_not_replace_what_is_there(board, begin, tmp_path, monkeypatch):
+    from ukernel.recordings import order
+
+    monkeypatch.setattr(order, "MIN_ROTATE_BYTES", 1000)
+    (tmp_path / "x.0002.mcap").write_bytes(b"precious")
+    with begin("adc", rotate_mb=0.003) as recording:
+        board.open("adc")
+        for number in range(10):
+            board.write(os.urandom(500), 500, number)
+            recording.wait_for(number + 1)
+        recording.stop()
+    assert (tmp_path / "x.0002.mcap").read_bytes() == b"precious" and (tmp_path / "x.0003.mcap").exists()
+
+
+def test_it_ends_by_itself_after_the_time_that_was_said(hub, tmp_path):
+    state = Recorder(make_order("adc", tmp_path / "x.mcap", seconds=0.01)).run(signals=False)
+    assert (state["state"], state["reason"], state["error"]) == ("ended", "stopped", "")
+
+
+def test_a_file_that_cannot_be_made_leaves_no_entry(hub, tmp_path):
+    (tmp_path / "x.mcap").touch()
+    with pytest.raises(RecordingError, match="is there already"):
+        Recorder(make_order("adc", tmp_path / "x.mcap"))
+    assert registry.read_all() == []
+
+
+def test_an_error_of_ours_still_ends_the_file_whole(board, begin, monkeypatch):
+    from ukernel.recordings.follower import Follower
+
+    with begin("adc") as recording:
+        board.open("adc")
+        board.write(b"ab", 1, 0)
+        recording.wait_for(2)
+
+        def fail(self, now):
+            raise RuntimeError("broken")
+
+        monkeypatch.setattr(Follower, "_step", fail)
+        recording.join()
+        assert isinstance(recording.failure, RuntimeError)
+        contents = recording.stop()
+    assert contents.is_finished and contents.data() == [b"a", b"b"] and contents.about(END)["reason"] == "RuntimeError: broken"
