@@ -25,7 +25,7 @@ from mcap.writer import MCAP0_MAGIC
 from ukernel.errors import RecordingError, describe
 from ukernel.protocol.filelock import try_lock
 
-__all__ = ["MAX_CHANNELS", "McapFile", "Mode"]
+__all__ = ["COMPRESSION", "HIDDEN", "INDEX", "MAX_CHANNELS", "McapFile", "Mode"]
 
 
 class Mode(Enum):
@@ -49,9 +49,10 @@ _FLAGS = {
     Mode.REPLACED: _READ_WRITE | os.O_CREAT,
     Mode.MENDED: _READ_WRITE,
 }
+_HEAD = struct.Struct("<BQ")
 _MESSAGE = struct.Struct("<BQHIQQ")
 _MESSAGE_BYTES = 22  # of its head, without opcode and length
-_INDEX = struct.Struct("<QQ")
+INDEX = struct.Struct("<QQ")
 _NEVER = (1 << 64) - 1, 0  # the first and the last of no times
 
 
@@ -70,6 +71,7 @@ class McapFile:
         self._fd, self._reserve = _open(path, mode)
         self._compressor = zstandard.ZstdCompressor(LEVEL)
         self._chunk = bytearray()
+        self._definitions = bytearray()  # schemas and channels, to be written before the chunk
         self._indexes: dict[int, bytearray] = {}  # of the chunk: channel -> log time and place of each message
         self._sequences: dict[int, int] = {}  # by channel, of the next message
         self._first, self._last = _NEVER  # log times in the chunk
@@ -95,7 +97,7 @@ class McapFile:
         """Add a schema; returns its id."""
         self._schema_count += 1
         schema = records.Schema(id=self._schema_count, data=data, encoding=encoding, name=name)
-        self._chunk += _record(schema)
+        self._define(_record(schema))
         schema.write(self._schemas)
         return self._schema_count
 
@@ -103,16 +105,21 @@ class McapFile:
         """Add a channel; returns its id, of which there are `MAX_CHANNELS`."""
         self.channels += 1
         channel = records.Channel(self.channels, topic, encoding, dict(metadata), schema)
-        self._chunk += _record(channel)
+        self._define(_record(channel))
         channel.write(self._channels)
         return self.channels
+
+    def _define(self, record: bytes) -> None:
+        # Twice: if the chunk that holds it is damaged one day, those after it are still of use.
+        self._chunk += record
+        self._definitions += record
 
     def add_message(self, channel: int, log_time: int, publish_time: int, data: bytes) -> None:
         """Put a message into the chunk; times in nanoseconds. Call `flush` where `is_full` then."""
         index = self._indexes.get(channel)
         if index is None:
             index = self._indexes[channel] = bytearray()
-        index += _INDEX.pack(log_time, len(self._chunk))
+        index += INDEX.pack(log_time, len(self._chunk))
         sequence = self._sequences.get(channel, 0)
         self._sequences[channel] = (sequence + 1) & 0xFFFF_FFFF
         self._chunk += _MESSAGE.pack(Opcode.MESSAGE, _MESSAGE_BYTES + len(data), channel, sequence, log_time, publish_time)
@@ -143,16 +150,18 @@ class McapFile:
             return
         self._write_chunk(bytes(self._chunk), (self._first, self._last))
         for channel, index in self._indexes.items():
-            self._counts[channel] += len(index) // _INDEX.size
+            self._counts[channel] += len(index) // INDEX.size
         times = self._all_times
         self._all_times = (min(times[0], self._first), max(times[1], self._last))
         self._first, self._last = _NEVER
         self._chunk.clear()
+        self._definitions.clear()
         self._indexes.clear()
 
     def _write_chunk(self, plain: bytes, times: tuple[int, int]) -> None:
         data = self._compressor.compress(plain)
         record = RecordBuilder()
+        record.write(self._definitions)
         records.Chunk(
             compression=COMPRESSION,
             data=data,
@@ -161,7 +170,7 @@ class McapFile:
             uncompressed_crc=zlib.crc32(plain),
             uncompressed_size=len(plain),
         ).write(record)
-        chunk_bytes = record.count
+        start, end = len(self._definitions), record.count
         offsets = {}
         for channel, index in self._indexes.items():
             offsets[channel] = self.size_bytes + record.count
@@ -169,13 +178,13 @@ class McapFile:
             record.write(index)
         chunk_index = RecordBuilder()
         records.ChunkIndex(
-            chunk_length=chunk_bytes,
-            chunk_start_offset=self.size_bytes,
+            chunk_length=end - start,
+            chunk_start_offset=self.size_bytes + start,
             compression=COMPRESSION,
             compressed_size=len(data),
             message_start_time=times[0],
             message_end_time=times[1],
-            message_index_length=record.count - chunk_bytes,
+            message_index_length=record.count - end,
             message_index_offsets=offsets,
             uncompressed_size=len(plain),
         ).write(chunk_index)
@@ -213,11 +222,11 @@ class McapFile:
 
     # A file that was not finished
 
-    def resume(self, size_bytes: int, hidden: Iterable[int]) -> None:
-        """Cut a file off after so many bytes, and go on there. ``hidden``: where records begin that readers must not look at. Raises OSError."""
-        for at in hidden:
+    def resume(self, size_bytes: int, hidden: Iterable[tuple[int, int]]) -> None:
+        """Cut a file off after so many bytes, and go on there. ``hidden``: what readers must pass over, places and lengths. Raises OSError."""
+        for at, length in hidden:
             os.lseek(self._fd, at, os.SEEK_SET)
-            os.write(self._fd, bytes((HIDDEN,)))
+            os.write(self._fd, _HEAD.pack(HIDDEN, length - _HEAD.size))
         os.ftruncate(self._fd, size_bytes)
         os.lseek(self._fd, size_bytes, os.SEEK_SET)
         self.size_bytes = size_bytes

@@ -15,26 +15,30 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import zstandard
 from mcap import records
-from mcap.data_stream import ReadDataStream
+from mcap.data_stream import ReadDataStream, RecordBuilder
+from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 from mcap.writer import MCAP0_MAGIC
 
 from ukernel.errors import RecordingError, describe
 
 from . import format as fmt
-from .mcapfile import McapFile, Mode
+from .mcapfile import COMPRESSION, HIDDEN, INDEX, McapFile, Mode
 
 __all__ = ["Recovered", "recover"]
 
 KILLED = "recorder killed"  # the reason of ends that nobody has written
 DAMAGED = "damaged"  # the cause of frames that are missing because a chunk cannot be read
+_UNREADABLE = (McapError, ValueError, OverflowError, MemoryError, struct.error)  # what garbage makes of reading
 _HEAD = struct.Struct("<BQ")
-# More than any one record of ours: where so much cannot be read, it is not the end that was torn off.
-MAX_TORN_BYTES = 1 << 23
+MAX_CHUNK_BYTES = 1 << 26  # what one of ours never has
+# How a chunk is found where what comes before it says no more where it begins.
+_COMPRESSION = len(COMPRESSION).to_bytes(4, "little") + COMPRESSION.encode()
+_BEFORE_COMPRESSION = _HEAD.size + 8 + 8 + 8 + 4
 
 
 class Recovered(NamedTuple):
@@ -51,7 +55,8 @@ class Recovered(NamedTuple):
         """Return it as a sentence."""
         if self.was_whole:
             return f"{self.file} is whole: there is nothing to mend."
-        damaged = f" {self.damaged} parts of it are damaged, and what they held is counted as lost." if self.damaged else ""
+        parts = "1 part of it is" if self.damaged == 1 else f"{self.damaged} parts of it are"
+        damaged = f" {parts} damaged, and what was there is counted as lost." if self.damaged else ""
         return f"{self.file} is mended: {self.frames:,} frames, {self.torn_bytes:,} bytes of an unfinished write were cut off.{damaged}"
 
 
@@ -89,30 +94,69 @@ def _mend(path: Path) -> Recovered:
             return Recovered(str(path), contents.frames, 0, 0, True)
         contents.check()
         torn = size - contents.data_end
-        if torn > MAX_TORN_BYTES:
-            raise RecordingError(
-                f"{path} is damaged at byte {contents.data_end:,} of {size:,}: that is not how a recorder's end leaves a file. "
-                "What lies before that can be loaded."
-            )
-        file.resume(contents.data_end, contents.damaged)
+        file.resume(contents.data_end, contents.hidden)
         contents.restore(file)
         file.finish()
     finally:
         file.abandon()
-    return Recovered(str(path), contents.frames, torn, len(contents.damaged), False)
+    return Recovered(str(path), contents.frames, torn, contents.damaged, False)
 
 
-def _read_records(stream: Any, size: int) -> Iterator[tuple[int, int, bytes]]:
-    """Yield opcode, place and body of the records that are whole, up to the first that is not."""
+def _read_records(stream: BinaryIO, size: int) -> Iterator[tuple[int, int, bytes]]:
+    """Yield opcode, place and body of all records that are whole; what lies between two of them and is none as a record of opcode `HIDDEN`."""
     at = len(MCAP0_MAGIC)
     while at + _HEAD.size <= size:
+        stream.seek(at)
         opcode, length = _HEAD.unpack(stream.read(_HEAD.size))
-        if not opcode or at + _HEAD.size + length > size:
+        if opcode and at + _HEAD.size + length <= size:
+            yield opcode, at, stream.read(length)
+            at += _HEAD.size + length
+            if opcode == Opcode.FOOTER:
+                return
+            continue
+        following = _find_chunk(stream, at + _HEAD.size, size)
+        if following is None:
             return
-        yield opcode, at, stream.read(length)
-        at += _HEAD.size + length
-        if opcode == Opcode.FOOTER:
-            return
+        yield HIDDEN, at, b""
+        at = following
+
+
+def _find_chunk(stream: BinaryIO, at: int, size: int) -> int | None:
+    """Return where the next chunk begins that is whole; None where there is none."""
+    before = b""
+    while at < size:
+        stream.seek(at)
+        block = before + stream.read(1 << 20)
+        start = at - len(before)
+        found = block.find(_COMPRESSION)
+        while found >= 0:
+            place = start + found - _BEFORE_COMPRESSION
+            if place >= at - len(before):
+                stream.seek(place)
+                opcode, length = _HEAD.unpack(stream.read(_HEAD.size))
+                if (
+                    opcode == Opcode.CHUNK
+                    and place + _HEAD.size + length <= size
+                    and _decompress(stream.read(length)) is not None
+                ):
+                    return place
+            found = block.find(_COMPRESSION, found + 1)
+        at = start + len(block)
+        before = block[-128:]  # a chunk may begin in one block and go on in the next
+    return None
+
+
+def _decompress(body: bytes) -> tuple[records.Chunk, bytes] | None:
+    """Return a chunk and what it holds; None where it is damaged."""
+    try:
+        chunk = records.Chunk.read(_stream(body))
+        _check_whole(chunk, body)
+        if chunk.compression != COMPRESSION or chunk.uncompressed_size > MAX_CHUNK_BYTES:
+            return None
+        plain = zstandard.ZstdDecompressor().decompress(chunk.data, max_output_size=chunk.uncompressed_size)
+    except (zstandard.ZstdError, *_UNREADABLE):
+        return None
+    return (chunk, plain) if zlib.crc32(plain) == chunk.uncompressed_crc and len(plain) == chunk.uncompressed_size else None
 
 
 class _Opening:
@@ -132,7 +176,12 @@ class _Contents:
         self.end_at = self.data_end = len(MCAP0_MAGIC)
         self.frames = self.size_bytes = 0
         self.is_finished = False
-        self.damaged: list[int] = []  # places
+        self._is_data = True
+        self.damaged = 0  # parts
+        self.hidden: list[tuple[int, int]] = []  # places and lengths of what readers must pass over
+        self._hidden_from: int | None = None
+        self._outside: list[tuple[int, bytes]] = []  # schemas and channels that stand before the next chunk
+        self._index: dict[int, bytes] = {}  # of the last chunk, by channel
         self.header: records.Header | None = None
         self.about: dict[str, str] = {}
         self.schemas: dict[int, records.Schema] = {}
@@ -147,26 +196,61 @@ class _Contents:
     def heed(self, opcode: int, at: int, body: bytes) -> None:
         """Take in a record."""
         end = at + _HEAD.size + len(body)
+        self._hide_before(at)
+        if opcode == HIDDEN:
+            self._hidden_from = at if not body else None
+        elif opcode == Opcode.FOOTER:
+            self.is_finished, self.end_at = True, end + len(MCAP0_MAGIC)
+        elif opcode == Opcode.DATA_END:
+            self._is_data = False  # what follows is a summary
+        elif self._is_data:
+            self.data_end = end
+            try:
+                self._heed(opcode, at, body)
+            except _UNREADABLE:
+                if opcode == Opcode.MESSAGE_INDEX:  # readers do without
+                    self.hidden.append((at, end - at))
+                else:
+                    self._hide(at, end)
+
+    def _heed(self, opcode: int, at: int, body: bytes) -> None:
         if opcode == Opcode.HEADER:
-            self.header = records.Header.read(_stream(body))
+            header = records.Header.read(_stream(body))
+            _check_whole(header, body)
+            self.header = header
             self.check()
         elif opcode == Opcode.METADATA:
             found = records.Metadata.read(_stream(body))
-            self.metadata.append((at, end - at, found.name))
+            _check_whole(found, body)
+            self.metadata.append((at, _HEAD.size + len(body), found.name))
             if found.name == fmt.RECORDING:
                 self.about = found.metadata
                 self.check()
         elif opcode == Opcode.CHUNK:
             self._heed_chunk(at, body)
+        elif opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
+            self._outside.append((at, body))
+            self._define(opcode, body)
         elif opcode == Opcode.MESSAGE_INDEX and self.chunks and self.chunks[-1].end == at:
             channel, length = struct.unpack_from("<HI", body)
+            if self._index.get(channel) != body[6:] or length != len(body) - 6:
+                raise ValueError("an index that is damaged")
             self.chunks[-1].offsets[channel] = at
-            self.chunks[-1].end = end
-        elif opcode == Opcode.FOOTER:
-            self.is_finished, self.end_at = True, end + len(MCAP0_MAGIC)
-            return
-        if opcode in (Opcode.HEADER, Opcode.METADATA, Opcode.CHUNK, Opcode.MESSAGE_INDEX):
-            self.data_end = end
+            self.chunks[-1].end = at + _HEAD.size + len(body)
+        elif opcode < HIDDEN:
+            raise ValueError("a record that is none of ours")
+
+    def _hide_before(self, at: int) -> None:
+        """What could not be read up to here is none of readers' business."""
+        if self._hidden_from is not None:
+            self._hide(self._hidden_from, at)
+            self._hidden_from = None
+
+    def _hide(self, at: int, end: int) -> None:
+        self.damaged += 1
+        self.hidden.append((at, end - at))
+        for opening in self.openings.values():
+            opening.has_hole = True
 
     def check(self) -> None:
         """Raise RecordingError where this is no recording of ours, or one of a newer µcore."""
@@ -177,42 +261,46 @@ class _Contents:
             raise RecordingError(f"{self._path} comes from a newer µcore (format {version}): update this one.")
 
     def _heed_chunk(self, at: int, body: bytes) -> None:
-        chunk = records.Chunk.read(_stream(body))
-        try:
-            plain = (
-                zstandard.ZstdDecompressor().decompress(chunk.data, chunk.uncompressed_size)
-                if chunk.compression
-                else chunk.data
-            )
-            if zlib.crc32(plain) != chunk.uncompressed_crc:
-                raise ValueError("of another checksum")
-            counts = self._read_chunk(plain)
-        except (zstandard.ZstdError, ValueError, struct.error):
-            self.damaged.append(at)
-            for opening in self.openings.values():
-                opening.has_hole = True
-            return
-        self.chunks.append(_Chunk(chunk, at, at + _HEAD.size + len(body), counts))
-
-    def _read_chunk(self, plain: bytes) -> Counter[int]:
-        """Read a chunk's records; returns how many messages it has, by channel."""
-        counts: Counter[int] = Counter()
-        at = 0
-        while at + _HEAD.size <= len(plain):
-            opcode, length = _HEAD.unpack_from(plain, at)
-            body = plain[at + _HEAD.size : at + _HEAD.size + length]
-            if opcode == Opcode.SCHEMA:
-                schema = records.Schema.read(_stream(body))
-                self.schemas[schema.id] = schema
-            elif opcode == Opcode.CHANNEL:
-                channel = records.Channel.read(_stream(body))
-                self.channels[channel.id] = channel
+        found = _decompress(body)
+        if found is None:
+            self._outside = []
+            raise ValueError("a chunk that is damaged")
+        chunk, plain = found
+        self._index = {}
+        times: list[int] = []
+        defined: set[bytes] = set()
+        place = 0
+        while place + _HEAD.size <= len(plain):
+            opcode, length = _HEAD.unpack_from(plain, place)
+            record = plain[place + _HEAD.size : place + _HEAD.size + length]
+            if opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
+                defined.add(record)
+                self._define(opcode, record)
             elif opcode == Opcode.MESSAGE:
-                message = records.Message.read(_stream(body), length)
-                counts[message.channel_id] += 1
+                message = records.Message.read(_stream(record), length)
+                times.append(message.log_time)
+                self._index[message.channel_id] = self._index.get(message.channel_id, b"") + INDEX.pack(message.log_time, place)
                 self._heed_message(self.channels.get(message.channel_id), message.data)
-            at += _HEAD.size + length
-        return counts
+            place += _HEAD.size + length
+        self._trust_chunk(defined)
+        counts = Counter({channel: len(index) // INDEX.size for channel, index in self._index.items()})
+        span = (min(times), max(times)) if times else (0, 0)
+        self.chunks.append(_Chunk(chunk, at, at + _HEAD.size + len(body), counts, span))
+
+    def _define(self, opcode: int, body: bytes) -> None:
+        record = (records.Schema if opcode == Opcode.SCHEMA else records.Channel).read(_stream(body))
+        _check_whole(record, body)
+        if isinstance(record, records.Schema):
+            self.schemas[record.id] = record
+        else:
+            self.channels[record.id] = record
+
+    def _trust_chunk(self, defined: set[bytes]) -> None:
+        """Schemas and channels stand before their first chunk, too; a checksum vouches for the ones in it."""
+        for at, body in self._outside:
+            if body not in defined:
+                self.hidden.append((at, _HEAD.size + len(body)))
+        self._outside = []
 
     def _heed_message(self, channel: records.Channel | None, data: bytes) -> None:
         if channel is None:
@@ -292,13 +380,13 @@ class _Contents:
 class _Chunk:
     """A chunk, and where it and its index lie."""
 
-    def __init__(self, record: records.Chunk, at: int, end: int, counts: Counter[int]):
+    def __init__(self, record: records.Chunk, at: int, end: int, counts: Counter[int], times: tuple[int, int]):
         self.at = at
         self.length = end - at
         self.end = end  # of its index, as far as that is there
         self.counts = counts
         self.offsets: dict[int, int] = {}
-        self.times = record.message_start_time, record.message_end_time
+        self.times = times
         self._sizes = len(record.data), record.uncompressed_size
         self._compression = record.compression
 
@@ -316,6 +404,14 @@ class _Chunk:
             message_index_offsets=self.offsets if is_whole else {},
             uncompressed_size=self._sizes[1],
         )
+
+
+def _check_whole(record: records.McapRecord, body: bytes) -> None:
+    """Raise ValueError where a record does not say what it was read from: mcap reads less where there is less."""
+    builder = RecordBuilder()
+    record.write(builder)
+    if builder.end()[_HEAD.size :] != body:
+        raise ValueError("a record that is damaged")
 
 
 def _stream(body: bytes) -> ReadDataStream:
