@@ -104,6 +104,7 @@ MAX_OUTSTANDING = 120
 MAX_WRITE = 65535  # the published limit of Pipe.write
 MAX_NAME = 64  # bytes of UTF-8
 MAX_MESSAGE = 65536 + 1024  # the largest message either end assembles: a 64 kB cell and its framing
+MAX_REQUEST = MAX_MESSAGE - 16  # bytes of content that the host may put into one message
 MAX_LINE = 300  # bytes of one host-to-board line, escapes and newline included
 LINE_PAYLOAD = 80  # bytes of payload in one host-to-board packet: two of them fit a 259-byte ring, escaped
 SLOTS = 26  # names for cells, "<cell a>" to "<cell z>", by the parent's remainder; each that is used costs a chip 16-24 bytes for good

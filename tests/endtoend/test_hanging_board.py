@@ -13,7 +13,7 @@ from scripted import HubThread
 
 from ukernel.client import connection
 from ukernel.errors import NoAnswerError
-from ukernel.hub import sharedboard
+from ukernel.hub import revival, sharedboard
 from ukernel.hub.driver import BoardDriver
 from ukernel.link import session
 from ukernel.virtual.launcher import VirtualBoard
@@ -108,7 +108,7 @@ def test_who_asks_for_a_virtual_board_that_hung_gets_it_restarted(notebook, boar
 
 def test_a_real_board_that_hangs_needs_its_button_and_works_after_it(notebook, board, monkeypatch):
     monkeypatch.setattr(BoardDriver, "is_virtual", False)
-    monkeypatch.setattr(sharedboard, "BUTTON_S", 1.0)
+    monkeypatch.setattr(revival, "BUTTON_S", 1.0)
     _, reply = notebook.run(HANGS["native"] + "\n", interrupt_when=lambda: wait_for_loop(board))
     assert reply["ename"] == "NoAnswerError"
     assert "Only its reset button helps" in reply["evalue"]
@@ -118,7 +118,7 @@ def test_a_real_board_that_hangs_needs_its_button_and_works_after_it(notebook, b
     with pytest.raises(NoAnswerError, match="reset button"):
         notebook.request("reset_request", {"force": True}, PATIENCE_S)
     board_process(board).kill()  # the button
-    monkeypatch.setattr(sharedboard, "BUTTON_S", 30.0)
+    monkeypatch.setattr(revival, "BUTTON_S", 30.0)
     assert notebook.run("6 * 7") == ("42", {"status": "ok"})
 
 

@@ -229,6 +229,25 @@ def test_a_new_host_is_told_what_is_open_and_gets_what_the_old_one_had_not_ackno
     assert first[0] == wire.BATCH and first[5:9] == b"\x00\x00\x00\x00" and first[9:13] == b"abcd"
 
 
+def test_a_new_host_is_told_of_closes_for_which_there_was_no_room_while_no_host_listened():
+    port, link, host, pipe = opened()
+    pipe.write(b"abcd")
+    port.now += 4000
+    link.pump()
+    assert link.gone
+    for number in range(wire.MAX_OUTSTANDING // 2):
+        pipes.open_pipe("q" + str(number)).close()
+    pipe.close()
+    assert not link.nonce  # more than it remembers
+    host.hello(nonce=100, **UART)
+    link.pump()
+    bodies = [wire.unstuff(kept[0][:-1]) for _, kept in sorted(link.out.items())]
+    messages = [(body[2], body[5]) for body in bodies if body[0] == wire.MESSAGE]
+    told = [id for type, id in messages if type == wire.COMM_OPEN]
+    assert pipe._opening.id in told
+    assert sorted([id for type, id in messages if type == wire.COMM_CLOSE]) == sorted(told)
+
+
 def test_without_a_session_pipes_open_and_count_and_the_first_host_learns_it():
     port, link, output, host = board()
     pipe = pipes.open_pipe("early")

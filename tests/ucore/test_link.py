@@ -191,7 +191,7 @@ def test_the_golden_lines_are_understood():
     import json
 
     port, link, output, host = board()
-    with open("tests/vectors.json") as file:
+    with open(__file__.replace("\\", "/").rsplit("/", 2)[0] + "/vectors.json") as file:
         lines = {vector["what"]: vector["line"] for vector in json.load(file)["to_board"]}
     for what in ("hello", "execute_request, parent 5", "part of a message of 83 bytes", "its last part", "ping"):
         text = lines[what]

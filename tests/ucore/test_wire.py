@@ -4,7 +4,7 @@ import json
 
 from ucore import wire
 
-with open("tests/vectors.json") as file:
+with open(__file__.replace("\\", "/").rsplit("/", 2)[0] + "/vectors.json") as file:
     VECTORS = json.load(file)
 
 

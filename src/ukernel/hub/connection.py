@@ -30,7 +30,7 @@ class ClientConnection(asyncio.Protocol):
         self._dropped = 0  # characters of output
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = cast(asyncio.Transport, transport)  # of a socket
         self._transport.set_write_buffer_limits(high=MAX_PENDING_BYTES, low=MAX_PENDING_BYTES // 2)
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from ukernel.link.session import PipeBatch
+from ukernel.protocol.pipestream import NUMBERS
 
 __all__ = ["EventQueue"]
 
@@ -68,7 +69,7 @@ def _joined(events: list[object]) -> Iterator[object]:
                 and event.id == first.id
                 and event.size == first.size
                 and event.size
-                and event.number == (first.number + size // first.size) & 0xFFFFFFFF
+                and event.number == (first.number + size // first.size) & NUMBERS
                 and event.times is None
                 and size < MAX_JOINED_BYTES
             ):

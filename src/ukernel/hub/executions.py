@@ -57,8 +57,8 @@ class Executions:
     def add(self, client: Client, request: int, code: bytes, key: object = None) -> Execution:
         """Put one in line: a cell's source, or an order to the agent. Raises UsageError for what is too large, or one too many."""
         size = len(code)
-        if size > wire.MAX_MESSAGE - 16:
-            raise UsageError(f"The cell has {size:,} bytes; a board takes {wire.MAX_MESSAGE - 16:,} at most. Split it.")
+        if size > wire.MAX_REQUEST:
+            raise UsageError(f"The cell has {size:,} bytes; a board takes {wire.MAX_REQUEST:,} at most. Split it.")
         execution = Execution(client, request, code, key=key, names=self.names)
         self.waiting.add(execution)
         return execution

@@ -78,7 +78,7 @@ class Handshake(asyncio.Protocol):
         self._nonce = os.urandom(16).hex()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport = cast(asyncio.Transport, transport)
+        self.transport = transport = cast(asyncio.Transport, transport)  # of a socket
         unauthenticated = self._listener.unauthenticated
         if len(unauthenticated) >= MAX_UNAUTHENTICATED:
             # The oldest: honest peers are done within a millisecond, so this never hits one.

@@ -144,7 +144,7 @@ class ClientRequests:
         about = {"name": board.name, "port": board.driver.port, "facts": board.driver.facts or {}}
         warnings = self._boards.restart_warnings
         notice = warnings.take(self.kernel, self.instance, board.boot_id) if self.instance else ""
-        notice = board.take_warning(self) or notice
+        notice = board.revival.take_warning(self) or notice
         self.send("attach_reply", request, {"status": "ok", "board": about, "notice": notice})
 
     def _execute(self, request: int, content: Content) -> None:

@@ -25,6 +25,7 @@ from .mounts import Mounts
 from .opening import Opening
 from .pipes import BoardPipes
 from .replay import ReplayBuffers
+from .revival import Revival
 from .waiters import Waiters
 
 __all__ = ["Registry", "SharedBoard"]
@@ -33,10 +34,6 @@ MAX_SAID = 1000  # characters of console text: what a chip says while it boots i
 ATTACH_TIMEOUT_S = 90.0  # the first attach may have to copy µcore on to the board
 RESET_TIMEOUT_S = 30.0  # a chip boots in a second or two; then its agent may have to be started over the REPL
 RESET_PATIENCE_S = 3.0  # a virtual board that is not back by then has its reset button pressed
-# What a board that hung may need until it answers: a virtual one, whose button is pressed; another, if its user has pressed it.
-REVIVAL_S = 15.0
-BUTTON_S = 4.0
-REVIVED = "The virtual board did not answer any more and has been restarted: what it remembered is lost."
 
 _log = logging.getLogger("ukernel.hub")
 _ANSWERS = (wire.COMPLETE_REPLY, wire.INSPECT_REPLY, wire.EVERY_REPLY)
@@ -64,9 +61,7 @@ class SharedBoard:
         self._loop = asyncio.get_running_loop()
         self._greeted = False  # whether the board was asked for what it did before it was ours
         self._lost: Exception | None = None  # why it is gone
-        self._pressed = False  # whether its reset button was pressed to get it back
-        self._revival: asyncio.TimerHandle | None = None
-        self._untold: set[Client] = set()  # clients that do not know yet that the board was restarted for a cell
+        self.revival = Revival(self._loop, self._give_up)
         self._said = ""  # text outside of messages, since the last message
         self._waiters = Waiters()
         self._events = EventQueue(self._loop, self._receive)
@@ -136,19 +131,16 @@ class SharedBoard:
         again = " again, with nothing lost" if event.resumed else ""
         about = (facts.get("machine"), facts.get("python"), facts.get("version"), facts.get("build"))
         _log.info("%s: ready%s: %s, %s %s, µcore %s", self.name, again, *about)
-        is_restarting = self.state is BoardState.RESETTING or (self.state is BoardState.REVIVING and self._pressed)
+        is_restarting = self.state is BoardState.RESETTING or (self.state is BoardState.REVIVING and self.revival.is_pressed)
         if is_restarting and not event.restarted:
             return  # the line came back in the middle of it
-        self._stop_revival()
+        self.revival.stop()
         self._registry.silent.discard(self.port)
         if event.restarted:
-            if self.state in (
-                BoardState.RESETTING,
-                BoardState.REVIVING,
-            ):  # who lost a cell to it knows; what came since is for the fresh board
-                self.executions.running = None
-                if self.state is BoardState.REVIVING and self._pressed:
-                    self._untold = set(self.clients)
+            if self.state in (BoardState.RESETTING, BoardState.REVIVING):
+                self.executions.running = None  # who lost a cell to it knows; what came since is for the fresh board
+                if self.state is BoardState.REVIVING and self.revival.is_pressed:
+                    self.revival.tell_later(self.clients)
             else:
                 self._drop_work(self._restarted())
             self.pipes.end(EndReason.BOARD_RESTARTED)
@@ -187,7 +179,7 @@ class SharedBoard:
 
     def _gone(self, error: Exception) -> None:
         _log.info("%s: gone, %s", self.name, error)
-        self._stop_revival()
+        self.revival.stop()
         self.state = BoardState.GONE
         self._lost = error
         self._drop_work(error)
@@ -197,7 +189,7 @@ class SharedBoard:
 
     def _refused(self, error: Exception) -> None:
         _log.info("%s: refused, %s", self.name, error)
-        self._stop_revival()
+        self.revival.stop()
         if isinstance(error, NoAnswerError):
             self._registry.silent.add(self.port)
         self.state = BoardState.REFUSED
@@ -210,11 +202,8 @@ class SharedBoard:
 
     def give_back(self) -> None:
         """Let the port go for other programs: clients hear that the board was detached, cells in line fail, pipes end."""
-        self._refused(
-            BoardGoneError(
-                f"The board {self.name} was detached, for another program to have its port. The next cell takes it again."
-            )
-        )
+        why = f"The board {self.name} was detached, for another program to have its port. The next cell takes it again."
+        self._refused(BoardGoneError(why))
 
     def _revive(self) -> bool:
         """Begin to get back a board that is there and silent; False where there is no hope. `_ready` or `_give_up` ends it.
@@ -224,10 +213,10 @@ class SharedBoard:
         if self.state is not BoardState.GONE or not isinstance(self._lost, (NoAnswerError, BoardBusyError)):
             return False
         self.state = BoardState.REVIVING
-        self._pressed = self.driver.is_virtual and isinstance(self._lost, NoAnswerError)
-        if self._pressed:
+        presses = self.driver.is_virtual and isinstance(self._lost, NoAnswerError)
+        if presses:
             self.driver.press_reset()
-        self._revival = self._loop.call_later(REVIVAL_S if self._pressed else BUTTON_S, self._give_up)
+        self.revival.begin(presses)
         return True
 
     def press_if_silent(self) -> None:
@@ -235,13 +224,8 @@ class SharedBoard:
         if self.state is BoardState.CONNECTING and self.driver.is_virtual:
             self.driver.press_reset()
 
-    def _stop_revival(self) -> None:
-        if self._revival is not None:
-            self._revival.cancel()
-            self._revival = None
-
     def _give_up(self) -> None:
-        if self._pressed:  # not even its line's process answers
+        if self.revival.is_pressed:  # not even its line's process answers
             self._refused(
                 NoAnswerError(
                     f"The virtual board {self.name} on {self.port} hangs, and cannot be restarted. A notebook's own is replaced "
@@ -260,7 +244,7 @@ class SharedBoard:
     def _start_next(self) -> None:
         """Start what is next in line, if the board is there and free."""
         if self.state is BoardState.READY:
-            self.executions.start_next(self.take_warning)
+            self.executions.start_next(self.revival.take_warning)
 
     def _go_on(self) -> None:
         """The board is free, or back."""
@@ -323,7 +307,7 @@ class SharedBoard:
         if self._revive() or self.state is BoardState.REVIVING:
             await self._back(RESET_TIMEOUT_S)
             if self.boot_id != boot_id:
-                self._untold.discard(client)
+                self.revival.forget(client)
                 return
         patience: asyncio.TimerHandle | None = None
         if self.state is not BoardState.RESETTING:
@@ -370,13 +354,6 @@ class SharedBoard:
                 f"The board {self.name} is not there ({self.state}). It is looked for on {self.port}; try again once it is back."
             )
 
-    def take_warning(self, client: Client) -> str:
-        """Return what a client must be told, once."""
-        if client not in self._untold:
-            return ""
-        self._untold.discard(client)
-        return REVIVED
-
     def _send_introspection(self, type_: int, parent: int, content: bytes) -> bool:
         if self.state is not BoardState.READY or (self.running is not None and type_ != wire.EVERY_REQUEST):
             return False
@@ -396,7 +373,7 @@ class SharedBoard:
     def leave(self, client: Client) -> None:
         """Forget a client: its waiting cells are dropped, the one that runs goes on without a listener."""
         self.clients.discard(client)
-        self._untold.discard(client)
+        self.revival.forget(client)
         self.mounts.leave(client)
         self.executions.leave(client)
 

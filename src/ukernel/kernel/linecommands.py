@@ -21,7 +21,6 @@ from .stdinchannel import StdinChannel
 __all__ = ["COMMANDS", "FORCE", "Command", "CommandUsageError", "usage"]
 
 FORCE = "--force"
-MAX_PUSH = wire.MAX_MESSAGE - 16  # bytes, as a cell may have
 
 
 class CommandUsageError(UsageError):
@@ -154,9 +153,9 @@ def _push(channel: StdinChannel, rest: str, names: dict[str, Any]) -> None:
     if not given:
         raise CommandUsageError("%ucore push takes what to push.")
     order = values.storing(given)
-    if len(order) > MAX_PUSH:
+    if len(order) > wire.MAX_REQUEST:
         what = f"{', '.join(given)} {'has' if len(given) == 1 else 'have'}"
-        raise UsageError(f"{what} {len(order):,} bytes; {MAX_PUSH:,} can be pushed at once. Push parts.")
+        raise UsageError(f"{what} {len(order):,} bytes; {wire.MAX_REQUEST:,} can be pushed at once. Push parts.")
     channel.ask(magicmessages.EXECUTE, order=base64.b64encode(order).decode())
 
 

@@ -58,7 +58,7 @@ class _MagicRequest:
         self._connection = context.board_connections.default
         self._asked = 0  # the hub's number for a cell that runs for it
         self._text = ""
-        self._pieces = values.ReceivedValue()
+        self._received = values.ReceivedValue()
         self._interrupted = self._over = False
 
     def start(self) -> None:
@@ -119,7 +119,7 @@ class _MagicRequest:
         if msg_type == "execute_reply":
             self._end(content)
         elif msg_type == "execute_result":
-            if not self._pieces.take(content):
+            if not self._received.take(content):
                 self._text = content["data"].get("text/plain", "")
         elif msg_type == "input_request":
             self._connection.send("interrupt_request", {"parent": self._asked})  # there is nobody to ask
@@ -150,13 +150,13 @@ class _MagicRequest:
 
     def _value(self) -> dict[str, Any]:
         """What the answer says of the board's value, if it gave one."""
-        if self._pieces.is_empty:
+        if self._received.is_empty:
             return {}
-        if self._pieces.is_too_large:
+        if self._received.is_too_large:
             return {"value": None}
-        if self._pieces.stuck:
-            return {"stuck": self._pieces.stuck}
-        return {"value": base64.b64encode(self._pieces.data).decode()}
+        if self._received.stuck:
+            return {"stuck": self._received.stuck}
+        return {"value": base64.b64encode(self._received.data).decode()}
 
     def interrupt(self) -> None:
         """Stop what runs on the board for it, or the wait for a board."""

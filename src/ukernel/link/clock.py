@@ -12,13 +12,13 @@ import math
 from typing import NamedTuple
 
 from ucore import wire
+from ukernel.protocol.pipestream import NUMBERS
 
 __all__ = ["Clock", "Times"]
 
 # Between two questions; soon again at first, for the interval is as wide as the quickest answer was slow.
 ASK_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 MAX_DRIFT = 1e-4  # s per s: two crystals of 50 ppm
-_NUMBERS = 0xFFFFFFFF  # frame numbers have 32 bits
 _PERIOD = wire.CLOCK_MASK + 1  # us, after which the board's clock begins again
 
 
@@ -110,9 +110,9 @@ class Clock:
         """
         ticks = self._unroll(stamp, now)
         before, given, expected = self._before.get(pipe, (math.inf, -math.inf, None))
-        following = None if number is None else (number + frames) & _NUMBERS
-        lost = 0 if number is None or expected is None else (number - expected) & _NUMBERS
-        lost = lost if lost <= _NUMBERS // 2 else 0  # the past, again
+        following = None if number is None else (number + frames) & NUMBERS
+        lost = 0 if number is None or expected is None else (number - expected) & NUMBERS
+        lost = lost if lost <= NUMBERS // 2 else 0  # the past, again
         self._before[pipe] = ticks, given, following
         low, high = self._bounds(ticks)
         if low == -math.inf or high == math.inf:

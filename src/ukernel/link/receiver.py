@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from ucore import wire
+from ukernel.protocol.pipestream import NUMBERS
 from ukernel.protocol.truncation import CUT
 
 from .clock import Clock
@@ -220,7 +221,7 @@ class Receiver:
             return  # no agent of ours sends this
         size, number = context
         frames = len(data) // size
-        context[1] = (number + frames) & 0xFFFFFFFF
+        context[1] = (number + frames) & NUMBERS
         batch = self._batch
         if batch.id != id or batch.size != size or batch.number + batch.frames != number:
             self.end_batch(events)

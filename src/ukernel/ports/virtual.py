@@ -32,11 +32,16 @@ def announce(folder: str | Path, about: About) -> None:
 
 
 def running() -> list[About]:
-    """Return what this user's boards say of themselves, by port."""
-    found = []
+    """Return what this user's boards say of themselves, by port.
+
+    Of two that name one port the later one has it: the other is gone, and its folder not yet removed.
+    """
+    found: list[tuple[float, About]] = []
     for folder in tempfolder.living(KIND):
+        path = Path(folder, _FILE)
         with contextlib.suppress(OSError, ValueError):
-            about = cast(About, json.loads(Path(folder, _FILE).read_text(encoding="utf-8")))
+            about = cast(About, json.loads(path.read_text(encoding="utf-8")))  # `announce` wrote it
             if "://" in about["port"] or os.path.exists(about["port"]):
-                found.append(about)
-    return sorted(found, key=lambda about: about["port"])
+                found.append((path.stat().st_mtime, about))
+    latest = {about["port"]: about for _, about in sorted(found, key=lambda one: one[0])}
+    return [latest[port] for port in sorted(latest)]

@@ -32,7 +32,7 @@ MIN_STACK = 256 << 10  # CPython needs more than a board's few kilobytes
 ALIASES = ("binascii", "errno", "json", "os", "random", "select", "struct", "sys", "time")
 
 # POSIX has a signal to spare, which wakes the main thread; on Windows a scheduled function waits until the thread wakes.
-WAKE = getattr(signal, "SIGUSR1", None) or signal.SIGBREAK  # type: ignore[attr-defined]
+WAKE = getattr(signal, "SIGUSR1", None) or signal.SIGBREAK  # type: ignore[attr-defined]  # Windows has it
 _scheduled: collections.deque[tuple[Callable[[object], object], object]] = collections.deque()
 _running: list[bool] = []  # whether a scheduled function is
 _interruptible = True

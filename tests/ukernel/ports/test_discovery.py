@@ -1,12 +1,14 @@
 """Ports: boards are found without being touched."""
 
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from ukernel.errors import BoardNotFoundError
-from ukernel.ports import discovery
+from ukernel.ports import discovery, virtual
+from ukernel.tempfolder import TempFolder
 
 
 def port(device, vid=None, pid=None, serial_number=None, product=None):
@@ -94,3 +96,14 @@ def test_every_port_has_a_name(plugged):
     assert discovery.describe("/dev/pts/7").name == "virtual-7"
     assert discovery.describe("socket://127.0.0.1:9000").name == "socket-127.0.0.1-9000"
     assert discovery.describe("/dev/ttyS3").name == "ttys3"
+
+
+def test_a_virtual_board_has_its_port_though_one_that_is_gone_has_not_been_removed_yet(tmp_path):
+    port = str(tmp_path / "port")
+    Path(port).touch()
+    with TempFolder("virtual-board") as old, TempFolder("virtual-board") as new:
+        for folder, name, at in ((new, "here", 200), (old, "gone", 100)):
+            virtual.announce(folder, {"port": port, "name": name, "banner": "", "world": ""})
+            os.utime(Path(folder, "about.json"), (at, at))
+        assert discovery.resolve("here") == port
+        assert [board.name for board in discovery.find_virtual_boards() if board.port == port] == ["here"]
