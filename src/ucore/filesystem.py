@@ -21,9 +21,33 @@ def _join(folder, name):
     return folder + name if folder.endswith("/") else folder + "/" + name
 
 
+def _whole(path):
+    """A path from the root on, without dots."""
+    parts = []
+    for part in (path if path.startswith("/") else os.getcwd() + "/" + path).split("/"):
+        if part == "..":
+            parts = parts[:-1]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" + "/".join(parts)
+
+
 def _is_remote(path):
     """Whether it is a folder of the host's that is mounted: what is done with all files of the board is not done there."""
-    return "/" + path.lstrip("./") == REMOTE and bool(getattr(getattr(ucore, "_link", None), "remote", None))
+    return _whole(path) == REMOTE and bool(getattr(getattr(ucore, "_link", None), "remote", None))
+
+
+def _own():
+    """Where µcore's package is, on a board that has it among its files: without it nothing here would go on."""
+    file = getattr(ucore, "__file__", "")
+    return file[: file.rfind("/")] if file.startswith("/") else None
+
+
+def _keep_own(path):
+    """Raise OSError for what is µcore's."""
+    own = _own()
+    if own and (_whole(path) + "/").startswith(own + "/"):
+        raise OSError(16)
 
 
 def stat(path):
@@ -123,7 +147,7 @@ def finish(path, sums):
     """
     if sum_up(path + BESIDE) not in sums:
         raise ValueError("what was written is not what was sent")
-    move(path + BESIDE, path)
+    _replace(path + BESIDE, path)
 
 
 def put(path, data, sums):
@@ -146,19 +170,28 @@ def discard(path):
 
 def remove(path):
     """Remove a file, or an empty folder."""
+    _keep_own(path)
     (os.rmdir if stat(path)[0] else os.remove)(path)
 
 
 def remove_all(path):
-    """Remove a folder and all that is in it; of the root, only that. Gives how many things are gone, now and then."""
+    """Remove a folder and all that is in it; of the root, only that. Gives how many things are gone, now and then.
+
+    What is the host's stays, and so does µcore's package, with the folders that they are in.
+    """
+    _keep_own(path)
     count = 0
+    own = _own()
+    left = []  # folders in which something stays
     waiting = [path]
     while waiting:
         folder = waiting[-1]
         found = []
+        stays = False
         for name, is_folder, _ in ls(folder):
             name = _join(folder, name)
-            if _is_remote(name):
+            if is_folder and (name in left or _whole(name) == own or _is_remote(name)):
+                stays = True
                 continue
             found.append((name, is_folder))
             if len(found) == MANY:
@@ -172,7 +205,9 @@ def remove_all(path):
         waiting += inner
         if not found:
             waiting.pop()
-            if folder.strip("/"):
+            if stays:
+                left.append(folder)
+            elif folder.strip("/"):
                 os.rmdir(folder)
                 count += 1
         yield count
@@ -189,11 +224,21 @@ def make_folder(path):
                 os.mkdir(part)
             except OSError:
                 if not stat(part)[0]:
-                    raise OSError(20)
+                    raise OSError(17 if at < 0 else 20)
 
 
 def move(old, new):
-    """Rename a file or a folder."""
+    """Rename a file or a folder. Raises OSError (22) for a folder that would go into itself, which a chip's file system would lose."""
+    here = _whole(old) + "/"
+    own = (_own() or "") + "/"
+    if own != "/" and (own.startswith(here) or here.startswith(own)):
+        raise OSError(16)
+    if _whole(new).startswith(here):
+        raise OSError(22)
+    _replace(old, new)
+
+
+def _replace(old, new):
     (os.replace if CPYTHON else os.rename)(old, new)
 
 
@@ -209,7 +254,7 @@ def copy(old, new):
                     break
                 if target.write(view[:count]) != count:
                     raise OSError(28)
-        move(new + BESIDE, new)
+        _replace(new + BESIDE, new)
     except OSError:
         discard(new)
         raise

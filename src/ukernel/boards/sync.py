@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from .fileinfo import FileInfo, Progress, SyncResult, sums
+from .localfiles import read_folder
 
 if TYPE_CHECKING:
     import threading
@@ -38,7 +39,9 @@ OWN = ("/lib/ucore", "/remote")
 class Files(Protocol):
     """What of `BoardFiles` is used here."""
 
-    def walk(self, path: str = "", *, sums: bool = False) -> Iterator[tuple[FileInfo, bytes]]: ...
+    def walk(
+        self, path: str = "", *, sums: bool = False, progress: Progress | None = None
+    ) -> Iterator[tuple[FileInfo, bytes]]: ...
     def write(self, path: str, data: bytes, *, progress: Progress | None = None) -> None: ...
     def mkdir(self, path: str) -> None: ...
     def remove(self, path: str, *, recursive: bool = False) -> None: ...
@@ -79,7 +82,7 @@ class Sync:
 
     def _do(self, delete: bool, progress: Progress | None, dry_run: bool) -> SyncResult:
         spec = self._spec()
-        folders, contents = self._read(spec)
+        folders, contents = read_folder(self._folder, spec.match_file)
         return apply(self._files, self._remote, folders, contents, spec.match_file, delete, progress, dry_run)
 
     def _spec(self) -> "pathspec.GitIgnoreSpec":
@@ -90,30 +93,6 @@ class Sync:
         if own.is_file():
             lines += own.read_text("utf-8").splitlines()
         return pathspec.GitIgnoreSpec.from_lines([*lines, *self._ignore])
-
-    def _read(self, spec: "pathspec.GitIgnoreSpec") -> tuple[list[str], dict[str, Path]]:
-        """Return the folders here, and the files by their path from here; what is ignored is not even looked into."""
-        folders: list[str] = []
-        contents: dict[str, Path] = {}
-        above = {
-            str(self._folder): frozenset((os.path.realpath(self._folder),))
-        }  # of a folder, those that it lies in, and itself
-        for place, inner, names in os.walk(self._folder, followlinks=True):
-            below = Path(place).relative_to(self._folder).as_posix()
-            below = "" if below == "." else below + "/"
-            kept = []
-            for name in sorted(inner):
-                real = os.path.realpath(os.path.join(place, name))
-                if real not in above[place] and not spec.match_file(f"{below}{name}/"):  # a link may lead back
-                    kept.append(name)
-                    above[os.path.join(place, name)] = above[place] | {real}
-            inner[:] = kept
-            folders += [below + name for name in inner]
-            for name in sorted(names):
-                path = Path(place) / name
-                if path.is_file() and not spec.match_file(below + name):  # no socket, no link to nowhere
-                    contents[below + name] = path
-        return folders, contents
 
 
 def apply(
@@ -129,7 +108,7 @@ def apply(
     """Give a board's folder these folders and contents, by path from there; a content is bytes, or a file here."""
     theirs: dict[str, tuple[FileInfo, bytes]] = {}
     try:
-        theirs = {info.path: (info, summed) for info, summed in files.walk(remote, sums=True)}
+        theirs = {info.path: (info, summed) for info, summed in files.walk(remote, sums=True, progress=progress)}
     except FileNotFoundError:
         if not dry_run:
             files.mkdir(remote)

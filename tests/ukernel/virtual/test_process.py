@@ -44,6 +44,7 @@ def line_board(kind):
 @pytest.fixture(params=KINDS)
 def board(request, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # where a board that is killed leaves its folder
+    monkeypatch.setattr("tempfile.tempdir", None)
     with line_board(request.param) as board:
         yield board
 
