@@ -47,6 +47,7 @@ def status(as_json: bool) -> None:
     """Say what the hub has: boards, who uses them, what runs, and pipes. None is started for it."""
     from ukernel.client import connection
     from ukernel.protocol import statefile
+    from ukernel.recordings import recordings
 
     about: dict[str, Any] = {
         "running": False,
@@ -55,6 +56,7 @@ def status(as_json: bool) -> None:
         "state_path": str(settings.state_path()),
         "boards": [],
         "pipes": [],
+        "recordings": [recording.state._asdict() for recording in recordings()],
     }
     try:
         with connection.connect(start=False) as hub:
@@ -74,6 +76,9 @@ def status(as_json: bool) -> None:
         print("No board hub runs. It starts when a notebook or a command needs a board.")
     else:
         _print(about)
+    if not as_json:
+        for recording in recordings():
+            print(f"\nRecording {recording.id}: {recording.state.describe()}")
 
 
 def _board(board: dict[str, Any]) -> dict[str, Any]:

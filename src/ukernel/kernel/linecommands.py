@@ -38,6 +38,7 @@ def _describe(own: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "Board", f"none: {own['error']}"
         return
     from ukernel.client import connection
+    from ukernel.recordings import recordings
 
     with connection.connect() as hub:
         found = [board for board in hub.request("boards_request")["boards"] if board["name"] == own["name"]]
@@ -54,6 +55,9 @@ def _describe(own: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "Waiting", ", ".join(state["waiting"])
     yield "Used by", ", ".join(state.get("clients") or ["nobody"])
     yield "Pipes", f"\n{'':9}".join(map(_describe_pipe, open_pipes)) or "none open"
+    under_way = [recording.state.describe() for recording in recordings()]
+    if under_way:
+        yield "Record", f"\n{'':9}".join(under_way)
 
 
 def _describe_pipe(pipe: dict[str, Any]) -> str:

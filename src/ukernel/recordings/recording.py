@@ -15,6 +15,7 @@ from ukernel import settings
 from ukernel.client.detachedprocess import DetachedProcess
 from ukernel.errors import RecordingError, describe
 from ukernel.pipes.reasons import describe_losses
+from ukernel.tables import format_table
 
 from . import registry
 from .order import make_order
@@ -174,9 +175,7 @@ class Recordings(list[Recording]):
         """Return it as a text of columns."""
         if not self:
             return "Nothing is being recorded."
-        rows = [self.COLUMNS, *self.rows()]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+        return format_table(self.COLUMNS, self.rows())
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text("[]" if cycle else self.table())
