@@ -47,7 +47,9 @@ def received(rig, count):
 
 @pytest.mark.parametrize("python", ["micropython", "cpython"])
 def test_a_line_is_raised_at_once_and_given_back_as_it_was(python, monkeypatch):
-    monkeypatch.setattr(driver, "SLOW_DOWN_S", 6.0)  # a busy machine may need more than usual; by itself the board does it after 8
+    monkeypatch.setattr(
+        driver, "SLOW_DOWN_S", 6.0
+    )  # a busy machine may need more than usual; by itself the board does it after 8
     with Rig(python=python, **LINE) as rig:
         settle(rig, 921600)
         assert rate_of_the_board(rig) == 921600
