@@ -19,7 +19,15 @@ TELL_S = 1.0  # between two lines on how it goes, on a terminal
 
 @command("record", board=True, json=True)
 @click.argument("pipes", nargs=-1, shell_complete=complete_pipes)
-@click.option("-o", "--output", "path", type=click.Path(readable=False), metavar="FILE", required=True, help="The file, such as run1.mcap.")
+@click.option(
+    "-o",
+    "--output",
+    "path",
+    type=click.Path(readable=False),
+    metavar="FILE",
+    required=True,
+    help="The file, such as run1.mcap.",
+)
 @click.option(
     "-f",
     "--format",
@@ -168,7 +176,9 @@ def _stop(wanted: tuple[str, ...], as_json: bool) -> int:
 
 @command("recover", json=True)
 @click.argument("path", type=click.Path(readable=False), metavar="FILE")
-@click.option("-o", "--output", "to", type=click.Path(readable=False), metavar="FILE", help="Mend a copy, and leave FILE as it is.")
+@click.option(
+    "-o", "--output", "to", type=click.Path(readable=False), metavar="FILE", help="Mend a copy, and leave FILE as it is."
+)
 def recover(as_json: bool, path: str, to: str | None) -> int:
     """Mend a recording whose recorder was killed: nothing that is in it is lost. `load` reads it without that, too."""
     from ukernel.recordings.recording import check_installed
