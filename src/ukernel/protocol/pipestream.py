@@ -18,6 +18,7 @@ from ukernel.errors import HubError
 
 __all__ = [
     "Batch",
+    "BatchRow",
     "PipeStreamDecoder",
     "Stamp",
     "encode_batch",
@@ -107,6 +108,39 @@ class Batch:
         return [first + index * step for index in range(min(limit, self.count))], error
 
 
+class BatchRow:
+    """Batches with times in a row, of as many frames of one size each: ``batches`` of them, each of ``frames`` frames, as they stand in the stream.
+
+    A million frames may come one to a batch: who has NumPy need not look at each.
+    """
+
+    __slots__ = ("_buffer", "_start", "_stride", "batches", "frames", "size")
+
+    def __init__(self, buffer: bytes, start: int, batches: int, frames: int, size: int):
+        self._buffer = buffer
+        self._start = start
+        self._stride = 4 + TIMED.size + frames * size
+        self.batches = batches
+        self.frames = frames
+        self.size = size
+
+    def split(self) -> list[Batch]:
+        """Return the batches."""
+        size, frames = self.size, self.frames
+        end = self._start + self.batches * self._stride
+        found = struct.iter_unpack(f"<10xddd{frames * size}s", memoryview(self._buffer)[self._start : end])
+        return [Batch(data, size, frames, (first, last, error)) for first, last, error, data in found]
+
+    def as_records(self) -> Any:
+        """Return a NumPy array with a record a batch: "first", "last" and "error" are its times, "data" its frames, end to end."""
+        import numpy as np
+
+        names, offsets = ["first", "last", "error", "data"], [10, 18, 26, 34]
+        formats = ["<f8", "<f8", "<f8", f"V{self.frames * self.size}"]
+        layout = np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": self._stride})
+        return np.frombuffer(self._buffer, layout, self.batches, self._start)
+
+
 class _Progress(NamedTuple):
     """How far a decoder is, in one piece, because an interrupt may strike anywhere."""
 
@@ -123,6 +157,7 @@ class PipeStreamDecoder:
     """
 
     def __init__(self) -> None:
+        self.gives_rows = False  # timed batches in a row as a `BatchRow`
         self._state = _Progress(deque(), [], 4)
         self._counted = 0, 0  # entries of `received`, and their bytes
 
@@ -152,16 +187,16 @@ class PipeStreamDecoder:
             self._state = _Progress(received, [], needed)
             return
         buffer = b"".join(received)
-        events, position, needed = _parse(buffer)
+        events, position, needed = _parse(buffer, self.gives_rows)
         rest = deque([buffer[position:]] if position < len(buffer) else [])
         self._counted = 0, 0
         self._state = _Progress(rest, events, needed)
 
 
-def _parse(buffer: bytes) -> tuple[list[Batch | dict[str, Any]], int, int]:
+def _parse(buffer: bytes, gives_rows: bool) -> tuple[list[Any], int, int]:
     """What is complete at the beginning of the buffer, where the rest begins, and how many bytes that must have
     before another look at it is worth while."""
-    events: list[Batch | dict[str, Any]] = []
+    events: list[Any] = []
     position = 0
     while True:
         start = position + 4
@@ -184,14 +219,23 @@ def _parse(buffer: bytes) -> tuple[list[Batch | dict[str, Any]], int, int]:
             bodies = _bodies(buffer, start + BATCH.size, 4 + body, items * size, count)
             events.append(Batch(bodies, size, count * items))
             position += count * (4 + body)
+        elif kind == KIND_TIMED and body > TIMED.size:
+            size, items = _batch_shape(buffer, start, body, TIMED.size)
+            count = _row(buffer, position, 4 + body, 6)
+            if count == 1:
+                times = TIMED.unpack_from(buffer, start)[2:]
+                events.append(Batch(buffer[start + TIMED.size : start + body], size, items, times))
+            else:
+                row = BatchRow(buffer, position, count, items, size)
+                events += [row] if gives_rows else row.split()
+            position += count * (4 + body)
         else:
             position = start + body  # a kind that this version does not know is left out
             if kind == KIND_JSON:
                 events.append(_notice(buffer[start:position]))
             elif kind == KIND_TIMED:
-                size, items = _batch_shape(buffer, start, body, TIMED.size)
-                times = TIMED.unpack_from(buffer, start)[2:]
-                events.append(Batch(buffer[start + TIMED.size : position], size, items, times))
+                _batch_shape(buffer, start, body, TIMED.size)  # or it is none
+                events.append(Batch(b"", 0, 1, TIMED.unpack_from(buffer, start)[2:]))
 
 
 def _row(buffer: bytes, position: int, stride: int, head: int) -> int:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import socket
+from importlib.util import find_spec
+from typing import Any
 
 from ukernel.pipes.reasons import ENDED_FOR_GOOD, LOST_CONNECTION
-from ukernel.protocol.pipestream import NUMBERS, Batch, PipeStreamDecoder
+from ukernel.protocol.pipestream import NUMBERS, Batch, BatchRow, PipeStreamDecoder
 
+from .runs import join_row
 from .sink import Opening, Sink
 
 __all__ = ["BETWEEN", "Feed"]
 
 RECEIVE_BYTES = 1 << 18  # what one system call may bring
 TURN_BYTES = 1 << 22  # read from one pipe before others have their turn
+LEAST_ROW = 8  # batches that are worth NumPy
 BETWEEN = "between"  # the cause of a loss: written before the pipe was found again
 
 
@@ -33,6 +37,7 @@ class Feed:
         self._socket = connection
         connection.setblocking(False)
         self._decoder = PipeStreamDecoder()
+        self._decoder.gives_rows = find_spec("numpy") is not None
         self._sink = sink
 
     def fileno(self) -> int:
@@ -67,9 +72,12 @@ class Feed:
 
     def _heed(self, data: bytes) -> None:
         opening = self.opening
-        for event in self._decoder.receive_data(data):
+        events: list[Any] = self._decoder.receive_data(data)
+        for event in events:
             if isinstance(event, Batch):
                 self._take(event)
+            elif isinstance(event, BatchRow):
+                self._take_row(event)
             elif "open" in event:
                 self._opened(event["open"])
             elif "lost" in event:
@@ -91,6 +99,12 @@ class Feed:
             self._lose(ahead, BETWEEN)
         else:
             self._skipped = NUMBERS + 1 - ahead
+
+    def _take_row(self, row: BatchRow) -> None:
+        """Take batches as one, where their times lie on one line; else one by one."""
+        joined = join_row(row) if row.batches >= LEAST_ROW and not self._skipped else None
+        for batch in [joined] if joined is not None else row.split():
+            self._take(batch)
 
     def _take(self, batch: Batch) -> None:
         frames, data, ends = batch.total, batch.take(batch.total), batch.ends

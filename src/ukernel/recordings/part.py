@@ -26,12 +26,12 @@ FREE_CHANNELS = 4000  # for the openings until the next flush: two each
 class _Channel:
     """Frames of one opening in one layout, and the run that grows. ``id``: the file's for it."""
 
-    __slots__ = ("id", "layout", "opening", "runs")
+    __slots__ = ("id", "layout", "runs", "size")
 
-    def __init__(self, id: int, layout: fmt.Layout, opening: Opening):
+    def __init__(self, id: int, layout: fmt.Layout):
         self.id = id
         self.layout = layout
-        self.opening = opening
+        self.size = layout.size if layout.is_typed else 0  # that frames must have; 0 for any
         self.runs = RunJoiner()
 
 
@@ -98,12 +98,12 @@ class Part:
         channel = self._typed.get(opening.key)
         if channel is None:
             channel = self._typed[opening.key] = self._add_channel(opening, meaning(opening))
-        if channel.layout.columns and channel.layout.size != size:
+        if channel.size and channel.size != size:
             self._put_run(channel)
             channel = self._plain.get(opening.key) or self._plain.setdefault(
                 opening.key, self._add_channel(opening, meaning(opening)._replace(format="", names=(), units=()))
             )
-        elif opening.key in self._plain:
+        elif self._plain and opening.key in self._plain:
             self._put_run(self._plain[opening.key])  # so that runs come in the order of their numbers
         self.frames += frames
         self.size_bytes += len(data)
@@ -167,7 +167,7 @@ class Part:
             schema = self._schemas[layout.schema] = self._file.add_schema(
                 layout.schema, fmt.SCHEMA_ENCODING, layout.fields.encode()
             )
-        return _Channel(self._file.add_channel(about.topic, fmt.MESSAGE_ENCODING, schema, about.as_metadata()), layout, opening)
+        return _Channel(self._file.add_channel(about.topic, fmt.MESSAGE_ENCODING, schema, about.as_metadata()), layout)
 
     def _put_run(self, channel: _Channel) -> None:
         run = channel.runs.take()
@@ -176,7 +176,8 @@ class Part:
 
     def _write_run(self, channel: _Channel, run: fmt.Run) -> None:
         log_time, publish_time = fmt.as_nanoseconds(run.time_last), fmt.as_nanoseconds(run.time_first)
-        self._longest_s = max(self._longest_s, run.time_last - run.time_first)
+        if run.time_last - run.time_first > self._longest_s:
+            self._longest_s = run.time_last - run.time_first
         self._file.add_message(channel.id, log_time, publish_time, channel.layout.encode(run))
         if self._file.is_full:
             with contextlib.suppress(OSError):  # the chunk is still here, and the next flush says so

@@ -6,7 +6,7 @@ import pytest
 from fakelistener import batch, notice
 
 from ukernel.errors import HubError
-from ukernel.protocol.pipestream import Batch, PipeStreamDecoder
+from ukernel.protocol.pipestream import Batch, BatchRow, PipeStreamDecoder, encode_timed_batch
 
 
 def plain(*chunks):
@@ -82,6 +82,23 @@ def test_any_stream_in_any_pieces_is_understood(seed):
             expected += chunks
     assert read(stream) == expected
     assert read(stream, lambda: rng.choice([1, 2, 3, 5, 50, 1000, 65536])) == expected
+
+
+def test_timed_batches_in_a_row_are_given_as_one_where_that_is_wanted():
+    pytest.importorskip("numpy")
+    parts = [(bytes([n] * 4 + [n + 100] * 4), (1000.0 + n, 1000.5 + n, 0.25)) for n in range(50)]
+    stream = b"".join(encode_timed_batch(data, 4, 2 * n, times) for n, (data, times) in enumerate(parts))
+    stream += notice(lost=3, cause="board") + encode_timed_batch(b"abcd", 4, 103, (2000.0, 2000.0, 0.0))
+    reader, taker = PipeStreamDecoder(), PipeStreamDecoder()
+    taker.gives_rows = True
+    batches, (row, lost, last) = reader.receive_data(stream), taker.receive_data(stream)
+    assert isinstance(row, BatchRow) and (row.batches, row.frames, row.size) == (50, 2, 4)
+    assert lost == {"lost": 3, "cause": "board"} and bytes(last.take(1)) == b"abcd"
+    records = row.as_records()
+    for index, (one, alike) in enumerate(zip(batches, row.split(), strict=True)):
+        data, times = parts[index]
+        assert one.ends == alike.ends == times == tuple(records[name][index] for name in ("first", "last", "error"))
+        assert bytes(one.take(2)) == bytes(alike.take(2)) == records["data"][index].tobytes() == data
 
 
 def test_a_large_batch_may_come_byte_by_byte():

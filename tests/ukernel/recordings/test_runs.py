@@ -3,10 +3,12 @@
 import math
 import struct
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ukernel.recordings.runs import ERROR_RATIO, MAX_RUN_BYTES, MAX_RUN_S, RunJoiner
+from ukernel.protocol.pipestream import BatchRow, PipeStreamDecoder, encode_timed_batch
+from ukernel.recordings.runs import ERROR_RATIO, MAX_RUN_BYTES, MAX_RUN_S, RunJoiner, join_row
 
 steps = st.floats(0.0, 0.02)
 errors = st.sampled_from([0.0, 0.0002, 0.00025, 0.001, 0.005, math.inf])
@@ -83,3 +85,40 @@ def test_time_that_runs_back_begins_another_run():
     joiner = RunJoiner()
     assert joiner.add(0, 1, 1, (1000.0, 1000.0, math.inf), b"a") is None
     assert joiner.add(1, 1, 1, (990.0, 990.0, math.inf), b"b").data == b"a"
+
+
+def row_of(*batches, size=4):
+    """Batches of (times, frames' data) as a reader that takes rows gets them."""
+    decoder = PipeStreamDecoder()
+    decoder.gives_rows = True
+    (row,) = decoder.receive_data(b"".join(encode_timed_batch(data, size, 0, times) for times, data in batches))
+    assert isinstance(row, BatchRow)
+    return row
+
+
+@given(st.integers(1, 5), st.lists(st.tuples(steps, steps, errors), min_size=2, max_size=30), st.floats(0, 0.01))
+def test_a_row_that_is_joined_holds_all_frames_and_all_times(frames, given_, pace):
+    numpy = pytest.importorskip("numpy")
+    time, batches = 1000.0, []
+    for before, span, error in given_:
+        first = time + pace + before * 0.01
+        time = first + (span * 0.01 + pace * (frames - 1) if frames > 1 else 0.0)
+        batches.append(((first, time, error), numpy.random.default_rng(len(batches)).bytes(4 * frames)))
+    row = row_of(*batches)
+    joined = join_row(row)
+    if joined is None:
+        return
+    assert joined.total == frames * len(batches) and bytes(joined.take(joined.total)) == b"".join(data for _, data in batches)
+    began, ended, error = joined.ends
+    step = (ended - began) / (joined.total - 1)
+    for index, ((first, last, exact), _) in enumerate(batches):
+        for place, at in ((index * frames, first), (index * frames + frames - 1, last)):
+            assert abs(began + place * step - at) + exact <= error * (1 + 1e-9) + 1e-9
+    assert ended - began <= MAX_RUN_S and error <= min(batch[0][2] for batch in batches) * ERROR_RATIO * 1.2
+
+
+def test_a_steady_row_is_joined_and_an_uneven_one_is_not():
+    steady = [((1000 + n / 1000, 1000 + n / 1000, 0.0005), b"abcd") for n in range(100)]
+    assert join_row(row_of(*steady)).total == 100
+    assert join_row(row_of(*steady[:50], *steady[60:])) is None
+    assert join_row(row_of(*steady, ((1000.1, 1000.1, 0.01), b"abcd"))) is None
