@@ -16,8 +16,7 @@ from ucore.wire import crc32
 HOLD_MS = 4
 LONG_MS = 16  # where more than one comes in a millisecond: there, what a frame costs a slow chip weighs more than latency
 RESERVE = 256  # bytes of window that pipes leave to replies
-_OPEN = -1  # in a kept frame's meta (opening, number, item size): what stands there for an opening, a close
-_CLOSE = -2
+_TOLD = -1  # in a kept frame's meta (opening, number, item size): what stands there for an opening or a close
 SHARED = -1
 _TAIL = 8  # a stamp and the CRC
 _DATA = 12  # where items begin in a frame buffer, after kind, number, pipe id, item size, first number; a copy to a multiple of 4 is quick
@@ -321,13 +320,13 @@ class _Opening:
 
 def _announce(opening, number):
     """Tell the host of an opening, its next frame being ``number``; tx held."""
-    _link.commit(_opened(opening, number), (opening, number, _OPEN))
+    _link.commit(_opened(opening, number), (opening, number, _TOLD))
 
 
 def _begin(opening):
     """Tell the host of an opening for the first time; tx held."""
     body = _opened(opening, 0)
-    meta = (opening, 0, _OPEN)
+    meta = (opening, 0, _TOLD)
     # A straight line, as in _flush.
     seq = _link.seq
     _open[opening.name] = opening
@@ -341,8 +340,8 @@ def _begin(opening):
 
 def _end(opening):
     """Tell the host that an opening has ended, and how many frames it had; tx held."""
-    body = _closed(opening)
-    meta = (opening, opening.number, _CLOSE)
+    body = _message(opening, wire.COMM_CLOSE, struct.pack("<I", opening.number))
+    meta = (opening, opening.number, _TOLD)
     opening._make_room(0)  # whoever waits for the lock must not find any
     seq = _link.seq
     # A straight line, as in _flush.
@@ -352,10 +351,6 @@ def _end(opening):
     except:
         opening.open = _link.seq == seq  # as in _begin
         raise
-
-
-def _closed(opening):
-    return _message(opening, wire.COMM_CLOSE, struct.pack("<I", opening.number))
 
 
 def _opened(opening, number):
@@ -420,7 +415,7 @@ def _open_now(name, drop):
         _close_now(opening)  # an interrupt came before all of it was done
     with _names:
         opening = _open.get(name)
-        if opening is None:
+        if not opening:
             used = []
             for other in _open.values():
                 used.append(other.id)
@@ -513,7 +508,7 @@ def _keep():
     seq = _link.base
     while seq != _link.seq:
         kept = _link.out.get(seq)
-        if kept and kept[2] is not None:
+        if kept and kept[2]:
             body = wire.unstuff(kept[0][:-1])
             frames.append((kept[2], body[0], body[2:-4]))
         seq = (seq + 1) & 255
@@ -524,11 +519,9 @@ def _renew(frames):
     """A new host: tell it what is open, and send again what the old one had not acknowledged; tx held."""
     first = {}
     for (opening, number, size), kind, payload in frames:
-        if opening not in first:
-            first[opening] = number
+        first.setdefault(opening, number)
     for opening in _open.values():
-        if opening not in first:
-            first[opening] = opening.number
+        first.setdefault(opening, opening.number)
     for opening, number in first.items():
         opening.wire_size = -1
         _announce(opening, number)
@@ -539,13 +532,11 @@ def _renew(frames):
             start = 7 if kind == wire.BATCH else 1 if kind == wire.NEXT else 0
             head = bytearray((wire.BATCH | stamped, 0)) + struct.pack("<BHI", opening.id, size, number)
             _link.commit(head + payload[start:], (opening, number, size))
-        elif size != _OPEN:
+        elif not size:
             _link.commit(bytearray((kind, 0)) + payload, (opening, number, size))
-        if size == _CLOSE:
-            del first[opening]
     for opening in first:
-        if not opening.open:  # the old one was not told, or nobody knows whether it was
-            _link.commit(_closed(opening), (opening, opening.number, _CLOSE))
+        if not opening.open:  # which the old one may not even have been told
+            _end(opening)
 
 
 def start(link):

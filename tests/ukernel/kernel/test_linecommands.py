@@ -4,9 +4,10 @@ import base64
 
 import pytest
 
+from ucore import wire
 from ukernel.client import connection
 from ukernel.errors import BoardBusyError, UcoreError, UsageError
-from ukernel.kernel.linecommands import COMMANDS, MAX_PUSH, CommandUsageError, usage
+from ukernel.kernel.linecommands import COMMANDS, CommandUsageError, usage
 from ukernel.kernel.magicmessages import BOARD_INFO, EXECUTE, HUB, USE_BOARD
 from ukernel.protocol import values
 
@@ -109,7 +110,7 @@ def test_push_sends_values_under_their_names(rest, pushed):
         ("class", CommandUsageError, "'class' is no name"),
         ("a = )", CommandUsageError, "is no expression"),
         ("nothing", NameError, "not defined on the host"),
-        (f"big = 'x' * {MAX_PUSH}", UsageError, "Push parts"),
+        (f"big = 'x' * {wire.MAX_REQUEST}", UsageError, "Push parts"),
     ],
 )
 def test_what_cannot_be_pushed_is_not_sent(rest, error, words):
