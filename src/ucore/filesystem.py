@@ -12,8 +12,12 @@ from ucore.wire import crc32
 KIND = 0xF000
 FOLDER = 0x4000
 BLOCK = 512  # bytes in memory at a time, when a file is read to be summed up or copied
-BESIDE = "~"
-REMOTE = "/remote"
+BESIDE = "~ucore"  # to the name of a file that is being written
+REMOTE = "remote"  # in the root: a folder of the host's
+ENOTDIR = 20
+EINVAL = 22
+ENOSPC = 28
+EILSEQ = 84
 MANY = 32  # names of a folder that are in memory at a time, when it is removed
 
 
@@ -21,9 +25,37 @@ def _join(folder, name):
     return folder + name if folder.endswith("/") else folder + "/" + name
 
 
-def _is_remote(path):
-    """Whether it is a folder of the host's that is mounted: what is done with all files of the board is not done there."""
-    return "/" + path.lstrip("./") == REMOTE and bool(getattr(getattr(ucore, "_link", None), "remote", None))
+def _absolute(path):
+    """A path from the root on, without what leads nowhere."""
+    parts = []
+    for part in (path if path.startswith("/") else _join(os.getcwd(), path)).split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" + "/".join(parts)
+
+
+def _places():
+    """Where file systems are mounted; nothing where that is not known."""
+    try:
+        import vfs
+
+        return [place for _, place in vfs.mount()]
+    except (ImportError, AttributeError, TypeError):
+        return []  # before MicroPython 1.25 nothing tells them
+
+
+def _apart(path):
+    """What of a folder is on another file system than the root, an SD card, say: what is done with all files is not done there."""
+    if _absolute(path) != "/":
+        return ()
+    places = _places()
+    if "/" in places:
+        return [place[1:] for place in places if place != "/"]
+    if places:
+        return (REMOTE,)  # all file systems lie in a root that is none
+    return (REMOTE,) if getattr(getattr(ucore, "_link", None), "remote", None) else ()
 
 
 def stat(path):
@@ -34,11 +66,14 @@ def stat(path):
 
 def ls(path):
     """Each entry of a folder: (name, whether it is a folder, size)."""
-    if CPYTHON:
-        entries = [(name,) for name in os.listdir(path)]
-    else:
-        entries = os.ilistdir(path)
-    for entry in entries:
+    entries = iter([(name,) for name in os.listdir(path)]) if CPYTHON else os.ilistdir(path)
+    while True:
+        try:
+            entry = next(entries)
+        except StopIteration:
+            return
+        except UnicodeError:
+            raise OSError(EILSEQ)  # a name that is no text
         name = entry[0]
         if len(entry) > 3:  # a chip's file systems tell all, which saves a look for each
             yield name, entry[1] & KIND == FOLDER, entry[3]
@@ -50,11 +85,12 @@ def ls(path):
 def walk(path, sums):
     """All that lies below a folder, folders before what is in them: (path from there, whether it is a folder, size, sum or b"")."""
     # A list, not recursion: a board's stack is small.
+    apart = _apart(path)
     waiting = [""]
     while waiting:
         below = waiting.pop()
         for name, is_folder, size in ls(_join(path, below) if below else path):
-            if not below and _is_remote(_join(path, name)):
+            if not below and name in apart:
                 continue
             name = below + "/" + name if below else name
             if is_folder:
@@ -100,11 +136,18 @@ def read(path, at, size):
 
 
 def begun(path):
-    """What is there of a file that is being written: (size, sum); (0, b"") for nothing."""
+    """What is there of a file that is being written, and the room besides: (size, sum, bytes free); (0, b"", free) for nothing.
+
+    Below 0 bytes are free where that is not known.
+    """
     try:
-        return stat(path + BESIDE)[1], sum_up(path + BESIDE)
+        free = _room(path[: path.rfind("/") + 1] or ".")[1]
+    except (OSError, AttributeError):
+        free = -1
+    try:
+        return stat(path + BESIDE)[1], sum_up(path + BESIDE), free
     except OSError:
-        return 0, b""
+        return 0, b"", free
 
 
 def write(path, at, data):
@@ -113,7 +156,7 @@ def write(path, at, data):
         if at and file.seek(0, 2) != at:
             raise ValueError("another part of the file is there already")
         if file.write(data) != len(data):
-            raise OSError(28)
+            raise OSError(ENOSPC)
 
 
 def finish(path, sums):
@@ -152,15 +195,15 @@ def remove(path):
 def remove_all(path):
     """Remove a folder and all that is in it; of the root, only that. Gives how many things are gone, now and then."""
     count = 0
+    apart = _apart(path)
     waiting = [path]
     while waiting:
         folder = waiting[-1]
         found = []
         for name, is_folder, _ in ls(folder):
-            name = _join(folder, name)
-            if _is_remote(name):
+            if folder == path and name in apart:
                 continue
-            found.append((name, is_folder))
+            found.append((_join(folder, name), is_folder))
             if len(found) == MANY:
                 break  # a folder that changes is not read on
         gc.collect()  # which closes it
@@ -187,13 +230,20 @@ def make_folder(path):
         if part.rstrip("/"):
             try:
                 os.mkdir(part)
-            except OSError:
-                if not stat(part)[0]:
-                    raise OSError(20)
+            except OSError as error:
+                try:
+                    is_folder = stat(part)[0]
+                except OSError:
+                    raise error
+                if not is_folder:
+                    raise OSError(ENOTDIR)
 
 
 def move(old, new):
     """Rename a file or a folder."""
+    # Into itself: LittleFS and FAT would do it, and all that is in it would be out of reach. To FAT upper and lower case are the same.
+    if _absolute(new).lower().startswith(_absolute(old).lower() + "/"):
+        raise OSError(EINVAL)
     (os.replace if CPYTHON else os.rename)(old, new)
 
 
@@ -208,24 +258,20 @@ def copy(old, new):
                 if not count:
                     break
                 if target.write(view[:count]) != count:
-                    raise OSError(28)
+                    raise OSError(ENOSPC)
         move(new + BESIDE, new)
-    except OSError:
+    except BaseException:
         discard(new)
         raise
 
 
 def space():
     """Each file system: (where, bytes in all, bytes free)."""
-    places = ["/"]
-    try:
-        import vfs
+    return [(place,) + _room(place) for place in _places() or ["/"]]
 
-        places = [place for _, place in vfs.mount()] or places
-    except (ImportError, AttributeError, TypeError):
-        pass  # before MicroPython 1.25 nothing tells them
-    found = []
-    for place in places:
-        status = os.statvfs(place)
-        found.append((place, status[1] * status[2], status[1] * status[3]))
-    return found
+
+def _room(place):
+    """Of the file system at a place: (bytes in all, bytes free)."""
+    status = os.statvfs(place)
+    # LittleFS may count a block twice: then more are taken than there are, and what is free is a number below 0 without its sign.
+    return status[1] * status[2], status[1] * (status[3] if status[3] <= status[2] else 0)

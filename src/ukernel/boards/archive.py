@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -76,7 +77,7 @@ def _read(path: Path) -> tuple[list[str], dict[str, bytes]]:
                 raise ValueError(f"its format is {manifest.get('format')!r}, this µcore knows {FORMAT}")
             folders = [_checked(name) for name in manifest["folders"]]
             sums = {_checked(name): about for name, about in manifest["files"].items()}
-            if sum(about["size"] for about in sums.values()) > MAX_BYTES:
+            if sum(archive.getinfo(ROOT + name).file_size for name in sums) > MAX_BYTES:
                 raise ValueError("it is larger than any board's flash")
             contents: dict[str, bytes] = {}
             for name, about in sums.items():
@@ -85,7 +86,9 @@ def _read(path: Path) -> tuple[list[str], dict[str, bytes]]:
                 contents[name] = archive.read(ROOT + name)
                 if sum_up(contents[name]).hex() != about["sum"]:
                     raise ValueError(f"{name} is not what its manifest says")
-    except (zipfile.BadZipFile, KeyError, TypeError, AttributeError, ValueError, NotImplementedError) as error:
+    except (
+        zipfile.BadZipFile, zlib.error, KeyError, TypeError, AttributeError, ValueError, EOFError, RuntimeError,
+    ) as error:  # fmt: skip
         raise ValueError(f"{path} is no backup of a board, or it is damaged: {error}. Nothing was written.") from None
     return folders, contents
 

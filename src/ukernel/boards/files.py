@@ -48,7 +48,9 @@ _NUMBERS = {
     30: errno.EROFS,
     36: errno.ENAMETOOLONG,
     39: errno.ENOTEMPTY,
+    84: errno.EILSEQ,
 }
+EILSEQ = 84  # also what LittleFS says of damage
 
 
 class Caller(Protocol):
@@ -99,7 +101,7 @@ class BoardFiles:
         """Whether there is anything at a path."""
         try:
             self.stat(path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         return True
 
@@ -129,7 +131,7 @@ class BoardFiles:
         """Write a file: whole, or not at all.
 
         What an earlier, broken off call has sent of the same content is not sent again. Raises OSError with errno.ENOSPC where there is no
-        room for the new file beside the old one.
+        room for the new file beside the old one: before anything is sent, where the board knows.
         """
         for _ in range(TRIES):
             try:
@@ -152,17 +154,17 @@ class BoardFiles:
             except BoardCodeError as error:
                 if error.ename != "MemoryError":
                     raise
-        at, summed = self._call("begun", path)
-        if at > len(data) or summed not in sums(data[:at]):
-            at = 0
+        there, summed, free = self._call("begun", path)
+        at = there if there <= len(data) and summed in sums(data[:there]) else 0
         tell(progress, path, at, len(data))
         try:
+            _check_room(path, len(data) - at, free if free < 0 else free + there - at)
             while at < len(data):
                 at += self._in_memory(len(data), partial(self._write_piece, path, data, at))
                 tell(progress, path, at, len(data))
             self._call("finish", path, sums(data))
-        except (OSError, BoardCodeError, KeyboardInterrupt) as error:
-            if not isinstance(error, BoardError) or isinstance(error, BoardCodeError):
+        except BaseException as error:
+            if not isinstance(error, UcoreError) or isinstance(error, BoardCodeError):
                 with contextlib.suppress(UcoreError):  # the board is there: nothing of it stays
                     self._call("discard", path)
             raise
@@ -189,26 +191,26 @@ class BoardFiles:
     def put(self, local: str | os.PathLike[str], remote: str = "", *, progress: Progress | None = None) -> list[str]:
         """Copy a file or a folder to the board, and return the board's paths of the files.
 
-        A ``remote`` that is a folder there, or ends with a slash, gets it under its own name.
+        A ``remote`` that is a folder there, or ends with a slash, gets it under its own name. Links are followed.
         """
         source = Path(local)
-        if not source.exists():
+        if not source.is_file() and not source.is_dir():
+            if source.exists():
+                raise OSError(errno.EINVAL, "it is neither a file nor a folder", str(source))
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(source))
         target = self._target(remote, source.resolve().name)
         if source.is_file():
             self._make_parents(target)
             self.write(target, source.read_bytes(), progress=progress)
             return [target]
-        put = []
-        self.mkdir(target)
-        for path in sorted(source.rglob("*")):
-            place = posixpath.join(target, path.relative_to(source).as_posix())
-            if path.is_dir():
-                self.mkdir(place)
-            elif path.is_file():
-                self.write(place, path.read_bytes(), progress=progress)
-                put.append(place)
-        return put
+        from .sync import read_folder
+
+        folders, contents = read_folder(source)
+        for folder in ["", *folders]:
+            self.mkdir(posixpath.join(target, folder))
+        for name, path in sorted(contents.items()):
+            self.write(posixpath.join(target, name), path.read_bytes(), progress=progress)
+        return [posixpath.join(target, name) for name in sorted(contents)]
 
     def get(self, remote: str, local: str | os.PathLike[str] = ".", *, progress: Progress | None = None) -> list[Path]:
         """Copy a file or a folder from the board, and return the paths of the files here.
@@ -335,7 +337,7 @@ class BoardFiles:
         self._call("make_folder", path)
 
     def move(self, old: str, new: str) -> None:
-        """Rename a file or a folder; a ``new`` that is a folder gets it under its own name."""
+        """Rename a file or a folder; a ``new`` that is a folder gets it under its own name. A folder does not go into itself (EINVAL)."""
         self._call("move", old, self._target(new, posixpath.basename(old.rstrip("/"))))
 
     def copy(self, old: str, new: str) -> None:
@@ -380,6 +382,13 @@ class BoardFiles:
                 raise _as_os_error(error, str(args[0])) from None
 
 
+def _check_room(path: str, needed: int, free: int) -> None:
+    """Raise OSError where a file system has less room for a file than it needs; below 0: nobody knows."""
+    if 0 <= free < needed:
+        text = f"no room on the board: {needed:,} bytes are needed, {free:,} are free. What was there before is as it was"
+        raise OSError(errno.ENOSPC, text, path)
+
+
 def _as_os_error(error: BoardCodeError, path: str) -> Exception:
     """Return the host's error for the board's; the board's own where it is none of files."""
     kind = getattr(builtins, error.ename, None)  # the stand-in on CPython says FileNotFoundError where MicroPython says OSError
@@ -391,6 +400,8 @@ def _as_os_error(error: BoardCodeError, path: str) -> Exception:
     number = _NUMBERS.get(theirs, theirs)
     if number == errno.ENOSPC:
         return OSError(number, "no room on the board; what was there before is as it was", path)
+    if theirs == EILSEQ:
+        return OSError(number, "a name there is no text, or the file system is damaged (on the board)", path)
     return OSError(number, f"{os.strerror(number)} (on the board)", path)
 
 

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
     import pathspec
 
-__all__ = ["Files", "Sync", "apply"]
+__all__ = ["Files", "Sync", "apply", "read_folder"]
 
 IGNORE_FILE = ".ucoreignore"
+LOOK_MS = 200  # for which nothing changes, before a watched folder is first looked at
 # What no board needs: what tools leave beside a program's text.
 IGNORED = (
     ".git/",
@@ -29,6 +30,7 @@ IGNORED = (
     ".venv/",
     ".ipynb_checkpoints/",
     "*~",
+    "*~ucore",  # a file of a board that is being written
     IGNORE_FILE,
 )
 # What µcore has put on a stock board: removing it would cut the line that removes it. And where a folder of this computer may be mounted.
@@ -40,6 +42,7 @@ class Files(Protocol):
 
     def walk(self, path: str = "", *, sums: bool = False) -> Iterator[tuple[FileInfo, bytes]]: ...
     def write(self, path: str, data: bytes, *, progress: Progress | None = None) -> None: ...
+    def exists(self, path: str) -> bool: ...
     def mkdir(self, path: str) -> None: ...
     def remove(self, path: str, *, recursive: bool = False) -> None: ...
 
@@ -71,15 +74,26 @@ class Sync:
             import watchfiles
         except ImportError:
             raise ImportError("Watching a folder needs the library watchfiles: pip install 'ukernel[watch]'") from None
-        yield self.run(delete, progress)
-        for _ in watchfiles.watch(self._folder, stop_event=stop, raise_interrupt=True):
-            result = self.run(delete, progress)
-            if result.put or result.removed:
+        # The first look is when nothing has changed for a moment: from then on no change is missed, also not one that a sync meets.
+        is_first = True
+        for changes in watchfiles.watch(
+            self._folder, stop_event=stop, raise_interrupt=True, yield_on_timeout=True, rust_timeout=LOOK_MS
+        ):
+            if not changes and not is_first:
+                continue
+            try:
+                result = self.run(delete, progress)
+            except FileNotFoundError as error:
+                if str(self._folder) not in str(error.filename):
+                    raise
+                continue  # it has gone meanwhile, which is the next change
+            if is_first or result.put or result.removed:
                 yield result
+            is_first = False
 
     def _do(self, delete: bool, progress: Progress | None, dry_run: bool) -> SyncResult:
         spec = self._spec()
-        folders, contents = self._read(spec)
+        folders, contents = read_folder(self._folder, spec.match_file)
         return apply(self._files, self._remote, folders, contents, spec.match_file, delete, progress, dry_run)
 
     def _spec(self) -> "pathspec.GitIgnoreSpec":
@@ -88,32 +102,40 @@ class Sync:
         lines = [*IGNORED]
         own = self._folder / IGNORE_FILE
         if own.is_file():
-            lines += own.read_text("utf-8").splitlines()
-        return pathspec.GitIgnoreSpec.from_lines([*lines, *self._ignore])
+            try:
+                lines += own.read_text("utf-8").splitlines()
+            except UnicodeDecodeError:
+                raise ValueError(f"{own} is no text in UTF-8.") from None
+        try:
+            return pathspec.GitIgnoreSpec.from_lines([*lines, *self._ignore])
+        except ValueError as error:
+            raise ValueError(f"A pattern of what is to be ignored means nothing: {error}") from None
 
-    def _read(self, spec: "pathspec.GitIgnoreSpec") -> tuple[list[str], dict[str, Path]]:
-        """Return the folders here, and the files by their path from here; what is ignored is not even looked into."""
-        folders: list[str] = []
-        contents: dict[str, Path] = {}
-        above = {
-            str(self._folder): frozenset((os.path.realpath(self._folder),))
-        }  # of a folder, those that it lies in, and itself
-        for place, inner, names in os.walk(self._folder, followlinks=True):
-            below = Path(place).relative_to(self._folder).as_posix()
-            below = "" if below == "." else below + "/"
-            kept = []
-            for name in sorted(inner):
-                real = os.path.realpath(os.path.join(place, name))
-                if real not in above[place] and not spec.match_file(f"{below}{name}/"):  # a link may lead back
-                    kept.append(name)
-                    above[os.path.join(place, name)] = above[place] | {real}
-            inner[:] = kept
-            folders += [below + name for name in inner]
-            for name in sorted(names):
-                path = Path(place) / name
-                if path.is_file() and not spec.match_file(below + name):  # no socket, no link to nowhere
-                    contents[below + name] = path
-        return folders, contents
+
+def read_folder(folder: Path, is_ignored: Callable[[str], bool] = lambda path: False) -> tuple[list[str], dict[str, Path]]:
+    """Return the folders in a folder here, and the files, by their path from there; links are followed.
+
+    What is ignored is not even looked into; ``is_ignored`` gets a path from there, of a folder with a slash at its end.
+    """
+    folders: list[str] = []
+    contents: dict[str, Path] = {}
+    above = {str(folder): frozenset((os.path.realpath(folder),))}  # of a folder, those that it lies in, and itself
+    for place, inner, names in os.walk(folder, followlinks=True):
+        below = Path(place).relative_to(folder).as_posix()
+        below = "" if below == "." else below + "/"
+        kept = []
+        for name in sorted(inner):
+            real = os.path.realpath(os.path.join(place, name))
+            if real not in above[place] and not is_ignored(f"{below}{name}/"):  # a link may lead back
+                kept.append(name)
+                above[os.path.join(place, name)] = above[place] | {real}
+        inner[:] = kept
+        folders += [below + name for name in inner]
+        for name in sorted(names):
+            path = Path(place) / name
+            if path.is_file() and not is_ignored(below + name):  # no socket, no link to nowhere
+                contents[below + name] = path
+    return folders, contents
 
 
 def apply(
@@ -133,6 +155,7 @@ def apply(
     except FileNotFoundError:
         if not dry_run:
             files.mkdir(remote)
+    _take_twins(files, remote, {*folders, *contents}, theirs)
     put: list[str] = []
     removed: list[str] = []
     unchanged = 0
@@ -171,6 +194,15 @@ def apply(
                 remove(path)
             gone.add(path)
     return SyncResult(put, removed, unchanged)
+
+
+def _take_twins(files: Files, remote: str, wanted: set[str], theirs: dict[str, tuple[FileInfo, bytes]]) -> None:
+    """To FAT, Main.py and main.py are one file: have what is there under the name that is wanted, lest it be taken for another."""
+    twins = {path.lower(): path for path in theirs}
+    for path in sorted(wanted - set(theirs)):
+        twin = twins.get(path.lower())
+        if twin is not None and twin not in wanted and twin in theirs and files.exists(posixpath.join(remote, path)):
+            theirs[path] = theirs.pop(twin)
 
 
 def _above(path: str) -> list[str]:

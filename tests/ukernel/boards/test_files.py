@@ -1,5 +1,6 @@
 """A board's files, through a real hub: on MicroPython's own file system, and on the stand-in's folder."""
 
+import errno
 import os
 import zlib
 
@@ -102,14 +103,92 @@ def test_an_error_names_the_boards_path_and_what_is_the_matter(files):
     assert caught.value.filename == "work/none"
 
 
-@pytest.mark.micropython
-def test_a_full_flash_leaves_the_old_file_and_nothing_of_the_new_one(hub, micropython):
+@pytest.fixture
+def own(hub, micropython):
+    """A board of MicroPython that a test may spoil."""
     with VirtualBoard("micropython") as virtual, connect(virtual.port) as board:
-        board.files.write("/a", b"old")
-        with pytest.raises(OSError, match="no room on the board"):
-            board.files.write("/a", os.urandom(2_500_000))
-        assert board.files.read("/a") == b"old"
-        assert "/a~" not in [info.path for info in board.files.ls("/")]
+        yield board
+
+
+@pytest.mark.micropython
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_full_flash_leaves_the_old_file_and_nothing_of_the_new_one(own, monkeypatch, is_known):
+    own.files.write("/a", b"old")
+    if not is_known:  # the flash says that there is room, and then there is none
+        monkeypatch.setattr(boardfiles, "_check_room", lambda *args: None)
+    with pytest.raises(OSError, match="no room on the board"):
+        own.files.write("/a", os.urandom(2_200_000))
+    assert own.files.read("/a") == b"old"
+    assert "/a~ucore" not in [info.path for info in own.files.ls("/")]
+
+
+@pytest.mark.micropython
+def test_a_file_that_is_too_big_is_refused_before_anything_of_it_is_sent(own):
+    free = own.files.df()[0].free
+    done = []
+    with pytest.raises(OSError, match=rf"{free + 1:,} bytes are needed, {free:,} are free") as caught:
+        own.files.write("/a", bytes(free + 1), progress=lambda path, at, size: done.append(at))
+    assert (caught.value.errno, set(done)) == (errno.ENOSPC, {0})
+    own.run(f"with open('/a~ucore', 'wb') as file:\n for _ in range({free // 2 // 4096}): file.write(bytes(4096))")
+    own.files.write("/a", bytes(free * 3 // 4))  # what is there of it already needs no room
+    assert own.files.stat("/a").size == free * 3 // 4
+
+
+@pytest.mark.micropython
+def test_a_name_that_is_no_text_is_an_error_that_says_so(own):
+    own.run(r"open(b'/\xff', 'w').close()")
+    with pytest.raises(OSError, match="a name there is no text, or the file system is damaged"):
+        own.files.ls("/")
+
+
+def test_a_progress_function_that_fails_leaves_nothing_of_the_file(files):
+    def fail(path, done, size):
+        if done:
+            raise ZeroDivisionError
+
+    files.write("work/a", b"old")
+    with pytest.raises(ZeroDivisionError):
+        files.write("work/a", os.urandom(3 * boardfiles.MOST_PIECE), progress=fail)
+    assert [(info.path, info.size) for info in files.tree("work")] == [("a", 3)]
+
+
+def test_a_file_of_the_users_that_looks_like_an_editors_backup_stays(files):
+    files.write("work/a~", b"mine")
+    files.write("work/a", b"x")
+    assert files.read("work/a~") == b"mine"
+
+
+@pytest.mark.parametrize("new", ["work/folder", "work/folder/inner/deeper", "./work//folder/x", "work/../work/folder/x"])
+def test_a_folder_does_not_go_into_itself(files, new):
+    files.mkdir("work/folder/inner")
+    files.write("work/folder/file", b"1")
+    with pytest.raises(OSError) as caught:
+        files.move("work/folder", new)
+    assert caught.value.errno == errno.EINVAL
+    assert [info.path for info in files.tree("work")] == ["folder", "folder/file", "folder/inner"]
+
+
+def test_what_would_lie_below_a_file_does_not_exist(files):
+    files.write("work/file", b"")
+    assert not files.exists("work/file/below")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="it needs a named pipe")
+def test_what_is_neither_a_file_nor_a_folder_is_not_put(files, tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(OSError, match="neither a file nor a folder"):
+        files.put(tmp_path / "fifo", "work/")
+    assert files.tree("work") == []
+
+
+def test_a_folder_is_put_with_what_its_links_lead_to(files, tmp_path):
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared/library.py").write_text("x")
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/lib").symlink_to(tmp_path / "shared")
+    (tmp_path / "shared/back").symlink_to(tmp_path / "code")
+    assert files.put(tmp_path / "code", "work/") == ["work/code/lib/library.py"]
+    assert [info.path for info in files.tree("work")] == ["code", "code/lib", "code/lib/library.py"]
 
 
 def test_a_write_that_was_broken_off_goes_on_where_it_was(files, board, monkeypatch):
