@@ -51,7 +51,7 @@ CONNECTING, READY, REFUSED = "connecting", "ready", "refused"
 HELLO_S = 0.3  # between two hellos: a board answers in a few ms, one at 9600 baud in 250
 PING_S = 3.0  # a silent board is asked whether it lives
 SILENT_S = 10.0  # without an answer for so long, also to an interrupt, a board is taken for gone
-# Of silence after we have sent something: a newline frees a board that waits for the end of a torn line; then doubled.
+# Of silence after we or the board have sent something: a newline frees a board that waits for the end of a torn line; then doubled.
 WAKE_NEWLINE_S = 0.25
 MAX_WAKE_NEWLINES = 6
 # Between two Ctrl-C: a callback may have swallowed the first, which is rare; but mostly the program is tidying up in its `finally`.
@@ -281,7 +281,10 @@ class Session:
             return
         self.counts.packets += 1
         self._received_at = now
-        self._wake_newline_at = math.inf
+        # It has got what this answers, and may be stuck in the torn line behind that: what is resent can overrun its ring. Without a cell
+        # it is pinged.
+        self._wake_newlines = 0
+        self._wake_newline_at = now + WAKE_NEWLINE_S if self.cell else math.inf
         self._baudrate.received()
         self._sender.received()
         if not self._sender.is_waiting:

@@ -222,6 +222,16 @@ def test_a_torn_line_is_ended_by_newlines_that_soon_cease():
     assert 1 <= sum(data == b"\n" for data in sent) <= session.MAX_WAKE_NEWLINES
 
 
+def test_a_line_that_is_torn_behind_the_one_that_the_board_acknowledges_is_ended_too():
+    host = connected()
+    host.send(wire.EXECUTE_REQUEST, 1, b"pass")
+    host.data_to_send(0.0)
+    assert host.data_to_send(1.0)  # again: a board that does not look at its input for long has no room for all of it
+    host.receive_data(frame(wire.ACK, None, bytes((1,))), 2.0)  # and it reads on
+    sent = [host.data_to_send(2.0 + 0.05 * tick) for tick in range(2000)]
+    assert 1 <= sum(data == b"\n" for data in sent) <= session.MAX_WAKE_NEWLINES
+
+
 @pytest.mark.parametrize("cut", [5001, 5008], ids=["in a character", "in the frame"])
 def test_much_text_is_shown_and_neither_a_character_nor_a_frame_behind_it_is_lost(cut):
     host = connected()
