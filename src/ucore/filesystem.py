@@ -151,9 +151,15 @@ def begun(path):
 
 
 def write(path, at, data):
-    """Write a piece of a file beside its place. Raises OSError, and ValueError where what is there does not end at ``at``."""
+    """Write a piece of a file beside its place. Raises OSError, and ValueError where what is there does not end at ``at``.
+
+    Where it ends with the piece, that has been written, and there was no memory to say so.
+    """
     with io.open(path + BESIDE, "ab" if at else "wb") as file:
-        if at and file.seek(0, 2) != at:
+        end = file.seek(0, 2)
+        if at and end == at + len(data):
+            return
+        if end != at:
             raise ValueError("another part of the file is there already")
         if file.write(data) != len(data):
             raise OSError(ENOSPC)

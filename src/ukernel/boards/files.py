@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 __all__ = ["BoardFiles", "Caller"]
 
 PIECE = 2048  # bytes in one message, until a file has more and the board's memory is known
-LEAST_PIECE = 512  # for a board whose memory is nearly full
+LEAST_PIECE = 128  # for a board whose memory is nearly full
 MOST_PIECE = 8192  # 0.8 s of a line of 115200 baud: so long may a cell have to wait
 PART_OF_MEMORY = 8  # a piece is in a board's memory twice, in one run of bytes each time
 TRIES = 3  # to send one file: a sum that does not fit is next to impossible, or somebody else writes it too
+# What is asked again, as often, where a board's memory was too full for it: what it has sent and the host has not acknowledged leaves soon.
+REPEATABLE = ("begun", "finish", "free_memory", "read", "stat", "sum_up", "write")
 _ERRNO = re.compile(r"\[Errno (-?\d+)\]|^(-?\d+)$")
 
 # A board's numbers are Linux's, whatever this computer's are.
@@ -366,10 +368,14 @@ class BoardFiles:
             self.mkdir(folder)
 
     def _call(self, function: str, *args: Any) -> Any:
-        try:
-            return self._board.call_value(f"ucore.filesystem.{function}", args)
-        except BoardCodeError as error:
-            raise _as_os_error(error, str(args[0]) if args else "") from None
+        tries = TRIES if function in REPEATABLE else 1
+        while True:
+            tries -= 1
+            try:
+                return self._board.call_value(f"ucore.filesystem.{function}", args)
+            except BoardCodeError as error:
+                if error.ename != "MemoryError" or not tries:
+                    raise _as_os_error(error, str(args[0]) if args else "") from None
 
     def _items(self, function: str, *args: Any) -> Iterator[Any]:
         items = self._call(function, *args)

@@ -135,6 +135,73 @@ def test_a_file_that_is_too_big_is_refused_before_anything_of_it_is_sent(own):
 
 
 @pytest.mark.micropython
+def test_a_file_much_larger_than_the_boards_memory_goes_there_and_back(hub, micropython):
+    content = os.urandom(200_000)
+    with VirtualBoard("micropython", heap="64k") as virtual, connect(virtual.port) as board:
+        assert board.files._call("free_memory") < 32_000
+        board.files.write("/a", content)
+        assert board.files.read("/a") == content
+
+
+class FullBoard:
+    """A board with one file, and with memory for ``room`` bytes of it, but for every second time that it is asked."""
+
+    name, facts = "full", {}
+
+    def __init__(self, room):
+        self.room = room
+        self.content = b""
+        self.fails = False
+
+    def call_value(self, name, args=(), kwargs=None, *, timeout=None):
+        function = name.rpartition(".")[2]
+        self.fails = not self.fails
+        size = (
+            args[2] if function == "read" else len(args[2]) if function == "write" else len(args[1]) if function == "put" else 0
+        )
+        if size > self.room or (self.fails and function != "put"):
+            raise BoardCodeError("MemoryError", "MemoryError", "")
+        return getattr(self, function)(*args)
+
+    def free_memory(self):
+        return 100_000
+
+    def begun(self, path):
+        return 0, b"", -1
+
+    def write(self, path, at, data):
+        assert at == len(self.content)
+        self.content += data
+
+    def finish(self, path, sums):
+        assert zlib.crc32(self.content).to_bytes(4, "little") in sums
+
+    def discard(self, path):
+        self.content = b""
+
+    def stat(self, path):
+        return False, len(self.content), 0
+
+    def read(self, path, at, size):
+        return self.content[at : at + size]
+
+
+@pytest.mark.parametrize("room, piece", [(100_000, boardfiles.MOST_PIECE), (300, 256), (130, 128)])
+def test_a_board_whose_memory_is_full_now_and_then_is_asked_again_and_for_less_where_that_is_no_help(room, piece):
+    board = FullBoard(room)
+    files = boardfiles.BoardFiles(board)
+    content = os.urandom(20_000)
+    files.write("/a", content)
+    assert (board.content, files._piece) == (content, piece)
+    assert files.read("/a") == content
+
+
+def test_a_board_that_has_no_memory_at_all_is_an_error(monkeypatch):
+    with pytest.raises(BoardCodeError, match="MemoryError"):
+        boardfiles.BoardFiles(FullBoard(100)).write("/a", bytes(5000))
+
+
+@pytest.mark.micropython
 def test_a_name_that_is_no_text_is_an_error_that_says_so(own):
     own.run(r"open(b'/\xff', 'w').close()")
     with pytest.raises(OSError, match="a name there is no text, or the file system is damaged"):
@@ -248,7 +315,7 @@ def test_a_board_with_little_memory_gets_and_gives_smaller_pieces(files, board, 
     content = os.urandom(size)
     poor = boardfiles.BoardFiles(board)
     poor.write("work/a", content)
-    assert max(sizes[5:], default=0) <= 1024
+    assert max(sizes[1 + 3 * boardfiles.TRIES :], default=0) <= 1024  # a small file whole, then 8, 4 and 2 kB
     assert boardfiles.BoardFiles(board).read("work/a") == content
 
 
