@@ -44,6 +44,8 @@ def measure(board_name: "str | None", seconds: float, path: str) -> None:
             volts, times = collect("volts", seconds=seconds, board=board.name, timestamps=True)
         finally:
             board.run("ucore.close_pipe('volts')")
+    if not len(volts):
+        raise SystemExit(f"No sample came within {seconds:g} s.")
     with open(path, "w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["seconds", "volts"])

@@ -13,7 +13,9 @@ KIND = 0xF000
 FOLDER = 0x4000
 BLOCK = 512  # bytes in memory at a time, when a file is read to be summed up or copied
 BESIDE = "~ucore"  # to the name of a file that is being written
-REMOTE = "remote"  # in the root: a folder of the host's
+REMOTE = "/remote"
+EBUSY = 16
+EEXIST = 17
 ENOTDIR = 20
 EINVAL = 22
 ENOSPC = 28
@@ -25,12 +27,12 @@ def _join(folder, name):
     return folder + name if folder.endswith("/") else folder + "/" + name
 
 
-def _absolute(path):
-    """A path from the root on, without what leads nowhere."""
+def _whole(path):
+    """A path from the root on, without dots."""
     parts = []
     for part in (path if path.startswith("/") else _join(os.getcwd(), path)).split("/"):
         if part == "..":
-            del parts[-1:]
+            parts = parts[:-1]
         elif part not in ("", "."):
             parts.append(part)
     return "/" + "/".join(parts)
@@ -46,16 +48,27 @@ def _places():
         return []  # before MicroPython 1.25 nothing tells them
 
 
-def _apart(path):
-    """What of a folder is on another file system than the root, an SD card, say: what is done with all files is not done there."""
-    if _absolute(path) != "/":
-        return ()
+def _apart():
+    """Where other file systems are than the root, an SD card, say: what is done with all that is in the root is not done there."""
     places = _places()
     if "/" in places:
-        return [place[1:] for place in places if place != "/"]
+        return [place for place in places if place != "/"]
     if places:
-        return (REMOTE,)  # all file systems lie in a root that is none
-    return (REMOTE,) if getattr(getattr(ucore, "_link", None), "remote", None) else ()
+        return [place for place in places if place == REMOTE]  # the root is none, all lie in it
+    return [REMOTE] if getattr(getattr(ucore, "_link", None), "remote", None) else []
+
+
+def _own():
+    """Where µcore's package is, on a board that has it among its files: without it nothing here would go on."""
+    file = getattr(ucore, "__file__", "")
+    return file[: file.rfind("/")] if file.startswith("/") else None
+
+
+def _keep_own(path):
+    """Raise OSError for what is µcore's."""
+    own = _own()
+    if own and (_whole(path) + "/").startswith(own + "/"):
+        raise OSError(EBUSY)
 
 
 def stat(path):
@@ -85,14 +98,15 @@ def ls(path):
 def walk(path, sums):
     """All that lies below a folder, folders before what is in them: (path from there, whether it is a folder, size, sum or b"")."""
     # A list, not recursion: a board's stack is small.
-    apart = _apart(path)
+    apart = _apart()
+    top = _whole(path)
     waiting = [""]
     while waiting:
         below = waiting.pop()
         for name, is_folder, size in ls(_join(path, below) if below else path):
-            if not below and name in apart:
-                continue
             name = below + "/" + name if below else name
+            if is_folder and _join(top, name) in apart:
+                continue
             if is_folder:
                 waiting.append(name)
             yield name, is_folder, size, b"" if is_folder or not sums else sum_up(_join(path, name))
@@ -172,7 +186,7 @@ def finish(path, sums):
     """
     if sum_up(path + BESIDE) not in sums:
         raise ValueError("what was written is not what was sent")
-    move(path + BESIDE, path)
+    _replace(path + BESIDE, path)
 
 
 def put(path, data, sums):
@@ -195,21 +209,31 @@ def discard(path):
 
 def remove(path):
     """Remove a file, or an empty folder."""
+    _keep_own(path)
     (os.rmdir if stat(path)[0] else os.remove)(path)
 
 
 def remove_all(path):
-    """Remove a folder and all that is in it; of the root, only that. Gives how many things are gone, now and then."""
+    """Remove a folder and all that is in it; of the root, only that. Gives how many things are gone, now and then.
+
+    What is the host's stays, and so does µcore's package, with the folders that they are in.
+    """
+    _keep_own(path)
     count = 0
-    apart = _apart(path)
+    apart = _apart()
+    kept = apart + [_own()]
+    left = []  # folders in which something stays
     waiting = [path]
     while waiting:
         folder = waiting[-1]
         found = []
+        stays = False
         for name, is_folder, _ in ls(folder):
-            if folder == path and name in apart:
+            name = _join(folder, name)
+            if is_folder and (name in left or _whole(name) in kept):
+                stays = True
                 continue
-            found.append((_join(folder, name), is_folder))
+            found.append((name, is_folder))
             if len(found) == MANY:
                 break  # a folder that changes is not read on
         gc.collect()  # which closes it
@@ -221,7 +245,9 @@ def remove_all(path):
         waiting += inner
         if not found:
             waiting.pop()
-            if folder.strip("/"):
+            if stays:
+                left.append(folder)
+            elif folder.strip("/") and _whole(folder) not in apart:
                 os.rmdir(folder)
                 count += 1
         yield count
@@ -242,14 +268,21 @@ def make_folder(path):
                 except OSError:
                     raise error
                 if not is_folder:
-                    raise OSError(ENOTDIR)
+                    raise OSError(EEXIST if at < 0 else ENOTDIR)
 
 
 def move(old, new):
-    """Rename a file or a folder."""
-    # Into itself: LittleFS and FAT would do it, and all that is in it would be out of reach. To FAT upper and lower case are the same.
-    if _absolute(new).lower().startswith(_absolute(old).lower() + "/"):
+    """Rename a file or a folder. Raises OSError (EINVAL) for a folder that would go into itself, which a chip's file system would lose."""
+    here = _whole(old) + "/"
+    own = (_own() or "") + "/"
+    if own != "/" and (own.startswith(here) or here.startswith(own)):
+        raise OSError(EBUSY)
+    if _whole(new).lower().startswith(here.lower()):  # to FAT upper and lower case are the same
         raise OSError(EINVAL)
+    _replace(old, new)
+
+
+def _replace(old, new):
     (os.replace if CPYTHON else os.rename)(old, new)
 
 
@@ -265,7 +298,7 @@ def copy(old, new):
                     break
                 if target.write(view[:count]) != count:
                     raise OSError(ENOSPC)
-        move(new + BESIDE, new)
+        _replace(new + BESIDE, new)
     except BaseException:
         discard(new)
         raise

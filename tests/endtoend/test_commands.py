@@ -49,6 +49,7 @@ class Shell:
             "UCORE_BOARD": board,
             "PYTHONWARNINGS": "error",
         }
+        self.environment.pop("UCORE_HUB_LINGER_S", None)  # another test's hubs are in a hurry
 
     def start(self, *arguments, **options):
         command = [sys.executable, "-m", "ukernel.cli", *arguments]
@@ -135,6 +136,36 @@ def test_an_error_of_the_boards_program_is_shown_with_its_own_lines_and_ends_wit
     assert "ukernel" not in done.stderr
 
 
+def test_an_error_in_a_function_is_shown_with_its_line_after_another_hub_has_come(shell):
+    shell.write("deep.py", "def deep():\n    return 1 / 0\ndeep()\n")
+    shell.run("eval", "1")
+    shell.run("stop")
+    wait_until(lambda: not (shell.folder / "hub.json").exists(), "the hub's end")
+    for _ in range(2):
+        err = shell.end("run", "deep.py").stderr
+        assert 'File "deep.py", line 2, in deep' in err and "return 1 / 0" in err
+        assert err.splitlines()[-1] == "ZeroDivisionError: divide by zero"  # at the end, as Python has it
+
+
+def test_a_program_may_end_itself(shell):
+    assert shell.run("exec", "import sys; print('done'); sys.exit()") == "done\n"
+    shell.write("ends.py", "import sys\nsys.exit(0)\n")
+    shell.run("run", "ends.py")
+    assert "SystemExit: 3" in shell.end("exec", "raise SystemExit(3)").stderr
+    shell.run("exec", "raise SystemExit(3)", code=1)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_stream_that_is_closed_ends_nothing(shell, closed):
+    command = f'"{sys.executable}" -m ukernel.cli exec "print(42)" {closed}'
+    done = subprocess.run(command, shell=True, cwd=shell.folder, env=shell.environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == ("" if closed == ">&-" else "42\n")
+    command = f'"{sys.executable}" -m ukernel.cli cat /nothing {closed}'
+    done = subprocess.run(command, shell=True, cwd=shell.folder, env=shell.environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (6, "")
+
+
 def test_a_program_that_takes_too_long_is_interrupted(shell):
     assert "0.3 s" in shell.fail("exec", "--timeout", "0.3", "while True: pass", code=124)
     assert shell.run("eval", "1") == "1\n"
@@ -200,6 +231,9 @@ def test_files_are_printed_renamed_copied_and_removed(shell):
     shell.run("rm", "/notes/one.txt")
     assert [row["name"] for row in json.loads(shell.run("ls", "--json", "/notes"))] == ["three.txt"]
     assert "three.txt" in shell.run("fs", "tree", "/notes")
+    assert [row["path"] for row in json.loads(shell.run("fs", "tree", "--json", "/notes"))] == ["/notes/three.txt"]
+    assert "Invalid argument" in shell.fail("fs", "mv", "/notes", "/notes/inner", code=6)
+    assert shell.run("cat", "/notes/three.txt") == "a note\n"
     shell.run("rm", "-r", "/notes")
     shell.fail("ls", "/notes", code=6)
 
@@ -292,7 +326,15 @@ def test_a_file_system_for_reading_only_is_told(shell):
     [
         (["cat", "/nothing"], 6, "/nothing"),
         (["get", "/nothing"], 6, "/nothing"),
-        (["get", "/boot.py", "nowhere/"], 2, "nowhere/"),
+        (["get", "/boot.py", "nowhere/"], 6, "nowhere/"),
+        (["cat", "/"], 6, "Is a directory on the board (/)"),
+        (["rm", "-r", ""], 6, "an empty path"),
+        (["fs", "mv", "/nothing", "/there"], 6, "No such file or directory on the board (/nothing)."),
+        (["fs", "mkdir", "/boot.py"], 6, "File exists"),
+        (["fs", "cp", "note.txt", "/x"], 2, "`ucore put note.txt /x`"),
+        (["eval", " "], 2, "empty"),
+        (["pipes", "-b", "nowhere"], 3, "nowhere"),
+        (["mip", "install", "./nothing", "./note"], 1, "nothing"),
         (["get", "/boot.py", "/dev/null"], 6, "stays what it is"),
         (["put", "nothing.txt"], 6, "nothing.txt"),
         (["rm", "/nothing"], 6, "/nothing"),
@@ -447,9 +489,12 @@ def test_a_port_that_another_program_has_is_busy(shell):
         fcntl.flock(port, fcntl.LOCK_EX | fcntl.LOCK_NB)
         fcntl.ioctl(port, termios.TIOCEXCL)
         assert "used by" in shell.fail("eval", "1", code=4)
+        waiting = shell.start("wait")
+        assert "used by" in waiting.stderr.readline()
     finally:
         fcntl.ioctl(port, termios.TIOCNXCL)
         os.close(port)
+    assert waiting.communicate(timeout=PATIENCE_S)[0].strip() == json.loads(shell.run("info", "--json"))["name"]
     assert shell.run("eval", "1") == "1\n"
 
 
@@ -475,16 +520,17 @@ def test_packages_are_installed_listed_frozen_and_removed(shell):
 
 def test_the_log_is_there_without_a_file_for_it(shell):
     shell.run("eval", "1")
-    assert "listens" in shell.run("logs", "-n", "1000")
+    log = shell.run("logs", "-n", "1000")
+    assert "listens" in log and "ready: virtual board" in log and "Ready(" not in log
     assert {"number", "time", "level", "text"} == set(json.loads(shell.run("logs", "--json"))[0])
 
 
 def test_the_script_among_the_examples_measures_without_a_notebook(shell):
     script = Path(__file__).parents[2] / "examples" / "script.py"
-    command = [sys.executable, str(script), "--seconds", "0.5", "--output", "measured.csv"]
+    command = [sys.executable, str(script), "--seconds", "2", "--output", "measured.csv"]
     done = subprocess.run(command, cwd=shell.folder, env=shell.environment, text=True, capture_output=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     rows = (shell.folder / "measured.csv").read_text().splitlines()
-    assert rows[0] == "seconds,volts" and len(rows) > 2
+    assert rows[0] == "seconds,volts" and len(rows) > 1
     assert 0.0 < float(rows[1].split(",")[1]) < 3.3
     assert "samples" in done.stdout

@@ -1,6 +1,7 @@
 """Files of the notebook's board by `%ucore`, and a `Board` in host cells, through real kernels."""
 
 import pytest
+from packageindex import PackageIndex
 from workbench import Workbench
 
 pytestmark = pytest.mark.micropython
@@ -27,7 +28,7 @@ def failed(bench, code):
 def test_a_file_goes_to_the_board_is_seen_there_and_comes_back(bench, tmp_path):
     (tmp_path / "ä b.py").write_text("print('from a file')\nx = 5\n")
     assert said(bench, f'%ucore put "{tmp_path}/ä b.py" /lib/') == "/lib/ä b.py\n"
-    assert "27  ä b.py" in said(bench, "%ucore ls /lib")
+    assert "27  ä b.py" in said(bench, "%ucore ls :/lib")
     assert said(bench, '%ucore cat "/lib/ä b.py"') == "print('from a file')\nx = 5\n"
     assert said(bench, f'%ucore get "/lib/ä b.py" {tmp_path}/back.py') == f"{tmp_path}/back.py\n"
     assert (tmp_path / "back.py").read_bytes() == (tmp_path / "ä b.py").read_bytes()
@@ -37,16 +38,63 @@ def test_a_file_goes_to_the_board_is_seen_there_and_comes_back(bench, tmp_path):
 def test_folders_are_synced_and_removed(bench, tmp_path):
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib/a.py").write_text("1")
-    assert "2 sent, 0 removed" in said(bench, f"%ucore sync {tmp_path} /work --dry-run")
+    assert "2 would be sent, 0 would be removed" in said(bench, f"%ucore sync {tmp_path} /work --dry-run")
     assert "+ lib/a.py" in said(bench, f"%ucore sync {tmp_path} /work")
-    assert "0 sent, 0 removed, 1 as they were" in said(bench, f"%ucore sync {tmp_path} /work")
-    assert said(bench, "%ucore tree /work") == "lib/\n    a.py  1\n"
+    assert "0 sent, 0 removed, 1 as they should be" in said(bench, f"%ucore sync {tmp_path} /work")
+    assert said(bench, "%ucore tree /work") == "/work\n└── lib/\n    └── a.py  1\n"
     said(bench, "%ucore mkdir /work/new/deep")
     said(bench, "%ucore cp /work/lib/a.py /work/new")
     said(bench, "%ucore mv /work/new/a.py /work/b.py")
-    assert "bytes free" in said(bench, "%ucore df")
+    assert said(bench, "%ucore df").split()[:5] == ["path", "size", "used", "free", "/"]
     said(bench, "%ucore rm -r /work")
     assert "FileNotFoundError" in failed(bench, "%ucore ls /work")
+
+
+def test_several_files_go_and_come_at_once(bench, tmp_path):
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "back").mkdir()
+    assert said(bench, f"%ucore put {tmp_path}/a.txt {tmp_path}/b.txt /many/") == "/many/a.txt\n/many/b.txt\n"
+    assert said(bench, "%ucore cat /many/a.txt /many/b.txt") == "a.txtb.txt"
+    said(bench, f"%ucore get /many/a.txt /many/b.txt {tmp_path}/back")
+    assert (tmp_path / "back/b.txt").read_text() == "b.txt"
+    said(bench, "%ucore rm -r /many")
+
+
+def test_packages_are_installed_listed_frozen_into_the_notebook_and_removed(bench, tmp_path):
+    (tmp_path / "driver").mkdir()
+    (tmp_path / "driver/__init__.py").write_text("version = 3\n")
+    said(bench, "%ucore rm -r /lib")
+    assert "no packages" in said(bench, "%ucore mip list")
+    assert "writing /lib/driver/__init__.py" in said(bench, f"%ucore mip install {tmp_path}/driver")
+    assert bench.notebook.run("%%ucore\nimport driver\ndriver.version").result == "3"
+    assert said(bench, "%ucore mip list").split()[5:8] == ["driver", "ok", "1"]
+    assert "driver --sha256=" in bench.notebook.run("pins = %ucore mip freeze\nprint(pins)").text()
+    assert said(bench, "%ucore mip remove driver") == "Removed driver, 1 file.\n"
+    bench.notebook.run("import pathlib")
+    said(bench, f"pathlib.Path('{tmp_path}/pins.txt').write_text(pins);")
+    said(bench, f"%ucore mip install -r {tmp_path}/pins.txt")
+    assert "driver" in said(bench, "%ucore mip list")
+    said(bench, "%ucore mip remove driver")
+
+
+def test_packages_of_an_index_are_installed(bench):
+    with PackageIndex() as index:
+        index.add("pkfar", "1.2", {"pkfar.py": b"x = 1"}, form="py")
+        assert "pkfar    1.2      ok     1" in said(bench, f"%ucore mip install --index {index.url} --no-mpy pkfar")
+        error, text = failed(bench, f"%ucore mip install --index {index.url} pkfra")
+    assert error == "PackageError" and "It has pkfar." in text
+    said(bench, "%ucore mip remove pkfar")
+
+
+def test_who_waits_for_another_notebooks_cell_is_told(bench):
+    busy = bench.neighbour.send("%%ucore\nprint('busy')\nwhile True: pass")
+    bench.neighbour.wait_for_text(busy, "busy")
+    request = bench.notebook.send("%ucore ls /")
+    bench.notebook.wait_for_text(request, "Waiting for the board: a notebook")
+    bench.neighbour.interrupt()
+    bench.neighbour.finish(busy)
+    assert bench.notebook.finish(request)[0].error is None
 
 
 @pytest.mark.parametrize(
@@ -58,6 +106,15 @@ def test_folders_are_synced_and_removed(bench, tmp_path):
         ("%ucore ls a b c", "UsageError", "unrecognized arguments"),
         ('%ucore cat "open quote', "UsageError", "No closing quotation"),
         ("%ucore sync /no/such/folder", "FileNotFoundError", "/no/such/folder"),
+        ("%ucore cat /../x", "UsageError", "leads out of the board's file system."),
+        ("%ucore rm ''", "FileNotFoundError", "an empty path"),
+        ("%ucore get /boot.py nowhere/", "NotADirectoryError", "nowhere/"),
+        ("%ucore mip", "UsageError", "install NAME"),
+        ("%ucore mip install", "UsageError", "what is to be installed"),
+        ("%ucore mip update", "UsageError", "invalid choice: 'update'"),
+        ("%ucore mip install ./no/such", "PackageError", "no/such"),
+        ("%ucore mip install -r /no/list.txt", "FileNotFoundError", "/no/list.txt"),
+        ("%ucore mip remove nothing", "PackageError", "no package nothing"),
     ],
 )
 def test_what_cannot_be_done_is_one_clear_error(bench, line, error, words):

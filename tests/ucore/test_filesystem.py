@@ -122,13 +122,13 @@ def test_a_copy_that_is_interrupted_leaves_the_old_file_and_nothing_beside_it():
 
     with Work():
         source, target = written("a", b"new"), written("b", b"old")
-        move, filesystem.move = filesystem.move, interrupted
+        replace, filesystem._replace = filesystem._replace, interrupted
         try:
             filesystem.copy(source, target)
         except KeyboardInterrupt:
             pass
         finally:
-            filesystem.move = move
+            filesystem._replace = replace
         assert filesystem.read(target, 0, 99) == b"old"
         assert sorted(name for name, _, _ in filesystem.ls(FOLDER)) == ["a", "b"]
 

@@ -36,7 +36,7 @@ class NamedBoard(Protocol):
 
 def backup(files: ReadableFiles, board: NamedBoard, path: Path, progress: Progress | None) -> int:
     """See `BoardFiles.backup`."""
-    found = sorted(files.walk("/", sums=True))
+    found = sorted(files.walk("/", sums=True, progress=progress))
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "board": board.name,

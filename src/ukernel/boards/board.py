@@ -18,6 +18,7 @@ from ukernel.errors import (
     BoardValueError,
     NoAnswerError,
     UcoreError,
+    UsageError,
     by_name,
 )
 from ukernel.imports import find_imported
@@ -139,9 +140,11 @@ class Board:
     def eval(self, expression: str, *, timeout: float | None = None) -> Any:
         """Return the value of an expression: exact, and of the type that it has on the board.
 
-        Raises BoardValueError if the value cannot travel: it says which part of it, and why.
+        Raises BoardValueError if the value cannot travel: it says which part of it, and why; UsageError for an empty text.
         """
         name = "<expression for the board>"
+        if not expression.strip():
+            raise UsageError("An empty text has no value.")
         if "await" in expression:
             text, source = _read(expression, name)
         else:

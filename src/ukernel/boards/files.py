@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ukernel.errors import BoardCodeError, BoardError, UcoreError
 
 from .fileinfo import FileInfo, FileSystem, Progress, Sum, SyncResult, inside, replaceable, sums, tell
+from .localfiles import check_readable, read_folder
 
 if TYPE_CHECKING:
     import threading
@@ -89,9 +90,10 @@ class BoardFiles:
         """Return all that lies below a folder, sorted by path."""
         return sorted(info for info, _ in self.walk(path))
 
-    def walk(self, path: str = "", *, sums: bool = False) -> Iterator[tuple[FileInfo, bytes]]:
+    def walk(self, path: str = "", *, sums: bool = False, progress: Progress | None = None) -> Iterator[tuple[FileInfo, bytes]]:
         """Yield all that lies below a folder with the sum of its content (see `sum_up`), empty for folders and without ``sums``."""
         for name, folder, size, summed in self._items("walk", path or ".", sums):
+            tell(progress, posixpath.join(path, name), size, size)
             yield _info(name, folder, size), summed
 
     def stat(self, path: str) -> FileInfo:
@@ -117,7 +119,10 @@ class BoardFiles:
         return b"".join(self._pieces(path, progress))
 
     def _pieces(self, path: str, progress: Progress | None) -> Iterator[bytes]:
-        size = self.stat(path).size
+        info = self.stat(path)
+        if info.is_folder:  # of the root, chips say something else
+            raise _as_error(errno.EISDIR, path)
+        size = info.size
         done = 0
         tell(progress, path, 0, size)
         while True:
@@ -196,23 +201,23 @@ class BoardFiles:
         A ``remote`` that is a folder there, or ends with a slash, gets it under its own name. Links are followed.
         """
         source = Path(local)
-        if not source.is_file() and not source.is_dir():
-            if source.exists():
-                raise OSError(errno.EINVAL, "it is neither a file nor a folder", str(source))
+        if not source.exists():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(source))
         target = self._target(remote, source.resolve().name)
-        if source.is_file():
+        if not source.is_dir():
+            check_readable(source)
             self._make_parents(target)
             self.write(target, source.read_bytes(), progress=progress)
             return [target]
-        from .sync import read_folder
-
-        folders, contents = read_folder(source)
-        for folder in ["", *folders]:
-            self.mkdir(posixpath.join(target, folder))
-        for name, path in sorted(contents.items()):
-            self.write(posixpath.join(target, name), path.read_bytes(), progress=progress)
-        return [posixpath.join(target, name) for name in sorted(contents)]
+        folders, contents = read_folder(source, lambda path: False)
+        put = []
+        for path in ["", *sorted(folders)]:
+            self.mkdir(posixpath.join(target, path))
+        for path, file in sorted(contents.items()):
+            place = posixpath.join(target, path)
+            self.write(place, file.read_bytes(), progress=progress)
+            put.append(place)
+        return put
 
     def get(self, remote: str, local: str | os.PathLike[str] = ".", *, progress: Progress | None = None) -> list[Path]:
         """Copy a file or a folder from the board, and return the paths of the files here.
@@ -326,11 +331,16 @@ class BoardFiles:
             raise BoardError("A folder is mounted on a board that `connect` gives.")
         return Mount(self._board, self._requests, folder, write)
 
-    def remove(self, path: str, *, recursive: bool = False) -> None:
-        """Remove a file, an empty folder, or with ``recursive`` a folder and all that is in it."""
+    def remove(self, path: str, *, recursive: bool = False, progress: Progress | None = None) -> None:
+        """Remove a file, an empty folder, or with ``recursive`` a folder and all that is in it.
+
+        µcore's own package stays, and so does what is mounted; alone they are refused. Of the root only what is in it is removed.
+        """
+        if not path:
+            raise FileNotFoundError(errno.ENOENT, "an empty path names nothing on the board")
         if recursive and self.stat(path).is_folder:
             for _ in self._items("remove_all", path):
-                pass
+                tell(progress, path, 0, 0)  # how much there is to do nobody knows
         else:
             self._call("remove", path)
 
@@ -408,7 +418,13 @@ def _as_os_error(error: BoardCodeError, path: str) -> Exception:
         return OSError(number, "no room on the board; what was there before is as it was", path)
     if theirs == EILSEQ:
         return OSError(number, "a name there is no text, or the file system is damaged (on the board)", path)
-    return OSError(number, f"{os.strerror(number)} (on the board)", path)
+    if number == errno.EBUSY:
+        return OSError(number, "µcore itself runs from there; another program can change that, after `ucore detach`", path)
+    return _as_error(number, path)
+
+
+def _as_error(number: int, path: str) -> OSError:
+    return OSError(number, f"{os.strerror(number)} on the board", path)
 
 
 def _info(path: str, is_folder: bool, size: int) -> FileInfo:

@@ -83,16 +83,15 @@ class BoardPackages:
 
     def install(
         self,
-        name: "str | os.PathLike[str]",
-        *,
+        *names: "str | os.PathLike[str]",
         index: str | None = None,
         target: str | None = None,
         mpy: bool = True,
         report: Report | None = None,
     ) -> _Packages:
-        """Install a package and those that it needs, and return them. What is there already is not sent again.
+        """Install packages and those that they need, and return them. What is there already is not sent again.
 
-        name: NAME or NAME@VERSION of the index, "github:org/repo[/path][@ref]", "gitlab:...", "codeberg:...", a URL of a package.json
+        names: NAME or NAME@VERSION of the index, "github:org/repo[/path][@ref]", "gitlab:...", "codeberg:...", a URL of a package.json
             or a module, or a path of this computer: a folder, a package.json, a module. A path has a slash in it, "./folder".
         index: its URL; None: micropython-lib's. target: a folder of the board; None: that of its `sys.path` which ends in "lib".
         mpy: take bytecode for the board's version where the index has it, else sources. report: is told what is done, a line each.
@@ -100,22 +99,18 @@ class BoardPackages:
         All of it is fetched and checked before the board is changed. Raises PackageError where there is no such package, where it is
         damaged or has no room; the board has then what it had.
         """
-        wanted = mip.parse(os.fspath(name) if isinstance(name, str) else _local(name))
-        place = self._place()
-        folder = self._target(place, target)
-        report = report or _say_nothing
-        bytecode = place.bytecode if mpy else 0
-        found = mip.fetch(wanted, index=index or mip.INDEX, target=folder, bytecode=bytecode, digest=self._sum, report=report)
-        rows = {package.name: _row(package, folder, index, mpy) for package in found}
-        self._put(place, found, rows, report)
-        return [_package(name, row) for name, row in rows.items()]
+        wanted = [mip.parse(os.fspath(name) if isinstance(name, str) else _local(name)) for name in names]
+        return self._install([_Pin(each, index or "", target or "", not mpy) for each in wanted], report)
 
     def install_pinned(self, text: str, *, report: Report | None = None) -> _Packages:
         """Install what `freeze` has said, or a list of names, a line each, as `install` takes them; return what was installed.
 
         Raises PackageError, and changes nothing, where a package is not the one that was frozen any more.
         """
-        pins = [pin for number, line in enumerate(text.splitlines(), 1) if (pin := _Pin.parse(line, number)) is not None]
+        pins = [_Pin.parse(line, number) for number, line in enumerate(text.splitlines(), 1)]
+        return self._install([pin for pin in pins if pin is not None], report)
+
+    def _install(self, pins: "Iterable[_Pin]", report: Report | None) -> _Packages:
         place = self._place()
         report = report or _say_nothing
         found: _AllFetched = []
@@ -408,7 +403,7 @@ def _local(path: "os.PathLike[str]") -> str:
     return text if os.path.isabs(text) else os.path.join(".", text)
 
 
-def _row(package: mip.Fetched, target: str, index: str | None, mpy: bool) -> dict[str, Any]:
+def _row(package: mip.Fetched, target: str, index: str, mpy: bool) -> dict[str, Any]:
     """Return what is recorded of a package."""
     row: dict[str, Any] = {
         "version": package.version,

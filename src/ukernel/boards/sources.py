@@ -19,10 +19,11 @@ class Source(NamedTuple):
     file: str
     first: int = 1
 
-    def show(self, line: int, function: str) -> str:
+    def show(self, line: int, function: str, is_certain: bool = True) -> str:
         """Return a frame of it in Python's own form, with the source line."""
         lines = self.text.split("\n")
         where = f'  File "{self.file}", line {line + self.first - 1}' + (f", in {function}" if function else "")
+        where += "" if is_certain else " (if not in an earlier cell)"
         code = lines[line - 1].strip() if 0 < line <= len(lines) else ""
         return f"{where}\n    {code}" if code else where
 
@@ -43,14 +44,14 @@ class Sources:
             self._sources.popitem(last=False)
         return key
 
-    def find(self, owners: list[dict[str, Any]]) -> "Source | str":
-        """Return the one text that a frame is of, or in words whose it is; ``owners`` is the hub's word."""
+    def find(self, owners: list[dict[str, Any]]) -> "tuple[Source | str, bool]":
+        """Return the one text that a frame is of, or in words whose it is; and whether it can be no other. ``owners`` is the hub's word."""
         found = [self._sources.get(owner.get("key", 0)) for owner in owners]
         texts = {source for source in found if source is not None}
-        if len(texts) == 1 and None not in found:
-            return texts.pop()
+        if len(texts) == 1:  # a hub that has begun lately does not know what ran before
+            return texts.pop(), None not in found
         labels = {owner["label"] for owner in owners if owner.get("label")}
-        return f"a cell of {labels.pop()}" if len(labels) == 1 and not texts else "an earlier cell"
+        return (f"a cell of {labels.pop()}" if len(labels) == 1 and not texts else "an earlier cell"), False
 
 
 def format_frames(traceback: list[str], sources: Sources, owners: list[list[dict[str, Any]]]) -> str:
@@ -60,10 +61,10 @@ def format_frames(traceback: list[str], sources: Sources, owners: list[list[dict
     for line in traceback:
         match = FRAME.match(line)
         if match:
-            source = sources.find(next(words, [{}]))
+            source, is_certain = sources.find(next(words, [{}]))
             number, function = int(match[2]), match[3] or ""
             if isinstance(source, Source):
-                shown.append(source.show(number, function))
+                shown.append(source.show(number, function, is_certain))
             else:
                 shown.append(f"  In {source}, line {number}" + (f", in {function}" if function else ""))
         elif _FRAME.match(line):

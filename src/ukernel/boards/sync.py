@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from .fileinfo import FileInfo, Progress, SyncResult, sums
+from .localfiles import read_folder
 
 if TYPE_CHECKING:
     import threading
 
     import pathspec
 
-__all__ = ["Files", "Sync", "apply", "read_folder"]
+__all__ = ["Files", "Sync", "apply"]
 
 IGNORE_FILE = ".ucoreignore"
 LOOK_MS = 200  # for which nothing changes, before a watched folder is first looked at
@@ -40,7 +41,9 @@ OWN = ("/lib/ucore", "/remote")
 class Files(Protocol):
     """What of `BoardFiles` is used here."""
 
-    def walk(self, path: str = "", *, sums: bool = False) -> Iterator[tuple[FileInfo, bytes]]: ...
+    def walk(
+        self, path: str = "", *, sums: bool = False, progress: Progress | None = None
+    ) -> Iterator[tuple[FileInfo, bytes]]: ...
     def write(self, path: str, data: bytes, *, progress: Progress | None = None) -> None: ...
     def exists(self, path: str) -> bool: ...
     def mkdir(self, path: str) -> None: ...
@@ -112,32 +115,6 @@ class Sync:
             raise ValueError(f"A pattern of what is to be ignored means nothing: {error}") from None
 
 
-def read_folder(folder: Path, is_ignored: Callable[[str], bool] = lambda path: False) -> tuple[list[str], dict[str, Path]]:
-    """Return the folders in a folder here, and the files, by their path from there; links are followed.
-
-    What is ignored is not even looked into; ``is_ignored`` gets a path from there, of a folder with a slash at its end.
-    """
-    folders: list[str] = []
-    contents: dict[str, Path] = {}
-    above = {str(folder): frozenset((os.path.realpath(folder),))}  # of a folder, those that it lies in, and itself
-    for place, inner, names in os.walk(folder, followlinks=True):
-        below = Path(place).relative_to(folder).as_posix()
-        below = "" if below == "." else below + "/"
-        kept = []
-        for name in sorted(inner):
-            real = os.path.realpath(os.path.join(place, name))
-            if real not in above[place] and not is_ignored(f"{below}{name}/"):  # a link may lead back
-                kept.append(name)
-                above[os.path.join(place, name)] = above[place] | {real}
-        inner[:] = kept
-        folders += [below + name for name in inner]
-        for name in sorted(names):
-            path = Path(place) / name
-            if path.is_file() and not is_ignored(below + name):  # no socket, no link to nowhere
-                contents[below + name] = path
-    return folders, contents
-
-
 def apply(
     files: Files,
     remote: str,
@@ -151,7 +128,7 @@ def apply(
     """Give a board's folder these folders and contents, by path from there; a content is bytes, or a file here."""
     theirs: dict[str, tuple[FileInfo, bytes]] = {}
     try:
-        theirs = {info.path: (info, summed) for info, summed in files.walk(remote, sums=True)}
+        theirs = {info.path: (info, summed) for info, summed in files.walk(remote, sums=True, progress=progress)}
     except FileNotFoundError:
         if not dry_run:
             files.mkdir(remote)

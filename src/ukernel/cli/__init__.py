@@ -15,6 +15,7 @@ from ukernel.errors import BoardCodeError, UcoreError, describe
 
 from . import completion, exitcodes, output
 from .commands import Entry, LazyGroup
+from .options import take_board, take_quiet
 
 __all__ = ["main"]
 
@@ -58,11 +59,6 @@ COMMANDS = (
 )
 
 
-def _take_quiet(context: click.Context, option: click.Parameter, value: bool) -> None:
-    if value:
-        output.set_quiet(True)
-
-
 def _print_version(context: click.Context, option: click.Parameter, value: bool) -> None:
     if value:
         from ukernel import __version__
@@ -71,17 +67,33 @@ def _print_version(context: click.Context, option: click.Parameter, value: bool)
         context.exit()
 
 
+# What is in a group, and what other tools call it.
+ELSEWHERE = {
+    **{name: f"fs {name}" for name in ("tree", "stat", "df", "mkdir", "mv", "cp", "edit", "watch", "backup", "restore")},
+    "devs": "boards",
+    "disconnect": "detach",
+    "soft-reset": "reset",
+    "upload": "put",
+    "download": "get",
+    "read": "pipe read",
+}
+
 ucore = LazyGroup(
     "ucore",
     COMMANDS,
+    elsewhere=ELSEWHERE,
     help="Jupyter notebooks for microcontrollers: boards, their programs, files, packages and pipes.",
     epilog="`ucore COMMAND --help` says more. A board is named by -b, else by UCORE_BOARD, else it is the only one there is.",
     params=[
         click.Option(
-            ["-b", "--board"], metavar="BOARD", help="A board's name, port or URL.", shell_complete=completion.complete_boards
+            ["-b", "--board"],
+            metavar="BOARD",
+            callback=take_board,
+            shell_complete=completion.complete_boards,
+            help="A board's name, port or URL.",
         ),
         click.Option(
-            ["-q", "--quiet"], is_flag=True, expose_value=False, callback=_take_quiet, help="Print results and errors only."
+            ["-q", "--quiet"], is_flag=True, expose_value=False, callback=take_quiet, help="Print results and errors only."
         ),
         click.Option(
             ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
@@ -93,6 +105,7 @@ ucore = LazyGroup(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; ends the process with an exit code (docs/workbench.md), and a sentence on stderr where something fails."""
     if arguments is None:
+        _open_closed()
         _listen_to_signals()
     output.set_quiet(False)
     code = _run(arguments)
@@ -120,8 +133,8 @@ def _run(arguments: list[str] | None) -> int:
     except click.ClickException as error:
         return _fail(_describe_usage(error), exitcodes.USAGE)
     except BoardCodeError as error:
-        text = str(error)
-        print(text if "\n" in text else f"ucore: {text}", file=sys.stderr)
+        text = output.format_error(error, output.has_colours(sys.stderr))
+        print(text if error.traceback else f"ucore: {text}", file=sys.stderr)
         return exitcodes.of(error)
     except UcoreError as error:
         return _fail(str(error), exitcodes.of(error))
@@ -146,6 +159,13 @@ def _run(arguments: list[str] | None) -> int:
             f"That failed inside µcore: {type(error).__name__}: {error}. Please report it, with what UCORE_TRACEBACK=1 shows.",
             exitcodes.INTERNAL,
         )
+
+
+def _open_closed() -> None:
+    """Whoever has started us with `>&-` wants none of it; Python has None there, and nobody counts with that."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), mode, closefd=False))  # noqa: SIM115 - as long as the process
 
 
 def _fail(sentence: str, code: int) -> int:

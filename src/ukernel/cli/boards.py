@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ukernel import settings
-from ukernel.errors import BoardGoneError, BoardNotFoundError, BoardTimeoutError, HubUnreachableError, UsageError
+from ukernel.errors import (
+    BoardBusyError,
+    BoardGoneError,
+    BoardNotFoundError,
+    BoardTimeoutError,
+    HubUnreachableError,
+    NoAnswerError,
+    UsageError,
+)
 
 from . import output
 from .completion import complete_boards
@@ -147,12 +155,13 @@ def wait(board: str | None, timeout: float | None) -> None:
             with open_board(wanted, left) as target:
                 print(target.name)
             return
-        except (BoardNotFoundError, BoardGoneError) as error:
+        except (BoardNotFoundError, BoardGoneError, BoardBusyError, NoAnswerError) as error:
             if wanted is None and "Several" in str(error):
                 raise
             if not said:
                 said = True
-                output.say(f"Waiting for {wanted or 'a board'}.")
+                is_there = isinstance(error, (BoardBusyError, NoAnswerError))
+                output.say(f"Waiting for {wanted or 'a board'}." + (f" {error}" if is_there else ""))
             time.sleep(LOOK_S if left is None else max(0.0, min(LOOK_S, left)))
 
 

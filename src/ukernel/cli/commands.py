@@ -2,7 +2,7 @@
 
 import difflib
 import importlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import click
@@ -22,9 +22,11 @@ class Entry(NamedTuple):
 class LazyGroup(click.Group):
     """A group whose commands are loaded when they run: `NAME` of `ukernel.cli.MODULE`, or `NAME_` where Python has the name."""
 
-    def __init__(self, name: str, entries: Sequence[Entry], **settings: Any):
+    def __init__(self, name: str, entries: Sequence[Entry], *, elsewhere: Mapping[str, str] | None = None, **settings: Any):
+        """``elsewhere``: of words that are no command here, the command that is meant."""
         super().__init__(name, no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]}, **settings)
         self._entries = {entry.name: entry for entry in entries}
+        self._elsewhere = elsewhere or {}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names, in the table's order."""
@@ -43,9 +45,8 @@ class LazyGroup(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that the first argument names. Raises click's UsageError, which says what may be meant."""
         if args and args[0] not in self._entries and not args[0].startswith("-"):
-            close = difflib.get_close_matches(args[0], self._entries, 1)
-            meant = f" Did you mean {close[0]!r}?" if close else ""
-            ctx.fail(f"There is no command {args[0]!r}.{meant}")
+            close = self._elsewhere.get(args[0]) or next(iter(difflib.get_close_matches(args[0], self._entries, 1)), "")
+            ctx.fail(f"There is no command {args[0]!r}." + (f" Did you mean {close!r}?" if close else ""))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 __all__ = [
+    "complete_board_or_local",
     "complete_boards",
     "complete_files",
     "complete_folders",
@@ -101,6 +102,14 @@ def complete_packages(context: click.Context, argument: click.Parameter, incompl
             return [(one.name, one.version) for one in board.packages.list() if one.name.startswith(incomplete)]
 
     return _within(PATIENCE_S, find)
+
+
+def complete_board_or_local(context: click.Context, argument: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    """Offer a board's files; and for the last of several words files here, too."""
+    from click.shell_completion import CompletionItem
+
+    here = [CompletionItem(incomplete, type="file")] if context.params.get(argument.name or "") else []
+    return [*complete_files(context, argument, incomplete), *here]
 
 
 def complete_local_or_board(context: click.Context, argument: click.Parameter, incomplete: str) -> "list[CompletionItem]":

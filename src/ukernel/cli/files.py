@@ -3,6 +3,7 @@
 import os
 import posixpath
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from ukernel.errors import UcoreError, UsageError
 
 from . import output
 from .commands import Entry, LazyGroup
-from .completion import complete_files, complete_folders, complete_local_or_board
+from .completion import complete_board_or_local, complete_files, complete_folders, complete_local_or_board
 from .options import command, open_board
 
 if TYPE_CHECKING:
@@ -68,60 +69,52 @@ fs = LazyGroup(
 )
 
 
+LOCAL_PATH = click.Path(readable=False)  # what may not be read is said as what is not there is
+
+
 def board_path(text: str) -> str:
-    """Return a path on a board, without a colon. Raises click's BadParameter for one that climbs out of the board's root."""
-    path = text.removeprefix(":")
-    depth = 0
-    for part in path.split("/"):
-        depth += {"..": -1, ".": 0, "": 0}.get(part, 1)
-        if depth < 0:
-            raise click.BadParameter(f"{path!r} leads out of the board's file system.")
-    if "\0" in path:
-        raise click.BadParameter("a path has no NUL in it.")
-    return path
+    """Return a path on a board, see `as_board_path`."""
+    from ukernel.boards.copying import as_board_path  # which costs time, that completion need not take
+
+    return as_board_path(text)
 
 
 @command("ls", board=True, json=True)
 @click.argument("path", type=board_path, default="", shell_complete=complete_folders)
 def ls(board: str | None, as_json: bool, path: str) -> None:
     """List the folder PATH of a board, the working directory by default."""
+    from ukernel.boards.listing import list_folder
+
     with open_board(board) as target:
-        if path and not target.files.stat(path).is_folder:
-            found = [target.files.stat(path)]
-        else:
-            found = target.files.ls(path)
+        info = target.files.stat(path) if path else None
+        found = [info] if info is not None and not info.is_folder else target.files.ls(path)
     if as_json:
         output.print_json([_row(info) for info in found])
         return
-    width = max((len(f"{info.size:,}") for info in found), default=0)
-    for info in found:
-        print(f"{'' if info.is_folder else f'{info.size:,}':>{width}}  {info.name}{'/' if info.is_folder else ''}")
+    _print_lines(list_folder(found))
 
 
-def _row(info: "FileInfo") -> dict[str, Any]:
-    return {"path": info.path, "name": info.name, "folder": info.is_folder, "size": info.size}
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line)
+
+
+def _row(info: "FileInfo", folder: str = "") -> dict[str, Any]:
+    return {"path": posixpath.join(folder, info.path), "name": info.name, "folder": info.is_folder, "size": info.size}
 
 
 @command("tree", board=True, json=True)
 @click.argument("path", type=board_path, default="", shell_complete=complete_folders)
 def tree(board: str | None, as_json: bool, path: str) -> None:
     """List all that lies below the folder PATH of a board."""
+    from ukernel.boards.listing import draw_tree
+
     with open_board(board) as target:
         found = target.files.tree(path)
     if as_json:
-        output.print_json([_row(info) for info in found])
-        return
-    print(path or ".")
-    _print_tree(found, "", "")
-
-
-def _print_tree(found: "list[FileInfo]", folder: str, indent: str) -> None:
-    here = [info for info in found if posixpath.dirname(info.path) == folder]
-    for info in here:
-        is_last = info is here[-1]
-        print(f"{indent}{'└── ' if is_last else '├── '}{info.name}{'/' if info.is_folder else f'  {info.size:,}'}")
-        if info.is_folder:
-            _print_tree(found, info.path, indent + ("    " if is_last else "│   "))
+        output.print_json([_row(info, path) for info in found])
+    else:
+        _print_lines(draw_tree(found, path))
 
 
 @command("stat", board=True, json=True)
@@ -152,29 +145,22 @@ def cat(board: str | None, paths: tuple[str, ...]) -> None:
 @click.argument("paths", nargs=-1, required=True, metavar="FILE... [TO]", shell_complete=complete_local_or_board)
 def put(board: str | None, paths: tuple[str, ...]) -> None:
     """Copy files and folders to a board. Of two or more names the last is where they go: a folder of the board, or the new name of one."""
-    sources, remote = (paths[:-1], board_path(paths[-1])) if len(paths) > 1 else (paths, "")
-    for source in sources:
-        os.stat(source)  # before anything is copied
-    if len(sources) > 1 and not remote.endswith("/"):
-        remote += "/"
+    from ukernel.boards import copying
+
     with open_board(board) as target, output.progress() as show:
-        for source in sources:
-            for path in target.files.put(source, remote, progress=show):
-                output.say(f"{source} -> {path}" if path.rpartition("/")[2] != source else path)
+        for source, path in copying.put(target.files, paths, progress=show):
+            output.say(f"{source} -> {path}" if posixpath.basename(path) != source else path)
 
 
 @command("get", board=True)
-@click.argument("paths", nargs=-1, required=True, metavar="FILE... [TO]", shell_complete=complete_files)
+@click.argument("paths", nargs=-1, required=True, metavar="FILE... [TO]", shell_complete=complete_board_or_local)
 def get(board: str | None, paths: tuple[str, ...]) -> None:
     """Copy files and folders from a board. Of two or more names the last is where they go: a folder here, or the new name of one."""
-    sources, local = (paths[:-1], paths[-1]) if len(paths) > 1 else (paths, ".")
-    remotes = [board_path(source) for source in sources]
-    if (len(sources) > 1 or local.endswith(("/", os.sep))) and not os.path.isdir(local):
-        raise UsageError(f"{local} is no folder here.")
-    with open_board(board) as target, output.progress() as show, _values_are_told():
-        for remote in remotes:
-            for path in target.files.get(remote, local, progress=show):
-                output.say(str(path))
+    from ukernel.boards import copying
+
+    with open_board(board) as target, output.progress() as show:
+        for path in copying.get(target.files, paths, progress=show):
+            output.say(str(path))
 
 
 @command("rm", board=True)
@@ -182,9 +168,9 @@ def get(board: str | None, paths: tuple[str, ...]) -> None:
 @click.option("-r", "--recursive", is_flag=True, help="Folders, too, with all that is in them.")
 def rm(board: str | None, paths: tuple[str, ...], recursive: bool) -> None:
     """Remove files, empty folders, and with -r whole folders of a board."""
-    with open_board(board) as target:
+    with open_board(board) as target, output.progress() as show:
         for path in paths:
-            target.files.remove(path, recursive=recursive)
+            target.files.remove(path, recursive=recursive, progress=show)
 
 
 @command("mkdir", board=True)
@@ -211,12 +197,21 @@ def mv(board: str | None, old: str, new: str) -> None:
 def cp(board: str | None, old: str, new: str) -> None:
     """Copy a file on a board; a NEW that is a folder gets it. `ucore put` and `ucore get` copy between board and computer."""
     with open_board(board) as target:
-        target.files.copy(old, new)
+        try:
+            target.files.copy(old, new)
+        except FileNotFoundError:
+            if not os.path.exists(old) or target.files.exists(old):
+                raise
+            raise UsageError(
+                f"The board has no {old}, this computer has: `ucore put {old} {new}` copies it to the board."
+            ) from None
 
 
 @command("df", board=True, json=True)
 def df(board: str | None, as_json: bool) -> None:
     """Say how full a board's file systems are."""
+    from ukernel.boards.listing import SPACE_COLUMNS, space_rows
+
     with open_board(board) as target:
         found = target.files.df()
     if as_json:
@@ -224,12 +219,11 @@ def df(board: str | None, as_json: bool) -> None:
             [{"path": one.path, "size": one.size, "used": one.size - one.free, "free": one.free} for one in found]
         )
         return
-    rows = [(one.path, f"{one.size:,}", f"{one.size - one.free:,}", f"{one.free:,}") for one in found]
-    output.print_table(("path", "size", "used", "free"), rows)
+    output.print_table(SPACE_COLUMNS, space_rows(found))
 
 
 @command("sync", board=True, json=True)
-@click.argument("folder", type=click.Path())
+@click.argument("folder", type=LOCAL_PATH)
 @click.argument("to", type=board_path, default="/", shell_complete=complete_folders)
 @click.option("--delete", is_flag=True, help="Remove from the board what is not here.")
 @click.option("-n", "--dry-run", is_flag=True, help="Only say what would be done.")
@@ -252,16 +246,15 @@ def _result(result: "SyncResult", dry_run: bool = False) -> dict[str, Any]:
 
 
 def _print_result(result: "SyncResult", dry_run: bool = False) -> None:
-    for path in result.put:
-        print(f"+ {path}")
-    for path in result.removed:
-        print(f"- {path}")
-    would = "would be " if dry_run else ""
-    output.say(f"{len(result.put)} {would}sent, {len(result.removed)} {would}removed, {result.unchanged} as they should be.")
+    from ukernel.boards.listing import describe_sync
+
+    lines, sentence = describe_sync(result, dry_run)
+    _print_lines(lines)
+    output.say(sentence)
 
 
 @command("watch", board=True)
-@click.argument("folder", type=click.Path())
+@click.argument("folder", type=LOCAL_PATH)
 @click.argument("to", type=board_path, default="/", shell_complete=complete_folders)
 @click.option("--delete", is_flag=True, help="Remove from the board what is not here.")
 @click.option("--ignore", multiple=True, metavar="PATTERN", help="Leave out what fits, as in a .gitignore. May be given again.")
@@ -323,7 +316,7 @@ def _run_editor(draft: Path) -> None:
 
 
 @command("backup", board=True)
-@click.argument("archive", type=click.Path())
+@click.argument("archive", type=LOCAL_PATH)
 def backup(board: str | None, archive: str) -> None:
     """Write all files of a board into ARCHIVE, a zip with a manifest."""
     with open_board(board) as target, output.progress() as show:
@@ -332,7 +325,7 @@ def backup(board: str | None, archive: str) -> None:
 
 
 @command("restore", board=True, json=True)
-@click.argument("archive", type=click.Path())
+@click.argument("archive", type=LOCAL_PATH)
 @click.option("--delete", is_flag=True, help="Remove from the board what is not in the archive.")
 def restore(board: str | None, as_json: bool, archive: str, delete: bool) -> None:
     """Give a board the files of an ARCHIVE that `ucore fs backup` has written. What it has already is not sent."""
@@ -356,7 +349,7 @@ class _values_are_told:
 
 
 @command("mount", board=True)
-@click.argument("folder", type=click.Path(), default=".")
+@click.argument("folder", type=LOCAL_PATH, default=".")
 @click.option("--write", is_flag=True, help="The board may write there, too.")
 def mount(board: str | None, folder: str, write: bool) -> None:
     """Show FOLDER here, this one by default, to a board as /remote, until Ctrl-C. `import` on the board finds modules there."""

@@ -7,7 +7,7 @@ import click
 
 from . import completion, output
 
-__all__ = ["as_seconds", "board_of", "command", "open_board"]
+__all__ = ["as_seconds", "board_of", "command", "open_board", "take_board", "take_quiet"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,7 +34,7 @@ def command(
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         function = click.option(
-            "-q", "--quiet", is_flag=True, expose_value=False, callback=_take_quiet, help="Print results and errors only."
+            "-q", "--quiet", is_flag=True, expose_value=False, callback=take_quiet, help="Print results and errors only."
         )(function)
         if json:
             function = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(function)
@@ -47,7 +47,7 @@ def command(
                 "-b",
                 "--board",
                 metavar="BOARD",
-                callback=_take_board,
+                callback=take_board,
                 shell_complete=completion.complete_boards,
                 help="A board's name, port or URL. Default: UCORE_BOARD, else the only board there is.",
             )(function)
@@ -58,15 +58,15 @@ def command(
     return decorate
 
 
-def _take_quiet(context: click.Context, option: click.Parameter, value: bool) -> None:
+def take_quiet(context: click.Context, option: click.Parameter, value: bool) -> None:
     if value:
         output.set_quiet(True)
 
 
-def _take_board(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+def take_board(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
     if value == "":
         raise click.BadParameter("the name of a board cannot be empty.", context, option)
-    return value or board_of(context)
+    return value or (board_of(context) if context.parent is not None else None)
 
 
 def board_of(context: click.Context) -> str | None:

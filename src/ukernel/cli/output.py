@@ -7,8 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from ukernel.errors import BoardCodeError
+from ukernel.tables import format_table
+
 __all__ = [
     "OutputClosed",
+    "format_error",
     "has_colours",
     "is_quiet",
     "print_json",
@@ -21,6 +25,7 @@ __all__ = [
 
 Progress = Callable[[str, int, int], None]  # what is under way, and how much of how much of it is done
 
+RED, PLAIN = "\x1b[31m", "\x1b[0m"
 BAR_AFTER_S = 0.5  # what is over sooner needs no bar
 
 _quiet = False
@@ -62,6 +67,15 @@ def write_board_output(text: str) -> None:
 _closed: set[object] = set()
 
 
+def format_error(error: BoardCodeError, colours: bool) -> str:
+    """Return an error of a board's program as Python writes one."""
+    if not error.ename:
+        return str(error)
+    red, plain = (RED, PLAIN) if colours else ("", "")
+    head = f"Traceback (most recent call last):\n{error.traceback}\n" if error.traceback else ""
+    return f"{head}{red}{error.ename}{plain}" + (f": {error.evalue}" if error.evalue else "")
+
+
 def print_json(value: Any) -> None:
     """Print a value for programs; what JSON does not know becomes its text."""
     print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
@@ -74,17 +88,13 @@ def has_colours(stream: Any) -> bool:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows in columns, under their names."""
-    texts = [tuple(str(cell) for cell in row) for row in rows]
     if sys.stdout.isatty():
-        _print_rich(columns, texts)
-        return
-    table = [tuple(columns), *texts]
-    widths = [max(map(len, column)) for column in zip(*table)]
-    for row in table:
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip())
+        _print_rich(columns, rows)
+    else:
+        print(format_table(columns, rows))
 
 
-def _print_rich(columns: Sequence[str], rows: list[tuple[str, ...]]) -> None:
+def _print_rich(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -93,7 +103,7 @@ def _print_rich(columns: Sequence[str], rows: list[tuple[str, ...]]) -> None:
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(text) for text in row))
+        table.add_row(*(Text(str(cell)) for cell in row))
     Console(no_color=not has_colours(sys.stdout), highlight=False).print(table)
 
 
@@ -132,8 +142,8 @@ class _Bars:
             text = TextColumn("{task.description}", markup=False)
             self._bars = Progress(text, BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=console, transient=True)
             self._bars.start()
-            self._task = self._bars.add_task(what, total=total)
-        self._bars.update(self._task, description=what, completed=done, total=total)
+            self._task = self._bars.add_task(what, total=total or None)
+        self._bars.update(self._task, description=what, completed=done, total=total or None)
 
     def close(self) -> None:
         if self._bars is not None:

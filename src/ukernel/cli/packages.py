@@ -31,7 +31,7 @@ mip = LazyGroup(
 
 @command("install", board=True, json=True)
 @click.argument("names", nargs=-1, metavar="PACKAGE...")
-@click.option("-r", "--requirements", "pinned", type=click.Path(), help="A list that `freeze` has printed.")
+@click.option("-r", "--requirements", "pinned", type=click.Path(readable=False), help="A list that `freeze` has printed.")
 @click.option("--index", metavar="URL", help="Where packages are looked up. Default: micropython-lib.")
 @click.option("--target", metavar="FOLDER", help="The board's folder for them. Default: its lib.")
 @click.option("--mpy/--no-mpy", default=True, help="Bytecode where the index has it, or sources.")
@@ -50,8 +50,8 @@ def install(
     text = Path(pinned).read_text(encoding="utf-8") if pinned is not None else None
     installed: list[Package] = []
     with open_board(board) as connected:
-        for name in names:
-            installed += connected.packages.install(name, index=index, target=target, mpy=mpy, report=output.say)
+        if names:
+            installed += connected.packages.install(*names, index=index, target=target, mpy=mpy, report=output.say)
         if text is not None:
             installed += connected.packages.install_pinned(text, report=output.say)
     _show(installed, as_json)
@@ -73,10 +73,11 @@ def list_(board: str | None, as_json: bool) -> None:
 @click.option("--force", is_flag=True, help="Also what others need.")
 def remove(board: str | None, names: tuple[str, ...], force: bool) -> None:
     """Remove packages from a board; what they needed stays."""
+    from ukernel.boards.listing import describe_removed
+
     with open_board(board) as target:
         for name in names:
-            gone = target.packages.remove(name, force=force)
-            print(f"Removed {gone.name} {gone.version}".rstrip() + f", {len(gone.files)} files.")
+            print(describe_removed(target.packages.remove(name, force=force)))
 
 
 @command("freeze", board=True)
@@ -87,11 +88,12 @@ def freeze(board: str | None) -> None:
 
 
 def _show(packages: "list[Package]", as_json: bool) -> None:
+    from ukernel.boards.listing import PACKAGE_COLUMNS, package_rows
+
     if as_json:
         output.print_json([_row(package) for package in packages])
     else:
-        rows = [(one.name, one.version, one.state, f"{len(one.files)}", one.source) for one in packages]
-        output.print_table(("package", "version", "state", "files", "from"), rows)
+        output.print_table(PACKAGE_COLUMNS, package_rows(packages))
 
 
 def _row(package: "Package") -> dict[str, Any]:

@@ -26,9 +26,8 @@ def pipes(board: str | None, as_json: bool) -> None:
     from ukernel.pipes.listing import PipeStates
     from ukernel.pipes.listing import pipes as known
 
-    found = known()
-    if board is not None:
-        found = PipeStates(one for one in found if one.board == _name_of(board))
+    of = _name_of(board) if board is not None else None
+    found = PipeStates(one for one in known() if of in (None, one.board))
     if as_json:
         output.print_json([one._asdict() for one in found])
     elif found:
@@ -65,7 +64,7 @@ def _declare(name: str) -> click.Command:
     @click.option("--header", is_flag=True, help="Begin CSV with the names of the columns.")
     @click.option("-n", "--count", type=click.IntRange(min=1), metavar="FRAMES", help="End after so many frames.")
     @click.option("--seconds", type=as_seconds, metavar="SECONDS", help="End after so long.")
-    @click.option("-o", "--output", "path", type=click.Path(), metavar="FILE", help="Write there, not to stdout.")
+    @click.option("-o", "--output", "path", type=click.Path(readable=False), metavar="FILE", help="Write there, not to stdout.")
     @click.option("--replay", is_flag=True, help="Begin with what the hub still holds.")
     @click.option("--follow", is_flag=True, help="Go on with the next opening when this one has ended.")
     def read(

@@ -1,12 +1,14 @@
 """`ucore run`, `exec`, `eval` and `repl`: programs on a board."""
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ukernel.errors import BoardValueError, UsageError
+from ukernel.errors import BoardCodeError, BoardValueError, UsageError
 
 from . import output
 from .options import command, open_board
@@ -17,7 +19,7 @@ ARGUMENTS = "import sys\nsys.argv[:] = {!r}"
 
 
 @command("run", board=True, timeout=True, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.argument("file", type=click.Path(allow_dash=True))
+@click.argument("file", type=click.Path(readable=False, allow_dash=True))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(board: str | None, timeout: float | None, file: str, arguments: tuple[str, ...]) -> None:
     """Run a program's FILE on a board, with ARGUMENTS in its sys.argv; - is stdin.
@@ -25,10 +27,20 @@ def run(board: str | None, timeout: float | None, file: str, arguments: tuple[st
     What it prints appears here, and Ctrl-C ends it. It runs among the variables of the board's cells, which stay.
     """
     text = _read(file)
-    with open_board(board, timeout) as target:
+    with open_board(board, timeout) as target, _program_may_exit():
         name = "<stdin>" if file == "-" else file
         target.run(ARGUMENTS.format([file, *arguments]))
         target.run(text, name=name)
+
+
+@contextlib.contextmanager
+def _program_may_exit() -> Iterator[None]:
+    """A program may end itself by `sys.exit()`, which is no error; with anything but 0 it says that it has failed."""
+    try:
+        yield
+    except BoardCodeError as error:
+        if error.ename != "SystemExit" or error.evalue not in ("", "0", "None"):
+            raise
 
 
 def _read(file: str) -> str:
@@ -48,7 +60,7 @@ def _read(file: str) -> str:
 @click.argument("code")
 def exec_(board: str | None, timeout: float | None, code: str) -> None:
     """Run CODE on a board, among the variables of its cells."""
-    with open_board(board, timeout) as target:
+    with open_board(board, timeout) as target, _program_may_exit():
         target.run(code)
 
 

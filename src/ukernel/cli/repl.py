@@ -13,7 +13,7 @@ from ukernel import settings
 from ukernel.boards import Board, statements
 from ukernel.errors import BoardCodeError, UcoreError
 
-from .output import write_board_output
+from .output import format_error, has_colours, write_board_output
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,6 @@ INDENT = "    "
 LEAVING = ("exit", "exit()", "quit", "quit()")  # as people are used to
 MAX_HISTORY = 1 << 20  # bytes; of a longer one the newer half is kept
 NO_INPUT = "The board asked for input, and there was none."
-RED, PLAIN = "\x1b[31m", "\x1b[0m"
 
 
 def run(board: Board) -> int:
@@ -75,7 +74,7 @@ def _run_input(board: Board, output: "_Output", text: str, name: str) -> bool:
         print("KeyboardInterrupt")
     except BoardCodeError as error:
         output.finish_line()
-        print(_format_error(error, colours="NO_COLOR" not in os.environ))
+        print(format_error(error, has_colours(sys.stdout)))
     except EOFError:
         output.finish_line()
         print(NO_INPUT)
@@ -98,11 +97,13 @@ def _run_statement(board: Board, output: "_Output", text: str, name: str) -> Non
 
 def _run_lines(board: Board, output: "_Output", stdin: Iterable[str]) -> int:
     for line, text in statements.split(_lines(stdin)):
+        if text.strip() in LEAVING:
+            return 0
         try:
             _run_statement(board, output, "\n" * (line - 1) + text, "<stdin>")
         except BoardCodeError as error:
             output.finish_line()
-            print(_format_error(error, colours=False), file=sys.stderr)
+            print(format_error(error, False), file=sys.stderr)
             return 1
         except EOFError:
             output.finish_line()
@@ -115,14 +116,6 @@ def _lines(stdin: Iterable[str]) -> Iterator[str]:
     """Yield its lines as they come; one by one, for the board's own input() reads from it, too."""
     readline: Callable[[], str] | None = getattr(stdin, "readline", None)
     return iter(readline, "") if readline is not None else iter(stdin)
-
-
-def _format_error(error: BoardCodeError, colours: bool) -> str:
-    red, plain = (RED, PLAIN) if colours else ("", "")
-    if not error.ename:
-        return str(error)
-    head = f"Traceback (most recent call last):\n{error.traceback}\n" if error.traceback else ""
-    return f"{head}{red}{error.ename}{plain}" + (f": {error.evalue}" if error.evalue else "")
 
 
 class _Output:

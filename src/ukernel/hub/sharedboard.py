@@ -127,7 +127,10 @@ class SharedBoard:
             _log.warning("%s: an event of an unknown kind: %r", self.name, event)
 
     def _ready(self, event: session.Ready) -> None:
-        _log.info("%s: ready, %s", self.name, event)
+        facts = event.facts
+        again = " again, with nothing lost" if event.resumed else ""
+        about = (facts.get("machine"), facts.get("python"), facts.get("version"), facts.get("build"))
+        _log.info("%s: ready%s: %s, %s %s, µcore %s", self.name, again, *about)
         is_restarting = self.state is BoardState.RESETTING or (self.state is BoardState.REVIVING and self.revival.is_pressed)
         if is_restarting and not event.restarted:
             return  # the line came back in the middle of it

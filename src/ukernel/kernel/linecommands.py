@@ -230,11 +230,11 @@ class Command:
 
 
 def _run_file_command(name: str) -> Callable[[StdinChannel, str, dict[str, Any]], object]:
-    def run(channel: StdinChannel, rest: str, names: dict[str, Any]) -> None:
+    def run(channel: StdinChannel, rest: str, names: dict[str, Any]) -> object:
         try:
-            filecommands.run(name, channel, rest)
+            return filecommands.run(name, channel, rest)
         except UsageError as error:
-            raise CommandUsageError(f"%ucore {name}: {error}.") from None
+            raise CommandUsageError(f"%ucore {name}: {str(error).rstrip('.')}.") from None
 
     return run
 

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-__all__ = ["ProgressBar"]
+__all__ = ["ProgressBar", "Text"]
 
 SHOWN_AFTER_S = 0.5  # what is done before needs no bar
 AGAIN_S = 0.2  # between two pictures: people read no faster, and a page is spared
@@ -23,7 +23,7 @@ class ProgressBar:
 
     def __exit__(self, *exc_info: object) -> None:
         if self._handle is not None:
-            self._handle.update(_Text(""))
+            self._handle.update(Text(""))
 
     def __call__(self, path: str, done: int, size: int) -> None:
         now = time.monotonic()
@@ -31,7 +31,7 @@ class ProgressBar:
             return
         self._shown_at = now
         filled = WIDTH * done // size if size else WIDTH
-        text = _Text(f"{path}  [{'#' * filled}{'.' * (WIDTH - filled)}]  {done:,} of {size:,} bytes")
+        text = Text(f"{path}  [{'#' * filled}{'.' * (WIDTH - filled)}]  {done:,} of {size:,} bytes")
         if self._handle is None:
             from IPython.display import display
 
@@ -40,11 +40,8 @@ class ProgressBar:
             self._handle.update(text)
 
 
-class _Text:
+class Text(str):
     """What a notebook shows as it is, without quotes."""
 
-    def __init__(self, text: str):
-        self._text = text
-
     def __repr__(self) -> str:
-        return self._text
+        return str(self)

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 from ukernel.errors import HubUnreachableError, UcoreError
 from ukernel.protocol.reasons import EndReason
+from ukernel.tables import format_table
 
 from .reasons import END_SENTENCES
 
@@ -62,9 +63,7 @@ class PipeStates(list[PipeState]):
         """Return it as a text of columns."""
         if not self:
             return "No pipe is open."
-        rows = [self.COLUMNS, *self.rows()]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+        return format_table(self.COLUMNS, self.rows())
 
     def _repr_pretty_(self, printer: _Printer, cycle: bool) -> None:
         printer.text("[]" if cycle else self.table())

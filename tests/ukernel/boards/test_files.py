@@ -84,6 +84,13 @@ def test_files_are_copied_moved_and_removed_on_the_board(files):
         (lambda files: files.remove("work/none"), FileNotFoundError),
         (lambda files: files.copy("work/none", "work/b"), FileNotFoundError),
         (lambda files: files.mkdir("work/file/b"), NotADirectoryError),
+        (lambda files: files.mkdir("work/file"), FileExistsError),
+        (lambda files: files.read("/"), IsADirectoryError),
+        (lambda files: files.remove(""), FileNotFoundError),
+        (lambda files: files.remove("", recursive=True), FileNotFoundError),
+        (lambda files: files.move("work/folder", "work/folder/full"), OSError),
+        (lambda files: files.move("./work//folder/", "work/folder/full/x"), OSError),
+        (lambda files: files.move("work/folder", "work/none/../folder/x"), OSError),
         (lambda files: files.read("work/folder"), IsADirectoryError),
         (lambda files: files.remove("work/folder"), OSError),
         (lambda files: files.put("/no/such/file", "work"), FileNotFoundError),
@@ -101,6 +108,30 @@ def test_an_error_names_the_boards_path_and_what_is_the_matter(files):
     with pytest.raises(FileNotFoundError, match=r"on the board.*work/none") as caught:
         files.read("work/none")
     assert caught.value.filename == "work/none"
+
+
+@pytest.mark.micropython
+def test_the_package_that_serves_this_stays_whatever_is_removed(hub, micropython):
+    with VirtualBoard("micropython") as virtual, connect(virtual.port) as board:
+        files = board.files
+        board.run("import ucore\nucore.__file__ = '/lib/ucore/__init__.mpy'")  # as on a chip without it in the firmware
+        for path in ("lib/ucore/agent.mpy", "lib/other/a.py", "x/y/z.py"):
+            files.mkdir(os.path.dirname(path))
+            files.write(path, b"1")
+        for do in (
+            lambda: files.remove("lib/ucore", recursive=True),
+            lambda: files.remove("/x/../lib/ucore/agent.mpy"),
+            lambda: files.move("lib", "/x"),
+            lambda: files.move("/lib/ucore/agent.mpy", "/x"),
+        ):
+            with pytest.raises(OSError, match="runs from there") as caught:
+                do()
+            assert caught.value.errno == errno.EBUSY
+        files.remove("/lib", recursive=True)
+        assert [info.path for info in files.tree("/lib")] == ["ucore", "ucore/agent.mpy"]
+        files.remove("/", recursive=True)
+        assert [info.path for info in files.tree("/")] == ["lib", "lib/ucore", "lib/ucore/agent.mpy"]
+        files.write("/lib/ucore/agent.mpy", b"2")  # a backup that is restored has it, too
 
 
 @pytest.fixture
@@ -240,12 +271,9 @@ def test_what_would_lie_below_a_file_does_not_exist(files):
     assert not files.exists("work/file/below")
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="it needs a named pipe")
-def test_what_is_neither_a_file_nor_a_folder_is_not_put(files, tmp_path):
-    os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(OSError, match="neither a file nor a folder"):
-        files.put(tmp_path / "fifo", "work/")
-    assert files.tree("work") == []
+def test_what_is_no_folder_is_put_as_a_file(files):
+    assert files.put(os.devnull, "work/") == ["work/" + os.path.basename(os.devnull)]
+    assert [info.is_folder for info in files.ls("work")] == [False]
 
 
 def test_a_folder_is_put_with_what_its_links_lead_to(files, tmp_path):

@@ -59,6 +59,16 @@ def test_bytecode_of_the_boards_version_is_installed_and_imported(library, board
     assert library.list() == [installed]
 
 
+def test_of_several_packages_all_are_installed_or_none(library, board, index):
+    for name in ("pkone", "pktwo"):
+        index.add(name, "1", {f"{name}.py": b"x = 1"}, form="py")
+    with pytest.raises(PackageError, match="no package pknone"):
+        library.install("pkone", "pknone", index=index.url)
+    assert library.list() == []
+    assert [package.name for package in library.install("pkone", "pktwo", index=index.url)] == ["pkone", "pktwo"]
+    assert [package.name for package in library.list()] == ["pkone", "pktwo"]
+
+
 def test_sources_are_taken_where_there_is_no_bytecode_or_none_is_wanted(library, board, index, tmp_path):
     index.add("pksource", "1", {"pksource.py": b"x = 1"}, form="py")
     index.add("pkboth", "1", {"pkboth.mpy": compiled("x = 2", tmp_path)})

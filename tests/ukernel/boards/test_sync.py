@@ -280,7 +280,7 @@ def packed(tmp_path_factory):
     """An archive, and where it is."""
 
     class Nothing:
-        def walk(self, path, *, sums):
+        def walk(self, path, *, sums, progress):
             return [(FileInfo("a.py", False, 2000), b"")]
 
         def read(self, path, *, progress):

@@ -56,19 +56,23 @@ def test_without_a_command_the_help_is_shown_and_that_is_a_usage_error(capsys):
     assert "boards" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("said", "meant"), [("boads", "boards"), ("inf", "info")])
-def test_a_slip_of_the_finger_is_recognised(said, meant, capsys):
+@pytest.mark.parametrize(("said", "meant"), [("boads", "boards"), ("inf", "info"), ("tree", "fs tree"), ("devs", "boards")])
+def test_a_slip_of_the_finger_and_what_others_call_a_command_are_recognised(said, meant, capsys):
     with pytest.raises(SystemExit):
         cli.main([said])
     assert f"Did you mean {meant!r}?" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("path", ["..", "/..", "a/../..", ":../x", "/a/./../../b"])
-def test_a_path_that_climbs_out_is_refused(path):
-    with pytest.raises(click.BadParameter, match="leads out"):
-        files.board_path(path)
+@pytest.mark.parametrize("words", [["-b", "", "ls"], ["ls", "-b", ""]])
+def test_a_board_without_a_name_is_a_usage_error_wherever_it_stands(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    assert ended.value.code == 2
+    assert "the name of a board cannot be empty" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("path", "meant"), [(":/lib", "/lib"), ("a/../b", "a/../b"), ("", ""), (":", ""), ("..a", "..a")])
-def test_other_paths_are_the_boards_and_a_colon_is_left_out(path, meant):
-    assert files.board_path(path) == meant
+@pytest.mark.parametrize(("group", "name"), ROWS, ids=lambda value: value if isinstance(value, str) else value.name)
+def test_a_file_that_may_not_be_read_is_no_usage_error(group, name):
+    """The command finds out, and ends as for any file that cannot be had (exit code 6)."""
+    types = [option.type for option in group.get_command(click.Context(group), name).params]
+    assert [path for path in types if isinstance(path, click.Path) and (path.readable or path.exists)] == []

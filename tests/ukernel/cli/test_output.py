@@ -64,6 +64,15 @@ def test_what_takes_long_has_a_bar_on_a_terminal(terminal, monkeypatch):
     assert "/main.py" in screen.getvalue()
 
 
+def test_what_nobody_knows_the_size_of_has_a_bar_too(terminal, monkeypatch):
+    screen = terminal()
+    monkeypatch.setattr(output, "BAR_AFTER_S", 0.0)
+    with output.progress() as show:
+        show("/lib", 0, 0)
+        show("/lib", 0, 0)
+    assert "/lib" in screen.getvalue()
+
+
 def test_what_is_soon_over_has_none(terminal, monkeypatch):
     screen = terminal()
     monkeypatch.setattr(output, "BAR_AFTER_S", 1e9)

@@ -76,6 +76,12 @@ def test_piped_statements_run_one_by_one_and_show_their_values(pipe):
 
 
 @pytest.mark.micropython
+@pytest.mark.parametrize("word", ["exit", "quit()"])
+def test_who_leaves_leaves_without_a_terminal_too(pipe, word):
+    assert pipe(f"1\n{word}\nprint('never')\n") == (0, "1\n", "")
+
+
+@pytest.mark.micropython
 def test_the_first_error_ends_it_with_its_line(pipe):
     code, out, err = pipe("print('a', end='')\n\nx = 1\nx / 0\nprint('never')\n")
     assert (code, out) == (1, "a\n")
