@@ -5,7 +5,7 @@ import threading
 import pytest
 import zmq
 
-from ukernel.kernel.loop import MAX_BURST
+from ukernel.kernel.loop import MAX_BURST, Loop
 
 
 @pytest.fixture
