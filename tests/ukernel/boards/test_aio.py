@@ -26,14 +26,16 @@ def test_coroutines_give_what_the_methods_give(board, printed):
 
 def test_the_loop_goes_on_while_the_board_works(board):
     async def use():
-        ticks = 0
-        working = asyncio.create_task(board.aio.run("import time\ntime.sleep_ms(300)"))
-        while not working.done():
-            ticks += 1
+        going = []
+        working = asyncio.create_task(board.aio.run("print('begun')\nwhile True: pass", output=going.append))
+        while not going:
             await asyncio.sleep(0.01)
-        return ticks
+        assert not working.done()
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
 
-    assert asyncio.run(use()) > 3
+    asyncio.run(use())
 
 
 def test_a_cancelled_task_interrupts_the_board(board):
