@@ -64,7 +64,7 @@ LONGEST = [
 
 
 def pytest_addoption(parser):
-    parser.addoption("--fast", action="store_true", help="leave out what SLOW and the mark `slow` say: real kernels, browsers, chips and more")
+    parser.addoption("--fast", action="store_true", help="leave out real kernels, browsers, chips and the like")
     parser.addoption("--board", metavar="PORT", help="run what is marked board, on the board at this port, and nothing else")
 
 
