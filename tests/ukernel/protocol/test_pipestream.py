@@ -95,7 +95,7 @@ def test_timed_batches_in_a_row_are_given_as_one_where_that_is_wanted():
     assert isinstance(row, BatchRow) and (row.batches, row.frames, row.size) == (50, 2, 4)
     assert lost == {"lost": 3, "cause": "board"} and bytes(last.take(1)) == b"abcd"
     records = row.as_records()
-    for index, (one, alike) in enumerate(zip(batches, row.split(), strict=True)):
+    for index, (one, alike) in enumerate(zip(batches[:50], row.split(), strict=True)):
         data, times = parts[index]
         assert one.ends == alike.ends == times == tuple(records[name][index] for name in ("first", "last", "error"))
         assert bytes(one.take(2)) == bytes(alike.take(2)) == records["data"][index].tobytes() == data
