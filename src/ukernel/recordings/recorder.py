@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from ukernel.errors import RecordingError
+from ukernel.pipes.listing import did_you_mean
 
 from .follower import Follower
 from .order import Order
@@ -26,6 +27,7 @@ __all__ = ["RECORDING", "STOPPED", "WAITING", "Recorder"]
 WAITING, RECORDING = "waiting", "recording"  # states; then `registry.ENDED`
 STOPPED = "stopped"  # the one good reason for an end
 PUBLISH_S = 0.5  # between two words on how it is
+ASK_S = 5.0  # between two questions to the hub about pipes of nearly the same name
 RATE_S = 2.0  # over which frames a second are counted
 SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP")
 
@@ -60,6 +62,7 @@ class Recorder:
         self._publish_at = 0.0
         self._marks: deque[tuple[float, int, int]] = deque([(self._began, 0, 0)])  # when, and how many frames and bytes
         self._state, self._reason, self._error = WAITING, "", ""
+        self._hint, self._ask_at = "", 0.0
 
     def stop(self, reason: str = STOPPED) -> None:
         """End soon; may be called from a signal's handler, or from another thread."""
@@ -112,6 +115,16 @@ class Recorder:
         if self._entry.is_stop_asked:
             self.stop()
 
+    def _why_waiting(self) -> str:
+        """What there is to say of a recording of nothing, a sentence."""
+        if self._follower.obstacle or not self._follower.is_ready or self._follower.is_reading:
+            return self._follower.obstacle
+        if time.monotonic() >= self._ask_at:
+            self._ask_at = time.monotonic() + ASK_S
+            names = " or ".join(map(repr, self._order.patterns))
+            self._hint = f"No pipe {names} is open yet{did_you_mean(self._order.patterns[0])}."
+        return self._hint
+
     def _publish(self) -> None:
         state = self.state()
         self._entry.write(state)
@@ -141,7 +154,7 @@ class Recorder:
             "seen": time.time(),
             "reason": self._reason,
             "error": self._error,
-            "obstacle": self._follower.obstacle if self._state == WAITING else "",
+            "obstacle": self._why_waiting() if self._state == WAITING else "",
             "notes": list(writer.notes),
         }
 

@@ -5,6 +5,7 @@ import json
 import os
 
 import pytest
+from patience import wait_until
 
 from ukernel.errors import RecordingError
 from ukernel.recordings import mcapfile, registry
@@ -116,6 +117,25 @@ def test_a_part_does_not_replace_what_is_there(board, begin, tmp_path, monkeypat
             recording.wait_for(number + 1)
         recording.stop()
     assert (tmp_path / "x.0002.mcap").read_bytes() == b"precious" and (tmp_path / "x.0003.mcap").exists()
+
+
+def test_another_file_begins_when_it_is_time_to(board, begin, tmp_path, monkeypatch):
+    from ukernel.recordings import order
+
+    monkeypatch.setattr(order, "MIN_ROTATE_S", 0.1)
+    with begin("adc", rotate_s=0.2) as recording:
+        board.open("adc")
+        board.write(b"ab", 1, 0)
+        wait_until(lambda: (tmp_path / "x.0002.mcap").exists(), "another file")
+        recording.wait_for(2)
+
+
+def test_what_it_waits_for_is_said(board, begin):
+    with begin("adcs") as recording:
+        board.open("adc")
+        recording.recorder._ask_at = 0.0
+        wait_until(lambda: "did you mean" in recording.state["obstacle"], "the hint")
+        assert recording.state["obstacle"] == "No pipe 'adcs' is open yet ('adc' is open: did you mean that?)."
 
 
 def test_it_ends_by_itself_after_the_time_that_was_said(hub, tmp_path):
