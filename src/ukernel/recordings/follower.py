@@ -54,7 +54,7 @@ class Follower:
         self._hub: HubClient | None = None
         self._connect_at = 0.0
         self._starts_hub = True
-        self._is_hub_stopping = False
+        self._is_hub_stopping = self._has_met_hub = False
         self._openings: dict[tuple[str, str, int], Opening] = {}  # those that have not ended for good
         self._count = 0
         self._feeds: dict[tuple[str, str, int], Feed] = {}
@@ -180,7 +180,8 @@ class Follower:
                     return
                 self.obstacle = ""
                 for opening in content["openings"]:
-                    self._find(opening, is_new=False)
+                    self._find(opening, is_new=self._has_met_hub)  # one that was opened while no hub was there is new
+                self._has_met_hub = True
                 self._starts_hub = False
                 self._ask_for_the_only_board()
                 self.is_ready = True
