@@ -37,6 +37,7 @@ def private_environment(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in values.items():
             patch.setenv(name, value)
+        patch.setattr("tempfile.tempdir", None)  # for our own process, too
         for name in _FOREIGN:
             patch.delenv(name, raising=False)
         if str(SOURCE) not in sys.path:

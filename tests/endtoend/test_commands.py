@@ -49,6 +49,7 @@ class Shell:
             "UCORE_BOARD": board,
             "PYTHONWARNINGS": "error",
         }
+        self.environment.pop("UCORE_HUB_LINGER_S", None)  # another test's hubs are in a hurry
 
     def start(self, *arguments, **options):
         command = [sys.executable, "-m", "ukernel.cli", *arguments]

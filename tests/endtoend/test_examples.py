@@ -83,6 +83,7 @@ def test_the_demo_says_what_happened_and_leaves_the_notebook_and_the_plot(privat
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr("tempfile.tempdir", None)
     done = _demo("--output", tmp_path / "made", environment=private_environment)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 
 import psutil
-from jupyter_client import KernelManager
+from jupyter_client import KernelClient, KernelManager
 from patience import PATIENCE_S
 
 PORTS = 20_000, 32_000  # below what Linux gives to outgoing connections (32768 on), and macOS and Windows (49152 on)
@@ -62,20 +62,8 @@ class Notebook:
         return notebook
 
     def __enter__(self) -> "Notebook":
-        while True:
-            _choose_ports(self.manager)
-            self.manager.start_kernel(**self._start)
-            self.client = self.manager.client()
-            self.client.start_channels()
-            try:
-                self.client.wait_for_ready(timeout=PATIENCE_S)
-                return self
-            except BaseException:
-                # Between our choice and the kernel's bind any other program may come.
-                lost_a_port = any(_is_taken(port) for port in self.manager.ports)
-                self.__exit__()
-                if not lost_a_port or self.manager.has_kernel:
-                    raise
+        self.client = start_kernel(self.manager, **self._start)
+        return self
 
     def __exit__(self, *exc_info) -> None:
         self.client.stop_channels()
@@ -172,6 +160,25 @@ class Notebook:
 
     def is_complete(self, code: str) -> dict:
         return self.ask("is_complete_request", {"code": code})
+
+
+def start_kernel(manager: KernelManager, **start) -> KernelClient:
+    """Start a kernel on ports that no connection gets by chance; return a client of it, once it is ready."""
+    while True:
+        _choose_ports(manager)
+        manager.start_kernel(**start)
+        client = manager.client()
+        client.start_channels()
+        try:
+            client.wait_for_ready(timeout=PATIENCE_S)
+            return client
+        except BaseException:
+            client.stop_channels()
+            if manager.has_kernel:
+                manager.shutdown_kernel(now=True)
+            # Between our choice and the kernel's bind any other program may come.
+            if not any(_is_taken(port) for port in manager.ports):
+                raise
 
 
 def _choose_ports(manager: KernelManager) -> None:

@@ -241,14 +241,22 @@ window.ucore = {
 """
 
 
+# JupyterLab asks each kernel for a subshell, and lets nobody catch that a restart came between.
+JUPYTERLABS_OWN = "Canceled future for create_subshell_request"
+
+
 class Notebook:
     """A notebook in a page. `page` is Playwright's."""
 
     def __init__(self, lab: Lab, page, name: str):
         self.lab, self.page, self.name = lab, page, name
         self.errors: list[str] = []  # of the page
-        page.on("pageerror", lambda error: self.errors.append(f"{error}\n{error.stack}"))
+        page.on("pageerror", self._on_error)
         page.add_init_script(TOOLS)
+
+    def _on_error(self, error) -> None:
+        if JUPYTERLABS_OWN not in str(error):
+            self.errors.append(f"{error}\n{error.stack}")
 
     def open(self) -> "Notebook":
         self.page.goto(f"{self.lab.url}doc/tree/{self.name}?token={self.lab.token}")

@@ -4,7 +4,8 @@ import queue
 import time
 
 import numpy as np
-from jupyter_client.manager import KernelManager
+from frontend import start_kernel
+from jupyter_client import KernelManager
 
 WAIT_S = 30.0
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -15,10 +16,7 @@ class Page:
 
     def __init__(self, **environment):
         self.manager = KernelManager(kernel_name="python3")
-        self.manager.start_kernel(env=environment)
-        self.client = self.manager.client()
-        self.client.start_channels()
-        self.client.wait_for_ready(timeout=60)
+        self.client = start_kernel(self.manager, env=environment)
         self.messages: list = []
 
     def close(self):

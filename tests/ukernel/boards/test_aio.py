@@ -26,14 +26,16 @@ def test_coroutines_give_what_the_methods_give(board, printed):
 
 def test_the_loop_goes_on_while_the_board_works(board):
     async def use():
-        ticks = 0
-        working = asyncio.create_task(board.aio.run("import time\ntime.sleep_ms(300)"))
-        while not working.done():
-            ticks += 1
+        going = []
+        working = asyncio.create_task(board.aio.run("print('begun')\nwhile True: pass", output=going.append))
+        while not going:
             await asyncio.sleep(0.01)
-        return ticks
+        assert not working.done()
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
 
-    assert asyncio.run(use()) > 3
+    asyncio.run(use())
 
 
 def test_a_cancelled_task_interrupts_the_board(board):
@@ -66,6 +68,16 @@ def test_many_at_once_each_get_their_own(board):
         return await asyncio.gather(*(board.aio.eval(str(n)) for n in range(20)))
 
     assert asyncio.run(use()) == list(range(20))
+
+
+def test_a_time_limit_goes_with_a_call_by_function(board):
+    @board.function
+    def spin():
+        while True:
+            pass
+
+    with pytest.raises(BoardTimeoutError):
+        asyncio.run(board.aio.call(spin, timeout=0.1))
 
 
 def test_a_generator_is_iterated_asynchronously(board):

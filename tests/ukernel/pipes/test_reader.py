@@ -117,12 +117,11 @@ def test_what_was_written_between_is_counted(listener):
     ]
 
 
-def test_a_wait_for_the_next_opening_ends_in_time_and_can_be_left(listener):
+def test_a_wait_for_the_next_opening_ends_in_time_and_can_be_left(listener, read_in_vain):
     openings(listener, (1, 0, [b"a"], "closed"))
     pipe = subscribe("adc", follow=True)
     assert pipe.read() == b"a"
-    with pytest.raises(TimeoutError, match="it has not been opened again: the producer closed it"):
-        pipe.read(timeout=0.3)
+    read_in_vain(pipe, "it has not been opened again: the producer closed it")
     assert "after 1 end" in repr(pipe) or "not open yet" in repr(pipe)
     leaving = threading.Timer(0.2, pipe.close)
     leaving.start()
@@ -138,7 +137,7 @@ def test_a_board_that_counts_its_openings_anew_has_another_one_after_a_restart(l
         assert pipe.losses == {"between": 7}
 
 
-def test_a_reader_whose_hub_was_killed_says_why_nothing_comes_until_there_is_another_one(listener):
+def test_a_reader_whose_hub_was_killed_says_why_nothing_comes_until_there_is_another_one(listener, read_in_vain):
     def break_off(feed):
         feed.opened()
         feed.frame(b"a")
@@ -148,27 +147,25 @@ def test_a_reader_whose_hub_was_killed_says_why_nothing_comes_until_there_is_ano
         raise HubUnreachableError("there is no hub")
 
     listener.script = break_off
-    with pytest.warns(PipeEndedEarlyWarning), subscribe("adc", follow=True, timeout=0.3) as pipe:
+    with subscribe("adc", follow=True, timeout=30) as pipe:
         find, pipe._reader._again = pipe._reader._again, refuse
         assert next(pipe) == b"a" and pipe._reader.awaits is None
-        with pytest.raises(TimeoutError, match="it has not been opened again: the connection to the board hub broke"):
-            next(pipe)
+        read_in_vain(pipe, "it has not been opened again: the connection to the board hub broke")
         assert pipe._reader.awaits == "connection lost"
         openings(listener, (2, 0, [b"b"], None))
         pipe._reader._again = find
         assert pipe.read(timeout=30) == b"b" and pipe._reader.awaits is None
 
 
-def test_what_keeps_a_reader_from_the_next_opening_is_said(listener):
+def test_what_keeps_a_reader_from_the_next_opening_is_said(listener, read_in_vain):
     def refuse(board):
         raise PipeNameError("the pipe is open on kitchen and garden.")
 
     openings(listener, (1, 0, [b"a"], "board gone"))
-    with pytest.warns(PipeEndedEarlyWarning), subscribe("adc", follow=True, timeout=1) as pipe:
+    with subscribe("adc", follow=True, timeout=30) as pipe:
         assert next(pipe) == b"a"
         pipe._reader._again = refuse
-        with pytest.raises(TimeoutError, match="it cannot be read again: the pipe is open on kitchen and garden"):
-            next(pipe)
+        read_in_vain(pipe, "it cannot be read again: the pipe is open on kitchen and garden")
 
 
 def test_an_array_goes_on_over_an_end(listener):

@@ -44,6 +44,7 @@ def line_board(kind):
 @pytest.fixture(params=KINDS)
 def board(request, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # where a board that is killed leaves its folder
+    monkeypatch.setattr("tempfile.tempdir", None)
     with line_board(request.param) as board:
         yield board
 
@@ -112,8 +113,8 @@ def test_a_busy_thread_does_not_keep_others_from_running(board):
 
 
 def test_0x03_is_data_while_kbd_intr_is_off(board):
-    board.send("micropython.kbd_intr(-1); data = source.read(1); micropython.kbd_intr(3); print(data)")
-    time.sleep(0.2)  # for kbd_intr to take effect: the byte before would interrupt
+    board.send("micropython.kbd_intr(-1); print('off'); data = source.read(1); micropython.kbd_intr(3); print(data)")
+    board.read_until("off\r?\n")  # the byte before would interrupt
     board.line.write(b"\x03")
     assert board.read_until("DONE\r?\n").strip() == r"b'\x03'"
     board.send(ENDLESS["a busy loop"])

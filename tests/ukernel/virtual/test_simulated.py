@@ -64,6 +64,8 @@ def test_a_pin_calls_its_handler_on_the_edges_asked_for(board):
 def test_the_converter_sees_a_sine_of_one_volt_around_half_the_supply(board):
     board.ask("adc = machine.ADC(machine.Pin(4)); seen = []")
     board.ask("exec('for i in range(160): seen.append(adc.read_uv()); time.sleep_ms(5)')")  # more than a period of 0.7 s
+    # A board that was held up may have missed its ends.
+    board.ask("exec('while min(seen) >= 750000 or max(seen) <= 2550000: seen.append(adc.read_uv()); time.sleep_ms(5)')")
     low, high = (int(word) for word in board.ask("print(min(seen), max(seen))").split())
     assert 640_000 < low < 750_000
     assert 2_550_000 < high < 2_660_000
@@ -99,13 +101,15 @@ def test_a_periodic_timer_calls_back_until_it_is_stopped(board):
 def test_a_timer_calls_back_in_the_main_thread_while_that_sleeps_or_works(board):
     board.ask("main = _thread.get_ident(); where = []")
     board.ask("timer = machine.Timer(0, period=2, callback=lambda t: where.append(_thread.get_ident()))")
-    board.ask("time.sleep(0.1); time.sleep_ms(100); exec('for i in range(100000): pass')")
-    assert board.ask("timer.deinit(); print(len(where) > 5, set(where) == {main})") == "True True"
+    for wait in ("time.sleep(0.1)", "time.sleep_ms(100)", "pass"):
+        board.ask(f"exec('n = len(where) + 5\\nwhile len(where) < n: {wait}')")
+    assert board.ask("timer.deinit(); print(set(where) == {main})") == "True"
 
 
 def test_a_one_shot_timer_calls_back_once(board):
     board.ask("calls = []; timer = machine.Timer(1)")
-    board.ask("timer.init(mode=machine.Timer.ONE_SHOT, period=1, callback=calls.append); time.sleep_ms(50)")
+    board.ask("timer.init(mode=machine.Timer.ONE_SHOT, period=1, callback=calls.append)")
+    board.ask("exec('while not calls: time.sleep_ms(1)'); time.sleep_ms(50)")
     assert board.ask("print(len(calls))") == "1"
 
 
@@ -217,8 +221,12 @@ def test_pixels_get_their_colours_in_red_green_blue(board):
 
 def test_a_uart_gets_back_what_it_sends_at_its_rate(board):
     board.ask("uart = machine.UART(1, baudrate=1200, timeout=500)")
-    assert board.ask("print(uart.read(0), uart.write(b'hello\\nyou'), uart.any(), uart.txdone())") == "None 9 0 False"
-    assert board.ask("uart.flush(); print(uart.readline(), uart.any(), uart.read())") == "b'hello\\n' 3 b'you'"
+    # A byte takes 8333 us; how long the board itself takes is nobody's business.
+    assert board.ask("print(uart.read(0)); began = time.ticks_us(); print(uart.write(b'hello\\nyou'))") == "None\n9"
+    board.ask("come = uart.any(); done = uart.txdone(); took = time.ticks_diff(time.ticks_us(), began)")
+    assert board.ask("print(come * 8333 <= took, took >= 9 * 8333 or not done)") == "True True"
+    assert board.ask("uart.flush(); print(time.ticks_diff(time.ticks_us(), began) >= 9 * 8333)") == "True"
+    assert board.ask("print(uart.readline(), uart.any(), uart.read())") == "b'hello\\n' 3 b'you'"
     with pytest.raises(RuntimeError, match="UART"):
         board.ask("machine.UART(7)")
 
@@ -247,8 +255,9 @@ def test_a_wlan_connects_within_half_a_second_and_says_what_is_wrong(board):
     board.ask("import network; wlan = network.WLAN(network.STA_IF)")
     with pytest.raises(RuntimeError, match="Wifi Not Started"):
         board.ask("wlan.scan()")
-    board.ask("wlan.active(True); wlan.connect('ucore', 'password')")
-    assert board.ask("print(wlan.isconnected(), wlan.status() == network.STAT_CONNECTING)") == "False True"
+    board.ask("wlan.active(True); began = time.ticks_ms(); wlan.connect('ucore', 'password')")
+    board.ask("begun = wlan.status() == network.STAT_CONNECTING and not wlan.isconnected()")
+    assert board.ask("print(begun or time.ticks_diff(time.ticks_ms(), began) >= 500)") == "True"  # it may have been held up
     board.ask("exec('while not wlan.isconnected(): time.sleep_ms(10)')")
     assert board.ask("print(wlan.ifconfig()[0], wlan.status('rssi'), wlan.config('ssid'))") == "192.168.4.42 -48 ucore"
     board.ask("wlan.connect('ucore', 'short'); time.sleep_ms(600)")
@@ -270,7 +279,7 @@ def test_the_world_drives_inputs_converters_and_sensors(board):
 
 
 def test_a_watchdog_that_is_not_fed_resets_the_board(board):
-    board.ask("dog = machine.WDT(timeout=300); exec('for i in range(10):\\n time.sleep_ms(50)\\n dog.feed()')")
+    board.ask("dog = machine.WDT(timeout=1500); exec('for i in range(5):\\n time.sleep_ms(400)\\n dog.feed()')")
     board.read_until("READY\r?\n")
     assert board.ask("print(machine.reset_cause() == machine.WDT_RESET)") == "True"
 
