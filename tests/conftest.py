@@ -15,8 +15,23 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = Path(__file__).parent
-# Real kernels, browsers and chips.
-SLOW = {HERE / folder for folder in ("browser", "chip", "endtoend")}
+# Real kernels, browsers and chips; boards that are built, booted and mistreated again and again; runs of pytest in pytest.
+SLOW = {
+    HERE / path
+    for path in (
+        "browser",
+        "chip",
+        "endtoend",
+        "ukernel/boards/test_file_faults.py",
+        "ukernel/charts/test_picture.py",
+        "ukernel/hub/test_full_memory.py",
+        "ukernel/install/test_pack.py",
+        "ukernel/test_leftovers.py",
+        "ukernel/virtual/test_boot.py",
+        "ukernel/virtual/test_firmware.py",
+        "ukernel/virtual/test_process.py",
+    )
+}
 # A name for the group of a folder or of several files.
 GROUPS = {
     "chip": ["chip"],  # they share the emulated chip, which is busy with one of them
@@ -49,7 +64,7 @@ LONGEST = [
 
 
 def pytest_addoption(parser):
-    parser.addoption("--fast", action="store_true", help="leave out real kernels, browsers, chips, and what is marked slow")
+    parser.addoption("--fast", action="store_true", help="leave out real kernels, browsers, chips and the like")
     parser.addoption("--board", metavar="PORT", help="run what is marked board, on the board at this port, and nothing else")
 
 
@@ -103,7 +118,7 @@ def group_of(path: Path) -> str:
 def _turn(path: Path) -> "tuple[int, bool]":
     """Return when a file's tests begin: the lowest first."""
     group = group_of(path)
-    return (LONGEST.index(group) if group in LONGEST else len(LONGEST), not SLOW & {*path.parents})
+    return (LONGEST.index(group) if group in LONGEST else len(LONGEST), not SLOW & {path, *path.parents})
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,8 @@ from ucore import wire
 from ucore.link import rare
 from ucore.quirks import ticks_diff, ticks_ms
 
-OWN = "ucore."  # how the agent's own functions are called: with their module
+OWN = "ucore"  # the agent's own functions are called with this and their module's name before theirs
+NEXT, CLOSE = "##next", "##close"  # of a generator; no names of a program's
 FEW_MS = 20  # items that come faster than this travel together
 GENERATOR = type((lambda: (yield))())
 
@@ -18,13 +19,13 @@ def update(runner, order):
     """Call what the order names: (name, arguments, arguments by name, key of a generator, whether the result is awaited)."""
     name, args, kwargs, key, awaited = rare("values", "read", order)
     names = runner.globals
-    if name == "next":
+    parts = name.split(".")
+    if name == NEXT:
         result = _take(names, key, *args)
-    elif name == "close":
+    elif name == CLOSE:
         result = names.pop(key).close() if key in names else None
-    elif name.startswith(OWN):
-        module, function = name[len(OWN) :].split(".")
-        result = rare(module, function, *args)
+    elif parts[0] == OWN and len(parts) == 3:
+        result = rare(parts[1], parts[2], *args)
     else:
         result = _find(names, name)(*args, **kwargs)
     if awaited:

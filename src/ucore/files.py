@@ -8,7 +8,7 @@ def update(runner, order):
     size = 4 + (order[2] | order[3] << 8)
     path = bytes(order[4:size]).decode()
     data = memoryview(order)[size:]
-    beside = path + "~"
+    beside = path + "~ucore"
     try:
         if os.stat(path)[0] & 0xF000 != 0x8000:
             beside = path  # a folder, which is an error, or on unix a device

@@ -12,8 +12,14 @@ from ucore.wire import crc32
 KIND = 0xF000
 FOLDER = 0x4000
 BLOCK = 512  # bytes in memory at a time, when a file is read to be summed up or copied
-BESIDE = "~"
+BESIDE = "~ucore"  # to the name of a file that is being written
 REMOTE = "/remote"
+EBUSY = 16
+EEXIST = 17
+ENOTDIR = 20
+EINVAL = 22
+ENOSPC = 28
+EILSEQ = 84
 MANY = 32  # names of a folder that are in memory at a time, when it is removed
 
 
@@ -24,7 +30,7 @@ def _join(folder, name):
 def _whole(path):
     """A path from the root on, without dots."""
     parts = []
-    for part in (path if path.startswith("/") else os.getcwd() + "/" + path).split("/"):
+    for part in (path if path.startswith("/") else _join(os.getcwd(), path)).split("/"):
         if part == "..":
             parts = parts[:-1]
         elif part not in ("", "."):
@@ -32,9 +38,24 @@ def _whole(path):
     return "/" + "/".join(parts)
 
 
-def _is_remote(path):
-    """Whether it is a folder of the host's that is mounted: what is done with all files of the board is not done there."""
-    return _whole(path) == REMOTE and bool(getattr(getattr(ucore, "_link", None), "remote", None))
+def _places():
+    """Where file systems are mounted; nothing where that is not known."""
+    try:
+        import vfs
+
+        return [place for _, place in vfs.mount()]
+    except (ImportError, AttributeError, TypeError):
+        return []  # before MicroPython 1.25 nothing tells them
+
+
+def _apart():
+    """Where other file systems are than the root, an SD card, say: what is done with all that is in the root is not done there."""
+    places = _places()
+    if "/" in places:
+        return [place for place in places if place != "/"]
+    if places:
+        return [place for place in places if place == REMOTE]  # the root is none, all lie in it
+    return [REMOTE] if getattr(getattr(ucore, "_link", None), "remote", None) else []
 
 
 def _own():
@@ -47,7 +68,7 @@ def _keep_own(path):
     """Raise OSError for what is µcore's."""
     own = _own()
     if own and (_whole(path) + "/").startswith(own + "/"):
-        raise OSError(16)
+        raise OSError(EBUSY)
 
 
 def stat(path):
@@ -58,11 +79,14 @@ def stat(path):
 
 def ls(path):
     """Each entry of a folder: (name, whether it is a folder, size)."""
-    if CPYTHON:
-        entries = [(name,) for name in os.listdir(path)]
-    else:
-        entries = os.ilistdir(path)
-    for entry in entries:
+    entries = iter([(name,) for name in os.listdir(path)]) if CPYTHON else os.ilistdir(path)
+    while True:
+        try:
+            entry = next(entries)
+        except StopIteration:
+            return
+        except UnicodeError:
+            raise OSError(EILSEQ)  # a name that is no text
         name = entry[0]
         if len(entry) > 3:  # a chip's file systems tell all, which saves a look for each
             yield name, entry[1] & KIND == FOLDER, entry[3]
@@ -74,13 +98,15 @@ def ls(path):
 def walk(path, sums):
     """All that lies below a folder, folders before what is in them: (path from there, whether it is a folder, size, sum or b"")."""
     # A list, not recursion: a board's stack is small.
+    apart = _apart()
+    top = _whole(path)
     waiting = [""]
     while waiting:
         below = waiting.pop()
         for name, is_folder, size in ls(_join(path, below) if below else path):
-            if not below and _is_remote(_join(path, name)):
-                continue
             name = below + "/" + name if below else name
+            if is_folder and _join(top, name) in apart:
+                continue
             if is_folder:
                 waiting.append(name)
             yield name, is_folder, size, b"" if is_folder or not sums else sum_up(_join(path, name))
@@ -124,20 +150,33 @@ def read(path, at, size):
 
 
 def begun(path):
-    """What is there of a file that is being written: (size, sum); (0, b"") for nothing."""
+    """What is there of a file that is being written, and the room besides: (size, sum, bytes free); (0, b"", free) for nothing.
+
+    Below 0 bytes are free where that is not known.
+    """
     try:
-        return stat(path + BESIDE)[1], sum_up(path + BESIDE)
+        free = _room(path[: path.rfind("/") + 1] or ".")[1]
+    except (OSError, AttributeError):
+        free = -1
+    try:
+        return stat(path + BESIDE)[1], sum_up(path + BESIDE), free
     except OSError:
-        return 0, b""
+        return 0, b"", free
 
 
 def write(path, at, data):
-    """Write a piece of a file beside its place. Raises OSError, and ValueError where what is there does not end at ``at``."""
+    """Write a piece of a file beside its place. Raises OSError, and ValueError where what is there does not end at ``at``.
+
+    Where it ends with the piece, that has been written, and there was no memory to say so.
+    """
     with io.open(path + BESIDE, "ab" if at else "wb") as file:
-        if at and file.seek(0, 2) != at:
+        end = file.seek(0, 2)
+        if at and end == at + len(data):
+            return
+        if end != at:
             raise ValueError("another part of the file is there already")
         if file.write(data) != len(data):
-            raise OSError(28)
+            raise OSError(ENOSPC)
 
 
 def finish(path, sums):
@@ -181,7 +220,8 @@ def remove_all(path):
     """
     _keep_own(path)
     count = 0
-    own = _own()
+    apart = _apart()
+    kept = apart + [_own()]
     left = []  # folders in which something stays
     waiting = [path]
     while waiting:
@@ -190,7 +230,7 @@ def remove_all(path):
         stays = False
         for name, is_folder, _ in ls(folder):
             name = _join(folder, name)
-            if is_folder and (name in left or _whole(name) == own or _is_remote(name)):
+            if is_folder and (name in left or _whole(name) in kept):
                 stays = True
                 continue
             found.append((name, is_folder))
@@ -207,7 +247,7 @@ def remove_all(path):
             waiting.pop()
             if stays:
                 left.append(folder)
-            elif folder.strip("/"):
+            elif folder.strip("/") and _whole(folder) not in apart:
                 os.rmdir(folder)
                 count += 1
         yield count
@@ -222,19 +262,23 @@ def make_folder(path):
         if part.rstrip("/"):
             try:
                 os.mkdir(part)
-            except OSError:
-                if not stat(part)[0]:
-                    raise OSError(17 if at < 0 else 20)
+            except OSError as error:
+                try:
+                    is_folder = stat(part)[0]
+                except OSError:
+                    raise error
+                if not is_folder:
+                    raise OSError(EEXIST if at < 0 else ENOTDIR)
 
 
 def move(old, new):
-    """Rename a file or a folder. Raises OSError (22) for a folder that would go into itself, which a chip's file system would lose."""
+    """Rename a file or a folder. Raises OSError (EINVAL) for a folder that would go into itself, which a chip's file system would lose."""
     here = _whole(old) + "/"
     own = (_own() or "") + "/"
     if own != "/" and (own.startswith(here) or here.startswith(own)):
-        raise OSError(16)
-    if _whole(new).startswith(here):
-        raise OSError(22)
+        raise OSError(EBUSY)
+    if _whole(new).lower().startswith(here.lower()):  # to FAT upper and lower case are the same
+        raise OSError(EINVAL)
     _replace(old, new)
 
 
@@ -253,24 +297,20 @@ def copy(old, new):
                 if not count:
                     break
                 if target.write(view[:count]) != count:
-                    raise OSError(28)
+                    raise OSError(ENOSPC)
         _replace(new + BESIDE, new)
-    except OSError:
+    except BaseException:
         discard(new)
         raise
 
 
 def space():
     """Each file system: (where, bytes in all, bytes free)."""
-    places = ["/"]
-    try:
-        import vfs
+    return [(place,) + _room(place) for place in _places() or ["/"]]
 
-        places = [place for _, place in vfs.mount()] or places
-    except (ImportError, AttributeError, TypeError):
-        pass  # before MicroPython 1.25 nothing tells them
-    found = []
-    for place in places:
-        status = os.statvfs(place)
-        found.append((place, status[1] * status[2], status[1] * status[3]))
-    return found
+
+def _room(place):
+    """Of the file system at a place: (bytes in all, bytes free)."""
+    status = os.statvfs(place)
+    # LittleFS may count a block twice: then more are taken than there are, and what is free is a number below 0 without its sign.
+    return status[1] * status[2], status[1] * (status[3] if status[3] <= status[2] else 0)

@@ -50,14 +50,15 @@ def unmount(number):
 
 
 def _system():
-    try:
-        import vfs
-
-        return vfs
-    except ImportError:  # before MicroPython 1.23
-        if CPYTHON or not hasattr(os, "mount"):
-            raise NotImplementedError("this board's Python mounts nothing")
-        return os
+    system = os
+    if not CPYTHON:
+        try:
+            import vfs as system
+        except ImportError:
+            pass  # before MicroPython 1.23
+    if not hasattr(system, "mount"):
+        raise NotImplementedError("this board's Python mounts nothing")
+    return system
 
 
 def _leave(_):

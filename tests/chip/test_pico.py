@@ -74,7 +74,7 @@ def test_an_interrupt_ends_the_cell_and_nothing_else(talker, body):
 
 @pytest.mark.board
 def test_a_producer_on_the_other_core_loses_nothing_beside_prints(talker):
-    count = 20_000
+    count = 6_000
     talker.frames.clear()
     talker.cell(
         "import _thread, struct\np = ucore.open_pipe('both')\ndone = []\n"
@@ -275,20 +275,20 @@ def test_a_timer_of_a_millisecond_beside_prints_the_other_core_and_an_idle_agent
     talker.frames.clear()
     talker.closed.clear()
     talker.cell(BEAT)  # exec as any program's: nothing on the host has seen that there is a timer
-    for _ in range(20):
+    for _ in range(10):
         talker.wait_for(session.Message, lambda event: event.type == wire.STREAM)  # while the agent is idle
     talker.cell(
         "import _thread\np = ucore.open_pipe('core')\ngoing = True\n"
         "def produce():\n    while going:\n        p.write(b'core')\n_thread.start_new_thread(produce, ())"
     )
-    text = talker.cell("for i in range(30):\n    print('main', i)\n    beaten.write(b'main')")
-    assert [line for line in text.splitlines() if line.startswith("main")] == [f"main {i}" for i in range(30)]
+    text = talker.cell("for i in range(12):\n    print('main', i)\n    beaten.write(b'main')")
+    assert [line for line in text.splitlines() if line.startswith("main")] == [f"main {i}" for i in range(12)]
     text = talker.cell("going = False\nheart.deinit()\nucore.close_pipe('beats')\np.close()\nprint('end', beats[0])")
     assert "end" in text
     while len(talker.closed) < 2:
         talker.next()
     items = b"".join(data for _, size, data in talker.frames if size == 4)
-    assert items.count(b"main") == 30 and items.count(b"beat") > 50 and items.count(b"core") > 50
+    assert items.count(b"main") == 12 and items.count(b"beat") > 50 and items.count(b"core") > 50
 
 
 @pytest.mark.board

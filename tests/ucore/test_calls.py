@@ -58,6 +58,12 @@ def test_what_is_called_may_be_a_method_a_builtin_or_in_a_module():
     assert board.call("math.floor", 2.5) == 2
 
 
+def test_names_that_the_agent_uses_are_a_programs_own_all_the_same():
+    board = Board(next=lambda: "mine", close=lambda: "mine, too")
+    assert board.call("next") == "mine"
+    assert board.call("close") == "mine, too"
+
+
 def test_a_name_that_is_none_is_an_error_of_that_kind():
     assert raised(Board().call, "no_such_thing") == ("NameError", "name 'no_such_thing' isn't defined")
     assert raised(Board(text="").call, "text.nothing")[0] == "AttributeError"
@@ -78,10 +84,10 @@ def test_a_generator_stays_and_its_items_are_taken_some_at_a_time():
 
     board = Board(count=count)
     assert board.call("count", 5, key="#a") == "a generator"
-    assert board.call("next", 3, key="#a") == ([0, 1, 2], True)
-    assert board.call("next", 3, key="#a") == ([3, 4], False)
+    assert board.call("##next", 3, key="#a") == ([0, 1, 2], True)
+    assert board.call("##next", 3, key="#a") == ([3, 4], False)
     assert "#a" not in board.globals
-    assert raised(board.call, "next", 3, key="#a")[0] == "KeyError"
+    assert raised(board.call, "##next", 3, key="#a")[0] == "KeyError"
 
 
 def test_a_slow_generators_item_does_not_wait_for_the_next():
@@ -92,7 +98,7 @@ def test_a_slow_generators_item_does_not_wait_for_the_next():
 
     board = Board(slow=slow)
     board.call("slow", key="#a")
-    assert board.call("next", 100, key="#a") == ([1], True)
+    assert board.call("##next", 100, key="#a") == ([1], True)
 
 
 def test_a_generator_that_fails_gives_first_what_came_before():
@@ -102,8 +108,8 @@ def test_a_generator_that_fails_gives_first_what_came_before():
 
     board = Board(fails=fails)
     board.call("fails", key="#a")
-    assert board.call("next", 10, key="#a") == ([1], True)
-    assert raised(board.call, "next", 10, key="#a") == ("ValueError", "no more")
+    assert board.call("##next", 10, key="#a") == ([1], True)
+    assert raised(board.call, "##next", 10, key="#a") == ("ValueError", "no more")
     assert "#a" not in board.globals
 
 
@@ -119,10 +125,10 @@ def test_a_generator_that_is_closed_cleans_up_and_is_gone():
 
     board = Board(endless=endless)
     board.call("endless", key="#a")
-    board.call("next", 1, key="#a")
-    assert board.call("close", key="#a") is None
+    board.call("##next", 1, key="#a")
+    assert board.call("##close", key="#a") is None
     assert (ended, "#a" in board.globals) == ([True], False)
-    assert board.call("close", key="#a") is None
+    assert board.call("##close", key="#a") is None
 
 
 def test_a_coroutine_is_awaited():

@@ -6,6 +6,22 @@ from ucore import remote, wire
 from ucore.quirks import json
 
 
+def test_a_python_that_mounts_nothing_says_so():
+    class Plain:
+        """As `os` is where it cannot."""
+
+    was, remote.os = remote.os, Plain
+    was_cpython, remote.CPYTHON = remote.CPYTHON, True  # which looks for no module `vfs`
+    try:
+        remote.mount(1, False)
+        said = ""
+    except NotImplementedError as error:
+        said = str(error)
+    finally:
+        remote.os, remote.CPYTHON = was, was_cpython
+    assert said == "this board's Python mounts nothing"
+
+
 class NoLock:
     def __enter__(self):
         pass

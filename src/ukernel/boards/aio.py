@@ -18,7 +18,7 @@ class Blocking(Protocol):
 
     def run(self, code: str, *, timeout: float | None = None, output: Output | None = None) -> Any: ...
     def eval(self, expression: str, *, timeout: float | None = None) -> Any: ...
-    def call(self, name: str, /, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any: ...
+    def call(self, name: str | Callable[..., Any], /, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any: ...
     def interrupt(self) -> str: ...
     def reset(self, *, force: bool = False) -> None: ...
     def info(self) -> BoardInfo: ...
@@ -39,12 +39,8 @@ class AsyncBoard:
         return await _in_thread(lambda: self._board.eval(expression, timeout=timeout))
 
     async def call(self, name: str | Callable[..., Any], /, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
-        """As `Board.call`; ``name`` may be a function made by `Board.function`. A generator gives an asynchronous iterator."""
-        if callable(name):
-            function = name
-            value = await _in_thread(lambda: function(*args, **kwargs))
-        else:
-            value = await _in_thread(lambda: self._board.call(name, *args, timeout=timeout, **kwargs))
+        """As `Board.call`. A generator gives an asynchronous iterator."""
+        value = await _in_thread(lambda: self._board.call(name, *args, timeout=timeout, **kwargs))
         return _iterate(value) if isinstance(value, Iterator) else value
 
     async def interrupt(self) -> str:

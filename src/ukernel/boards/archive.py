@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -69,24 +70,33 @@ def restore(files: Files, path: Path, delete: bool, progress: Progress | None) -
 
 def _read(path: Path) -> tuple[list[str], dict[str, bytes]]:
     """Return the folders and the files of an archive. Raises ValueError where it is none, or not whole."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            manifest = json.loads(archive.read(MANIFEST))
-            if manifest.get("format") != FORMAT:
-                raise ValueError(f"its format is {manifest.get('format')!r}, this µcore knows {FORMAT}")
-            folders = [_checked(name) for name in manifest["folders"]]
-            sums = {_checked(name): about for name, about in manifest["files"].items()}
-            if sum(about["size"] for about in sums.values()) > MAX_BYTES:
-                raise ValueError("it is larger than any board's flash")
-            contents: dict[str, bytes] = {}
-            for name, about in sums.items():
-                if archive.getinfo(ROOT + name).file_size != about["size"]:
-                    raise ValueError(f"{name} has not the size that its manifest says")
-                contents[name] = archive.read(ROOT + name)
-                if sum_up(contents[name]).hex() != about["sum"]:
-                    raise ValueError(f"{name} is not what its manifest says")
-    except (zipfile.BadZipFile, KeyError, TypeError, AttributeError, ValueError, NotImplementedError) as error:
-        raise ValueError(f"{path} is no backup of a board, or it is damaged: {error}. Nothing was written.") from None
+    with path.open("rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return _unpack(archive)
+        except (
+            zipfile.BadZipFile, zlib.error, KeyError, TypeError, AttributeError, ValueError, EOFError, RuntimeError, OSError,
+        ) as error:  # fmt: skip
+            raise ValueError(f"{path} is no backup of a board, or it is damaged: {error}. Nothing was written.") from None
+
+
+def _unpack(archive: zipfile.ZipFile) -> tuple[list[str], dict[str, bytes]]:
+    if archive.getinfo(MANIFEST).file_size > MAX_BYTES:
+        raise ValueError("its manifest is larger than any board's flash")
+    manifest = json.loads(archive.read(MANIFEST))
+    if manifest.get("format") != FORMAT:
+        raise ValueError(f"its format is {manifest.get('format')!r}, this µcore knows {FORMAT}")
+    folders = [_checked(name) for name in manifest["folders"]]
+    sums = {_checked(name): about for name, about in manifest["files"].items()}
+    if sum(archive.getinfo(ROOT + name).file_size for name in sums) > MAX_BYTES:
+        raise ValueError("it is larger than any board's flash")
+    contents: dict[str, bytes] = {}
+    for name, about in sums.items():
+        if archive.getinfo(ROOT + name).file_size != about["size"]:
+            raise ValueError(f"{name} has not the size that its manifest says")
+        contents[name] = archive.read(ROOT + name)
+        if sum_up(contents[name]).hex() != about["sum"]:
+            raise ValueError(f"{name} is not what its manifest says")
     return folders, contents
 
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Board", "connect"]
 
 MOST_ITEMS = 64  # of a generator that come in one message
+NEXT, CLOSE = "##next", "##close"  # what is called for the items of a generator, and to end it (docs/protocol.md, 1.6)
 CHIP_S = 30.0  # for a chip to boot, and to connect to a network before that
 SHOW = "_ucore_show"  # the board's name for giving a value
 
@@ -176,13 +177,19 @@ class Board:
 
         return inquiries.inspect(self._requests, code, cursor)
 
-    def call(self, name: str, /, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
+    def call(self, name: str | Callable[..., Any], /, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
         """Call what has this name on the board: a function of a cell's, ``"led.on"``, ``"machine.freq"``; return its value.
+
+        ``name`` may be a function made by `function`, which so gets a ``timeout``.
 
         Arguments and values are what `%ucore push` and `pull` carry; bytes-like objects arrive as bytes, NumPy arrays as packed
         numbers (`array.array`). If it is a generator, an iterator is returned that takes the items as they come.
         Raises BoardValueError for what cannot travel.
         """
+        if isinstance(name, BoardFunction):
+            return name.call(args, kwargs, timeout)
+        if not isinstance(name, str):
+            raise TypeError("What is called is a name on the board, or a function that board.function has made.")
         return self.call_value(name, args, kwargs, timeout=timeout)
 
     def function(self, function: F) -> F:
@@ -247,9 +254,9 @@ class Board:
 
     # --- what functions and files are built on --------------------------------------------------------------
 
-    def define(self, text: str, source: Source) -> None:
+    def define(self, text: str, source: Source, timeout: float | None = None) -> None:
         """Run a definition; ``source`` is what tracebacks show of it."""
-        self._execute({"code": text}, source, self._timeout_s)
+        self._execute({"code": text}, source, timeout)
 
     def call_value(
         self,
@@ -271,15 +278,16 @@ class Board:
         most, more = 1, True
         try:
             while more:
-                items, more = self.call_value("next", (most,), key=key, timeout=timeout)
+                items, more = self.call_value(NEXT, (most,), key=key, timeout=timeout)
                 yield from items
                 most = min(2 * most, MOST_ITEMS)
-        except BoardError:
-            more = False  # it has ended by that
+        except BoardError as error:
+            # By any other error it has ended, or nothing is to be asked of the board.
+            more = isinstance(error, (BoardTimeoutError, BoardValueError))
             raise
         finally:
             if more:
-                order = base64.b64encode(values.calling("close", (), {}, key, False)).decode()
+                order = base64.b64encode(values.calling(CLOSE, (), {}, key, False)).decode()
                 with contextlib.suppress(UcoreError):  # without a board there is nothing to end
                     self._requests.send("execute_request", {"order": order, "key": 0})
 
@@ -311,18 +319,14 @@ class Board:
         return pieces
 
     def _answer(self, parent: int, content: dict[str, Any]) -> None:
-        """Ask the person at this computer for the board's input(). Raises EOFError where there is none; the board is interrupted then."""
+        """Ask the person at this computer for the board's input(). Raises EOFError where there is none."""
         prompt = content.get("prompt") or ""
-        try:
-            if content.get("password"):
-                from getpass import getpass
+        if content.get("password"):
+            from getpass import getpass
 
-                value = getpass(prompt or "Password: ")
-            else:
-                value = input(prompt)
-        except EOFError:
-            self._requests.send("interrupt_request", {"parent": parent})
-            raise
+            value = getpass(prompt or "Password: ")
+        else:
+            value = input(prompt)
         self._requests.send("input_reply", {"parent": parent, "value": value})
 
     def _value_of(self, pieces: values.ReceivedValue) -> Any:
@@ -361,12 +365,12 @@ class Board:
         if message["type"] == "stream":
             self._write(message["content"]["text"])
 
-    def _attach(self, client: "HubClient") -> None:
+    def _attach(self, client: "HubClient", timeout_s: float | None) -> None:
         kernel = settings.kernel_id()
         # In a notebook, no name means its board, whatever that is.
         wanted = self.port or self._wanted or (None if kernel else settings.board())
         content = {"board": wanted, "client": label(), "kernel": kernel}
-        answer = client.request("attach_request", content, timeout_s=self._timeout_s)
+        answer = client.request("attach_request", content, timeout_s=self._timeout_s if timeout_s is None else timeout_s)
         self.name, self.port = answer["board"]["name"], answer["board"]["port"]
         self.facts = answer["board"]["facts"]
         self.defined.clear()

@@ -9,7 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["FileInfo", "FileSystem", "Progress", "Sum", "SyncResult", "inside", "replaceable", "sum_up", "sums", "tell"]
+__all__ = [
+    "FileInfo",
+    "FileSystem",
+    "Progress",
+    "Sum",
+    "SyncResult",
+    "inside",
+    "is_sum",
+    "replaceable",
+    "sum_up",
+    "sums",
+    "tell",
+]
 
 SUM_BYTES = 16  # of a SHA-256: enough to tell files apart, and half the bytes on the line
 
@@ -73,6 +85,11 @@ def sums(data: bytes) -> tuple[bytes, bytes]:
 def sum_up(data: bytes) -> bytes:
     """Return the first 16 bytes of a content's SHA-256, which most boards say of it."""
     return sums(data)[0]
+
+
+def is_sum(said: bytes | None, recorded: bytes) -> bool:
+    """Whether what a board says of a content is what is recorded of it: both sums behind each other, or the first alone."""
+    return said is not None and said in (recorded[:SUM_BYTES], recorded[SUM_BYTES:])
 
 
 def tell(progress: "Progress | None", path: str, done: int, size: int) -> None:

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 __all__ = ["BoardFiles", "Caller"]
 
 PIECE = 2048  # bytes in one message, until a file has more and the board's memory is known
-LEAST_PIECE = 512  # for a board whose memory is nearly full
+LEAST_PIECE = 128  # for a board whose memory is nearly full
 MOST_PIECE = 8192  # 0.8 s of a line of 115200 baud: so long may a cell have to wait
 PART_OF_MEMORY = 8  # a piece is in a board's memory twice, in one run of bytes each time
 TRIES = 3  # to send one file: a sum that does not fit is next to impossible, or somebody else writes it too
+# What is asked again, as often, where a board's memory was too full for it: what it has sent and the host has not acknowledged leaves soon.
+REPEATABLE = ("begun", "finish", "free_memory", "read", "stat", "sum_up", "write")
 _ERRNO = re.compile(r"\[Errno (-?\d+)\]|^(-?\d+)$")
 
 # A board's numbers are Linux's, whatever this computer's are.
@@ -49,7 +51,9 @@ _NUMBERS = {
     30: errno.EROFS,
     36: errno.ENAMETOOLONG,
     39: errno.ENOTEMPTY,
+    84: errno.EILSEQ,
 }
+EILSEQ = 84  # also what LittleFS says of damage
 
 
 class Caller(Protocol):
@@ -101,7 +105,7 @@ class BoardFiles:
         """Whether there is anything at a path."""
         try:
             self.stat(path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         return True
 
@@ -134,7 +138,7 @@ class BoardFiles:
         """Write a file: whole, or not at all.
 
         What an earlier, broken off call has sent of the same content is not sent again. Raises OSError with errno.ENOSPC where there is no
-        room for the new file beside the old one.
+        room for the new file beside the old one: before anything is sent, where the board knows.
         """
         for _ in range(TRIES):
             try:
@@ -157,17 +161,17 @@ class BoardFiles:
             except BoardCodeError as error:
                 if error.ename != "MemoryError":
                     raise
-        at, summed = self._call("begun", path)
-        if at > len(data) or summed not in sums(data[:at]):
-            at = 0
+        there, summed, free = self._call("begun", path)
+        at = there if there <= len(data) and summed in sums(data[:there]) else 0
         tell(progress, path, at, len(data))
         try:
+            _check_room(path, len(data) - at, free if free < 0 else free + there - at)
             while at < len(data):
                 at += self._in_memory(len(data), partial(self._write_piece, path, data, at))
                 tell(progress, path, at, len(data))
             self._call("finish", path, sums(data))
-        except (OSError, BoardCodeError, KeyboardInterrupt) as error:
-            if not isinstance(error, BoardError) or isinstance(error, BoardCodeError):
+        except BaseException as error:
+            if not isinstance(error, UcoreError) or isinstance(error, BoardCodeError):
                 with contextlib.suppress(UcoreError):  # the board is there: nothing of it stays
                     self._call("discard", path)
             raise
@@ -194,7 +198,7 @@ class BoardFiles:
     def put(self, local: str | os.PathLike[str], remote: str = "", *, progress: Progress | None = None) -> list[str]:
         """Copy a file or a folder to the board, and return the board's paths of the files.
 
-        A ``remote`` that is a folder there, or ends with a slash, gets it under its own name.
+        A ``remote`` that is a folder there, or ends with a slash, gets it under its own name. Links are followed.
         """
         source = Path(local)
         if not source.exists():
@@ -345,7 +349,7 @@ class BoardFiles:
         self._call("make_folder", path)
 
     def move(self, old: str, new: str) -> None:
-        """Rename a file or a folder; a ``new`` that is a folder gets it under its own name."""
+        """Rename a file or a folder; a ``new`` that is a folder gets it under its own name. A folder does not go into itself (EINVAL)."""
         self._call("move", old, self._target(new, posixpath.basename(old.rstrip("/"))))
 
     def copy(self, old: str, new: str) -> None:
@@ -374,10 +378,14 @@ class BoardFiles:
             self.mkdir(folder)
 
     def _call(self, function: str, *args: Any) -> Any:
-        try:
-            return self._board.call_value(f"ucore.filesystem.{function}", args)
-        except BoardCodeError as error:
-            raise _as_os_error(error, str(args[0]) if args else "") from None
+        tries = TRIES if function in REPEATABLE else 1
+        while True:
+            tries -= 1
+            try:
+                return self._board.call_value(f"ucore.filesystem.{function}", args)
+            except BoardCodeError as error:
+                if error.ename != "MemoryError" or not tries:
+                    raise _as_os_error(error, str(args[0]) if args else "") from None
 
     def _items(self, function: str, *args: Any) -> Iterator[Any]:
         items = self._call(function, *args)
@@ -388,6 +396,13 @@ class BoardFiles:
                 return
             except BoardCodeError as error:
                 raise _as_os_error(error, str(args[0])) from None
+
+
+def _check_room(path: str, needed: int, free: int) -> None:
+    """Raise OSError where a file system has less room for a file than it needs; below 0: nobody knows."""
+    if 0 <= free < needed:
+        text = f"no room on the board: {needed:,} bytes are needed, {free:,} are free. What was there before is as it was"
+        raise OSError(errno.ENOSPC, text, path)
 
 
 def _as_os_error(error: BoardCodeError, path: str) -> Exception:
@@ -401,6 +416,8 @@ def _as_os_error(error: BoardCodeError, path: str) -> Exception:
     number = _NUMBERS.get(theirs, theirs)
     if number == errno.ENOSPC:
         return OSError(number, "no room on the board; what was there before is as it was", path)
+    if theirs == EILSEQ:
+        return OSError(number, "a name there is no text, or the file system is damaged (on the board)", path)
     if number == errno.EBUSY:
         return OSError(number, "µcore itself runs from there; another program can change that, after `ucore detach`", path)
     return _as_error(number, path)

@@ -99,7 +99,7 @@ class FolderServer:
             raise OSError(errno.EACCES, "a device or a pipe might never answer")
         with place.open(mode.replace("+", "") + "b" + ("+" if "+" in mode else "")) as file:
             is_read = mode in ("r", "r+")
-            content = file.read(min(size, MAX_DATA)) if is_read else b""
+            content = file.read(max(0, min(size, MAX_DATA))) if is_read else b""
             return os.fstat(file.fileno()).st_size, content
 
     def _read(self, path: str, at: int, size: int) -> tuple[Any, bytes]:
@@ -108,10 +108,13 @@ class FolderServer:
             raise OSError(errno.EISDIR if place.is_dir() else errno.ENOENT, "no file")
         with place.open("rb") as file:
             file.seek(at)
-            return None, file.read(min(size, MAX_DATA))
+            return None, file.read(max(0, min(size, MAX_DATA)))
 
     def _write_piece(self, data: bytes, path: str, at: int) -> tuple[Any, bytes]:
-        with self._find(path).open("r+b") as file:
+        place = self._find(path)
+        if place.exists() and not place.is_file() and not place.is_dir():
+            raise OSError(errno.EACCES, "a device or a pipe might never take it")
+        with place.open("r+b") as file:
             file.seek(at)
             return file.write(data), b""
 

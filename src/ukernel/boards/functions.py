@@ -22,9 +22,15 @@ class Caller(Protocol):
 
     defined: dict[str, str]
 
-    def define(self, text: str, source: Source) -> None: ...
+    def define(self, text: str, source: Source, timeout: float | None = None) -> None: ...
     def call_value(
-        self, name: str, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None, *, awaited: bool = False
+        self,
+        name: str,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        *,
+        awaited: bool = False,
+        timeout: float | None = None,
     ) -> Any: ...
 
 
@@ -48,10 +54,14 @@ class BoardFunction:
         Raises BoardCodeError for an error of its code, BoardValueError for an argument or a value that cannot travel, and what
         `Board.call` raises besides.
         """
+        return self.call(args, kwargs)
+
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None = None) -> Any:
+        """Call it on the board, with a timeout in seconds as `Board.call` has it."""
         for _ in range(TRIES):
-            self._define(set())
+            self._define(set(), timeout)
             try:
-                return self._board.call_value(self._name, args, kwargs, awaited=self.is_async)
+                return self._board.call_value(self._name, args, kwargs, awaited=self.is_async, timeout=timeout)
             except BoardCodeError as error:
                 if error.ename != "KeyError" or self._name not in error.evalue:
                     raise
@@ -61,14 +71,14 @@ class BoardFunction:
             f"{self._mark[1:]} is defined again and again by another program on this board: give one of the two another name."
         )
 
-    def _define(self, begun: set[str]) -> None:
+    def _define(self, begun: set[str], timeout: float | None) -> None:
         """Send the text, and those of the board's functions that it names, where the board is not known to have them."""
         begun.add(self._mark)
         for other in self._uses():
             if other._mark not in begun:
-                other._define(begun)
+                other._define(begun, timeout)
         if self._board.defined.get(self._mark) != self._name:
-            self._board.define(self._text, self._source)
+            self._board.define(self._text, self._source, timeout)
             self._board.defined[self._mark] = self._name
 
     def _uses(self) -> list["BoardFunction"]:

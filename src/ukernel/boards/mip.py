@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from ukernel.errors import PackageError, describe
 
-from .fileinfo import sum_up
+from .fileinfo import sums
 
 __all__ = ["INDEX", "Fetched", "Wanted", "fetch", "parse"]
 
@@ -63,12 +63,12 @@ class Fetched:
     version: str  # as its index says it, or what comes behind the @; may be empty
     source: str
     files: dict[str, bytes | None] = field(default_factory=dict)
-    sums: dict[str, bytes] = field(default_factory=dict)  # of each of them, see `fileinfo.sum_up`
+    sums: dict[str, bytes] = field(default_factory=dict)  # of each of them, see `fileinfo.is_sum`
     needs: list[str] = field(default_factory=list)
 
     def add(self, path: str, data: bytes) -> None:
         self.files[path] = data
-        self.sums[path] = sum_up(data)
+        self.sums[path] = b"".join(sums(data))
 
 
 def parse(spec: str) -> Wanted:

@@ -46,11 +46,11 @@ class Mount:
         self._request = Request(requests, "mount_request", {})
         self._thread = threading.Thread(target=self._serve, name="ucore-mount", daemon=True)
         self._thread.start()
-        number = self._begun.get()
-        if number is None:
-            raise self.error or BoardError(f"The folder could not be mounted on the board {board.name}.")
-        self._number = number
         try:
+            number = self._begun.get()
+            if number is None:
+                raise self.error or BoardError(f"The folder could not be mounted on the board {board.name}.")
+            self._number = number
             board.call_value("ucore.remote.mount", (number, write))
         except BaseException as error:
             self._end()

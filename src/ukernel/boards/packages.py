@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from ukernel.errors import PackageError, UcoreError
 
 from . import mip
-from .fileinfo import sum_up
+from .fileinfo import SUM_BYTES, is_sum
 from .files import BoardFiles
 
 __all__ = ["BoardPackages", "Evaluator", "Package"]
@@ -236,7 +236,7 @@ class BoardPackages:
         for info, _ in self._files.walk(folder):
             top, _, below = info.path.partition("/")
             path = f"{folder}/{info.path}"
-            if info.is_folder or path in owned or top.startswith(".") or top == OURS or top.endswith("~"):
+            if info.is_folder or path in owned or top.startswith(".") or top == OURS or top.endswith(("~", "~ucore")):
                 continue
             name = top if below else top.removesuffix(".py").removesuffix(".mpy")
             found.setdefault(name, []).append(path)
@@ -262,6 +262,8 @@ class BoardPackages:
                     isinstance(row[key], str) for key in ("source", "target", "sum")
                 ):
                     raise TypeError("files, source, target, sum")
+                for digest in row["files"].values():
+                    bytes.fromhex(digest)
         except FileNotFoundError:
             return {}
         except (ValueError, TypeError, LookupError, AttributeError):
@@ -286,7 +288,7 @@ class BoardPackages:
             path: data
             for package in found
             for path, data in package.files.items()
-            if data is not None and there[path] != sum_up(data)
+            if data is not None and not is_sum(there[path], package.sums[path])
         }
         files = {path for package in found for path in package.files}
         old = {path: row["target"] for name, row in recorded.items() if name in rows for path in row["files"]}
@@ -422,7 +424,7 @@ def _sum_all(target: str, sums: dict[str, bytes]) -> str:
     """Return a hash of all files of a package, wherever it lies."""
     whole = hashlib.sha256()
     for path, digest in sorted(sums.items()):
-        whole.update(path[len(target) :].encode() + b"\0" + digest)
+        whole.update(path[len(target) :].encode() + b"\0" + digest[:SUM_BYTES])
     return whole.hexdigest()
 
 
@@ -435,7 +437,7 @@ def _state(files: dict[str, str], sums: dict[str, bytes | None]) -> str:
     found = {path: sums[path] for path in files}
     if None in found.values():
         return INCOMPLETE
-    return OK if all((now or b"").hex() == files[path] for path, now in found.items()) else CHANGED
+    return OK if all(is_sum(now, bytes.fromhex(files[path])) for path, now in found.items()) else CHANGED
 
 
 def _find(name: str, packages: _Packages) -> Package:

@@ -10,12 +10,20 @@ from collections.abc import Callable
 from typing import Any
 
 from ukernel.client import connection
-from ukernel.errors import BoardGoneError, BoardTimeoutError, HubUnreachableError, NoAnswerError, UcoreError, as_reply, by_name
+from ukernel.errors import (
+    BoardGoneError,
+    BoardTimeoutError,
+    HubUnreachableError,
+    NoAnswerError,
+    UcoreError,
+    UsageError,
+    as_reply,
+    by_name,
+)
 
 __all__ = ["Cancellation", "Message", "Output", "Request", "Requests", "label"]
 
 LOOK_S = 0.5  # Python on Windows sees a Ctrl-C between two waits only
-LATE_CELLS = 300  # ended requests whose threads may still print; the hub remembers about as many
 
 _current = threading.local()  # the `Cancellation` in whose block a thread is
 Output = Callable[[str], object]  # takes what a board prints
@@ -42,12 +50,13 @@ class Request:
         """Send it, and return the reply's content; ``take`` gets every other message that comes before it.
 
         After ``timeout_s`` seconds, and at a KeyboardInterrupt, the board is interrupted, and the reply to that awaited: then
-        BoardTimeoutError, or the KeyboardInterrupt, is raised. A second KeyboardInterrupt ends the wait at once.
+        BoardTimeoutError, or the KeyboardInterrupt, is raised. A second KeyboardInterrupt ends the wait at once. What ``take`` raises
+        interrupts the board, too.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         holder = ""  # whom it waits for
         try:
-            self._requests.start(self)
+            self._requests.start(self, deadline)
             cancellation = getattr(_current, "cancellation", None)
             if cancellation is not None:
                 cancellation.begun(self)
@@ -68,10 +77,10 @@ class Request:
                     content: dict[str, Any] = message["content"]
                     return content
                 take(message)
-        except KeyboardInterrupt:
+        except BaseException as error:
             if self.id and not self.is_over:
                 self.interrupt()
-                self._drain(take)
+                self._drain(take if isinstance(error, KeyboardInterrupt) else _pass_over)
             raise
         finally:
             self.is_over = True
@@ -90,11 +99,18 @@ class Request:
     def _drain(self, take: Callable[[Message], None]) -> dict[str, Any]:
         """Wait until the hub says that it is over, and return that; it does, within seconds, whatever the board does."""
         while True:
-            message = self.messages.get()
+            message = self.next(LOOK_S)
+            if message is None:
+                continue
             if self.is_reply(message):
+                self.is_over = True
                 content: dict[str, Any] = message["content"]
                 return content
             take(message)
+
+
+def _pass_over(message: Message) -> None:
+    """What comes after a failure of who would take it."""
 
 
 class Cancellation:
@@ -149,14 +165,15 @@ def _too_long(timeout_s: float | None, holder: str) -> str:
 class Requests:
     """The requests of one `Board`, over a hub client that is connected again when it was lost."""
 
-    def __init__(self, attach: Callable[[connection.HubClient], None], take_late: Callable[[Message], None]):
-        """``attach`` makes a new client one of the board's. ``take_late`` gets, in the receiving thread, what comes for a request that
-        is over: what its threads print."""
+    def __init__(self, attach: Callable[[connection.HubClient, float | None], None], take_late: Callable[[Message], None]):
+        """``attach`` makes a new client one of the board's, within so many seconds. ``take_late`` gets, in the receiving thread, what
+        comes for a request that is over: what its threads print."""
         self._attach = attach
         self._take_late = take_late
         self._lock = threading.Lock()  # of what follows
         self._client: connection.HubClient | None = None
-        self._open: dict[int, Request] = {}
+        self._receiver: threading.Thread | None = None
+        self._open: dict[int, Request] = {}  # those whose replies are to come
         self._closed = False
         # Called, in the receiving thread, when the board or the hub goes away and nothing waits for them.
         self.on_lost: Callable[[UcoreError], object] | None = None
@@ -165,30 +182,37 @@ class Requests:
     def connect(self) -> None:
         """Connect and attach, unless that is done. Raises what `ukernel.client.connection.connect` and the hub's answer raise."""
         with self._lock:
-            self._connected()
+            self._connected(None)
 
-    def _connected(self) -> connection.HubClient:
+    def _connected(self, deadline: float | None) -> connection.HubClient:
         if self._closed:
             raise HubUnreachableError("This board object is closed. `connect` gives a new one.")
         if self._client is None:
             client = connection.connect()
             try:
-                self._attach(client)
+                self._attach(client, None if deadline is None else max(deadline - time.monotonic(), 0.0))
             except BaseException:
                 client.close()
                 raise
             self._client = client
-            threading.Thread(target=self._receive, args=(client,), name="ucore-board", daemon=True).start()
+            self._receiver = threading.Thread(target=self._receive, args=(client,), name="ucore-board", daemon=True)
+            self._receiver.start()
+        elif threading.current_thread() is self._receiver:
+            raise UsageError(
+                "What a thread of the board prints comes in the thread that takes in all of the board's answers: nothing can be asked "
+                "of the board there. Put the text into a queue, and let another thread ask."
+            )
         return self._client
 
-    def start(self, request: Request) -> None:
-        """Send a request. Raises HubUnreachableError, and what connecting again raises."""
+    def start(self, request: Request, deadline: float | None = None) -> None:
+        """Send a request; where the board is to be attached again, that is over by ``deadline``.
+
+        Raises HubUnreachableError, and what connecting again raises.
+        """
         with self._lock:
-            client = self._connected()
+            client = self._connected(deadline)
             request.id = client.send(request.type, request.content)
             self._open[request.id] = request
-            while len(self._open) > LATE_CELLS and self._open[next(iter(self._open))].is_over:
-                del self._open[next(iter(self._open))]
 
     def send(self, type: str, content: dict[str, Any]) -> None:
         """Send what needs no answer."""
@@ -238,10 +262,10 @@ class Requests:
                     break
                 with self._lock:  # an answer may come before its request is in the table
                     request = self._open.get(message["parent"])
-                if request is None:
-                    continue
-                if request.is_over:
-                    self._take_late(message)
+                    if request is not None and request.is_reply(message):
+                        del self._open[message["parent"]]
+                if request is None or request.is_over:
+                    self._print_late(message)
                 else:
                     request.is_over = request.is_reply(message)
                     request.messages.put(message)
@@ -256,3 +280,10 @@ class Requests:
             self.on_lost(error)
         for request in waiting:
             request.messages.put({"type": "lost", "parent": request.id, "content": as_reply(error)})
+
+    def _print_late(self, message: Message) -> None:
+        """Nobody waits for it, so nobody would be told of an error; and the next answer must be taken in, whatever this one meets."""
+        try:
+            self._take_late(message)
+        except BaseException:
+            threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))

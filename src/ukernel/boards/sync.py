@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Files", "Sync", "apply"]
 
 IGNORE_FILE = ".ucoreignore"
+LOOK_MS = 200  # for which nothing changes, before a watched folder is first looked at
 # What no board needs: what tools leave beside a program's text.
 IGNORED = (
     ".git/",
@@ -30,6 +31,7 @@ IGNORED = (
     ".venv/",
     ".ipynb_checkpoints/",
     "*~",
+    "*~ucore",  # a file of a board that is being written
     IGNORE_FILE,
 )
 # What µcore has put on a stock board: removing it would cut the line that removes it. And where a folder of this computer may be mounted.
@@ -43,6 +45,7 @@ class Files(Protocol):
         self, path: str = "", *, sums: bool = False, progress: Progress | None = None
     ) -> Iterator[tuple[FileInfo, bytes]]: ...
     def write(self, path: str, data: bytes, *, progress: Progress | None = None) -> None: ...
+    def exists(self, path: str) -> bool: ...
     def mkdir(self, path: str) -> None: ...
     def remove(self, path: str, *, recursive: bool = False) -> None: ...
 
@@ -74,11 +77,22 @@ class Sync:
             import watchfiles
         except ImportError:
             raise ImportError("Watching a folder needs the library watchfiles: pip install 'ukernel[watch]'") from None
-        yield self.run(delete, progress)
-        for _ in watchfiles.watch(self._folder, stop_event=stop, raise_interrupt=True):
-            result = self.run(delete, progress)
-            if result.put or result.removed:
+        # The first look is when nothing has changed for a moment: from then on no change is missed, also not one that a sync meets.
+        is_first = True
+        for changes in watchfiles.watch(
+            self._folder, stop_event=stop, raise_interrupt=True, yield_on_timeout=True, rust_timeout=LOOK_MS
+        ):
+            if not changes and not is_first:
+                continue
+            try:
+                result = self.run(delete, progress)
+            except FileNotFoundError as error:
+                if str(self._folder) not in str(error.filename):
+                    raise
+                continue  # it has gone meanwhile, which is the next change
+            if is_first or result.put or result.removed:
                 yield result
+            is_first = False
 
     def _do(self, delete: bool, progress: Progress | None, dry_run: bool) -> SyncResult:
         spec = self._spec()
@@ -91,8 +105,14 @@ class Sync:
         lines = [*IGNORED]
         own = self._folder / IGNORE_FILE
         if own.is_file():
-            lines += own.read_text("utf-8").splitlines()
-        return pathspec.GitIgnoreSpec.from_lines([*lines, *self._ignore])
+            try:
+                lines += own.read_text("utf-8").splitlines()
+            except UnicodeDecodeError:
+                raise ValueError(f"{own} is no text in UTF-8.") from None
+        try:
+            return pathspec.GitIgnoreSpec.from_lines([*lines, *self._ignore])
+        except ValueError as error:
+            raise ValueError(f"A pattern of what is to be ignored means nothing: {error}") from None
 
 
 def apply(
@@ -112,6 +132,7 @@ def apply(
     except FileNotFoundError:
         if not dry_run:
             files.mkdir(remote)
+    _take_twins(files, remote, {*folders, *contents}, theirs)
     put: list[str] = []
     removed: list[str] = []
     unchanged = 0
@@ -150,6 +171,15 @@ def apply(
                 remove(path)
             gone.add(path)
     return SyncResult(put, removed, unchanged)
+
+
+def _take_twins(files: Files, remote: str, wanted: set[str], theirs: dict[str, tuple[FileInfo, bytes]]) -> None:
+    """To FAT, Main.py and main.py are one file: have what is there under the name that is wanted, lest it be taken for another."""
+    twins = {path.lower(): path for path in theirs}
+    for path in sorted(wanted - set(theirs)):
+        twin = twins.get(path.lower())
+        if twin is not None and twin not in wanted and twin in theirs and files.exists(posixpath.join(remote, path)):
+            theirs[path] = theirs.pop(twin)
 
 
 def _above(path: str) -> list[str]:

@@ -233,7 +233,7 @@ def sync(board: str | None, as_json: bool, folder: str, to: str, delete: bool, d
 
     Patterns in FOLDER/.ucoreignore are left out, too.
     """
-    with open_board(board) as target, output.progress() as show:
+    with open_board(board) as target, output.progress() as show, _values_are_told():
         result = target.files.sync(folder, to, delete=delete, dry_run=dry_run, ignore=ignore, progress=show)
     if as_json:
         output.print_json(_result(result, dry_run))
@@ -260,7 +260,7 @@ def _print_result(result: "SyncResult", dry_run: bool = False) -> None:
 @click.option("--ignore", multiple=True, metavar="PATTERN", help="Leave out what fits, as in a .gitignore. May be given again.")
 def watch(board: str | None, folder: str, to: str, delete: bool, ignore: tuple[str, ...]) -> None:
     """Sync FOLDER to a board now, and after each change in it, until Ctrl-C."""
-    with open_board(board) as target:
+    with open_board(board) as target, _values_are_told():
         try:
             for result in target.files.watch(folder, to, delete=delete, ignore=ignore):
                 _print_result(result)

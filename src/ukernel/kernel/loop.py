@@ -84,12 +84,12 @@ class Loop:
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._timer_numbers), action))
 
     def call_soon_threadsafe(self, action: Callable[[], None]) -> None:
-        """Call ``action()`` in the next turn. For other threads and for signal handlers."""
+        """Call ``action()`` in the next turn. For other threads and for signal handlers. Once the loop is closed nothing is called."""
         self._ready.append(action)
         try:
             self._wakeup_w.send(b"!")
-        except BlockingIOError:
-            pass  # it is to wake up already
+        except OSError:
+            pass  # full: it is to wake up already; closed: a thread has outlived the kernel's end
 
     def _read_wakeup(self) -> None:
         self._wakeup_r.recv(4096)

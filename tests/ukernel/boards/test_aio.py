@@ -70,6 +70,16 @@ def test_many_at_once_each_get_their_own(board):
     assert asyncio.run(use()) == list(range(20))
 
 
+def test_a_time_limit_goes_with_a_call_by_function(board):
+    @board.function
+    def spin():
+        while True:
+            pass
+
+    with pytest.raises(BoardTimeoutError):
+        asyncio.run(board.aio.call(spin, timeout=0.1))
+
+
 def test_a_generator_is_iterated_asynchronously(board):
     @board.function
     def count(n):

@@ -38,6 +38,13 @@ def test_values_are_exact(board, value):
         assert board.eval(repr(value)) == value
 
 
+def test_the_boards_own_functions_are_called_and_none_of_a_programs_is_hidden(board):
+    assert board.call("ucore.is_pipe_open", "none") is False
+    board.run("def close(): return 'mine'")
+    assert board.call("close") == "mine"
+    board.run("del close")
+
+
 def test_bytes_like_and_numpy_arguments_arrive_packed(board):
     board.run("def kind(x):\n    return str(type(x)), len(x)")
     assert board.call("kind", memoryview(b"abc")) == ("<class 'bytes'>", 3)

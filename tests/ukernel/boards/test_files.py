@@ -134,14 +134,156 @@ def test_the_package_that_serves_this_stays_whatever_is_removed(hub, micropython
         files.write("/lib/ucore/agent.mpy", b"2")  # a backup that is restored has it, too
 
 
-@pytest.mark.micropython
-def test_a_full_flash_leaves_the_old_file_and_nothing_of_the_new_one(hub, micropython):
+@pytest.fixture
+def own(hub, micropython):
+    """A board of MicroPython that a test may spoil."""
     with VirtualBoard("micropython") as virtual, connect(virtual.port) as board:
-        board.files.write("/a", b"old")
-        with pytest.raises(OSError, match="no room on the board"):
-            board.files.write("/a", os.urandom(2_500_000))
-        assert board.files.read("/a") == b"old"
-        assert "/a~" not in [info.path for info in board.files.ls("/")]
+        yield board
+
+
+@pytest.mark.micropython
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_full_flash_leaves_the_old_file_and_nothing_of_the_new_one(own, monkeypatch, is_known):
+    own.files.write("/a", b"old")
+    if not is_known:  # the flash says that there is room, and then there is none
+        monkeypatch.setattr(boardfiles, "_check_room", lambda *args: None)
+    with pytest.raises(OSError, match="no room on the board"):
+        own.files.write("/a", os.urandom(2_200_000))
+    assert own.files.read("/a") == b"old"
+    assert "/a~ucore" not in [info.path for info in own.files.ls("/")]
+
+
+@pytest.mark.micropython
+def test_a_file_that_is_too_big_is_refused_before_anything_of_it_is_sent(own):
+    free = own.files.df()[0].free
+    done = []
+    with pytest.raises(OSError, match=rf"{free + 1:,} bytes are needed, {free:,} are free") as caught:
+        own.files.write("/a", bytes(free + 1), progress=lambda path, at, size: done.append(at))
+    assert (caught.value.errno, set(done)) == (errno.ENOSPC, {0})
+    own.run(f"with open('/a~ucore', 'wb') as file:\n for _ in range({free // 2 // 4096}): file.write(bytes(4096))")
+    own.files.write("/a", bytes(free * 3 // 4))  # what is there of it already needs no room
+    assert own.files.stat("/a").size == free * 3 // 4
+
+
+@pytest.mark.micropython
+def test_a_file_much_larger_than_the_boards_memory_goes_there_and_back(hub, micropython):
+    content = os.urandom(200_000)
+    with VirtualBoard("micropython", heap="64k") as virtual, connect(virtual.port) as board:
+        assert board.files._call("free_memory") < 32_000
+        board.files.write("/a", content)
+        assert board.files.read("/a") == content
+
+
+class FullBoard:
+    """A board with one file, and with memory for ``room`` bytes of it, but for every second time that it is asked."""
+
+    name, facts = "full", {}
+
+    def __init__(self, room):
+        self.room = room
+        self.content = b""
+        self.fails = False
+
+    def call_value(self, name, args=(), kwargs=None, *, timeout=None):
+        function = name.rpartition(".")[2]
+        self.fails = not self.fails
+        size = (
+            args[2] if function == "read" else len(args[2]) if function == "write" else len(args[1]) if function == "put" else 0
+        )
+        if size > self.room or (self.fails and function != "put"):
+            raise BoardCodeError("MemoryError", "MemoryError", "")
+        return getattr(self, function)(*args)
+
+    def free_memory(self):
+        return 100_000
+
+    def begun(self, path):
+        return 0, b"", -1
+
+    def write(self, path, at, data):
+        assert at == len(self.content)
+        self.content += data
+
+    def finish(self, path, sums):
+        assert zlib.crc32(self.content).to_bytes(4, "little") in sums
+
+    def discard(self, path):
+        self.content = b""
+
+    def stat(self, path):
+        return False, len(self.content), 0
+
+    def read(self, path, at, size):
+        return self.content[at : at + size]
+
+
+@pytest.mark.parametrize("room, piece", [(100_000, boardfiles.MOST_PIECE), (300, 256), (130, 128)])
+def test_a_board_whose_memory_is_full_now_and_then_is_asked_again_and_for_less_where_that_is_no_help(room, piece):
+    board = FullBoard(room)
+    files = boardfiles.BoardFiles(board)
+    content = os.urandom(20_000)
+    files.write("/a", content)
+    assert (board.content, files._piece) == (content, piece)
+    assert files.read("/a") == content
+
+
+def test_a_board_that_has_no_memory_at_all_is_an_error(monkeypatch):
+    with pytest.raises(BoardCodeError, match="MemoryError"):
+        boardfiles.BoardFiles(FullBoard(100)).write("/a", bytes(5000))
+
+
+@pytest.mark.micropython
+def test_a_name_that_is_no_text_is_an_error_that_says_so(own):
+    own.run(r"open(b'/\xff', 'w').close()")
+    with pytest.raises(OSError, match="a name there is no text, or the file system is damaged"):
+        own.files.ls("/")
+
+
+def test_a_progress_function_that_fails_leaves_nothing_of_the_file(files):
+    def fail(path, done, size):
+        if done:
+            raise ZeroDivisionError
+
+    files.write("work/a", b"old")
+    with pytest.raises(ZeroDivisionError):
+        files.write("work/a", os.urandom(3 * boardfiles.MOST_PIECE), progress=fail)
+    assert [(info.path, info.size) for info in files.tree("work")] == [("a", 3)]
+
+
+def test_a_file_of_the_users_that_looks_like_an_editors_backup_stays(files):
+    files.write("work/a~", b"mine")
+    files.write("work/a", b"x")
+    assert files.read("work/a~") == b"mine"
+
+
+@pytest.mark.parametrize("new", ["work/folder", "work/folder/inner/deeper", "./work//folder/x", "work/../work/folder/x"])
+def test_a_folder_does_not_go_into_itself(files, new):
+    files.mkdir("work/folder/inner")
+    files.write("work/folder/file", b"1")
+    with pytest.raises(OSError) as caught:
+        files.move("work/folder", new)
+    assert caught.value.errno == errno.EINVAL
+    assert [info.path for info in files.tree("work")] == ["folder", "folder/file", "folder/inner"]
+
+
+def test_what_would_lie_below_a_file_does_not_exist(files):
+    files.write("work/file", b"")
+    assert not files.exists("work/file/below")
+
+
+def test_what_is_no_folder_is_put_as_a_file(files):
+    assert files.put(os.devnull, "work/") == ["work/" + os.path.basename(os.devnull)]
+    assert [info.is_folder for info in files.ls("work")] == [False]
+
+
+def test_a_folder_is_put_with_what_its_links_lead_to(files, tmp_path):
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared/library.py").write_text("x")
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/lib").symlink_to(tmp_path / "shared")
+    (tmp_path / "shared/back").symlink_to(tmp_path / "code")
+    assert files.put(tmp_path / "code", "work/") == ["work/code/lib/library.py"]
+    assert [info.path for info in files.tree("work")] == ["code", "code/lib", "code/lib/library.py"]
 
 
 def test_a_write_that_was_broken_off_goes_on_where_it_was(files, board, monkeypatch):
@@ -201,7 +343,7 @@ def test_a_board_with_little_memory_gets_and_gives_smaller_pieces(files, board, 
     content = os.urandom(size)
     poor = boardfiles.BoardFiles(board)
     poor.write("work/a", content)
-    assert max(sizes[5:], default=0) <= 1024
+    assert max(sizes[1 + 3 * boardfiles.TRIES :], default=0) <= 1024  # a small file whole, then 8, 4 and 2 kB
     assert boardfiles.BoardFiles(board).read("work/a") == content
 
 

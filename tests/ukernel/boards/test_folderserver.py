@@ -1,6 +1,7 @@
 """What a board asks of a mounted folder: every question has an answer, and nothing outside of the folder is touched."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,20 @@ def test_a_file_is_opened_with_its_beginning_and_read_on(root):
     assert ask(server, "read", "/file", 4, 99) == (0, None, b"456789")
     assert ask(server, "read", "/file", 10, 99) == (0, None, b"")
     assert ask(server, "stat", "/")[:2] == (0, [0x4000, 0, int(root.stat().st_mtime)])
+
+
+def test_a_board_that_asks_for_less_than_nothing_gets_nothing(root):
+    assert ask(FolderServer(root), "open", "/file", "r", -1) == (0, 10, b"")
+    assert ask(FolderServer(root), "read", "/file", 0, -1) == (0, None, b"")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="it needs a named pipe")
+def test_a_pipe_is_neither_read_nor_written(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    server = FolderServer(tmp_path, write=True)
+    assert ask(server, "write", "/fifo", 0, data=b"1")[0] == 13
+    assert ask(server, "open", "/fifo", "r", 1)[0] == 13
+    assert ask(server, "read", "/fifo", 0, 1)[0] == 2
 
 
 @pytest.mark.parametrize("write", [False, True])

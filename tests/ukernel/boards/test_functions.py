@@ -1,9 +1,11 @@
 """Functions that are written here and run on a board."""
 
+import threading
+
 import pytest
 from patience import wait_until
 
-from ukernel.boards import BoardCodeError, BoardValueError, connect
+from ukernel.boards import BoardCodeError, BoardTimeoutError, BoardValueError, connect
 
 pytestmark = pytest.mark.micropython
 
@@ -29,7 +31,7 @@ def test_a_known_function_costs_one_message(board, monkeypatch):
     double(1)
     sent = []
     start = board._requests.start
-    monkeypatch.setattr(board._requests, "start", lambda request: sent.append(request) or start(request))
+    monkeypatch.setattr(board._requests, "start", lambda request, *rest: sent.append(request) or start(request, *rest))
     assert double(2) == 4
     assert len(sent) == 1
 
@@ -156,6 +158,47 @@ def test_a_generator_that_fails_gives_what_came_before(board):
         for value in fails():
             got.append(value)
     assert got == [1, 2]
+
+
+def test_a_generator_is_gone_after_an_item_that_cannot_travel_and_a_wait_that_was_too_long(board, virtual):
+    @board.function
+    def odd():
+        yield 1
+        yield object()
+        yield 3
+
+    kept = "[name for name in globals() if name.startswith('##')]"
+    with pytest.raises(BoardValueError):
+        list(odd())
+    assert board.eval(kept) == []
+    items = board.call(odd, timeout=0.2)
+    assert next(items) == 1
+    with connect(virtual.port) as other:
+
+        def hold():
+            with pytest.raises(BoardCodeError, match="KeyboardInterrupt"):
+                other.run("import time\nwhile True: time.sleep_ms(5)")
+
+        holds = threading.Thread(target=hold)
+        holds.start()
+        wait_until(lambda: board.info().running)
+        with pytest.raises(BoardTimeoutError):
+            next(items)
+        other.interrupt()
+        holds.join()
+    wait_until(lambda: board.eval(kept) == [])
+
+
+def test_a_time_limit_goes_with_a_call_by_function(board):
+    @board.function
+    def spin():
+        while True:
+            pass
+
+    with pytest.raises(BoardTimeoutError):
+        board.call(spin, timeout=0.1)
+    with pytest.raises(TypeError, match=r"board\.function"):
+        board.call(len, "ab")
 
 
 def test_others_may_use_the_board_between_two_items(board):

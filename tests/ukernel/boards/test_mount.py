@@ -131,6 +131,12 @@ def test_a_folder_that_may_be_written_is(board, folder):
     assert sorted(path.name for path in folder.iterdir()) == ["data.bin", "dir", "package", "ä b.txt"]
 
 
+def test_a_folder_in_a_folder_that_is_only_read_is_refused_for_that(board, folder):
+    with board.files.mount(folder), pytest.raises(OSError) as caught:
+        board.files.mkdir("/remote/new")
+    assert caught.value.errno == errno.EROFS
+
+
 def test_a_put_into_a_folder_that_is_only_read_says_so_and_leaves_nothing(board, folder):
     with board.files.mount(folder):
         for size in (10, 50_000):

@@ -77,6 +77,28 @@ def test_sources_are_taken_where_there_is_no_bytecode_or_none_is_wanted(library,
     assert library.install("pkboth", index=index.url, mpy=False)[0].files == ("/lib/pkboth.py",)
 
 
+def test_on_a_board_without_sha256_what_is_unchanged_is_not_sent_again_and_what_is_changed_is(
+    library, board, index, monkeypatch
+):
+    index.add("pkcrc", "1", {"pkcrc.py": b"x = 1"}, form="py")
+    board.run("import sys\nsys.modules['uhashlib'] = None")
+    try:
+        assert len(board.files.sum_up("/boot.py")) == 4
+        (installed,) = library.install("pkcrc", index=index.url)
+        assert library.list() == [installed]
+        said = []
+        library.install("pkcrc", index=index.url, report=said.append)
+        assert [line for line in said if line.startswith("writing")] == []
+        text = library.freeze()
+        board.files.write("/lib/pkcrc.py", b"x = 2")
+        assert library.list()[0].state == "changed"
+        library.install_pinned(text)
+        assert library.list() == [installed]
+    finally:
+        board.run("del sys.modules['uhashlib']")
+    assert library.list() == [installed]  # also where the board learns SHA-256
+
+
 def test_bytecode_beside_a_source_that_would_be_imported_instead_is_refused(library, board, index, tmp_path):
     index.add("pkboth", "1", {"pkboth.mpy": compiled("x = 2", tmp_path)})
     board.files.write("/lib/pkboth.py", b"x = 0")

@@ -6,9 +6,12 @@ import threading
 import zipfile
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from patience import PATIENCE_S, wait_until
 
 from ukernel.boards import archive, connect, sync
+from ukernel.boards.fileinfo import FileInfo, sum_up
 from ukernel.virtual.launcher import VirtualBoard
 
 pytestmark = pytest.mark.micropython
@@ -94,6 +97,117 @@ def test_a_folder_that_is_none_is_an_error(files, folder):
         files.sync(folder / "none", "/work")
 
 
+CARD = """
+import vfs
+class Card:
+    def __init__(self, blocks):
+        self.data = bytearray(blocks * 512)
+    def readblocks(self, block, buffer):
+        buffer[:] = self.data[block * 512 : block * 512 + len(buffer)]
+    def writeblocks(self, block, buffer):
+        self.data[block * 512 : block * 512 + len(buffer)] = buffer
+    def ioctl(self, request, _):
+        return {4: len(self.data) // 512, 5: 512}.get(request, 0)
+card = Card(200)
+vfs.VfsFat.mkfs(card)
+vfs.mount(vfs.VfsFat(card), "/sd")
+"""
+
+
+@pytest.fixture
+def card(board):
+    """A card with FAT is the board's /sd."""
+    board.run(CARD)
+    yield board.files
+    board.run("vfs.umount('/sd')\ndel card")
+
+
+def test_to_fat_upper_and_lower_case_are_one_name_and_delete_does_not_remove_what_was_sent(card, tmp_path):
+    for path, content in {"Main.py": b"1", "Lib/A.py": b"2"}.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(content)
+    for path in ("main.py", "lib/a.py", "lib/old"):
+        card.mkdir("/sd/lib")
+        card.write(f"/sd/{path}", b"0")
+    assert card.sync(tmp_path, "/sd", delete=True).removed == ["lib/old"]
+    assert (card.read("/sd/main.py"), card.read("/sd/lib/a.py")) == (b"1", b"2")
+    assert card.sync(tmp_path, "/sd", delete=True) == ([], [], 2)
+
+
+def test_elsewhere_names_that_differ_in_case_are_two(files, tmp_path):
+    (tmp_path / "Main.py").write_bytes(b"1")
+    files.write("/work/main.py", b"0")
+    assert files.sync(tmp_path, "/work", delete=True) == (["Main.py"], ["main.py"], 0)
+    assert listed(files) == ["Main.py"]
+
+
+def test_another_file_system_is_no_part_of_the_root(card, board, tmp_path):
+    card.write("/sd/a", b"1")
+    assert "sd" in [info.name for info in card.ls("/")]
+    assert [info.path for info in card.tree("/") if info.path.startswith("sd")] == []
+    (tmp_path / "boot.py").write_bytes(b"")
+    assert "sd" not in card.sync(tmp_path, "/", delete=True, dry_run=True).removed
+    with connect(board.port) as other:
+        other.run("import os\nos.chdir('/sd')")
+        assert [info.path for info in other.files.tree()] == ["a"]
+        other.run("os.chdir('/')")
+
+
+@pytest.mark.parametrize("spoil", [b"\xff\xfe", b"!\n"])
+def test_patterns_that_mean_nothing_are_refused_with_a_sentence(files, folder, spoil):
+    (folder / ".ucoreignore").write_bytes(spoil)
+    with pytest.raises(ValueError, match=r"(no text in UTF-8|means nothing)"):
+        files.sync(folder, "/work")
+    assert listed(files) == []
+
+
+def test_a_change_that_a_watched_folder_sees_during_a_sync_is_not_missed(files, folder):
+    stop = threading.Event()
+    done = []
+
+    def watch():
+        for result in files.watch(folder, "/work", stop=stop):
+            if not done:
+                (folder / "main.py").write_bytes(b"print(2)")
+            done.append(result.put)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        wait_until(lambda: len(done) == 2)
+    finally:
+        stop.set()
+        watching.join(PATIENCE_S)
+    assert done[1] == ["main.py"]
+
+
+def test_a_file_that_is_gone_before_it_is_read_does_not_end_the_watching(files, folder, monkeypatch):
+    apply, fails = sync.apply, [True]
+
+    def lose(files, remote, folders, contents, *rest):
+        if fails:
+            fails.clear()
+            contents = {**contents, "gone.py": folder / "gone.py"}
+        return apply(files, remote, folders, contents, *rest)
+
+    stop = threading.Event()
+    watching = files.watch(folder, "/work", stop=stop)
+    next(watching)
+    monkeypatch.setattr(sync, "apply", lose)
+    done = []
+    thread = threading.Thread(target=lambda: done.extend(watching))
+    thread.start()
+
+    def change_until_seen():
+        (folder / "new.py").write_bytes(os.urandom(4))
+        return bool(done)
+
+    wait_until(change_until_seen)
+    stop.set()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive() and not fails
+
+
 def test_a_watched_folder_is_synced_after_each_change(files, folder):
     stop = threading.Event()
     done = []
@@ -159,6 +273,50 @@ def test_an_archive_that_is_none_or_damaged_is_refused_whole(files, folder, tmp_
     with pytest.raises(ValueError, match="no backup of a board, or it is damaged"):
         files.restore(bad)
     assert "main.py" not in listed(files)
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    """An archive, and where it is."""
+
+    class Nothing:
+        def walk(self, path, *, sums, progress):
+            return [(FileInfo("a.py", False, 2000), b"")]
+
+        def read(self, path, *, progress):
+            return b"print(1)\n" * 200
+
+    class Named:
+        name, facts = "board", {}
+
+    path = tmp_path_factory.mktemp("archive") / "kept.zip"
+    archive.backup(Nothing(), Named(), path, None)
+    return path, path.read_bytes()
+
+
+@given(data=st.data())
+def test_an_archive_with_a_wrong_byte_is_whole_or_refused(packed, data):
+    path, content = packed
+    at = data.draw(st.integers(0, len(content) - 1))
+    path.write_bytes(content[:at] + bytes([data.draw(st.integers(0, 255))]) + content[at + 1 :])
+    try:
+        folders, files = archive._read(path)
+    except ValueError as error:
+        assert "Nothing was written" in str(error)
+    else:
+        assert (folders, files) == ([], {"a.py": b"print(1)\n" * 200})
+
+
+def test_an_archive_larger_than_any_flash_is_refused_whatever_its_manifest_says(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "MAX_BYTES", 1000)
+    path = tmp_path / "bomb.zip"
+    sizes = {"a": {"size": 2000, "sum": sum_up(bytes(2000)).hex()}, "b": {"size": -2000, "sum": ""}}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("files/a", bytes(2000))
+        packed.writestr("files/b", b"")
+        packed.writestr(archive.MANIFEST, json.dumps({"format": archive.FORMAT, "folders": [], "files": sizes}))
+    with pytest.raises(ValueError, match="larger than any board's flash"):
+        archive._read(path)
 
 
 def test_a_link_is_followed_and_one_that_leads_back_or_nowhere_is_left_out(files, tmp_path):

@@ -5,7 +5,7 @@ import threading
 import pytest
 import zmq
 
-from ukernel.kernel.loop import MAX_BURST
+from ukernel.kernel.loop import MAX_BURST, Loop
 
 
 @pytest.fixture
@@ -88,3 +88,9 @@ def test_another_thread_gets_things_done_in_the_loop(loop):
         loop.run_once()
     thread.join()
     assert set(ran) == {threading.current_thread()}
+
+
+def test_a_thread_that_outlives_the_loop_is_not_told_so():
+    loop = Loop()
+    loop.close()
+    loop.call_soon_threadsafe(lambda: None)

@@ -142,7 +142,7 @@ def test_any_value_survives_a_board(through_a_board, given):
         assert same(value, found), (value, found)
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.binary(max_size=60) | VALUES.map(values.encode).flatmap(lambda data: st.integers(0, len(data)).map(lambda n: data[:n]))
 )
