@@ -5,6 +5,7 @@ import json
 import os
 
 import pytest
+from hubnotebook import Notebook
 from patience import wait_until
 from recordingfile import Contents
 
@@ -31,6 +32,19 @@ def test_the_file_says_of_itself_what_it_is(board, begin):
     (about, run), *_ = contents.runs
     assert (about.format, about.names, about.units, run.frames) == ("<ff", ("x", "y"), ("V", "°C"), 2)
     assert contents.is_finished
+
+
+def test_the_cell_that_opened_a_pipe_is_in_the_file(hub, board, begin):
+    with Notebook(label="lab.ipynb") as notebook, begin("adc") as recording:
+        notebook.send("hold")
+        wait_until(lambda: board.running, "the cell")
+        board.open("adc")
+        recording.wait_until_told("open")
+        board.open("imu", id=2)
+        board.finish()
+        contents = recording.stop()
+    (opened,) = contents.events_of("open")
+    assert (opened["cell"], opened["code"]) == ("lab.ipynb", "hold")
 
 
 def test_a_full_disk_ends_the_recording_and_the_file_is_whole(board, begin, monkeypatch):
