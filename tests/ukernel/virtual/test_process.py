@@ -56,14 +56,6 @@ def lasting_board(request):
         yield board
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def crowded_board(request):
-    """The same, with three threads that allocate all the time."""
-    with line_board(request.param) as board:
-        board.ask(THREE_THREADS)
-        yield board
-
-
 def test_a_board_runs_what_it_is_sent(board):
     assert board.ask("print(6 * 7)") == "42"
     assert board.ask("print(sys.implementation.name, sys.platform)") == f"{board.board.python} linux"
@@ -90,14 +82,6 @@ def test_0x03_interrupts(lasting_board, what):
         lasting_board.send(ENDLESS[what])
         lasting_board.interrupt()
     assert lasting_board.ask("print(1)") == "1"
-
-
-@pytest.mark.parametrize("what", ENDLESS)
-def test_0x03_interrupts_the_main_thread_while_other_threads_allocate(crowded_board, what):
-    for _ in range(5):
-        crowded_board.send(ENDLESS[what])
-        crowded_board.interrupt()
-    assert crowded_board.ask("print(1)") == "1"
 
 
 def test_sleep_ms_lets_other_threads_run(board):
@@ -346,3 +330,22 @@ def test_a_full_disk_is_an_error_in_a_sentence(monkeypatch):
     monkeypatch.setattr(launcher.tempfile, "mkdtemp", no_room)
     with pytest.raises(BoardGoneError, match=r"did not start: No space left on device \(/tmp/x\)\.$"):
         VirtualBoard("cpython").start()
+
+
+# The last tests here: the three threads of a crowded board compute until it ends, and would do so beside all tests that follow.
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def crowded_board(request):
+    """The same, with three threads that allocate all the time."""
+    with line_board(request.param) as board:
+        board.ask(THREE_THREADS)
+        yield board
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+def test_0x03_interrupts_the_main_thread_while_other_threads_allocate(crowded_board, what):
+    for _ in range(5):
+        crowded_board.send(ENDLESS[what])
+        crowded_board.interrupt()
+    assert crowded_board.ask("print(1)") == "1"
