@@ -74,7 +74,7 @@ def test_an_interrupt_ends_the_cell_and_nothing_else(talker, body):
 
 @pytest.mark.board
 def test_a_producer_on_the_other_core_loses_nothing_beside_prints(talker):
-    count = 6_000
+    count = 10_000
     talker.frames.clear()
     talker.cell(
         "import _thread, struct\np = ucore.open_pipe('both')\ndone = []\n"

@@ -28,7 +28,7 @@ from .files import BoardFiles
 from .functions import BoardFunction
 from .info import BoardInfo, read_reply
 from .requests import Message, Output, Request, Requests, label
-from .sources import Source, Sources, format_frames
+from .sources import Source, Sources, format_frames, read_program
 
 if TYPE_CHECKING:
     from ukernel.client.connection import HubClient
@@ -90,7 +90,6 @@ class Board:
     @property
     def aio(self) -> "AsyncBoard":
         """The same board for asyncio: `await board.aio.eval(...)`."""
-
         from .aio import AsyncBoard  # asyncio costs 20 ms
 
         return AsyncBoard(self)
@@ -133,7 +132,7 @@ class Board:
         What it prints goes to ``output``, a function of one str; else to the board's ``output``, else to stdout. A value that cannot
         travel is returned as its repr, a str. ``name``: what tracebacks call the program, such as its file.
         """
-        text, source = _read(code, name)
+        text, source = read_program(code, name)
         pieces = self._execute({"code": text}, source, timeout, output)
         return pieces.stuck[2] if pieces.stuck else self._value_of(pieces)
 
@@ -146,7 +145,7 @@ class Board:
         if not expression.strip():
             raise UsageError("An empty text has no value.")
         if "await" in expression:
-            text, source = _read(expression, name)
+            text, source = read_program(expression, name)
         else:
             text, source = f"{SHOW}(({expression}\n), True)", Source(expression, name)  # a comment may be its end
         return self._value_of(self._execute({"code": text}, source, timeout))
@@ -156,7 +155,7 @@ class Board:
 
         Of ``name`` and ``output`` see `run`.
         """
-        text, source = _read(code, name, plain=False)
+        text, source = read_program(code, name, plain=False)
         self._execute({"code": text}, source, None, output)
 
     def complete(self, code: str, cursor: int | None = None) -> "Completion":
@@ -387,14 +386,6 @@ def connect(name: str | None = None, *, timeout: float | None = None, output: Ou
     HubUnreachableError if no hub can be started.
     """
     return Board(name, timeout=timeout, output=output)
-
-
-def _read(code: str, name: str, plain: bool = True) -> tuple[str, Source]:
-    """Return what the board is to run for a program, and what tracebacks show of it. Its first line is for what `rewrite` puts there."""
-    from .rewrite import program
-
-    body = "\n" + code
-    return program(body, plain=plain, is_cell=False).text, Source(body, name, 0)
 
 
 def _display(content: dict[str, Any], write: Output) -> None:

@@ -1,11 +1,9 @@
 """The files of a board: looked at, sent, fetched. What is sent comes to stand beside the old file, and takes its place when it is whole."""
 
-import builtins
 import contextlib
 import errno
 import os
 import posixpath
-import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ukernel.errors import BoardCodeError, BoardError, UcoreError
 
+from .fileerrors import as_error, as_os_error, check_room
 from .fileinfo import FileInfo, FileSystem, Progress, Sum, SyncResult, inside, replaceable, sums, tell
 from .localfiles import check_readable, read_folder
 
@@ -31,29 +30,6 @@ PART_OF_MEMORY = 8  # a piece is in a board's memory twice, in one run of bytes 
 TRIES = 3  # to send one file: a sum that does not fit is next to impossible, or somebody else writes it too
 # What is asked again, as often, where a board's memory was too full for it: what it has sent and the host has not acknowledged leaves soon.
 REPEATABLE = ("begun", "finish", "free_memory", "read", "stat", "sum_up", "write")
-_ERRNO = re.compile(r"\[Errno (-?\d+)\]|^(-?\d+)$")
-
-# A board's numbers are Linux's, whatever this computer's are.
-_NUMBERS = {
-    1: errno.EPERM,
-    2: errno.ENOENT,
-    5: errno.EIO,
-    12: errno.ENOMEM,
-    13: errno.EACCES,
-    16: errno.EBUSY,
-    17: errno.EEXIST,
-    19: errno.ENODEV,
-    20: errno.ENOTDIR,
-    21: errno.EISDIR,
-    22: errno.EINVAL,
-    24: errno.EMFILE,
-    28: errno.ENOSPC,
-    30: errno.EROFS,
-    36: errno.ENAMETOOLONG,
-    39: errno.ENOTEMPTY,
-    84: errno.EILSEQ,
-}
-EILSEQ = 84  # also what LittleFS says of damage
 
 
 class Caller(Protocol):
@@ -121,7 +97,7 @@ class BoardFiles:
     def _pieces(self, path: str, progress: Progress | None) -> Iterator[bytes]:
         info = self.stat(path)
         if info.is_folder:  # of the root, chips say something else
-            raise _as_error(errno.EISDIR, path)
+            raise as_error(errno.EISDIR, path)
         size = info.size
         done = 0
         tell(progress, path, 0, size)
@@ -165,7 +141,7 @@ class BoardFiles:
         at = there if there <= len(data) and summed in sums(data[:there]) else 0
         tell(progress, path, at, len(data))
         try:
-            _check_room(path, len(data) - at, free if free < 0 else free + there - at)
+            check_room(path, len(data) - at, free if free < 0 else free + there - at)
             while at < len(data):
                 at += self._in_memory(len(data), partial(self._write_piece, path, data, at))
                 tell(progress, path, at, len(data))
@@ -385,7 +361,7 @@ class BoardFiles:
                 return self._board.call_value(f"ucore.filesystem.{function}", args)
             except BoardCodeError as error:
                 if error.ename != "MemoryError" or not tries:
-                    raise _as_os_error(error, str(args[0]) if args else "") from None
+                    raise as_os_error(error, str(args[0]) if args else "") from None
 
     def _items(self, function: str, *args: Any) -> Iterator[Any]:
         items = self._call(function, *args)
@@ -395,36 +371,7 @@ class BoardFiles:
             except StopIteration:
                 return
             except BoardCodeError as error:
-                raise _as_os_error(error, str(args[0])) from None
-
-
-def _check_room(path: str, needed: int, free: int) -> None:
-    """Raise OSError where a file system has less room for a file than it needs; below 0: nobody knows."""
-    if 0 <= free < needed:
-        text = f"no room on the board: {needed:,} bytes are needed, {free:,} are free. What was there before is as it was"
-        raise OSError(errno.ENOSPC, text, path)
-
-
-def _as_os_error(error: BoardCodeError, path: str) -> Exception:
-    """Return the host's error for the board's; the board's own where it is none of files."""
-    kind = getattr(builtins, error.ename, None)  # the stand-in on CPython says FileNotFoundError where MicroPython says OSError
-    is_os_error = isinstance(kind, type) and issubclass(kind, OSError)
-    match = _ERRNO.search(error.evalue) if is_os_error else None
-    if match is None:
-        return error
-    theirs = abs(int(match[1] or match[2]))
-    number = _NUMBERS.get(theirs, theirs)
-    if number == errno.ENOSPC:
-        return OSError(number, "no room on the board; what was there before is as it was", path)
-    if theirs == EILSEQ:
-        return OSError(number, "a name there is no text, or the file system is damaged (on the board)", path)
-    if number == errno.EBUSY:
-        return OSError(number, "µcore itself runs from there; another program can change that, after `ucore detach`", path)
-    return _as_error(number, path)
-
-
-def _as_error(number: int, path: str) -> OSError:
-    return OSError(number, f"{os.strerror(number)} on the board", path)
+                raise as_os_error(error, str(args[0])) from None
 
 
 def _info(path: str, is_folder: bool, size: int) -> FileInfo:

@@ -5,18 +5,17 @@ the board's files; what they have put there is found by looking.
 """
 
 import contextlib
-import hashlib
 import json
 import os
-import shlex
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol
 
 from ukernel.errors import PackageError, UcoreError
 
 from . import mip
-from .fileinfo import SUM_BYTES, is_sum
+from .fileinfo import is_sum
 from .files import BoardFiles
+from .pins import Pin, sum_all
 
 __all__ = ["BoardPackages", "Evaluator", "Package"]
 
@@ -100,17 +99,17 @@ class BoardPackages:
         damaged or has no room; the board has then what it had.
         """
         wanted = [mip.parse(os.fspath(name) if isinstance(name, str) else _local(name)) for name in names]
-        return self._install([_Pin(each, index or "", target or "", not mpy) for each in wanted], report)
+        return self._install([Pin(each, index or "", target or "", not mpy) for each in wanted], report)
 
     def install_pinned(self, text: str, *, report: Report | None = None) -> _Packages:
         """Install what `freeze` has said, or a list of names, a line each, as `install` takes them; return what was installed.
 
         Raises PackageError, and changes nothing, where a package is not the one that was frozen any more.
         """
-        pins = [_Pin.parse(line, number) for number, line in enumerate(text.splitlines(), 1)]
+        pins = [Pin.parse(line, number) for number, line in enumerate(text.splitlines(), 1)]
         return self._install([pin for pin in pins if pin is not None], report)
 
-    def _install(self, pins: "Iterable[_Pin]", report: Report | None) -> _Packages:
+    def _install(self, pins: "Iterable[Pin]", report: Report | None) -> _Packages:
         place = self._place()
         report = report or _say_nothing
         found: _AllFetched = []
@@ -126,7 +125,7 @@ class BoardPackages:
                 alone=bool(pin.sum),  # what it needs has a line of its own
                 report=report,
             )
-            if pin.sum and _sum_all(folder, fetched[0].sums) != pin.sum:
+            if pin.sum and sum_all(folder, fetched[0].sums) != pin.sum:
                 raise PackageError(
                     f"{fetched[0].name} is not what was frozen: its files are others now, or for another bytecode than this board's "
                     f"(version {place.bytecode}). Nothing was installed. Freeze anew from a board that has what you want."
@@ -189,7 +188,7 @@ class BoardPackages:
                 lines.append(f"# {package.name} is {package.state} on the board: this is what was installed.")
             row = recorded[package.name]
             lines.append(
-                _Pin(
+                Pin(
                     mip.Wanted(package.source, package.version),
                     row.get("index", ""),
                     "" if package.target == place.library else package.target,
@@ -340,58 +339,12 @@ class BoardPackages:
         if not lacking:
             return
         path = next(iter(lacking))
-        system = max(
-            (each for each in self._files.df() if path.startswith(each.path)), key=lambda each: len(each.path), default=None
-        )
+        systems = [each for each in self._files.df() if path.startswith(each.path)]
+        system = max(systems, key=lambda each: len(each.path), default=None)
         needed = sum(map(len, lacking.values()))
         if system is not None and needed > system.free:
-            raise PackageError(
-                f"The board's file system has {system.free:,} bytes left; {needed:,} are needed. Nothing was installed. Delete files "
-                "and try again."
-            )
-
-
-class _Pin(NamedTuple):
-    """A line of a frozen list."""
-
-    wanted: mip.Wanted
-    origin: str = ""  # its index; empty: micropython-lib's
-    target: str = ""  # empty: the board's own
-    sources: bool = False  # no bytecode
-    sum: str = ""  # of all files; empty: any will do
-
-    def text(self) -> str:
-        wanted = self.wanted
-        words = [f"{wanted.source}@{wanted.version}" if wanted.version else wanted.source]
-        words += [f"--index={self.origin}"] if self.origin else []
-        words += [f"--target={self.target}"] if self.target else []
-        words += ["--no-mpy"] if self.sources else []
-        words += [f"--sha256={self.sum}"] if self.sum else []
-        return shlex.join(words)
-
-    @classmethod
-    def parse(cls, line: str, number: int) -> "_Pin | None":
-        """Return what a line says, None where it says nothing. Raises PackageError."""
-        try:
-            first, *options = shlex.split(line, comments=True) or [""]
-        except ValueError:
-            raise PackageError(f"Line {number} of the list of packages has a quote without an end.") from None
-        if not first:
-            return None
-        pin = cls(mip.parse(first))
-        for option in options:
-            name, _, value = option.partition("=")
-            if name == "--index" and value:
-                pin = pin._replace(origin=value)
-            elif name == "--no-mpy" and not value:
-                pin = pin._replace(sources=True)
-            elif name == "--target" and value:
-                pin = pin._replace(target=value)
-            elif name == "--sha256" and value:
-                pin = pin._replace(sum=value)
-            else:
-                raise PackageError(f"Line {number} of the list of packages has {option!r}, which means nothing there.")
-        return pin
+            left = f"The board's file system has {system.free:,} bytes left; {needed:,} are needed."
+            raise PackageError(f"{left} Nothing was installed. Delete files and try again.")
 
 
 def _say_nothing(line: str) -> None:
@@ -411,21 +364,13 @@ def _row(package: mip.Fetched, target: str, index: str, mpy: bool) -> dict[str, 
         "target": target,
         "needs": package.needs,
         "files": {path: digest.hex() for path, digest in package.sums.items()},
-        "sum": _sum_all(target, package.sums),
+        "sum": sum_all(target, package.sums),
     }
     if index and index != mip.INDEX:
         row["index"] = index
     if not mpy:
         row["sources"] = True
     return row
-
-
-def _sum_all(target: str, sums: dict[str, bytes]) -> str:
-    """Return a hash of all files of a package, wherever it lies."""
-    whole = hashlib.sha256()
-    for path, digest in sorted(sums.items()):
-        whole.update(path[len(target) :].encode() + b"\0" + digest[:SUM_BYTES])
-    return whole.hexdigest()
 
 
 def _package(name: str, row: dict[str, Any]) -> Package:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from ukernel.protocol.cellnames import FRAME
 
-__all__ = ["Source", "Sources", "format_frames"]
+__all__ = ["Source", "Sources", "format_frames", "read_program"]
 
 MAX_SOURCES = 1000  # whose lines are kept for later errors
 _FRAME = re.compile(r'\s*(?:File "|\.\.\. \d+ )')
@@ -70,3 +70,11 @@ def format_frames(traceback: list[str], sources: Sources, owners: list[list[dict
         elif _FRAME.match(line):
             shown.append("  " + line.strip())
     return "\n".join(shown)
+
+
+def read_program(code: str, name: str, plain: bool = True) -> tuple[str, Source]:
+    """Return what the board is to run for a program, and what tracebacks show of it. Its first line is for what `rewrite` puts there."""
+    from .rewrite import program
+
+    body = "\n" + code
+    return program(body, plain=plain, is_cell=False).text, Source(body, name, 0)

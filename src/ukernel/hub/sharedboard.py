@@ -93,8 +93,6 @@ class SharedBoard:
         """What the board works on."""
         return self.executions.running
 
-    # --- events ---------------------------------------------------------------------------------
-
     def _receive(self, event: object) -> None:
         if not isinstance(event, (session.Ready, session.PipeOpened, session.Console)):
             self.pipes.end_unannounced()
@@ -250,8 +248,6 @@ class SharedBoard:
         """The board is free, or back."""
         self._start_next()
         self._registry.update_timers()
-
-    # --- what clients ask for -----------------------------------------------------------------------
 
     @property
     def name(self) -> str:

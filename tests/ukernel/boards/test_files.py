@@ -146,7 +146,7 @@ def own(hub, micropython):
 def test_a_full_flash_leaves_the_old_file_and_nothing_of_the_new_one(own, monkeypatch, is_known):
     own.files.write("/a", b"old")
     if not is_known:  # the flash says that there is room, and then there is none
-        monkeypatch.setattr(boardfiles, "_check_room", lambda *args: None)
+        monkeypatch.setattr(boardfiles, "check_room", lambda *args: None)
     with pytest.raises(OSError, match="no room on the board"):
         own.files.write("/a", os.urandom(2_200_000))
     assert own.files.read("/a") == b"old"

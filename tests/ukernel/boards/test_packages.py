@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packageindex import PackageIndex
 
-from ukernel.boards import mip, packages
+from ukernel.boards import mip, packages, pins
 from ukernel.errors import PackageError
 
 pytestmark = pytest.mark.micropython
@@ -449,8 +449,8 @@ def test_another_folder_may_be_the_target_and_is_listed(library, board, index):
 @given(st.text(alphabet=st.characters(blacklist_characters="\r\n\v\f\x1c\x1d\x1e\x85\u2028\u2029")))
 def test_any_line_of_a_frozen_list_is_understood_or_refused(line):
     try:
-        pin = packages._Pin.parse(line, 1)
+        pin = pins.Pin.parse(line, 1)
     except PackageError:
         return
     if pin is not None and not pin.wanted.is_local:
-        assert packages._Pin.parse(pin.text(), 1) == pin
+        assert pins.Pin.parse(pin.text(), 1) == pin
