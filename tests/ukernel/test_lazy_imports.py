@@ -13,6 +13,11 @@ def test_who_only_reads_pipes_loads_no_slow_library(module):
     assert _loaded_by(module, SLOW) == []
 
 
+def test_who_lists_recordings_loads_nothing_that_writes_them():
+    slow = [*SLOW, "mcap", "zstandard", "ukernel.boards", "ukernel.hub", "ukernel.recordings.writer"]
+    assert _loaded_by("ukernel.recordings", slow) == []
+
+
 def test_charts_are_loaded_when_one_is_drawn():
     assert _loaded_by("ukernel.pipes", ["ukernel.charts", "ukernel.boards", "ukernel.hub"]) == []
 

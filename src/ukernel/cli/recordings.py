@@ -97,7 +97,7 @@ def record(
     from ukernel.recordings.recorder import Recorder
 
     last = Recorder(make_order(pipes or "*", path, **options), on_state=_Teller().tell).run()
-    state = recording.RecordingState(**last)
+    state = recording.RecordingState.of(last)
     if as_json:
         output.print_json(_as_json(state))
     if state.error:
@@ -119,7 +119,7 @@ class _Teller:
 
         if output.is_quiet():
             return
-        about = RecordingState(**state)
+        about = RecordingState.of(state)
         if not sys.stderr.isatty():
             if about.state != self._state and not about.is_ended:
                 print(about.describe(), file=sys.stderr, flush=True)

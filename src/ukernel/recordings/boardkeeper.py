@@ -8,11 +8,17 @@ from ukernel.client import connection
 from ukernel.client.connection import HubClient
 from ukernel.errors import UcoreError
 
-__all__ = ["BoardKeeper"]
+__all__ = ["BoardKeeper", "is_fleeting"]
 
 HUB_S = 2.0  # to reach a hub that is there
 # Between two attempts: a board that was plugged in again needs a second to boot, and looking for ports costs the hub something.
 AGAIN_S, MAX_AGAIN_S = 1.0, 8.0
+MAX_TURNS = 4  # attempts at a board that never comes back
+
+
+def is_fleeting(name: str | None) -> bool:
+    """Whether a board of this name never comes back: a virtual one without a name of its own is called after its terminal."""
+    return name is not None and name.startswith("virtual-")
 
 
 class BoardKeeper:
@@ -34,6 +40,11 @@ class BoardKeeper:
 
     def fileno(self) -> int:
         return self._client.fileno() if self._client is not None else -1
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether there is no use in trying on."""
+        return self._client is None and self._turn >= MAX_TURNS and any(map(is_fleeting, self.names))
 
     def is_due(self, now: float) -> bool:
         """Whether `begin` should be called."""

@@ -67,6 +67,10 @@ class Feed:
     def stop(self, reason: str) -> None:
         """Hand on what is here, and end it."""
         self.read()
+        self.break_off(reason)
+
+    def break_off(self, reason: str) -> None:
+        """End it as it is."""
         if self.reason is None:
             self._end(reason)
 

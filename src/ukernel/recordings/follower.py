@@ -14,10 +14,10 @@ from ukernel import settings
 from ukernel.client import connection
 from ukernel.client.connection import HubClient
 from ukernel.errors import HubError, HubUnreachableError, PipeEndedError, UcoreError
-from ukernel.pipes.reasons import ENDED_FOR_GOOD, HUB_ENDS, LOST_CONNECTION
+from ukernel.pipes.reasons import ENDED_FOR_GOOD, LOST_CONNECTION
 from ukernel.protocol.reasons import EndReason
 
-from .boardkeeper import BoardKeeper
+from .boardkeeper import BoardKeeper, is_fleeting
 from .feed import Feed
 from .selection import Selection
 from .sink import Opening, Sink
@@ -34,6 +34,9 @@ MAX_OTHERS = 1000  # openings that may turn out to be meant: a board is attached
 CLOCK_JUMP_S = 1.0  # by which this computer's clock must jump to be worth a note: what sets it all the time moves it by less
 # Read with the times of all frames, from any frame on.
 OPTIONS = ("batches", "timestamps")
+
+Identity = tuple[str, str, int]  # of an opening
+Description = dict[str, Any]  # as the hub has it, see docs/protocol.md, 2.3
 
 
 class Follower:
@@ -57,16 +60,14 @@ class Follower:
         self._connect_at = 0.0
         self._starts_hub = True
         self._is_hub_stopping = self._has_met_hub = False
-        self._openings: dict[tuple[str, str, int], Opening] = {}  # those that have not ended for good
+        self._openings: dict[Identity, Opening] = {}  # those that have not ended for good
         self._count = 0
-        self._feeds: dict[tuple[str, str, int], Feed] = {}
-        self._due: dict[
-            tuple[str, str, int], tuple[float, dict[str, Any], bool]
-        ] = {}  # to be found, again: when, as what, if it is new
-        self._known: dict[tuple[str, str, int], dict[str, Any]] = {}  # those that are read, as the hub describes them
-        self._others: deque[dict[str, Any]] = deque(
-            maxlen=MAX_OTHERS
-        )  # perhaps of the board that was asked for, whose name the hub has yet to say
+        self._feeds: dict[Identity, Feed] = {}
+        self._known: dict[Identity, Description] = {}  # those that are read, as the hub describes them
+        # To be found, again: when, and whether they are new.
+        self._due: dict[Identity, tuple[float, Description, bool]] = {}
+        # Perhaps of the board that was asked for, whose name the hub has yet to say.
+        self._others: deque[tuple[Description, bool]] = deque(maxlen=MAX_OTHERS)
         self._keepers: dict[str, BoardKeeper] = {}  # by the board's port; "" for the one that was asked for
         self._own_boards: set[str] = set()  # names and ports
         self._clock = time.time() - time.monotonic()
@@ -123,8 +124,10 @@ class Follower:
         if self._hub is None and now >= self._connect_at:
             self._connect(now)
         if self._hub is not None:
-            for keeper in self._keepers.values():
-                if keeper.is_due(now) and keeper.begin(now):
+            for port, keeper in list(self._keepers.items()):
+                if port and keeper.is_hopeless:
+                    self._give_up(port)
+                elif keeper.is_due(now) and keeper.begin(now):
                     self._selector.register(keeper, selectors.EVENT_READ, keeper)
             for identity in [identity for identity, (due, *_) in self._due.items() if now >= due]:
                 _, here, is_new = self._due.pop(identity)
@@ -221,8 +224,26 @@ class Follower:
             self._own_boards |= {keeper.board["name"], keeper.board["port"]}
             others = list(self._others)
             self._others.clear()
-            for opening in others:
-                self._find(opening, is_new=True)
+            for here, is_new in others:
+                self._find(here, is_new=is_new)
+
+    def _look_after(self, opening: Opening) -> None:
+        """A board is gone: one that may not come back is to be attached anew, which says whether it does."""
+        keeper = self._keepers.get(opening.port)
+        if is_fleeting(opening.board) and keeper is not None and keeper.fileno() >= 0:
+            self._selector.unregister(keeper)
+            keeper.close()
+
+    def _give_up(self, port: str) -> None:
+        """A board will not come back, and what it had open will not go on."""
+        self._keepers.pop(port).close()
+        for identity, opening in list(self._openings.items()):
+            if opening.port == port:
+                self._due.pop(identity, None)
+                self._openings.pop(identity)
+                if identity in self._feeds:
+                    self._selector.unregister(self._feeds[identity])
+                    self._feeds.pop(identity).close()
 
     # Openings
 
@@ -234,20 +255,18 @@ class Follower:
             return self._selection.board in names or not names.isdisjoint(self._own_boards)
         if self._selection.kernel and here.get("own"):
             self._own_boards |= names
-        if (
-            here.get("own") is None and self._selection.kernel and self._own_boards
-        ):  # the notebook is gone, and its boards are not
-            return not names.isdisjoint(self._own_boards)
+        if here.get("own") is None and self._selection.kernel and self._own_boards:
+            return not names.isdisjoint(self._own_boards)  # the notebook is gone, and its boards are not
         return here.get("own") is not False
 
-    def _find(self, here: dict[str, Any], *, is_new: bool) -> None:
+    def _find(self, here: Description, *, is_new: bool) -> None:
         """Read an opening that the hub has, if it is meant. ``is_new``: none of it went by before."""
         opening = Opening(0, here["pipe"], here["board"], here["port"], here["generation"], here["boot"], here["facts"])
         opening.cell = tuple(here["cell"]) if here.get("cell") else None
         identity = opening.identity
         if not self._is_meant(here):
             if self._selection.board is not None and not self._own_boards:
-                self._others.append(here)
+                self._others.append((here, is_new))
             return
         self._due.pop(identity, None)
         if identity in self._feeds:
@@ -281,6 +300,7 @@ class Follower:
             goes_on = False
         else:
             known.board, known.port, known.facts, goes_on = opening.board, opening.port, opening.facts, True
+        self._obstacle = ""
         feed = self._feeds[identity] = Feed(known, connected, self._sink, goes_on=goes_on)
         self._known[identity] = here
         self._selector.register(feed, selectors.EVENT_READ, feed)
@@ -298,10 +318,7 @@ class Follower:
     def _keep(self, opening: Opening) -> None:
         """See to it that the hub keeps the board."""
         for keeper in self._keepers.values():
-            if opening.port in (*keeper.names, keeper.board.get("port")) or opening.board in (
-                *keeper.names,
-                keeper.board.get("name"),
-            ):
+            if {opening.port, opening.board} & {*keeper.names, keeper.board.get("port"), keeper.board.get("name")}:
                 keeper.resume()
                 return
         if settings.pipe_port() is None:
@@ -312,7 +329,7 @@ class Follower:
             more = feed.read()
         except HubError as error:
             self._sink.note(f"{feed.opening.board}: {error}")
-            feed.stop(LOST_CONNECTION)
+            feed.break_off(LOST_CONNECTION)
             more = False
         if feed.reason is not None:
             self._leave(feed, now)
@@ -328,7 +345,8 @@ class Follower:
         if feed.reason in ENDED_FOR_GOOD:
             self._openings.pop(identity, None)
             self._known.pop(identity, None)
-        elif feed.reason not in HUB_ENDS and here is not None:  # else the next hub says which ones there are
+        elif feed.reason == EndReason.BOARD_GONE and here is not None:
+            self._look_after(feed.opening)
             self._due.setdefault(identity, (now + GONE_S, here, False))
-        elif self._hub is not None and here is not None:
+        elif self._hub is not None and here is not None:  # else the next hub says which ones there are
             self._due.setdefault(identity, (now + AGAIN_S, here, False))

@@ -6,6 +6,7 @@ keeps the index as bytes, and writes a chunk in one step that is undone where it
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import tempfile
@@ -50,6 +51,7 @@ _FLAGS = {
     Mode.MENDED: _READ_WRITE,
 }
 _HEAD = struct.Struct("<BQ")
+_CANNOT = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS}
 _MESSAGE = struct.Struct("<BQHIQQ")
 _MESSAGE_BYTES = 22  # of its head, without opcode and length
 INDEX = struct.Struct("<QQ")
@@ -309,9 +311,11 @@ class _Reserve:
         if self._file is None or size_bytes <= self._size_bytes:
             return
         size_bytes += size_bytes // 2  # rarely
-        if hasattr(os, "posix_fallocate"):
+        try:
             os.posix_fallocate(self._file.fileno(), 0, size_bytes)
-        else:
+        except (AttributeError, OSError) as error:  # not every system and file system can
+            if isinstance(error, OSError) and error.errno not in _CANNOT:
+                raise
             self._file.write(bytes(size_bytes - self._size_bytes))
         self._size_bytes = size_bytes
 

@@ -139,6 +139,7 @@ class Recorder:
             "id": self.id,
             "pid": os.getpid(),
             "state": self._state,
+            "path": self._order.path,
             "file": str(writer.path),
             "asked": list(self._order.patterns),
             "pipes": sorted({opening.pipe for opening in openings}),

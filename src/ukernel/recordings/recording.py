@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -31,32 +32,38 @@ class RecordingState(NamedTuple):
     """How a recording is, as its recorder has said it in the last half second.
 
     state: "recording"; "waiting" (nothing to be recorded is open: `obstacle` says more, where there is more to say); "ended", and `reason` says why:
-    "stopped", "disk full" or a sentence; "killed". file: the path of what is written now. frames: in the recording, of `size_bytes` together.
+    "stopped", "disk full" or a sentence; "killed". file: the path of what is written now, path: of the first file. frames: in the recording, of `size_bytes` together.
     file_bytes: on the disk. lost: frames that are not in it, but counted; `losses` the same per cause. frames_per_s, bytes_per_s: over the last
     two seconds. free_bytes: on the disk. pipes, boards: that are recorded now. asked: what was asked for. started, seen: seconds since
     1970. error: what went wrong, a sentence. notes: what people should know, the latest.
     """
 
     id: str
-    pid: int
     state: str
     file: str
-    asked: list[str]
-    pipes: list[str]
-    boards: list[str]
-    frames: int
-    size_bytes: int
-    file_bytes: int
-    free_bytes: int
-    frames_per_s: float
-    bytes_per_s: float
-    losses: dict[str, int]
-    started: float
-    seen: float
-    reason: str
-    error: str
-    obstacle: str
-    notes: list[str]
+    path: str = ""
+    pid: int = 0
+    asked: Sequence[str] = ()
+    pipes: Sequence[str] = ()
+    boards: Sequence[str] = ()
+    frames: int = 0
+    size_bytes: int = 0
+    file_bytes: int = 0
+    free_bytes: int = 0
+    frames_per_s: float = 0.0
+    bytes_per_s: float = 0.0
+    losses: Mapping[str, int] = MappingProxyType({})
+    started: float = 0.0
+    seen: float = 0.0
+    reason: str = ""
+    error: str = ""
+    obstacle: str = ""
+    notes: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> RecordingState:
+        """Return what a recorder has said, perhaps one of another build."""
+        return cls(**{name: state[name] for name in cls._fields if name in state})
 
     @property
     def lost(self) -> int:
@@ -110,14 +117,14 @@ class Recording:
     def __init__(self, id: str):
         self.id = id
         self._last: RecordingState | None = None
-        self.path = Path(self.state.file)
+        self.path = Path(self.state.path or self.state.file)
 
     @property
     def state(self) -> RecordingState:
         """How it is. Raises RecordingError where nothing is known of it."""
         state = registry.read(self.id)
         if state is not None:
-            self._last = RecordingState(**{name: state[name] for name in RecordingState._fields})
+            self._last = RecordingState.of(state)
         if self._last is None:
             raise RecordingError(f"There is no recording {self.id}.")
         return self._last

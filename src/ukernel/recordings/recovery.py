@@ -5,40 +5,29 @@ It is done in place: on a disk that is full there is no room for a copy. Until t
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
 import struct
 import time
-import zlib
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
-import zstandard
 from mcap import records
-from mcap.data_stream import ReadDataStream, RecordBuilder
-from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 from mcap.writer import MCAP0_MAGIC
 
 from ukernel.errors import RecordingError, describe
 
 from . import format as fmt
-from .mcapfile import COMPRESSION, HIDDEN, INDEX, McapFile, Mode
+from .mcapfile import HIDDEN, INDEX, McapFile, Mode
+from .mcapscan import HEAD, UNREADABLE, check_whole, decompress, read_records, stream_of
 
 __all__ = ["Recovered", "recover"]
 
 KILLED = "recorder killed"  # the reason of ends that nobody has written
 DAMAGED = "damaged"  # the cause of frames that are missing because a chunk cannot be read
-_UNREADABLE = (McapError, ValueError, OverflowError, MemoryError, struct.error)  # what garbage makes of reading
-_HEAD = struct.Struct("<BQ")
-MAX_CHUNK_BYTES = 1 << 26  # what one of ours never has
-# How a chunk is found where what comes before it says no more where it begins.
-_COMPRESSION = len(COMPRESSION).to_bytes(4, "little") + COMPRESSION.encode()
-_BEFORE_COMPRESSION = _HEAD.size + 8 + 8 + 8 + 4
 
 
 class Recovered(NamedTuple):
@@ -88,7 +77,7 @@ def _mend(path: Path) -> Recovered:
             if stream.read(len(MCAP0_MAGIC)) != MCAP0_MAGIC:
                 raise RecordingError(f"{path} is no recording: it does not begin as an MCAP file does.")
             contents = _Contents(path)
-            for opcode, at, body in _read_records(stream, size):
+            for opcode, at, body in read_records(stream, size):
                 contents.heed(opcode, at, body)
         if contents.is_finished and contents.end_at == size:
             return Recovered(str(path), contents.frames, 0, 0, True)
@@ -100,63 +89,6 @@ def _mend(path: Path) -> Recovered:
     finally:
         file.abandon()
     return Recovered(str(path), contents.frames, torn, contents.damaged, False)
-
-
-def _read_records(stream: BinaryIO, size: int) -> Iterator[tuple[int, int, bytes]]:
-    """Yield opcode, place and body of all records that are whole; what lies between two of them and is none as a record of opcode `HIDDEN`."""
-    at = len(MCAP0_MAGIC)
-    while at + _HEAD.size <= size:
-        stream.seek(at)
-        opcode, length = _HEAD.unpack(stream.read(_HEAD.size))
-        if opcode and at + _HEAD.size + length <= size:
-            yield opcode, at, stream.read(length)
-            at += _HEAD.size + length
-            if opcode == Opcode.FOOTER:
-                return
-            continue
-        following = _find_chunk(stream, at + _HEAD.size, size)
-        if following is None:
-            return
-        yield HIDDEN, at, b""
-        at = following
-
-
-def _find_chunk(stream: BinaryIO, at: int, size: int) -> int | None:
-    """Return where the next chunk begins that is whole; None where there is none."""
-    before = b""
-    while at < size:
-        stream.seek(at)
-        block = before + stream.read(1 << 20)
-        start = at - len(before)
-        found = block.find(_COMPRESSION)
-        while found >= 0:
-            place = start + found - _BEFORE_COMPRESSION
-            if place >= at - len(before):
-                stream.seek(place)
-                opcode, length = _HEAD.unpack(stream.read(_HEAD.size))
-                if (
-                    opcode == Opcode.CHUNK
-                    and place + _HEAD.size + length <= size
-                    and _decompress(stream.read(length)) is not None
-                ):
-                    return place
-            found = block.find(_COMPRESSION, found + 1)
-        at = start + len(block)
-        before = block[-128:]  # a chunk may begin in one block and go on in the next
-    return None
-
-
-def _decompress(body: bytes) -> tuple[records.Chunk, bytes] | None:
-    """Return a chunk and what it holds; None where it is damaged."""
-    try:
-        chunk = records.Chunk.read(_stream(body))
-        _check_whole(chunk, body)
-        if chunk.compression != COMPRESSION or chunk.uncompressed_size > MAX_CHUNK_BYTES:
-            return None
-        plain = zstandard.ZstdDecompressor().decompress(chunk.data, max_output_size=chunk.uncompressed_size)
-    except (zstandard.ZstdError, *_UNREADABLE):
-        return None
-    return (chunk, plain) if zlib.crc32(plain) == chunk.uncompressed_crc and len(plain) == chunk.uncompressed_size else None
 
 
 class _Opening:
@@ -195,7 +127,7 @@ class _Contents:
 
     def heed(self, opcode: int, at: int, body: bytes) -> None:
         """Take in a record."""
-        end = at + _HEAD.size + len(body)
+        end = at + HEAD.size + len(body)
         self._hide_before(at)
         if opcode == HIDDEN:
             self._hidden_from = at if not body else None
@@ -207,7 +139,7 @@ class _Contents:
             self.data_end = end
             try:
                 self._heed(opcode, at, body)
-            except _UNREADABLE:
+            except UNREADABLE:
                 if opcode == Opcode.MESSAGE_INDEX:  # readers do without
                     self.hidden.append((at, end - at))
                 else:
@@ -215,14 +147,14 @@ class _Contents:
 
     def _heed(self, opcode: int, at: int, body: bytes) -> None:
         if opcode == Opcode.HEADER:
-            header = records.Header.read(_stream(body))
-            _check_whole(header, body)
+            header = records.Header.read(stream_of(body))
+            check_whole(header, body)
             self.header = header
             self.check()
         elif opcode == Opcode.METADATA:
-            found = records.Metadata.read(_stream(body))
-            _check_whole(found, body)
-            self.metadata.append((at, _HEAD.size + len(body), found.name))
+            found = records.Metadata.read(stream_of(body))
+            check_whole(found, body)
+            self.metadata.append((at, HEAD.size + len(body), found.name))
             if found.name == fmt.RECORDING:
                 self.about = found.metadata
                 self.check()
@@ -236,7 +168,7 @@ class _Contents:
             if self._index.get(channel) != body[6:] or length != len(body) - 6:
                 raise ValueError("an index that is damaged")
             self.chunks[-1].offsets[channel] = at
-            self.chunks[-1].end = at + _HEAD.size + len(body)
+            self.chunks[-1].end = at + HEAD.size + len(body)
         elif opcode < HIDDEN:
             raise ValueError("a record that is none of ours")
 
@@ -261,7 +193,7 @@ class _Contents:
             raise RecordingError(f"{self._path} comes from a newer µcore (format {version}): update this one.")
 
     def _heed_chunk(self, at: int, body: bytes) -> None:
-        found = _decompress(body)
+        found = decompress(body)
         if found is None:
             self._outside = []
             raise ValueError("a chunk that is damaged")
@@ -270,26 +202,26 @@ class _Contents:
         times: list[int] = []
         defined: set[bytes] = set()
         place = 0
-        while place + _HEAD.size <= len(plain):
-            opcode, length = _HEAD.unpack_from(plain, place)
-            record = plain[place + _HEAD.size : place + _HEAD.size + length]
+        while place + HEAD.size <= len(plain):
+            opcode, length = HEAD.unpack_from(plain, place)
+            record = plain[place + HEAD.size : place + HEAD.size + length]
             if opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
                 defined.add(record)
                 self._define(opcode, record)
             elif opcode == Opcode.MESSAGE:
-                message = records.Message.read(_stream(record), length)
+                message = records.Message.read(stream_of(record), length)
                 times.append(message.log_time)
                 self._index[message.channel_id] = self._index.get(message.channel_id, b"") + INDEX.pack(message.log_time, place)
                 self._heed_message(self.channels.get(message.channel_id), message.data)
-            place += _HEAD.size + length
+            place += HEAD.size + length
         self._trust_chunk(defined)
         counts = Counter({channel: len(index) // INDEX.size for channel, index in self._index.items()})
         span = (min(times), max(times)) if times else (0, 0)
-        self.chunks.append(_Chunk(chunk, at, at + _HEAD.size + len(body), counts, span))
+        self.chunks.append(_Chunk(chunk, at, at + HEAD.size + len(body), counts, span))
 
     def _define(self, opcode: int, body: bytes) -> None:
-        record = (records.Schema if opcode == Opcode.SCHEMA else records.Channel).read(_stream(body))
-        _check_whole(record, body)
+        record = (records.Schema if opcode == Opcode.SCHEMA else records.Channel).read(stream_of(body))
+        check_whole(record, body)
         if isinstance(record, records.Schema):
             self.schemas[record.id] = record
         else:
@@ -299,7 +231,7 @@ class _Contents:
         """Schemas and channels stand before their first chunk, too; a checksum vouches for the ones in it."""
         for at, body in self._outside:
             if body not in defined:
-                self.hidden.append((at, _HEAD.size + len(body)))
+                self.hidden.append((at, HEAD.size + len(body)))
         self._outside = []
 
     def _heed_message(self, channel: records.Channel | None, data: bytes) -> None:
@@ -404,15 +336,3 @@ class _Chunk:
             message_index_offsets=self.offsets if is_whole else {},
             uncompressed_size=self._sizes[1],
         )
-
-
-def _check_whole(record: records.McapRecord, body: bytes) -> None:
-    """Raise ValueError where a record does not say what it was read from: mcap reads less where there is less."""
-    builder = RecordBuilder()
-    record.write(builder)
-    if builder.end()[_HEAD.size :] != body:
-        raise ValueError("a record that is damaged")
-
-
-def _stream(body: bytes) -> ReadDataStream:
-    return ReadDataStream(io.BytesIO(body))

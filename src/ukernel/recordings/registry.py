@@ -72,7 +72,7 @@ class Entry:
     def release(self) -> None:
         """The recorder has ended, and has said so."""
         os.close(self._fd)
-        for kind in ("stop", "lock"):
+        for kind in ("stop", "lock") if self._size_bytes else ("stop", "lock", "json"):
             with contextlib.suppress(OSError):
                 _path(self.id, kind).unlink()
         self._lock.release()
@@ -93,7 +93,11 @@ def _load(id: str) -> dict[str, Any] | None:
         try:
             with open(_path(id, "json"), encoding="utf-8") as file:
                 state = json.load(file)
-            return state if isinstance(state, dict) else None
+            return (
+                state
+                if isinstance(state, dict) and isinstance(state.get("state"), str) and isinstance(state.get("file"), str)
+                else None
+            )
         except OSError:
             return None
         except ValueError:

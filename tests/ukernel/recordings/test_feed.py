@@ -126,8 +126,13 @@ def test_stopping_takes_what_is_here(fed):
     assert heard == [("opened", 0, 0), (0, b"ab"), ("ended", 2, "stopped")]
 
 
-def test_nonsense_is_an_error(fed):
-    feed, hub, _ = fed()
+def test_nonsense_is_an_error_and_nothing_is_read_after_it(fed):
+    feed, hub, heard = fed()
+    hub.sendall(opens(0) + letters(b"ab"))
+    feed.read()
     hub.sendall(b"\xff\xff\x00\x01")
     with pytest.raises(HubError, match="announced a frame"):
         feed.read()
+    hub.sendall(letters(b"cd"))
+    feed.break_off("connection lost")
+    assert heard == [("opened", 0, 0), (0, b"ab"), ("ended", 2, "connection lost")]

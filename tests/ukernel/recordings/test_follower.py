@@ -243,6 +243,36 @@ def test_a_board_that_was_given_back_is_left_to_the_other_program(hub, begin):
         assert keeper.is_due(float("inf"))
 
 
+def test_what_was_open_before_is_not_replayed_where_the_boards_name_is_learnt_late(hub, begin):
+    with attach(hub):
+        board = hub.boards["kitchen"]
+        board.name = "renamed"  # the recorder asks for the port
+        board.open("adc")
+        board.write(b"ab", 1, 0)
+        recording = begin("adc", board=KITCHEN)
+        recording.wait_until_told("open")
+        board.write(b"c", 1, 2)
+        recording.wait_for(1)
+        assert recording.stop().data() == [b"c"]
+
+
+def test_a_virtual_board_that_is_gone_is_let_go_of(hub, begin):
+    with begin("adc") as recording:
+        with attach(hub, "virtual-7"):
+            board = hub.boards["virtual-7"]
+            board.open("adc")
+            board.write(b"ab", 1, 0)
+            recording.wait_for(2)
+            follower = recording.recorder._follower
+            wait_until(lambda: follower._keepers["scripted://virtual-7"].board, "its being kept")
+            board.gone(BoardGoneError("it ended"))
+        wait_until(lambda: "scripted://virtual-7" not in follower._keepers, "its being given up")
+        wait_until(lambda: not hub.call(lambda: [one for one in hub.hub.boards.by_port.values() if one.clients]))
+        assert follower.openings == [] and not follower.is_reading
+        contents = recording.stop()
+    assert contents.data() == [b"a", b"b"] and contents.ends() == [(1, "board gone")]
+
+
 def test_frames_of_any_size_are_kept_and_those_of_no_value_too(board, begin):
     with begin("log", formats="<f") as recording:
         board.open("log")

@@ -100,6 +100,20 @@ def test_room_for_the_end_is_reserved_and_nothing_of_it_is_seen(tmp_path):
     assert file._reserve._file is None
 
 
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, None])
+def test_room_is_reserved_where_the_file_system_cannot_do_it_by_itself(tmp_path, monkeypatch, number):
+    def cannot(*args):
+        raise OSError(number, "Operation not supported")
+
+    if number is None:
+        monkeypatch.delattr(mcapfile.os, "posix_fallocate")
+    else:
+        monkeypatch.setattr(mcapfile.os, "posix_fallocate", cannot)
+    file, _, _ = make(tmp_path / "x.mcap")
+    assert os.fstat(file._reserve._file.fileno()).st_size >= mcapfile.RESERVE_BYTES
+    file.finish()
+
+
 def test_two_writers_never_share_a_file(tmp_path):
     path = tmp_path / "x.mcap"
     file, _, _ = make(path)

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from pathlib import Path
 
 import pytest
 from hubnotebook import Notebook
@@ -110,9 +111,9 @@ def test_another_file_begins_when_one_is_large_and_nothing_is_lost_between(board
     monkeypatch.setattr(order, "MIN_ROTATE_BYTES", 1000)
     with begin("adc", rotate_mb=0.005) as recording:
         board.open("adc")
-        for number in range(100):
-            board.write(os.urandom(500), 500, number)
-            recording.wait_for(number + 1)
+        for number in range(0, 100, 10):
+            board.write(os.urandom(5000), 500, number)
+            recording.wait_for(number + 10)
         recording.stop()
     names = sorted(os.listdir(tmp_path))
     names.remove("run")
@@ -133,9 +134,10 @@ def test_the_latest_files_are_kept(board, begin, tmp_path, monkeypatch):
     monkeypatch.setattr(order, "MIN_ROTATE_BYTES", 1000)
     with begin("adc", rotate_mb=0.003, keep=2) as recording:
         board.open("adc")
-        for number in range(60):
-            board.write(os.urandom(500), 500, number)
-            recording.wait_for(number + 1)
+        for number in range(0, 60, 10):
+            board.write(os.urandom(5000), 500, number)
+            recording.wait_for(number + 10)
+            wait_until(lambda: Path(recording.state["file"]).stat().st_size < 3000, "another file")
         recording.stop()
     kept = sorted(name for name in os.listdir(tmp_path) if name.endswith(".mcap"))
     assert len(kept) == 2 and "x.mcap" not in kept
@@ -148,9 +150,8 @@ def test_a_part_does_not_replace_what_is_there(board, begin, tmp_path, monkeypat
     (tmp_path / "x.0002.mcap").write_bytes(b"precious")
     with begin("adc", rotate_mb=0.003) as recording:
         board.open("adc")
-        for number in range(10):
-            board.write(os.urandom(500), 500, number)
-            recording.wait_for(number + 1)
+        board.write(os.urandom(5000), 500, 0)
+        wait_until(lambda: (tmp_path / "x.0003.mcap").exists(), "another file")
         recording.stop()
     assert (tmp_path / "x.0002.mcap").read_bytes() == b"precious" and (tmp_path / "x.0003.mcap").exists()
 

@@ -150,3 +150,14 @@ def test_entries_are_for_this_user_alone(hub, path):
         folder = registry._folder()
         assert folder.stat().st_mode & 0o077 == 0
         assert all(file.stat().st_mode & 0o077 == 0 for file in folder.glob("*.json"))
+
+
+def test_an_entry_that_makes_no_sense_or_is_another_builds_disturbs_nobody(hub, path):
+    with record("adc", path) as recording:
+        folder = registry._folder()
+        for id, content in (("0" * 12, "{"), ("1" * 12, "[]"), ("2" * 12, "{}"), ("3" * 12, '{"state": 3, "file": "x"}')):
+            (folder / f"{id}.json").write_text(content)
+        (folder / ("4" * 12 + ".json")).write_text('{"state": "ended", "file": "x.mcap", "seen": 1e12, "later": 1}')
+        (folder / "notes.txt").write_text("hello")
+        assert [one.id for one in recordings()] == [recording.id]
+        assert {one.id for one in recordings(ended=True)} == {recording.id, "4" * 12}

@@ -21,6 +21,14 @@ from ukernel.recordings.writer import RecordingWriter
 CHUNKS = 6
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _quick_disk():
+    """Hundreds of files are mended here: none of them must outlive a power cut."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ukernel.recordings.mcapfile.os.fsync", lambda fd: None)
+        yield
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A recording of six chunks, how long the file was after each of them, and where it ends."""
