@@ -65,16 +65,17 @@ def record(
     overwrite: bool,
     detach: bool,
 ) -> int:
-    """Record PIPES, names or patterns such as 'temp*' (default: all), until Ctrl-C; those that open later, too.
+    """Record PIPES, names or patterns such as 'temp*' (default: all), until Ctrl-C; those that open later, too. Without a board, those of all.
 
     SIGTERM ends the file just as well: docs/recordings.md has a unit file for systemd.
     """
+    from ukernel import settings
     from ukernel.recordings import recording
     from ukernel.recordings.order import make_order
 
     recording.check_installed()
     options: dict[str, Any] = {
-        "board": board,
+        "board": board or settings.board(),
         "formats": _by_pipe(formats),
         "names": _rows(names),
         "units": _rows(units),
