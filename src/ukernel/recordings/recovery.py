@@ -29,7 +29,7 @@ from ukernel.errors import RecordingError, describe
 from . import format as fmt
 from .mcapfile import COMPRESSION, HIDDEN, INDEX, McapFile, Mode
 
-__all__ = ["Recovered", "recover"]
+__all__ = ["MAX_CHUNK_BYTES", "Recovered", "read_records", "recover"]
 
 KILLED = "recorder killed"  # the reason of ends that nobody has written
 DAMAGED = "damaged"  # the cause of frames that are missing because a chunk cannot be read
@@ -88,7 +88,7 @@ def _mend(path: Path) -> Recovered:
             if stream.read(len(MCAP0_MAGIC)) != MCAP0_MAGIC:
                 raise RecordingError(f"{path} is no recording: it does not begin as an MCAP file does.")
             contents = _Contents(path)
-            for opcode, at, body in _read_records(stream, size):
+            for opcode, at, body in read_records(stream, size):
                 contents.heed(opcode, at, body)
         if contents.is_finished and contents.end_at == size:
             return Recovered(str(path), contents.frames, 0, 0, True)
@@ -102,7 +102,7 @@ def _mend(path: Path) -> Recovered:
     return Recovered(str(path), contents.frames, torn, contents.damaged, False)
 
 
-def _read_records(stream: BinaryIO, size: int) -> Iterator[tuple[int, int, bytes]]:
+def read_records(stream: BinaryIO, size: int) -> Iterator[tuple[int, int, bytes]]:
     """Yield opcode, place and body of all records that are whole; what lies between two of them and is none as a record of opcode `HIDDEN`."""
     at = len(MCAP0_MAGIC)
     while at + _HEAD.size <= size:
