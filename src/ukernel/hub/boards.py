@@ -121,6 +121,9 @@ class Boards:
 
     def on_opened(self, opening: Opening) -> None:
         """A board opened a pipe: bind who waits for it, and tell who wants to know."""
+        for board in self.by_port.values():
+            if board.running is not None and any(one is opening for one in board.pipes):
+                opening.cell = board.running.label, board.running.source
         self.watchers.opened(opening)
         self.subscriptions.on_opened(opening)
 

@@ -9,7 +9,9 @@ from ukernel.protocol.cellnames import CellNames
 
 from .interfaces import Client
 
-__all__ = ["Execution"]
+__all__ = ["MAX_SOURCE", "Execution"]
+
+MAX_SOURCE = 4000  # characters
 
 # The end of a text in which a traceback's frame may have begun. A rest of a line that is none is not held back.
 _BEGUN = re.compile(
@@ -34,6 +36,7 @@ class Execution:
         self.code = code
         self.parent = parent  # its number on the line; 0 while it waits
         self.key = key
+        self.source = ""  # the beginning of it, once it runs: for who wants to know what has opened a pipe
         self.instance = (client.instance or str(id(client))) if client is not None else ""
         self.replied = False
         self.asking = False

@@ -13,7 +13,7 @@ from ukernel.link.session import Message
 from ukernel.protocol.cellnames import CellNames
 
 from . import fullmemory
-from .execution import Execution
+from .execution import MAX_SOURCE, Execution
 from .fairqueue import FairQueue
 from .interfaces import Client
 from .mimebundle import mime_bundle
@@ -80,6 +80,7 @@ class Executions:
         while len(self._known) > MAX_ENDED:
             self._known.popitem(last=False)
         self._send(wire.EXECUTE_REQUEST, execution.parent, execution.code)
+        execution.source = execution.text.strip("\n")[:MAX_SOURCE]
         execution.code = b""
 
     def new_parent(self, name: int | None = None) -> int:

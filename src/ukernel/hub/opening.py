@@ -53,6 +53,7 @@ class Opening:
         self.frames = number  # written by the board so far, lost ones included: the number of the next frame
         # Those that never reached the hub: no room on the board, no hub to send to.
         self.lost: dict[str, int] = {LossCause.BOARD: 0, LossCause.NO_LISTENER: 0}
+        self.cell: tuple[str, str] | None = None  # whose cell ran when it was opened, and its source
         self.unread = 0  # reached the hub, and nobody read
         self.ended: EndReason | None = None
         self.subscribers: list[Subscriber] = []

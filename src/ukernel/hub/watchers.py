@@ -55,5 +55,6 @@ class Watchers:
             "number": opening.frames,
             "boot": str((board.driver.facts or {}).get("boot", "")),
             "facts": board.driver.facts or {},
+            "cell": opening.cell,
             "own": None if own is None else any(one is board for one in own),
         }

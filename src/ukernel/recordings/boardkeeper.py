@@ -10,6 +10,7 @@ from ukernel.errors import UcoreError
 
 __all__ = ["BoardKeeper"]
 
+HUB_S = 2.0  # to reach a hub that is there
 # Between two attempts: a board that was plugged in again needs a second to boot, and looking for ports costs the hub something.
 AGAIN_S, MAX_AGAIN_S = 1.0, 8.0
 
@@ -44,7 +45,7 @@ class BoardKeeper:
         name = self.names[self._turn % len(self.names)]
         self._turn += 1
         try:
-            self._client = connection.connect(start=False)
+            self._client = connection.connect(start=False, timeout_s=HUB_S)
             self._client.send("attach_request", {"board": name, "client": self._label, "follows": True})
         except (UcoreError, OSError) as error:
             self.obstacle = str(error)

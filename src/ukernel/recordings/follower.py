@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import selectors
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -29,6 +30,7 @@ AGAIN_S = 0.25  # between two attempts to reach a hub, or a pipe that was lost
 GONE_S = 1.0  # a board that is gone, once the hub has let go of it
 GRACE_S = 1.0  # for a notebook to start another hub, where the last one was killed
 HUB_S = 5.0  # to start a hub
+MAX_OTHERS = 1000  # openings that may turn out to be meant: a board is attached in a second
 CLOCK_JUMP_S = 1.0  # by which this computer's clock must jump to be worth a note: what sets it all the time moves it by less
 # Read with the times of all frames, from any frame on.
 OPTIONS = ("batches", "timestamps")
@@ -38,11 +40,11 @@ class Follower:
     """Follows the selected pipes until `stop`. ``label``: what the users of a board are told of it.
 
     replay: begin with what the hub holds of pipes that are open already. pause_s: how long frames may wait to be read together.
-    obstacle: what keeps it from the hub or from a board, a sentence; empty where nothing does. is_ready: it has met the hub, or cannot.
+    is_ready: it has met the hub, or cannot.
     """
 
     def __init__(self, selection: Selection, sink: Sink, label: str, *, replay: bool = False, pause_s: float = PAUSE_S):
-        self.obstacle = ""
+        self._obstacle = ""
         self.is_ready = False
         self._selection = selection
         self._sink = sink
@@ -54,7 +56,7 @@ class Follower:
         self._hub: HubClient | None = None
         self._connect_at = 0.0
         self._starts_hub = True
-        self._is_hub_stopping = False
+        self._is_hub_stopping = self._has_met_hub = False
         self._openings: dict[tuple[str, str, int], Opening] = {}  # those that have not ended for good
         self._count = 0
         self._feeds: dict[tuple[str, str, int], Feed] = {}
@@ -62,7 +64,9 @@ class Follower:
             tuple[str, str, int], tuple[float, dict[str, Any], bool]
         ] = {}  # to be found, again: when, as what, if it is new
         self._known: dict[tuple[str, str, int], dict[str, Any]] = {}  # those that are read, as the hub describes them
-        self._others: list[dict[str, Any]] = []  # perhaps of the board that was asked for, whose name the hub has yet to say
+        self._others: deque[dict[str, Any]] = deque(
+            maxlen=MAX_OTHERS
+        )  # perhaps of the board that was asked for, whose name the hub has yet to say
         self._keepers: dict[str, BoardKeeper] = {}  # by the board's port; "" for the one that was asked for
         self._own_boards: set[str] = set()  # names and ports
         self._clock = time.time() - time.monotonic()
@@ -71,6 +75,11 @@ class Follower:
     def openings(self) -> list[Opening]:
         """Those that are read, and those that are out of reach and may go on."""
         return list(self._openings.values())
+
+    @property
+    def obstacle(self) -> str:
+        """What keeps it from the hub or from a board, a sentence; empty where nothing does."""
+        return self._obstacle or next((keeper.obstacle for keeper in self._keepers.values() if keeper.obstacle), "")
 
     @property
     def is_reading(self) -> bool:
@@ -148,7 +157,7 @@ class Follower:
                 hub = connection.connect(start=self._starts_hub, timeout_s=HUB_S)
             hub.send("watch_request", {"kernel": self._selection.kernel})
         except (UcoreError, OSError) as error:
-            self.obstacle, self.is_ready = str(error), True
+            self._obstacle, self.is_ready = str(error), True
             self._connect_at = time.monotonic() + (AGAIN_S if isinstance(error, HubUnreachableError | OSError) else GRACE_S)
             return
         self._hub, self._is_hub_stopping = hub, False
@@ -175,12 +184,13 @@ class Follower:
                 self._find(content, is_new=True)
             elif message["type"] == "watch_reply":
                 if content.get("status") != "ok":
-                    self.obstacle, self.is_ready = str(content.get("evalue")), True
+                    self._obstacle, self.is_ready = str(content.get("evalue")), True
                     self._lose_hub(now)
                     return
-                self.obstacle = ""
+                self._obstacle = ""
                 for opening in content["openings"]:
-                    self._find(opening, is_new=False)
+                    self._find(opening, is_new=self._has_met_hub)  # one that was opened while no hub was there is new
+                self._has_met_hub = True
                 self._starts_hub = False
                 self._ask_for_the_only_board()
                 self.is_ready = True
@@ -193,7 +203,7 @@ class Follower:
         # One that was stopped on purpose is not started again by those who only read.
         self._starts_hub = bool(self._keepers) and not self._is_hub_stopping
         self._connect_at = now + (GRACE_S if self._starts_hub else AGAIN_S)
-        self.obstacle = self.obstacle or "The board hub is gone."
+        self._obstacle = self._obstacle or "The board hub is gone."
         for keeper in self._keepers.values():
             if keeper.fileno() >= 0:
                 self._selector.unregister(keeper)
@@ -207,10 +217,10 @@ class Follower:
     def _heed_keeper(self, keeper: BoardKeeper, now: float) -> None:
         if not keeper.heed(now):
             self._selector.unregister(keeper)  # found by itself: it is closed
-        self.obstacle = keeper.obstacle
         if keeper.board and keeper is self._keepers.get(""):
             self._own_boards |= {keeper.board["name"], keeper.board["port"]}
-            others, self._others = self._others, []
+            others = list(self._others)
+            self._others.clear()
             for opening in others:
                 self._find(opening, is_new=True)
 
@@ -233,6 +243,7 @@ class Follower:
     def _find(self, here: dict[str, Any], *, is_new: bool) -> None:
         """Read an opening that the hub has, if it is meant. ``is_new``: none of it went by before."""
         opening = Opening(0, here["pipe"], here["board"], here["port"], here["generation"], here["boot"], here["facts"])
+        opening.cell = tuple(here["cell"]) if here.get("cell") else None
         identity = opening.identity
         if not self._is_meant(here):
             if self._selection.board is not None and not self._own_boards:
@@ -260,7 +271,7 @@ class Follower:
             self._openings.pop(identity, None)
             return
         except (UcoreError, OSError) as error:
-            self.obstacle = str(error)
+            self._obstacle = str(error)
             self._due[identity] = time.monotonic() + AGAIN_S, here, is_new
             return
         if known is None:

@@ -262,6 +262,7 @@ def event_schema() -> bytes:
         "frames": "integer",
         "reason": "string",
         "cell": "string",
+        "code": "string",
         "text": "string",
     }
     properties = {name: {"type": kind} for name, kind in kinds.items()}

@@ -11,10 +11,10 @@ class Opening:
     """One opening of a pipe, as a follower knows it; a pipe that is opened again is another one.
 
     key: from 1 on, in the order in which the follower has met them. number: of the next frame, without rollovers. facts: what the board says of
-    itself. boot: tells this life of the board from others; empty where it does not say. Only the follower changes them.
+    itself. cell: whose cell ran when it was opened, and its source; None where that is not known. boot: tells this life of the board from others; empty where it does not say. Only the follower changes them.
     """
 
-    __slots__ = ("board", "boot", "facts", "generation", "key", "number", "pipe", "port")
+    __slots__ = ("board", "boot", "cell", "facts", "generation", "key", "number", "pipe", "port")
 
     def __init__(self, key: int, pipe: str, board: str, port: str, generation: int, boot: str, facts: dict[str, Any]):
         self.key = key
@@ -24,6 +24,7 @@ class Opening:
         self.generation = generation
         self.boot = boot
         self.facts = facts
+        self.cell: tuple[str, str] | None = None
         self.number = 0
 
     @property

@@ -176,6 +176,7 @@ class RecordingWriter:
 
     def _tell_opened(self, opening: Opening, unread: int) -> None:
         self._part.describe_board(opening)
+        cell = {} if opening.cell is None else {"cell": opening.cell[0], "code": opening.cell[1]}
         self._part.put_event(
             "open",
             opening=opening.key,
@@ -184,6 +185,7 @@ class RecordingWriter:
             generation=opening.generation,
             number=opening.number,
             unread=unread,
+            **cell,
         )
 
     def _tell_ended(self, opening: Opening, reason: str) -> None:

@@ -8,11 +8,9 @@ import time
 import warnings
 from xml.etree import ElementTree
 
-import nbformat
 import numpy as np
 import pytest
 from fakelistener import FakeListener, constant, sine
-from nbclient import NotebookClient
 from PIL import Image
 from stilltrace import StillTrace
 
@@ -279,16 +277,25 @@ def test_html_carries_whatever_it_is_titled():
 # What is saved
 
 
+def validate(notebook):
+    import nbformat  # takes seconds, and every worker imports every file of tests
+
+    nbformat.validate(notebook)
+
+
 @pytest.fixture
 def execute(tmp_path, monkeypatch):
     """Runs a notebook of these cells under nbclient."""
+    import nbclient
+    import nbformat
+
     monkeypatch.setenv("UCORE_STATE_PATH", str(tmp_path / "state.json"))
     fake = FakeListener(tmp_path / "state.json")
 
     def execute(*cells, script=None):
         fake.script = script or constant(*[0.5] * 200, end="closed")
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-        NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+        nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
         return notebook
 
     yield execute
@@ -309,7 +316,7 @@ def test_a_notebook_that_nbclient_runs_keeps_the_last_picture(execute, later):
     assert set(data) == {"image/png", "text/html", "text/plain"}
     assert line_of(pixels(base64.b64decode(data["image/png"]))).sum() > 500
     assert "Producer closed the pipe" in data["text/html"]
-    nbformat.validate(notebook)
+    validate(notebook)
 
 
 def test_a_chart_that_is_stopped_in_a_later_cell_keeps_its_picture_too(execute):
@@ -334,7 +341,7 @@ def test_a_chart_that_nobody_stops_is_saved_as_it_was_at_the_end_of_the_last_cel
     assert rows.size and rows.min() > len(line) / 2  # nothing of the first values
     assert "from while the chart moved" in output.data["text/html"]
     assert "widgets" not in notebook.metadata  # else nbconvert would show an empty widget
-    nbformat.validate(notebook)
+    validate(notebook)
 
 
 def test_a_chart_in_the_last_cell_has_samples_to_show(execute):

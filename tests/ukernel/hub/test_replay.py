@@ -2,12 +2,14 @@
 
 import pytest
 from hubnotebook import KITCHEN
+from patience import wait_until
 from subscription import BATCH, FRAME, Subscription
 
 from ukernel.errors import (
     BoardGoneError,
 )
 from ukernel.hub import replay, subscriber
+from ukernel.link.clock import Times
 
 
 def test_a_replay_begins_where_the_pipe_did(board):
@@ -171,3 +173,28 @@ def test_a_large_replay_does_not_hold_up_the_others(hub, board, monkeypatch):
         board.close_pipe(501)
         assert sum(isinstance(part, bytes) for part in reader.rest()) == 501
     assert len(turns) > 5
+
+
+def test_what_was_lost_before_a_frame_is_known_as_far_as_it_is_held():
+    buffer = replay.ReplayBuffer()
+    times = Times(1.0, 1.0, 0.1)
+    buffer.add(replay.Batch(0, 2, 1, b"ab", times))
+    buffer.add(replay.Gap(2, 3, "board"))
+    buffer.add(replay.Batch(5, 2, 1, b"fg", times))
+    buffer.add(replay.Gap(7, 1, "no_listener"))
+    for number, lost in ((0, {}), (2, {}), (4, {"board": 2}), (5, {"board": 3}), (8, {"board": 3, "no_listener": 1})):
+        assert buffer.lost_before(number) == lost
+    buffer.shrink(2 * replay.BATCH_BYTES + 2)
+    assert buffer.start == 5 and buffer.lost_before(2) == buffer.lost_before(5) == {"board": 3}
+
+
+def test_a_reader_that_goes_on_has_been_told_what_was_lost_before(hub, board):
+    board.open("adc", drops=True)
+    board.write(b"ab", 1, 0)
+    board.write(b"f", 1, 5)
+    opening = next(iter(next(iter(hub.hub.boards.by_port.values())).pipes))
+    wait_until(lambda: opening.frames == 6)
+    for first, lost in ((0, {}), (3, {"board": 1}), (6, {"board": 3})):
+        reader = subscriber.Subscriber("adc", None, frozenset({"batches", "replay"}), first=first)
+        reader.join(opening)
+        assert reader._at == first and reader._lost == lost

@@ -136,6 +136,24 @@ def test_another_hub_goes_on_with_the_opening_and_what_was_between_is_counted(be
     assert contents.ends() == [(1, "hub stopped"), (1, "stopped")]
 
 
+def test_a_board_that_restarted_while_the_hub_was_away_has_ended_its_pipes(begin):
+    with running_hub() as hub, attach(hub):
+        hub.boards["kitchen"].facts["boot"] = 1
+        recording = begin("adc")
+        hub.boards["kitchen"].open("adc")
+        hub.boards["kitchen"].write(b"ab", 1, 0)
+        recording.wait_for(2)
+    recording.wait_until_told("end")
+    with running_hub() as hub, attach(hub):
+        hub.boards["kitchen"].facts["boot"] = 2
+        hub.boards["kitchen"].open("adc", number=0)
+        hub.boards["kitchen"].write(b"d", 1, 0)
+        recording.wait_for(3)
+        contents = recording.stop()
+    assert (contents.data(1), contents.data(2)) == ([b"a", b"b"], [b"d"])
+    assert contents.ends() == [(1, "hub stopped"), (1, "board restarted"), (2, "stopped")]
+
+
 def test_a_hub_that_was_stopped_on_purpose_is_not_started_again(hub, begin):
     with attach(hub):
         recording = begin("adc")

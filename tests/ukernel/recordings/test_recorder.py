@@ -5,13 +5,17 @@ import json
 import os
 
 import pytest
+from hubnotebook import Notebook
 from patience import wait_until
+from recordingfile import Contents
 
 from ukernel.errors import RecordingError
 from ukernel.recordings import mcapfile, registry
 from ukernel.recordings.format import BOARD, END, RECORDING
-from ukernel.recordings.order import make_order
+from ukernel.recordings.order import Meaning, make_order
 from ukernel.recordings.recorder import Recorder
+from ukernel.recordings.sink import Opening
+from ukernel.recordings.writer import NoRoomError, RecordingWriter
 
 
 def test_the_file_says_of_itself_what_it_is(board, begin):
@@ -28,6 +32,19 @@ def test_the_file_says_of_itself_what_it_is(board, begin):
     (about, run), *_ = contents.runs
     assert (about.format, about.names, about.units, run.frames) == ("<ff", ("x", "y"), ("V", "°C"), 2)
     assert contents.is_finished
+
+
+def test_the_cell_that_opened_a_pipe_is_in_the_file(hub, board, begin):
+    with Notebook(label="lab.ipynb") as notebook, begin("adc") as recording:
+        notebook.send("hold")
+        wait_until(lambda: board.running, "the cell")
+        board.open("adc")
+        recording.wait_until_told("open")
+        board.open("imu", id=2)
+        board.finish()
+        contents = recording.stop()
+    (opened,) = contents.events_of("open")
+    assert (opened["cell"], opened["code"]) == ("lab.ipynb", "hold")
 
 
 def test_a_full_disk_ends_the_recording_and_the_file_is_whole(board, begin, monkeypatch):
@@ -67,6 +84,26 @@ def test_a_full_disk_ends_the_recording_and_the_file_is_whole(board, begin, monk
     assert 0 < len(contents.data()) == recording.state["frames"] <= number
 
 
+def test_a_disk_that_is_full_while_much_comes_is_told_at_the_next_flush_and_costs_nothing(tmp_path, monkeypatch):
+    writer = RecordingWriter(tmp_path / "x.mcap", {}, Meaning({}, {}, {}))
+    opening = Opening(1, "adc", "kitchen", "port", 1, "", {})
+    writer.opened(opening, 0)
+
+    def full(fd, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(mcapfile.os, "write", full)
+        for _ in range(100):  # more than a chunk
+            writer.take(opening, 1, 20_000, (0.0, 0.0, 0.0), memoryview(os.urandom(20_000)))
+            opening.number += 1
+        with pytest.raises(NoRoomError, match="the disk is full"):
+            writer.flush_if_due(0.0)
+    writer.finish("disk full")
+    contents = Contents(tmp_path / "x.mcap")
+    assert contents.is_finished and len(contents.data()) == 100 and contents.ends() == [(1, "disk full")]
+
+
 def test_another_file_begins_when_one_is_large_and_nothing_is_lost_between(board, begin, tmp_path, monkeypatch):
     from ukernel.recordings import order
 
@@ -80,13 +117,12 @@ def test_another_file_begins_when_one_is_large_and_nothing_is_lost_between(board
     names = sorted(os.listdir(tmp_path))
     names.remove("run")
     assert names[:2] == ["x.0002.mcap", "x.0003.mcap"] and names[-1] == "x.mcap"
-    from recordingfile import Contents
-
     parts = [Contents(tmp_path / name) for name in [names[-1], *names[:-1]]]
     assert [part.about(RECORDING)["part"] for part in parts] == [str(number) for number in range(1, len(parts) + 1)]
     assert len({part.about(RECORDING)["recording"] for part in parts}) == 1
     assert [part.about(END)["next"] for part in parts] == [*names[:-1], ""]
     assert {part.about(END)["reason"] for part in parts[:-1]} == {"next part"}
+    assert {tuple(part.ends()) for part in parts[:-1]} == {((1, "next part"),)}
     assert [number for part in parts for number in part.frames.get(1, {})] == list(range(100))
     assert all(part.is_finished and BOARD in dict(part.metadata) for part in parts)
 
