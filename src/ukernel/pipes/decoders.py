@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["CallableDecoder", "Decoder", "FormatDecoder", "Samples", "TimedSamples", "as_decoder"]
+__all__ = ["CallableDecoder", "Decoder", "FormatDecoder", "Samples", "TimedSamples", "as_decoder", "value_fields"]
 
 # As `collect` takes it. What a function returns is looked at: what is no number, nor a row of numbers, is left out and counted.
 Decoder: TypeAlias = Callable[[bytes], object] | str | None
@@ -102,7 +102,7 @@ class FormatDecoder(_Decoder):
             self._struct = struct.Struct(format)
         except struct.error as error:
             raise ValueError(f"decoder {format!r} is not a struct format: {error}") from None
-        self._fields = _fields(format)
+        self._fields = value_fields(format)
         self.shape = () if len(self._fields) == 1 else (len(self._fields),)
         self._dtype: np.dtype[Any] | None = None
 
@@ -154,7 +154,7 @@ def _repeated(code: str, count: int) -> str:
     return code * count if count <= 8 else f"{count}{code}"
 
 
-def _fields(format: str) -> list[tuple[int, str]]:
+def value_fields(format: str) -> list[tuple[int, str]]:
     """Offset and NumPy type of every value in a frame of this struct format."""
     order = format[0] if format[:1] in tuple("@=<>!") else "@"
     numpy_order = {"<": "<", ">": ">", "!": ">"}.get(order, "=")

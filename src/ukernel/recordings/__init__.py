@@ -10,9 +10,10 @@ Importing this module is quick: `mcap` comes in when something is recorded. Othe
 file; `follower`, which reads pipes whole into a `sink`; and `recorder`, the process.
 """
 
+from .loading import load
 from .recording import Recording, RecordingState, record, recordings
 
-__all__ = ["Recording", "RecordingState", "record", "recordings"]
+__all__ = ["Recording", "RecordingState", "load", "record", "recordings"]
 
-for _function in (record, recordings):
+for _function in (load, record, recordings):
     _function.__module__ = __name__  # where people find them, and what Python shows of them

@@ -17,7 +17,7 @@ from mcap.writer import MCAP0_MAGIC
 
 from .mcapfile import COMPRESSION, HIDDEN
 
-__all__ = ["HEAD", "UNREADABLE", "check_whole", "decompress", "read_records", "stream_of"]
+__all__ = ["HEAD", "MAX_CHUNK_BYTES", "UNREADABLE", "check_whole", "decompress", "read_records", "stream_of"]
 
 HEAD = struct.Struct("<BQ")  # of a record: opcode, length
 UNREADABLE = (McapError, ValueError, OverflowError, MemoryError, struct.error)  # what garbage makes of reading

@@ -1,0 +1,212 @@
+"""A recording as arrays and times, read when they are asked for."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ukernel.errors import RecordingError, UsageError
+from ukernel.tables import format_table
+
+from . import format as fmt
+from .partreader import PartReader
+from .recordedpipe import RecordedPipe, Source, as_text_time
+from .timeline import read_openings
+
+__all__ = ["LoadedRecording", "open_files"]
+
+
+def open_files(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> LoadedRecording:
+    """See `load`."""
+    if isinstance(path, str | os.PathLike):
+        first = PartReader(Path(path).expanduser())
+        return LoadedRecording([first, *_following(first)])
+    readers = [PartReader(Path(part).expanduser()) for part in path]
+    if not readers:
+        raise UsageError("load needs a file.")
+    if len({reader.about(fmt.RECORDING).get("recording") for reader in readers}) > 1:
+        raise RecordingError("These files are of different recordings: load each of them by itself.")
+    return LoadedRecording(readers)
+
+
+def _following(first: PartReader) -> Iterator[PartReader]:
+    """Yield the parts after the first one of a recording, as far as they are there."""
+    about = first.about(fmt.RECORDING)
+    if about.get("part") != "1":
+        return
+    stem, suffix = first.path.stem, first.path.suffix
+    found = []
+    for path in first.path.parent.glob(f"{_escape(stem)}.*{_escape(suffix)}"):
+        number = path.name[len(stem) + 1 : len(path.name) - len(suffix)]
+        if number.isdecimal():
+            found.append((int(number), path))
+    for _, path in sorted(found):
+        try:
+            part = PartReader(path)
+        except RecordingError:
+            continue  # it only has such a name
+        if part.about(fmt.RECORDING).get("recording") == about.get("recording"):
+            yield part
+
+
+def _escape(text: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in text)
+
+
+class LoadedRecording:
+    """A recording: `rec["adc"]` is a `RecordedPipe`, `rec["kitchen/adc"]` the one of that board; iterating gives all of them.
+
+    `rec[10:20]` is the same from its 10th to its 20th second, `between(start, stop)` by the clock. Attributes:
+
+    files: paths of its parts. pipes: the `RecordedPipe`s. began, ended: times of its first and its last frame, seconds since 1970 (those of the recorder where there is no
+    frame). openings: all of them, as `RecordedOpening`s, losses and ends included. notes: what the recorder wrote down. boards: what each board said of itself. about:
+    what the file says of itself. why_torn: a sentence where a file has no proper end, else empty.
+    """
+
+    def __init__(self, readers: Sequence[PartReader]):
+        self._readers = list(readers)
+        self.files = [reader.path for reader in readers]
+        self.about = dict(readers[0].about(fmt.RECORDING))
+        self.end = dict(readers[-1].about(fmt.END))
+        self.boards: dict[str, dict[str, Any]] = {}
+        for reader in readers:
+            for name, content in reader.metadata:
+                if name == fmt.BOARD:
+                    self.boards[content.get("name", "")] = {
+                        "port": content.get("port", ""),
+                        **_as_dict(content.get("facts", "")),
+                    }
+        self.openings, self.notes = read_openings(self._events())
+        self._source = Source(self._readers, self.openings)
+        self.pipes = self._source.pipes()
+
+    @property
+    def why_torn(self) -> str:
+        return " ".join(reader.why_torn for reader in self._readers if reader.why_torn)
+
+    @property
+    def notebook(self) -> str:
+        """In which it was recorded; empty for none."""
+        return self.about.get("notebook", "")
+
+    @property
+    def began(self) -> float:
+        return min((pipe.began for pipe in self.pipes if pipe.began), default=_as_float(self.about.get("started")))
+
+    @property
+    def ended(self) -> float:
+        return max((pipe.ended for pipe in self.pipes), default=_as_float(self.end.get("ended")))
+
+    def __iter__(self) -> Iterator[RecordedPipe]:
+        return iter(self.pipes)
+
+    def __len__(self) -> int:
+        return len(self.pipes)
+
+    def __contains__(self, name: object) -> bool:
+        return any(name in (pipe.name, f"{pipe.board}/{pipe.name}") for pipe in self.pipes)
+
+    def __getitem__(self, key: str | slice) -> Any:
+        if isinstance(key, slice):
+            start, stop = self._source.as_times(key, self.began)
+            return self.between(start, stop)
+        return self.pipe(key)
+
+    def pipe(self, name: str, board: str | None = None) -> RecordedPipe:
+        """Return a pipe. Raises RecordingError where there is none, or where several boards have one and `board` does not say which."""
+        found = [
+            pipe for pipe in self.pipes if name in (pipe.name, f"{pipe.board}/{pipe.name}") and board in (None, pipe.board)
+        ]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            names = " and ".join(f"{pipe.board}/{pipe.name}" for pipe in found)
+            raise RecordingError(f"The pipe {name!r} is of several boards here: say which one, {names}.")
+        there = ", ".join(sorted(f"{pipe.board}/{pipe.name}" for pipe in self.pipes)) or "none"
+        raise RecordingError(f"No pipe {name!r} is in {self.files[0].name}; there is {there}.")
+
+    def between(self, start: float | datetime | None = None, stop: float | datetime | None = None) -> LoadedRecording:
+        """Return what was written from `start` on and before `stop`: seconds since 1970, or a datetime."""
+        narrowed = object.__new__(LoadedRecording)
+        narrowed.__dict__.update(self.__dict__)
+        narrowed.pipes = [pipe.between(start, stop) for pipe in self.pipes]
+        return narrowed
+
+    # As a table
+
+    COLUMNS = ("pipe", "board", "frames", "lost", "from", "seconds", "per second", "format", "")
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return the table's rows as text, in the order of `COLUMNS`."""
+        found: list[tuple[str, ...]] = []
+        for pipe in self.pipes:
+            seconds = pipe.ended - pipe.began if pipe.began else 0.0
+            frames = pipe.frames_about
+            rate = f"{(frames - 1) / seconds:,.4g}" if seconds > 0 and frames > 1 else ""
+            units = f" {', '.join(pipe.units)}" if pipe.units else ""
+            losses = ", ".join(f"{count:,} ({cause})" for cause, count in pipe.losses.items()) or "none"
+            when = as_text_time(pipe.began)[:19].replace("T", " ") if pipe.began else ""
+            found.append(
+                (
+                    pipe.name,
+                    pipe.board,
+                    f"{frames:,}",
+                    losses,
+                    when,
+                    f"{seconds:,.3f}",
+                    rate,
+                    (pipe.format or "bytes") + units,
+                    pipe.sparkline(),
+                )
+            )
+        return found
+
+    def __repr__(self) -> str:
+        parts = f" and {len(self.files) - 1} more" if len(self.files) > 1 else ""
+        head = f"{self.files[0].name}{parts}: {len(self.pipes)} {'pipe' if len(self.pipes) == 1 else 'pipes'}"
+        lines = (
+            [head, format_table(self.COLUMNS, self.rows())]
+            if self.pipes
+            else [f"{head}: nothing was written while it was recorded."]
+        )
+        lines += [self.why_torn] if self.why_torn else []
+        lines += [f"{as_text_time(note.time)}: {note.text}" for note in self.notes[:5]]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{name}</th>" for name in self.COLUMNS)
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in row) + "</tr>" for row in self.rows())
+        torn = f"<p>{html.escape(self.why_torn)}</p>" if self.why_torn else ""
+        names = html.escape(", ".join(path.name for path in self.files))
+        return f"<p>{names}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{torn}"
+
+    def _events(self) -> Iterator[dict[str, Any]]:
+        for reader in self._readers:
+            ids = [channel.id for channel in reader.channels.values() if channel.topic == fmt.EVENTS_TOPIC]
+            for message in reader.messages(reader.chunks, ids):
+                try:
+                    yield fmt.decode_event(message.data)
+                except ValueError:
+                    continue
+
+
+def _as_dict(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _as_float(text: str | None) -> float:
+    try:
+        found = float(text or 0.0)
+    except ValueError:
+        return 0.0
+    return found if math.isfinite(found) else 0.0

@@ -1,0 +1,181 @@
+"""A recording is loaded by pipe, board and time, with exact types, and nothing is read that is not asked for."""
+
+import struct
+from datetime import datetime, timezone
+
+import numpy as np
+import pytest
+
+from ukernel.errors import RecordingError, UsageError
+from ukernel.recordings import load
+from ukernel.recordings.order import Meaning
+from ukernel.recordings.sink import Opening
+from ukernel.recordings.writer import RecordingWriter, Rotation
+
+BEGAN = 1_700_000_000.0
+
+
+class Made:
+    """A recording that is written batch by batch."""
+
+    def __init__(self, path, formats=None, names=None, units=None, rotation=None):
+        self.path = path
+        more = {} if rotation is None else {"rotation": rotation}
+        self.writer = RecordingWriter(path, {"notebook": "a.ipynb"}, Meaning(formats or {}, names or {}, units or {}), **more)
+        self.count = 0
+
+    def open(self, pipe, board="kitchen", number=0, unread=0, generation=1):
+        self.count += 1
+        opening = Opening(self.count, pipe, board, f"port of {board}", generation, "1", {"machine": "m"})
+        opening.number = number
+        self.writer.opened(opening, unread)
+        return opening
+
+    def put(self, opening, data, size, began, ended=None, error=0.001):
+        frames = len(data) // size
+        self.writer.take(opening, frames, size, (began, began if ended is None else ended, error), memoryview(data))
+        opening.number += frames
+
+    def lose(self, opening, count, cause="board"):
+        self.writer.lost(opening, count, cause)
+        opening.number += count
+
+    def flush(self):
+        self.writer._part.flush()
+
+    def end(self):
+        self.writer.finish("stopped")
+        return self.path
+
+
+@pytest.fixture
+def make(tmp_path):
+    return lambda name="x.mcap", **options: Made(tmp_path / name, **options)
+
+
+def ten_seconds(made, pipe="adc", board="kitchen"):
+    """100 samples a second for ten seconds, 0 to 999 as int16, a chunk a second."""
+    opening = made.open(pipe, board)
+    for second in range(10):
+        values = np.arange(100 * second, 100 * second + 100, dtype="<i2")
+        made.put(opening, values.tobytes(), 2, BEGAN + second, BEGAN + second + 0.99)
+        made.flush()
+    return opening
+
+
+def test_values_have_the_type_that_the_board_wrote(make):
+    made = make(formats={"adc": "<h", "big": ">d", "xyz": "<fff", "flags": "?"})
+    for pipe, dtype, count in (("adc", "<i2", 1), ("big", ">f8", 1), ("xyz", "<f4", 3), ("flags", "?", 1)):
+        values = np.arange(4 * count).astype(dtype)
+        made.put(made.open(pipe), values.tobytes(), values.itemsize * count, BEGAN, BEGAN + 3)
+    recording = load(made.end())
+    assert [recording[pipe].values.dtype.str for pipe in ("adc", "big", "xyz", "flags")] == ["<i2", ">f8", "<f4", "|b1"]
+    assert recording["xyz"].values.tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]
+    assert recording["big"].values.tolist() == [0, 1, 2, 3] and recording["big"].times.tolist() == [BEGAN + n for n in range(4)]
+
+
+def test_a_piece_is_what_was_written_in_that_time(make):
+    made = make(formats={"*": "<h"})
+    ten_seconds(made)
+    pipe = load(made.end())["adc"]
+    assert pipe[2.5:3.5].values.tolist() == list(range(250, 350))
+    assert pipe.between(BEGAN + 9.985).values.tolist() == [999]
+    assert pipe.between(None, datetime.fromtimestamp(BEGAN + 0.005, timezone.utc)).values.tolist() == [0]
+    assert pipe[2:8][1:2].values.tolist() == list(range(300, 400)) and len(pipe[100:]) == 0
+    assert len(pipe) == 1000 and pipe.began == BEGAN and pipe.ended == BEGAN + 9.99
+
+
+def test_frames_without_a_format_are_bytes_and_can_be_given_one(make):
+    made = make()
+    log = made.open("log")
+    for word in (b"one", b"three", b""):
+        made.put(log, word or b"", max(len(word), 1), BEGAN) if word else made.writer.take(
+            log, 1, 0, (BEGAN, BEGAN, 0.0), memoryview(b"")
+        )
+    raw = made.open("raw")
+    made.put(raw, struct.pack("<hhh", 1, 2, 3), 2, BEGAN, BEGAN + 2)
+    recording = load(made.end())
+    assert recording["log"].values.tolist() == [b"one", b"three", b""] == recording["log"].frames
+    assert recording["raw"].frames == [b"\1\0", b"\2\0", b"\3\0"]
+    assert recording["raw"].as_format("<h").values.tolist() == [1, 2, 3]
+
+
+def test_frames_of_several_types_are_records(make):
+    made = make(formats={"mixed": "<hf"}, names={"mixed": ["count", "volts"]})
+    made.put(made.open("mixed"), struct.pack("<hfhf", 1, 0.5, 2, 1.5), 6, BEGAN, BEGAN + 1)
+    values = load(made.end())["mixed"].values
+    assert values["count"].tolist() == [1, 2] and values["volts"].tolist() == [0.5, 1.5]
+
+
+def test_frames_that_do_not_fit_are_kept_apart_from_the_values(make):
+    made = make(formats={"*": "<h"})
+    opening = made.open("adc")
+    made.put(opening, struct.pack("<hh", 1, 2), 2, BEGAN, BEGAN + 1)
+    made.put(opening, b"odd", 3, BEGAN + 2)
+    made.put(opening, struct.pack("<h", 3), 2, BEGAN + 3)
+    pipe = load(made.end())["adc"]
+    assert pipe.values.tolist() == [1, 2, 3] and pipe.misfits == [b"odd"]
+    assert pipe.numbers.tolist() == [0, 1, 3] and pipe.times.tolist() == [BEGAN, BEGAN + 1, BEGAN + 3]
+    assert pipe.frames == [b"\1\0", b"\2\0", b"odd", b"\3\0"]
+
+
+def test_openings_losses_and_ends_are_data(make):
+    made = make(formats={"*": "<h"})
+    opening = made.open("adc", number=5, unread=5)
+    made.put(opening, b"\1\0", 2, BEGAN)
+    made.lose(opening, 7)
+    made.put(opening, b"\2\0", 2, BEGAN + 1)
+    made.writer.ended(opening, "board restarted")
+    made.put(made.open("adc"), b"\3\0", 2, BEGAN + 2)
+    pipe = load(made.end())["adc"]
+    first, second = pipe.openings
+    assert (first.first, first.frames, first.unread, first.end_reason) == (5, 14, 5, "board restarted")
+    assert [loss[:3] for loss in first.losses] == [(6, 7, "board")] and pipe.losses == {"board": 7}
+    assert second.end_reason == "stopped" and pipe.values.tolist() == [1, 2, 3] and len(pipe) == 3
+
+
+def test_the_same_pipe_of_two_boards_must_be_named_with_its_board(make):
+    made = make(formats={"*": "<h"})
+    for board, value in (("kitchen", 1), ("cellar", 2)):
+        made.put(made.open("adc", board), struct.pack("<h", value), 2, BEGAN)
+    recording = load(made.end())
+    assert recording["cellar/adc"].values.tolist() == [2] and recording.pipe("adc", board="kitchen").values.tolist() == [1]
+    with pytest.raises(RecordingError, match="cellar/adc and kitchen/adc"):
+        recording["adc"]
+    with pytest.raises(RecordingError, match="there is cellar/adc, kitchen/adc"):
+        recording["nothing"]
+
+
+def test_rotated_files_are_one_recording(make, tmp_path):
+    made = make(formats={"*": "<h"}, rotation=Rotation(1, None, None))
+    opening = made.open("adc")
+    for number in range(5):
+        made.put(opening, struct.pack("<h", number), 2, BEGAN + number)
+        made.writer.flush_if_due(float(number))
+    recording = load(made.end())
+    assert len(recording.files) > 3 and recording["adc"].values.tolist() == [0, 1, 2, 3, 4]
+    assert len(recording["adc"].openings) == 1 and recording["adc"].openings[0].breaks == []
+    assert len(load(recording.files[1])["adc"].values) < 5
+    other = make("x.0099.mcap")
+    other.end()
+    assert len(load(tmp_path / "x.mcap").files) == len(recording.files)
+
+
+def test_a_recording_shows_itself_as_a_table_with_a_picture(make):
+    made = make(formats={"*": "<h"}, units={"adc": ["mV"]})
+    ten_seconds(made)
+    made.open("never")
+    made.writer.note("The clock was set.")
+    recording = load(made.end())
+    text = repr(recording)
+    assert "1,000" in text and "▁" in text and "█" in text and "<h mV" in text and "The clock was set." in text
+    assert "<table>" in recording._repr_html_()
+
+
+def test_a_piece_in_something_else_than_seconds_is_refused_with_a_sentence(make):
+    made = make(formats={"*": "<h"})
+    ten_seconds(made)
+    pipe = load(made.end())["adc"]
+    for piece in (slice(0, 1, 2), slice("a", None), slice(-1, None), 3):
+        with pytest.raises(UsageError, match="second"):
+            pipe[piece]
