@@ -20,6 +20,7 @@ __all__ = ["Part"]
 
 # Chunks of a file, whose index is in memory: three days of four a second.
 MAX_CHUNKS = 1_000_000
+MAX_BYTES = 4_000_000_000  # FAT32, which cards and sticks have, takes 4 GiB; the rest is for the summary
 FREE_CHANNELS = 4000  # for the openings until the next flush: two each
 
 
@@ -68,8 +69,9 @@ class Part:
 
     @property
     def has_room(self) -> bool:
-        """Whether another opening can have its channels here, and another chunk its index."""
-        return self._file.channels + FREE_CHANNELS <= MAX_CHANNELS and self._file.chunks < MAX_CHUNKS
+        """Whether another opening can have its channels here, another chunk its index, and the file its end."""
+        file = self._file
+        return file.channels + FREE_CHANNELS <= MAX_CHANNELS and file.chunks < MAX_CHUNKS and file.size_bytes < MAX_BYTES
 
     def describe_board(self, opening: Opening) -> None:
         """Write down what the board is, where that is new."""

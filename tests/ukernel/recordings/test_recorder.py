@@ -128,6 +128,20 @@ def test_another_file_begins_when_one_is_large_and_nothing_is_lost_between(board
     assert all(part.is_finished and BOARD in dict(part.metadata) for part in parts)
 
 
+@pytest.mark.parametrize("limit", ["MAX_BYTES", "MAX_CHUNKS"])
+def test_another_file_begins_by_itself_before_one_can_take_no_more(board, begin, tmp_path, monkeypatch, limit):
+    from ukernel.recordings import part
+
+    monkeypatch.setattr(part, limit, 3)
+    with begin("adc") as recording:
+        board.open("adc")
+        wait_until(lambda: (tmp_path / "x.0002.mcap").exists(), "another file")
+        board.write(b"ab", 1, 0)
+        recording.wait_for(2)
+        recording.stop()
+    assert Contents(tmp_path / "x.mcap").about(END)["reason"] == "next part"
+
+
 def test_the_latest_files_are_kept(board, begin, tmp_path, monkeypatch):
     from ukernel.recordings import order
 
