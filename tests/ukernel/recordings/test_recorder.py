@@ -132,7 +132,7 @@ def test_another_file_begins_when_one_is_large_and_nothing_is_lost_between(board
 def test_another_file_begins_by_itself_before_one_can_take_no_more(board, begin, tmp_path, monkeypatch, limit):
     from ukernel.recordings import part
 
-    monkeypatch.setattr(part, limit, 3)
+    monkeypatch.setattr(part, limit, 1)
     with begin("adc") as recording:
         board.open("adc")
         wait_until(lambda: (tmp_path / "x.0002.mcap").exists(), "another file")
