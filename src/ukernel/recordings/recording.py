@@ -81,9 +81,7 @@ class RecordingState(NamedTuple):
         if self.reason not in ("", "stopped"):
             parts[0] += f" ({self.reason})"
         parts.append(f"{self.frames:,} frames" + (f", {self.frames_per_s:,.0f} a second" if not self.is_ended else ""))
-        parts.append(
-            f"{self.file_bytes / 1e6:,.1f} MB" + (f", {self.free_bytes / 1e9:,.1f} GB free" if not self.is_ended else "")
-        )
+        parts.append(_size(self.file_bytes) + (f", {_size(self.free_bytes)} free" if not self.is_ended else ""))
         parts.append(describe_losses(self.losses) if self.lost else "none lost")
         if self.obstacle:
             parts.append(self.obstacle)
@@ -102,10 +100,17 @@ class RecordingState(NamedTuple):
             f"{self.frames:,}",
             rate,
             lost,
-            f"{self.file_bytes / 1e6:,.1f} MB",
-            f"{self.free_bytes / 1e9:,.1f} GB",
+            _size(self.file_bytes),
+            _size(self.free_bytes),
             self.file,
         )
+
+
+def _size(size_bytes: int) -> str:
+    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+        if size_bytes >= factor:
+            return f"{size_bytes / factor:,.1f} {unit}"
+    return f"{size_bytes / 1e3:,.1f} kB"
 
 
 class Recording:
