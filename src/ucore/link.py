@@ -252,11 +252,11 @@ class Link:
 
     # In
 
-    def take(self, type=None):
-        """Take the first message, or the first of a type, out of the inbox; None where there is none."""
+    def take(self, type):
+        """Take the first message of a type out of the inbox; None where there is none."""
         with self.rx:
             for message in self.inbox:
-                if type is None or message[0] == type:
+                if message[0] == type:
                     self.inbox.remove(message)
                     return message
 
@@ -466,7 +466,7 @@ class Link:
                     room[held : held + len(content)] = content  # at its place: an interrupted step is taken again
                     held += len(content)
                 if kind == wire.LAST:
-                    content = room or b"raise MemoryError('the cell is too large for this board')"
+                    content = room or b"raise MemoryError('the cell is too large')"
                     parts = None
                     held = 0
             # A straight line: an interrupt, or too little memory for the message, finds all of it done, or nothing.

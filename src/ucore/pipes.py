@@ -318,11 +318,6 @@ class _Opening:
             self.late.append(thread)
 
 
-def _announce(opening, number):
-    """Tell the host of an opening, its next frame being ``number``; tx held."""
-    _link.commit(_opened(opening, number), (opening, number, _TOLD))
-
-
 def _begin(opening):
     """Tell the host of an opening for the first time; tx held."""
     body = _opened(opening, 0)
@@ -524,7 +519,7 @@ def _renew(frames):
         first.setdefault(opening, opening.number)
     for opening, number in first.items():
         opening.wire_size = -1
-        _announce(opening, number)
+        _link.commit(_opened(opening, number), (opening, number, _TOLD))
     for (opening, number, size), kind, payload in frames:
         if size > 0:
             stamped = kind & (wire.STAMPED | wire.EXACT)

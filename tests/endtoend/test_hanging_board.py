@@ -77,7 +77,9 @@ def test_the_next_cell_runs_on_the_virtual_board_restarted(notebook, board, hang
 
 
 def test_a_thread_that_hangs_the_board_between_two_cells_is_no_concern_of_the_next_one(hub, notebook, board):
-    notebook.run(NATIVE + "import _thread\n_thread.start_new_thread(hang, ())")
+    # Not before the cell has its answer: then it would be of that one's concern.
+    later = "import _thread, time\ndef later():\n    time.sleep(0.5)\n    hang()\n_thread.start_new_thread(later, ())"
+    notebook.run(NATIVE + later)
     wait_until(lambda: next(iter(hub.hub.boards.by_port.values())).state == "gone", "the loss of the board")
     said, reply = notebook.run("6 * 7")
     assert reply["status"] == "ok"

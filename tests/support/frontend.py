@@ -1,5 +1,6 @@
 """A front end for tests: starts a kernel, runs cells, and keeps every message that belongs to each."""
 
+import os
 import queue
 import random
 import socket
@@ -7,10 +8,14 @@ import time
 from dataclasses import dataclass, field
 
 import psutil
+import zmq
 from jupyter_client import KernelClient, KernelManager
 from patience import PATIENCE_S
 
-PORTS = 20_000, 32_000  # below what Linux gives to outgoing connections (32768 on), and macOS and Windows (49152 on)
+# Below what Linux gives to outgoing connections (32768 on), and macOS and Windows (49152 on); each worker has its own.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
+PORTS = 20_000 + 1_500 * _WORKER, 21_500 + 1_500 * _WORKER
+_random = random.SystemRandom()  # the module's own is often where it was, by hypothesis
 
 
 @dataclass
@@ -179,6 +184,7 @@ def start_kernel(manager: KernelManager, **start) -> KernelClient:
             # Between our choice and the kernel's bind any other program may come.
             if not any(_is_taken(port) for port in manager.ports):
                 raise
+            manager.context = zmq.Context()  # the one before went with the kernel
 
 
 def _choose_ports(manager: KernelManager) -> None:
@@ -186,7 +192,7 @@ def _choose_ports(manager: KernelManager) -> None:
     manager.cache_ports = False
     chosen: set[int] = set()
     while len(chosen) < 5:
-        port = random.randrange(*PORTS)
+        port = _random.randrange(*PORTS)
         if not _is_taken(port):
             chosen.add(port)
     manager.shell_port, manager.iopub_port, manager.stdin_port, manager.hb_port, manager.control_port = chosen

@@ -127,7 +127,7 @@ def test_a_message_of_64_kB_arrives_whole_from_its_lines():
     host.hello(**UART)
     content = bytes(range(256)) * 256
     send_in_parts(host, content)
-    assert link.take() == (wire.EXECUTE_REQUEST, 7, content)
+    assert link.take(wire.EXECUTE_REQUEST) == (wire.EXECUTE_REQUEST, 7, content)
 
 
 def test_a_message_that_there_is_no_memory_for_becomes_a_cell_that_says_so():
@@ -137,7 +137,7 @@ def test_a_message_that_there_is_no_memory_for_becomes_a_cell_that_says_so():
     host.hello(**UART)
     host.say(bytes((wire.PART, 0)) + b"X\x07\x00\xff\xff\xff\x7f" + b"#" * 70)
     host.say(bytes((wire.LAST, 1)) + b"#")
-    assert b"MemoryError" in link.take()[2]
+    assert b"MemoryError" in link.take(wire.EXECUTE_REQUEST)[2]
 
 
 def test_a_line_that_comes_twice_or_too_early_is_not_delivered_but_acknowledged():
@@ -146,8 +146,8 @@ def test_a_line_that_comes_twice_or_too_early_is_not_delivered_but_acknowledged(
     host.say(b"\x82\x00X\x01\x00a")
     host.say(b"\x82\x00X\x01\x00a")
     host.say(b"\x82\x02X\x03\x00c")
-    assert link.take() == (wire.EXECUTE_REQUEST, 1, b"a")
-    assert link.take() is None
+    assert link.take(wire.EXECUTE_REQUEST) == (wire.EXECUTE_REQUEST, 1, b"a")
+    assert link.take(wire.EXECUTE_REQUEST) is None
     assert link.expected == 1
     acks = [wire.unstuff(part) for part in b"".join(port.written).split(b"\xf7") if part]
     assert [body[:2] for body in acks] == [b"\x80\x01"] * 3
@@ -165,7 +165,7 @@ def test_a_line_of_another_session_means_nothing():
     port, link, output, host = board()
     host.hello(**UART)
     host.say(b"\x82\x00X\x01\x00a", host.NONCE + 1)
-    assert link.take() is None
+    assert link.take(wire.EXECUTE_REQUEST) is None
 
 
 def test_a_carriage_return_where_a_line_would_begin_gives_the_repl_back():
@@ -197,8 +197,8 @@ def test_the_golden_lines_are_understood():
         text = lines[what]
         port.input += bytes([int(text[at : at + 2], 16) for at in range(0, len(text), 2)]) + b"\n"
         link.pump()
-    assert link.take() == (wire.EXECUTE_REQUEST, 5, b"print(1)\nprint(2)\r\n")
-    assert link.take() == (wire.EXECUTE_REQUEST, 6, b"x" * 73 + b"y" * 10)
+    assert link.take(wire.EXECUTE_REQUEST) == (wire.EXECUTE_REQUEST, 5, b"print(1)\nprint(2)\r\n")
+    assert link.take(wire.EXECUTE_REQUEST) == (wire.EXECUTE_REQUEST, 6, b"x" * 73 + b"y" * 10)
 
 
 def test_a_nonce_has_32_bits():
@@ -281,7 +281,7 @@ def test_what_another_host_had_asked_for_is_dropped_and_its_answers_go_nowhere()
     host.say(b"\x82\x00X\x01\x00a")
     session = link.session
     host.hello(nonce=99, **UART)
-    assert link.take() is None
+    assert link.take(wire.EXECUTE_REQUEST) is None
     assert link.send(wire.EXECUTE_REPLY, 1, b"{}", None, session) is False
     assert host.frames(99) == []
 

@@ -128,3 +128,18 @@ def test_many_that_start_at_once_leave_each_others_alone(parent):
     crowd = [subprocess.Popen([sys.executable, "-c", script, parent], stdout=subprocess.DEVNULL) for _ in range(4)]
     assert [process.wait() for process in crowd] == [0] * 4
     assert os.listdir(parent) == []
+
+
+def test_the_living_are_told_from_orphans_also_while_others_ask(parent, monkeypatch):
+    import fcntl
+
+    monkeypatch.setattr("tempfile.tempdir", parent)
+    orphan = _orphan(parent)
+    asker = os.open(orphan, os.O_RDONLY)
+    try:
+        fcntl.flock(asker, fcntl.LOCK_SH)  # as one that asks at the same time
+        assert tempfolder.living("virtual-board") == []
+    finally:
+        os.close(asker)
+    with TempFolder("virtual-board", parent) as path:
+        assert tempfolder.living("virtual-board") == [path]
