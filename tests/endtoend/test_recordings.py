@@ -15,11 +15,11 @@ pytestmark = pytest.mark.micropython
 
 PRODUCER = """%%ucore
 import struct, time, _thread
+pipe = ucore.open_pipe("count")
 def produce():
-    with ucore.open_pipe("count") as pipe:
-        for number in range(100_000):
-            pipe.write(struct.pack("<I", number))
-            time.sleep_ms(2)
+    for number in range(100_000):
+        pipe.write(struct.pack("<I", number))
+        time.sleep_ms(2)
 _thread.start_new_thread(produce, ())
 """
 

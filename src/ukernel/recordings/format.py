@@ -139,7 +139,7 @@ class Layout:
                     view[_HEAD_BYTES : _HEAD_BYTES + _COUNT_BYTES], "little" if self._order == "<" else "big"
                 )
                 count = values // self.columns
-                if values % self.columns or len(data) != count * self.size:
+                if not count or values % self.columns or len(data) != count * self.size:
                     raise ValueError(f"{values} values in {len(data)} bytes")
             else:
                 count, data, sizes = _decode_frames(view)
@@ -151,7 +151,7 @@ class Layout:
 def _decode_frames(view: memoryview) -> tuple[int, memoryview, tuple[int, ...]]:
     count, entries = struct.unpack_from("<II", view, _HEAD_BYTES)
     at = _HEAD_BYTES + 8
-    if entries not in (1, count) or len(view) < at + 4 * entries + _COUNT_BYTES:
+    if not count or entries not in (1, count) or len(view) < at + 4 * entries + _COUNT_BYTES:
         raise ValueError(f"{entries} sizes of {count} frames in {len(view)} bytes")
     sizes = struct.unpack_from(f"<{entries}I", view, at)
     at += 4 * entries

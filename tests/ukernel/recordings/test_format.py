@@ -4,7 +4,7 @@ import math
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ukernel.recordings.format import About, Layout, Run, as_nanoseconds, decode_event, encode_event
@@ -64,6 +64,8 @@ def test_garbage_is_no_run(format, garbage):
 
 
 @given(st.sampled_from(["", "<f", "<3q", "<Ihh"]), st.integers(0, 200))
+@example("<f", 36)
+@example("", 44)
 def test_a_message_that_was_cut_is_no_run(format, cut):
     layout = Layout(format)
     message = layout.encode(Run(0, 3, 0.0, 1.0, 0.0, (layout.size or 5,), bytes(3 * (layout.size or 5))))
