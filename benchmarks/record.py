@@ -6,6 +6,10 @@ time a sample (null where pyarrow is not installed), in the same run. lost: fram
 counted in it. ten_pipes_cpu_percent: ten pipes of 1 kHz, in batches of 10; ten_singles_cpu_percent: the same, each frame in a batch of its own.
 killed_lost_s: what a kill -9 takes, the most of several. soak_mb: by how much the recorder's memory has grown since its fifth second, at
 100,000 samples/s; --soak SECONDS (30 minutes: 1800).
+
+load_100m_s: values and times of 100 million samples, scaled from 10 million, with the least of two runs, and numpy_100m_s: the same bytes by numpy.fromfile and times by
+numpy.linspace; load_peak_ratio: memory at the most, over that of the answer. open_hour_ms, window_ms: to open an hour of 1 kHz, and to read a second of it,
+both the median. play_per_s: samples a second from a recording through `subscribe` and `read_array`. csv_per_s: rows a second into a CSV file.
 """
 
 from __future__ import annotations
@@ -16,7 +20,9 @@ import math
 import multiprocessing
 import os
 import random
+import resource
 import sqlite3
+import statistics
 import struct
 import subprocess
 import sys
@@ -26,6 +32,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 from ucore import wire
@@ -33,11 +40,15 @@ from ukernel.client import connection
 from ukernel.hub import server
 from ukernel.link import session
 from ukernel.link.clock import Times
+from ukernel.pipes import subscribe
 from ukernel.protocol import statefile
+from ukernel.recordings import export, load, play, record
 from ukernel.recordings import format as fmt
-from ukernel.recordings import record
 from ukernel.recordings.follower import Follower
+from ukernel.recordings.order import Meaning
 from ukernel.recordings.selection import Selection
+from ukernel.recordings.sink import Opening
+from ukernel.recordings.writer import RecordingWriter
 
 PER_S = 100_000
 BATCH = 100
@@ -306,16 +317,118 @@ def soak(seconds):
         return round(grown, 2)
 
 
+# Reading
+
+
+def write_recording(path, per_s, seconds):
+    """A recording of a 12-bit signal as float32, as a recorder writes it: four flushes a second."""
+    values = (np.array(signal(per_s), "<f4") / 4096 * 3.3).astype("<f4").tobytes()
+    writer = RecordingWriter(path, {}, Meaning({"*": "<f"}, {}, {}))
+    opening = Opening(1, "adc", "bench", "port", 1, "1", {})
+    writer.opened(opening, 0)
+    step = per_s // 4
+    for quarter in range(4 * seconds):
+        began = 1.7e9 + quarter / 4
+        at = 4 * step * (quarter % 4)
+        for first in range(0, step, 2500):
+            count = min(2500, step - first)
+            ends = began + first / per_s, began + (first + count - 1) / per_s, 1e-4
+            writer.take(opening, count, 4, ends, memoryview(values)[at + 4 * first : at + 4 * (first + count)])
+            opening.number += count
+        writer.flush_if_due(float(quarter))
+    writer.finish("stopped")
+    return path
+
+
+def in_process(function, *arguments):
+    """Return what a function does in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        return pool.apply(function, arguments)
+
+
+def load_all(path):
+    """Seconds to read all values and times, and memory at the most over that of the answer."""
+    load(path)["adc"][:1].read()  # imports
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.perf_counter()
+    values, times = load(path)["adc"].read()
+    took = time.perf_counter() - began
+    answer_kb = (values.nbytes + times.nbytes) / 1024
+    return took, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / answer_kb
+
+
+def numpy_all(path, count):
+    """The same from a file of nothing but values."""
+    began = time.perf_counter()
+    np.fromfile(path, "<f4")
+    np.linspace(1.7e9, 1.7e9 + 100, count)
+    return time.perf_counter() - began
+
+
+def hour(path):
+    """Milliseconds to open an hour, and for a second of it."""
+    opened, windows = [], []
+    for number in range(15):
+        began = time.perf_counter()
+        pipe = load(path)["adc"]
+        opened.append(time.perf_counter() - began)
+        at = 1.7e9 + 200 * number + 100.125
+        began = time.perf_counter()
+        values, _ = pipe.between(at, at + 1).read()
+        windows.append(time.perf_counter() - began)
+        assert len(values) == 1000
+    return round(1000 * statistics.median(opened), 2), round(1000 * statistics.median(windows), 2)
+
+
+def played(path, count):
+    """Samples a second, from the first to the last one that a reader gets."""
+    with play(path, speed=math.inf), subscribe("adc", timeout=60) as pipe:
+        pipe.read_array(10_000)
+        began = time.perf_counter()
+        got = len(pipe.read_array(count - 10_000))
+        took = time.perf_counter() - began
+        assert got == count - 10_000 and not pipe.lost
+    return round(got / took)
+
+
+def reading(folder):
+    seconds = 100
+    count = PER_S * seconds
+    path = write_recording(folder / "10m.mcap", PER_S, seconds)
+    raw = folder / "10m.f4"
+    load(path)["adc"].values.tofile(raw)
+    figures = {}
+    found = [in_process(load_all, path) for _ in range(2)]
+    figures["load_100m_s"] = round(10 * min(took for took, _ in found), 2)
+    figures["load_peak_ratio"] = round(max(ratio for _, ratio in found), 2)
+    figures["numpy_100m_s"] = round(10 * min(in_process(numpy_all, raw, count) for _ in range(2)), 2)
+    figures["play_per_s"] = in_process(played, path, count)
+    began = time.perf_counter()
+    rows = export(path, folder / "x.csv", stop=10).rows
+    figures["csv_per_s"] = round(rows / (time.perf_counter() - began))
+    path.unlink()
+    figures["open_hour_ms"], figures["window_ms"] = in_process(hour, write_recording(folder / "hour.mcap", 1000, 3600))
+    return figures
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--soak", type=float, metavar="SECONDS")
+    parser.add_argument("--read", action="store_true", help="reading only")
     parser.add_argument("--hub", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.hub:
         sys.exit(server.main(StandIn))
     seconds = 8 if arguments.quick else 30
-    figures = {}
+    with tempfile.TemporaryDirectory() as folder:
+        figures = reading(Path(folder))
+    for name, value in figures.items():
+        print(f"{name}: {value}", flush=True)
+    if arguments.read:
+        print(json.dumps(figures))
+        return
     percent, per_sample, lost = recorded(1, PER_S, BATCH, seconds)
     figures.update(cpu_percent=percent, bytes_per_sample=per_sample, lost=lost)
     print(f"100,000 samples/s: {percent} % of a core, {per_sample} bytes a sample, {lost} lost", flush=True)

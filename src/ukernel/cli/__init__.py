@@ -52,6 +52,7 @@ COMMANDS = (
     Entry("cat-pipe", "pipes", "the same as `ucore pipe read`", PIPES),
     Entry("record", "recordings", "record pipes into a file", PIPES),
     Entry("recordings", "recordings", "list what is being recorded, and stop it", PIPES),
+    Entry("export", "recordings", "write a recording as CSV, Parquet, Arrow, sound or MCAP with a message a sample", PIPES),
     Entry("recover", "recordings", "mend a recording whose recorder was killed", PIPES),
     Entry("doctor", "doctor", "find out what is wrong here, and how to mend it", COMPUTER),
     Entry("install-kernels", "install", "make the kernels known to Jupyter", COMPUTER),

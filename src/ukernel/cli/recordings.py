@@ -1,4 +1,4 @@
-"""`ucore record`, `recordings` and `recover`: pipes in files, while they are written."""
+"""`ucore record`, `recordings`, `recover` and `export`: pipes in files."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ from . import exitcodes, output
 from .completion import complete_pipes
 from .options import as_seconds, command
 
-__all__ = ["record", "recordings", "recover"]
+__all__ = ["export", "record", "recordings", "recover"]
 
 TELL_S = 1.0  # between two lines on how it goes, on a terminal
 
@@ -192,6 +192,76 @@ def recover(as_json: bool, path: str, to: str | None) -> int:
         output.print_json(report._asdict())
     else:
         print(report.describe())
+    return exitcodes.OK
+
+
+@command("export", json=True)
+@click.argument("path", type=click.Path(readable=False), metavar="FILE")
+@click.argument("pipes", nargs=-1)
+@click.option(
+    "-o",
+    "--output",
+    "to",
+    type=click.Path(readable=False),
+    metavar="FILE",
+    required=True,
+    help="Its ending says what it is: .csv, .parquet, .arrow, .wav, or .mcap with a message a sample.",
+)
+@click.option("--start", type=float, metavar="SECONDS", help="From there on, counted from the beginning of the recording.")
+@click.option("--stop", type=float, metavar="SECONDS", help="Up to there.")
+@click.option("--on", metavar="PIPE", help="Whose times are the rows of the table. Default: the pipe with most frames.")
+@click.option(
+    "--tolerance",
+    type=float,
+    metavar="SECONDS",
+    help="By how much a value of another pipe may be off its row. Default: half of the usual time between two rows.",
+)
+@click.option(
+    "-f",
+    "--format",
+    "formats",
+    multiple=True,
+    metavar="[PIPE=]FORMAT",
+    help="A struct format of frames that were recorded without one, such as <hhf.",
+)
+@click.option("--separator", default=",", metavar="CHAR", help="Of a CSV file. With a semicolon numbers have a decimal comma.")
+@click.option("--rate", type=float, metavar="HZ", help="Samples a second of a WAV file. Default: what was measured.")
+@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+def export(
+    as_json: bool,
+    path: str,
+    pipes: tuple[str, ...],
+    to: str,
+    start: float | None,
+    stop: float | None,
+    on: str | None,
+    tolerance: float | None,
+    formats: tuple[str, ...],
+    separator: str,
+    rate: float | None,
+    overwrite: bool,
+) -> int:
+    """Write a recording, or PIPES of it (names or patterns), for other programs. Several pipes make one table: of each, a row has the nearest value
+    that there is, or none."""
+    from ukernel.recordings import export as write
+
+    report = write(
+        path,
+        to,
+        pipes=pipes or None,
+        start=start,
+        stop=stop,
+        on=on,
+        tolerance=tolerance,
+        formats=_by_pipe(formats),
+        separator={"\\t": "\t", "tab": "\t"}.get(separator, separator),
+        rate=rate,
+        overwrite=overwrite,
+    )
+    if as_json:
+        output.print_json({**report._asdict(), "path": str(report.path)})
+    else:
+        output.say(report.describe())
     return exitcodes.OK
 
 

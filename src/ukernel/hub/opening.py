@@ -14,7 +14,7 @@ from typing import Any
 
 from ukernel.link.clock import Times
 from ukernel.protocol import pipestream
-from ukernel.protocol.reasons import EndReason, LossCause
+from ukernel.protocol.reasons import LossCause
 
 from .replay import Batch, Gap, ReplayBuffers
 from .subscriber import Encoder, Subscriber
@@ -55,7 +55,7 @@ class Opening:
         self.lost: dict[str, int] = {LossCause.BOARD: 0, LossCause.NO_LISTENER: 0}
         self.cell: tuple[str, str] | None = None  # whose cell ran when it was opened, and its source
         self.unread = 0  # reached the hub, and nobody read
-        self.ended: EndReason | None = None
+        self.ended: str | None = None
         self.subscribers: list[Subscriber] = []
         self._cause = LossCause.BOARD if drops else LossCause.NO_LISTENER
         self._replay_buffers = replay_buffers if replay_buffers is not None else ReplayBuffers[Opening]()
@@ -74,6 +74,11 @@ class Opening:
         """Forget ``subscriber``."""
         if subscriber in self.subscribers:
             self.subscribers.remove(subscriber)
+
+    @property
+    def lag(self) -> int:
+        """By how many frames the slowest of those who read it is behind."""
+        return max((self.frames - subscriber.next_number for subscriber in self.subscribers), default=0)
 
     def append(self, number: int, size: int, data: bytes, times: Times | None = None) -> None:
         """Pass on equal-sized frames: ``data`` holds them end to end, ``number`` is the first one's.
@@ -94,24 +99,24 @@ class Opening:
             self.unread += batch.count
         self._put(batch)
 
-    def catch_up(self, number: int, cause: LossCause | None = None) -> int:
+    def catch_up(self, number: int, cause: str | None = None) -> int:
         """Count as lost what is missing before frame ``number``; return how far ahead it was, negative for the past."""
         ahead = (number - self.frames) & pipestream.NUMBERS
         if ahead > pipestream.NUMBERS // 2:
             return ahead - pipestream.NUMBERS - 1
         if ahead:
             cause = cause or self._cause
-            self.lost[cause] += ahead
+            self.lost[cause] = self.lost.get(cause, 0) + ahead
             self._put(Gap(self.frames, ahead, cause))
         return ahead
 
-    def end(self, reason: EndReason) -> None:
+    def end(self, reason: str) -> None:
         """Let the readers go, with the reason; they have what came until now."""
         subscribers, self.subscribers = self.subscribers, []
         for subscriber in subscribers:
             subscriber.end(reason, self.frames)
 
-    def close(self, reason: EndReason) -> None:
+    def close(self, reason: str) -> None:
         """End for good. It is kept for a while, for a replay."""
         self.ended = reason
         self.end(reason)

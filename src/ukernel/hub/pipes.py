@@ -91,6 +91,16 @@ class BoardPipes:
             self._timestamps = wanted
             self._set_timestamps(wanted)
 
+    def open(self, event: session.PipeOpened) -> Opening:
+        """Take in what the board says of a pipe that opens, and return the opening."""
+        self._opened(event)
+        return self._openings[event.id]
+
+    def close(self, pipe_id: int, reason: str) -> None:
+        """A pipe has ended, with the reason."""
+        if pipe_id in self._openings:
+            self._end(pipe_id, reason)
+
     def _opened(self, event: session.PipeOpened) -> None:
         known = self._openings.get(event.id)
         if known is not None:
@@ -111,6 +121,6 @@ class BoardPipes:
         )
         self._on_opened(opening)
 
-    def _end(self, pipe_id: int, reason: EndReason) -> None:
+    def _end(self, pipe_id: int, reason: str) -> None:
         self._openings.pop(pipe_id).close(reason)
         self._on_change()

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from ukernel.protocol import pipestream
-from ukernel.protocol.reasons import EndReason, LossCause
+from ukernel.protocol.reasons import LossCause
 
 from .replay import Batch, Gap, ReplayBuffer
 
@@ -77,7 +77,17 @@ class Subscriber(asyncio.Protocol):
         self._lost: Counter[str] = Counter()  # how many before that were lost before they came to the hub, by cause
         self._first_number = first
         self._new = self.replay  # has not had anything yet
-        self._end: tuple[EndReason, int] | None = None  # why it ends, and after how many frames
+        self._end: tuple[str, int] | None = None  # why it ends, and after how many frames
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether it gets no more than what is there."""
+        return self._end is not None
+
+    @property
+    def next_number(self) -> int:
+        """The number of the frame that it gets next."""
+        return self._at
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # of a socket
@@ -123,7 +133,7 @@ class Subscriber(asyncio.Protocol):
             data = encoded[self._encode] = self._encode(batch)
         self._send(batch, data)
 
-    def end(self, reason: EndReason, frames: int) -> None:
+    def end(self, reason: str, frames: int) -> None:
         """Say why the pipe ended, and close once everything before that is out."""
         if self._end is None:
             self._end = reason, frames

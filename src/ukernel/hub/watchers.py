@@ -23,6 +23,9 @@ class Watchers:
         self._boards_of = boards_of
         self._watchers: dict[Client, tuple[int, str]] = {}  # the request that each one has made, and its kernel
 
+    def __bool__(self) -> bool:
+        return bool(self._watchers)
+
     def add(self, client: Client, request: int, kernel: str) -> list[dict[str, Any]]:
         """Tell a client of all openings from now on, and return those that are there. What is not ``kernel``'s is marked."""
         self._watchers[client] = request, kernel

@@ -39,6 +39,7 @@ LOSS_SENTENCES = {
     LossCause.NO_LISTENER.value: "no host was listening",
     LossCause.READER.value: "this reader was too slow",
     LossCause.REPLAY.value: "they were written before, and the board hub holds them no more",
+    "damaged": "the recording is damaged there",
     "between": "they were written before the pipe was found again",
 }
 

@@ -93,7 +93,7 @@ class Follower:
 
     def run(self, each_step: Callable[[], None]) -> None:
         """Follow until `stop`, calling ``each_step`` ten times a second and more. Raises what the sink raises."""
-        if self._selection.board is not None:
+        if self._selection.board is not None and _has_own_boards():
             self._keepers[""] = BoardKeeper((self._selection.board,), self._label)
         try:
             while self._reason is None:
@@ -214,7 +214,7 @@ class Follower:
 
     def _ask_for_the_only_board(self) -> None:
         """Where nothing is there to be read, and nobody has said whose pipes are meant, a board may be there that no hub has."""
-        if not self._keepers and not self._openings and not self._selection.kernel:
+        if not self._keepers and not self._openings and not self._selection.kernel and _has_own_boards():
             self._keepers[""] = BoardKeeper((settings.board(),), self._label)
 
     def _heed_keeper(self, keeper: BoardKeeper, now: float) -> None:
@@ -350,3 +350,8 @@ class Follower:
             self._due.setdefault(identity, (now + GONE_S, here, False))
         elif self._hub is not None and here is not None:  # else the next hub says which ones there are
             self._due.setdefault(identity, (now + AGAIN_S, here, False))
+
+
+def _has_own_boards() -> bool:
+    """Whether boards are this computer's to attach: not those behind a port that has a token of its own, another computer's or a recording's that is played."""
+    return settings.pipe_port() is None or settings.pipe_token() is None

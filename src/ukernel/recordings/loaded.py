@@ -9,15 +9,23 @@ import os
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ukernel.errors import RecordingError, UsageError
 from ukernel.tables import format_table
 
 from . import format as fmt
 from .partreader import PartReader
-from .recordedpipe import RecordedPipe, Source, as_text_time
+from .recordedpipe import RecordedPipe, as_datetimes, as_text_time, as_time, import_for
+from .source import Source, as_times
 from .timeline import read_openings
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow
+
+    from .alignment import Column
 
 __all__ = ["LoadedRecording", "open_files"]
 
@@ -65,7 +73,7 @@ class LoadedRecording:
     `rec[10:20]` is the same from its 10th to its 20th second, `between(start, stop)` by the clock. Attributes:
 
     files: paths of its parts. pipes: the `RecordedPipe`s. began, ended: times of its first and its last frame, seconds since 1970 (those of the recorder where there is no
-    frame). openings: all of them, as `RecordedOpening`s, losses and ends included. notes: what the recorder wrote down. boards: what each board said of itself. about:
+    frame). bounds: of a piece, in the same way. openings: all of them, as `RecordedOpening`s, losses and ends included. notes: what the recorder wrote down. boards: what each board said of itself. about:
     what the file says of itself. why_torn: a sentence where a file has no proper end, else empty.
     """
 
@@ -82,9 +90,10 @@ class LoadedRecording:
                         "port": content.get("port", ""),
                         **_as_dict(content.get("facts", "")),
                     }
+        self.bounds = -math.inf, math.inf
         self.openings, self.notes = read_openings(self._events())
-        self._source = Source(self._readers, self.openings)
-        self.pipes = self._source.pipes()
+        self.source = Source(self._readers, self.openings)
+        self.pipes = [RecordedPipe(self.source, board, name) for board, name in sorted(self.source.channels)]
 
     @property
     def why_torn(self) -> str:
@@ -114,7 +123,7 @@ class LoadedRecording:
 
     def __getitem__(self, key: str | slice) -> Any:
         if isinstance(key, slice):
-            start, stop = self._source.as_times(key, self.began)
+            start, stop = as_times(key, self.began)
             return self.between(start, stop)
         return self.pipe(key)
 
@@ -136,7 +145,63 @@ class LoadedRecording:
         narrowed = object.__new__(LoadedRecording)
         narrowed.__dict__.update(self.__dict__)
         narrowed.pipes = [pipe.between(start, stop) for pipe in self.pipes]
+        narrowed.bounds = max(self.bounds[0], as_time(start, -math.inf)), min(self.bounds[1], as_time(stop, math.inf))
         return narrowed
+
+    # For other libraries
+
+    def to_pandas(self, *, on: str | None = None, tolerance: float | None = None) -> pandas.DataFrame:
+        """Return one DataFrame of all pipes, on the times of one of them: `on`, or the one with most frames.
+
+        Of every other pipe a row has the nearest value that is at most `tolerance` seconds away (half of the usual time between two rows), else none. `rec["adc"].to_pandas()` has all
+        values of a pipe at its own times.
+        """
+        library = import_for("pandas", "to_pandas()")
+        table = self._as_arrays(on, tolerance)
+        columns = {}
+        for column, values, present in table.columns:
+            native = values.astype(values.dtype.newbyteorder("="), copy=False)
+            columns[column.name] = native if present.all() else library.Series(native).where(present)
+        index = library.DatetimeIndex(as_datetimes(table.times), name="time").tz_localize("UTC")
+        frame: pandas.DataFrame = library.DataFrame(
+            {name: getattr(values, "array", values) for name, values in columns.items()}, index=index
+        )
+        frame.attrs["units"] = {column.name: column.unit for column, *_ in table.columns if column.unit}
+        return frame
+
+    def to_arrow(self, *, on: str | None = None, tolerance: float | None = None) -> pyarrow.Table:
+        """Return one Arrow table of all pipes, as `to_pandas` does."""
+        from .alignment import Alignment
+        from .arrowfile import as_schema, as_table, load_pyarrow
+
+        library = load_pyarrow()
+        alignment = Alignment(self.pipes, on, tolerance)
+        schema = as_schema(alignment)
+        found: pyarrow.Table = library.concat_tables(
+            [schema.empty_table(), *(as_table(rows, schema) for rows in alignment.rows())]
+        )
+        return found
+
+    def to_polars(self, *, on: str | None = None, tolerance: float | None = None) -> polars.DataFrame:
+        """Return one polars DataFrame of all pipes, as `to_pandas` does. It takes pyarrow, too."""
+        library = import_for("polars", "to_polars()")
+        found: polars.DataFrame = library.from_arrow(self.to_arrow(on=on, tolerance=tolerance))
+        return found
+
+    def _as_arrays(self, on: str | None, tolerance: float | None) -> _Table:
+        import numpy as np
+
+        from .alignment import Alignment
+
+        alignment = Alignment(self.pipes, on, tolerance)
+        rows = list(alignment.rows())
+        times = np.concatenate([np.empty(0), *(one.times for one in rows)])
+        columns = []
+        for index, column in enumerate(alignment.columns):
+            values = np.concatenate([np.empty(0, column.dtype), *(one.values[index] for one in rows)])
+            present = np.concatenate([np.empty(0, bool), *(_all(one.present[index], one.times) for one in rows)])
+            columns.append((column, values, present))
+        return _Table(times, columns)
 
     # As a table
 
@@ -194,6 +259,19 @@ class LoadedRecording:
                     yield fmt.decode_event(message.data)
                 except ValueError:
                     continue
+
+
+class _Table(NamedTuple):
+    """Times, and of each column what it is, its values, and which of them there are."""
+
+    times: Any
+    columns: list[tuple[Column, Any, Any]]
+
+
+def _all(present: Any, times: Any) -> Any:
+    import numpy as np
+
+    return np.ones(len(times), bool) if present is None else present
 
 
 def _as_dict(text: str) -> dict[str, Any]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ukernel.errors import UsageError
+from ukernel.errors import PipeDataLostWarning, UsageError
 from ukernel.pipes.decoders import value_fields
+from ukernel.pipes.reasons import describe_losses, warn
 
 from . import format as fmt
-from .partreader import Chunk, PartReader
-from .timeline import DAMAGED, TORN, Loss, RecordedOpening
+from .source import Block, Source, as_times, split, times_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
-__all__ = ["Block", "RecordedPipe", "RecordedSamples", "Source", "as_text_time"]
+__all__ = ["RecordedPipe", "RecordedSamples", "as_datetimes", "as_text_time", "as_time", "import_for"]
 
-FIRST_ROWS = 1 << 16  # of an answer, which grows with what comes
-MAX_LONGEST_S = 60.0  # between the ends of a run, where the file does not say: far more than any that is ever joined
+MAX_RATIO = 100  # of frames to bytes of the file, up to which it is believed how many there are
 BARS = "▁▂▃▄▅▆▇█"
 MAX_BARS = 24
 MAX_DRAWN = 4000  # points of a plot: the least and the greatest of each of so many pieces
@@ -38,163 +37,6 @@ class RecordedSamples(NamedTuple):
 
     values: Any
     times: Any
-
-
-class Block(NamedTuple):
-    """Frames in a row, as they lie in the file: those of a run that are wanted. opening: its key. layout: how its data lie."""
-
-    opening: int
-    layout: fmt.Layout
-    run: fmt.Run
-
-
-class _Channel(NamedTuple):
-    reader: PartReader
-    id: int
-    about: fmt.About
-    layout: fmt.Layout
-
-
-class Source:
-    """The parts of a recording and what is in their channels."""
-
-    def __init__(self, readers: Sequence[PartReader], openings: list[RecordedOpening]):
-        self.readers = readers
-        self.openings = openings
-        self.channels: dict[tuple[str, str], list[_Channel]] = {}  # by board and pipe
-        known = {opening.key: opening for opening in openings}
-        for reader in readers:
-            for channel in reader.channels.values():
-                if channel.topic == fmt.EVENTS_TOPIC:
-                    continue
-                try:
-                    about = fmt.About.of(channel.metadata)
-                    layout = fmt.Layout(about.format)
-                except ValueError:
-                    continue  # what another tool has put in
-                opening = known.get(about.opening)
-                if opening is None:  # its event is lost
-                    opening = known[about.opening] = RecordedOpening(
-                        about.opening, about.board, about.pipe, about.generation, 0, 0, 0.0
-                    )
-                    openings.append(opening)
-                self.channels.setdefault((opening.board, opening.pipe), []).append(_Channel(reader, channel.id, about, layout))
-        for opening in openings:
-            self.channels.setdefault((opening.board, opening.pipe), [])
-        self._settle()
-
-    def pipes(self) -> list[RecordedPipe]:
-        """Return a `RecordedPipe` for each pipe of each board."""
-        return [RecordedPipe(self, board, name) for board, name in sorted(self.channels)]
-
-    @property
-    def is_damaged(self) -> bool:
-        """Whether frames may be missing that no event tells of."""
-        return any(reader.damaged or DAMAGED in reader.about(fmt.END).get("lost", "") for reader in self.readers)
-
-    def as_times(self, piece: slice, began: float) -> tuple[float | None, float | None]:
-        """Return the times that a slice of seconds means."""
-        if piece.step is not None:
-            raise UsageError("A piece of a recording has no step: rec[10:20] is from its 10th to its 20th second.")
-        for bound in (piece.start, piece.stop):
-            if bound is not None and (isinstance(bound, bool) or not isinstance(bound, int | float) or bound < 0):
-                raise UsageError(
-                    f"A piece of a recording is in seconds from its beginning, rec[10:20], not {bound!r}: between() takes times."
-                )
-        return (
-            None if piece.start is None else began + piece.start,
-            None if piece.stop is None else began + piece.stop,
-        )
-
-    def _settle(self) -> None:
-        """An opening whose end nobody has written ends with its last frame; where chunks are damaged, what they held is counted."""
-        is_damaged = self.is_damaged
-        for opening in self.openings:
-            if opening.end_reason and not is_damaged:
-                continue
-            channels = [
-                channel for channel in self.channels[opening.board, opening.pipe] if channel.about.opening == opening.key
-            ]
-            if not opening.end_reason:
-                opening.end_reason = TORN
-            if is_damaged:
-                self._count_damaged(opening, channels)
-            else:
-                for run in self._last_runs(channels):
-                    opening.frames = max(opening.frames, run.first + run.frames)
-                    opening.ended = max(opening.ended, run.time_last)
-
-    def _last_runs(self, channels: Sequence[_Channel]) -> Iterator[fmt.Run]:
-        for channel in channels:
-            run = self.last_run(channel)
-            if run is not None:
-                yield run
-
-    def first_run(self, channel: _Channel) -> fmt.Run | None:
-        """Return the first run in a channel."""
-        return next((run for chunk in channel.reader.chunks for run in self._runs_of(channel, chunk)), None)
-
-    def last_run(self, channel: _Channel) -> fmt.Run | None:
-        """Return the last run in a channel."""
-        for chunk in reversed(channel.reader.chunks):
-            runs = list(self._runs_of(channel, chunk))
-            if runs:
-                return runs[-1]
-        return None
-
-    def _runs_of(self, channel: _Channel, chunk: Chunk) -> Iterator[fmt.Run]:
-        for message in channel.reader.messages((chunk,), (channel.id,)):
-            try:
-                yield channel.layout.decode(message.data)
-            except ValueError:
-                continue
-
-    def _count_damaged(self, opening: RecordedOpening, channels: Sequence[_Channel]) -> None:
-        spans = [(loss.first, loss.first + loss.frames) for loss in opening.losses if loss.cause != DAMAGED]
-        for channel in channels:
-            for chunk in channel.reader.chunks:
-                spans += [(run.first, run.first + run.frames) for run in self._runs_of(channel, chunk)]
-        at = opening.first
-        missing = []
-        for first, stop in sorted(spans):
-            if first > at:
-                missing.append((at, first - at))
-            at = max(at, stop)
-        opening.frames = max(opening.frames, at)
-        if opening.frames > at:
-            missing.append((at, opening.frames - at))
-        opening.losses = sorted(
-            [loss for loss in opening.losses if loss.cause != DAMAGED]
-            + [Loss(first, count, DAMAGED, opening.ended) for first, count in missing]
-        )
-
-    def blocks(self, channels: Sequence[_Channel], start: float, stop: float) -> Iterator[Block]:
-        """Yield what was written from ``start`` on and before ``stop``, in the order of the file."""
-        for reader in self.readers:
-            here = {channel.id: channel for channel in channels if channel.reader is reader}
-            if not here:
-                continue
-            for message in reader.messages(self._chunks(reader, start, stop), here):
-                channel = here[message.channel]
-                try:
-                    run = channel.layout.decode(message.data)
-                except ValueError:
-                    continue  # no frame of ours
-                clipped = _clip(run, channel.layout, start, stop)
-                if clipped is not None:
-                    yield Block(channel.about.opening, channel.layout, clipped)
-
-    def _chunks(self, reader: PartReader, start: float, stop: float) -> list[Chunk]:
-        if start == -math.inf and stop == math.inf:
-            return reader.chunks
-        try:
-            longest_s = float(reader.about(fmt.END)["longest_s"])
-        except (KeyError, ValueError):
-            longest_s = MAX_LONGEST_S
-        # A message has the time of its last frame; clocks are rounded.
-        first = fmt.as_nanoseconds(max(start - 1e-3, 0.0))
-        last = fmt.as_nanoseconds(max(stop + longest_s + 1e-3, 0.0)) if stop < math.inf else fmt.MAX_NS
-        return [chunk for chunk in reader.chunks if chunk.last >= first and chunk.first <= last]
 
 
 class RecordedPipe:
@@ -222,6 +64,7 @@ class RecordedPipe:
         self.units = typed.about.units if typed and format is None else ()
         self.openings = [opening for opening in source.openings if (opening.board, opening.pipe) == (board, name)]
         self._count: int | None = None
+        self._decoded: tuple[np.dtype[Any], int, int, tuple[str, ...]] | None = None
 
     def __repr__(self) -> str:
         return (
@@ -230,6 +73,8 @@ class RecordedPipe:
 
     @property
     def losses(self) -> dict[str, int]:
+        """Frames that are missing in the whole recording, per cause. A chunk is known to be damaged when it has been read."""
+        self._source.account()
         found: dict[str, int] = {}
         for opening in self.openings:
             for loss in opening.losses:
@@ -240,6 +85,11 @@ class RecordedPipe:
     def lost(self) -> int:
         """Frames that are missing in the whole recording."""
         return sum(self.losses.values())
+
+    @property
+    def whole(self) -> RecordedPipe:
+        """All that was recorded of it."""
+        return RecordedPipe(self._source, self.board, self.name, format=self._given)
 
     @property
     def is_whole(self) -> bool:
@@ -276,16 +126,17 @@ class RecordedPipe:
         """How many frames there are: of a whole pipe as its events say, without reading it."""
         if not self.is_whole:
             return len(self)
+        self._source.account()
         return sum(opening.frames - opening.first - opening.lost for opening in self.openings)
 
     def __getitem__(self, piece: slice) -> RecordedPipe:
         if not isinstance(piece, slice):
             raise UsageError("A pipe of a recording is cut in seconds, pipe[10:20]; pipe.values has its values by their index.")
-        return self.between(*self._source.as_times(piece, self.began))
+        return self.between(*as_times(piece, self.began))
 
     def between(self, start: float | datetime | None = None, stop: float | datetime | None = None) -> RecordedPipe:
         """Return the piece that was written from `start` on and before `stop`: seconds since 1970, or a datetime."""
-        first, last = max(self._start, _as_time(start, -math.inf)), min(self._stop, _as_time(stop, math.inf))
+        first, last = max(self._start, as_time(start, -math.inf)), min(self._stop, as_time(stop, math.inf))
         return RecordedPipe(self._source, self.board, self.name, first, last, self._given)
 
     def as_format(self, format: str) -> RecordedPipe:
@@ -337,13 +188,13 @@ class RecordedPipe:
     @property
     def frames(self) -> list[bytes]:
         """All frames of the piece as bytes, those included that do not fit the format."""
-        return [frame for block in self.blocks() for frame in _split(block.run)]
+        return [frame for block in self.blocks() for frame in split(block.run)]
 
     @property
     def misfits(self) -> list[bytes]:
         """Frames that do not have the size of the format."""
         size = self._decoding()[1]
-        return [frame for block in self.blocks() for frame in _split(block.run) if len(frame) != size] if size else []
+        return [frame for block in self.blocks() for frame in split(block.run) if len(frame) != size] if size else []
 
     def samples(self) -> Iterator[RecordedSamples]:
         """Yield values and times in pieces of a run each, for what is too large for memory."""
@@ -352,7 +203,7 @@ class RecordedPipe:
         for block in self.blocks():
             values, chosen = self._decode(block)
             if len(values):
-                times = _times_of(block.run)
+                times = times_of(block.run)
                 yield RecordedSamples(values, times if chosen is None else times[np.asarray(chosen)])
 
     # For other libraries
@@ -362,16 +213,16 @@ class RecordedPipe:
         """Names of the columns of a table of `values`: those that were recorded, else made of the pipe's."""
         _, size, columns, fields = self._decoding()
         count = len(fields) if fields else columns
-        if len(self.names) == count:
+        if len(self.names) == len(set(self.names)) == count:
             return self.names
         return (self.name,) if count == 1 or not size else tuple(f"{self.name}.{index}" for index in range(count))
 
     def columns(self) -> dict[str, Array]:
         """Return `values` as a dictionary of columns, after "time": nanoseconds since 1970 as datetime64."""
         values, times = self.read()
-        return {"time": as_datetimes(times), **self.split(values)}
+        return {"time": as_datetimes(times), **self.as_columns(values)}
 
-    def split(self, values: Array) -> dict[str, Array]:
+    def as_columns(self, values: Array) -> dict[str, Array]:
         """Return values as a dictionary of columns by name."""
         fields = values.dtype.names
         names = self.column_names
@@ -383,32 +234,36 @@ class RecordedPipe:
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return a DataFrame: a column for each value of a frame, the index being the time (UTC). `attrs["units"]` has the units."""
-        pandas = import_for("pandas", "to_pandas()")
+        library = import_for("pandas", "to_pandas()")
         columns = self.columns()
-        index = pandas.DatetimeIndex(columns.pop("time"), name="time").tz_localize("UTC")
-        frame = pandas.DataFrame(columns, index=index)
+        index = library.DatetimeIndex(columns.pop("time"), name="time").tz_localize("UTC")
+        frame: pandas.DataFrame = library.DataFrame(columns, index=index)
         frame.attrs["units"] = dict(zip(self.column_names, self.units))
         return frame
 
     def to_polars(self) -> polars.DataFrame:
         """Return a polars DataFrame, "time" (UTC) being its first column."""
-        polars = import_for("polars", "to_polars()")
+        library = import_for("polars", "to_polars()")
         columns = self.columns()
-        time = polars.Series("time", columns.pop("time")).dt.replace_time_zone("UTC")
-        native = {name: array.tolist() if array.dtype == object else array for name, array in map(_native, columns.items())}
-        return polars.DataFrame([time, *(polars.Series(name, values) for name, values in native.items())])
+        time = library.Series("time", columns.pop("time")).dt.replace_time_zone("UTC")
+        native = {name: array.tolist() if array.dtype.kind == "O" else array for name, array in map(_native, columns.items())}
+        found: polars.DataFrame = library.DataFrame([time, *(library.Series(name, values) for name, values in native.items())])
+        return found
 
     def to_arrow(self) -> pyarrow.Table:
         """Return an Arrow table, "time" (UTC) being its first column; units are the fields' metadata."""
-        pyarrow = import_for("pyarrow", "to_arrow()")
+        library = import_for("pyarrow", "to_arrow()")
         columns = self.columns()
-        time = pyarrow.array(columns.pop("time"), pyarrow.timestamp("ns", "UTC"))
+        time = library.array(columns.pop("time"), library.timestamp("ns", "UTC"))
         units = dict(zip(self.column_names, self.units))
-        fields, arrays = [pyarrow.field("time", time.type)], [time]
+        fields, arrays = [library.field("time", time.type)], [time]
         for name, values in map(_native, columns.items()):
-            arrays.append(pyarrow.array(values.tolist(), pyarrow.binary()) if values.dtype == object else pyarrow.array(values))
-            fields.append(pyarrow.field(name, arrays[-1].type, metadata={"unit": units[name]} if units.get(name) else None))
-        return pyarrow.Table.from_arrays(arrays, schema=pyarrow.schema(fields))
+            arrays.append(
+                library.array(values.tolist(), library.binary()) if values.dtype.kind == "O" else library.array(values)
+            )
+            fields.append(library.field(name, arrays[-1].type, metadata={"unit": units[name]} if units.get(name) else None))
+        found: pyarrow.Table = library.Table.from_arrays(arrays, schema=library.schema(fields))
+        return found
 
     def plot(self, axes: Axes | None = None) -> Axes:
         """Draw it with matplotlib, over the seconds since its beginning; returns the axes. Of many values those are drawn that are seen."""
@@ -416,11 +271,11 @@ class RecordedPipe:
 
         plt = import_for("matplotlib.pyplot", "plot()")
         values, times = self.read()
-        if values.dtype == object:
+        if values.dtype.kind == "O":
             raise UsageError(f"The pipe {self.name!r} was recorded as bytes: pipe.as_format('<f').plot() says what they are.")
         axes = plt.subplots()[1] if axes is None else axes
         units = dict(zip(self.column_names, self.units))
-        for name, column in self.split(values).items():
+        for name, column in self.as_columns(values).items():
             chosen = _extremes(column, np)
             axes.plot(
                 times[chosen] - (times[0] if len(times) else 0.0),
@@ -436,16 +291,11 @@ class RecordedPipe:
         """Return a line of bars: the first column, here and there; empty for bytes."""
         if not self._decoding()[1]:
             return ""
-        places = [
-            (channel, chunk)
-            for channel in self._channels
-            for chunk in channel.reader.chunks
-            if chunk.channels is None or channel.id in chunk.channels
-        ]
+        places = [(channel, chunk) for channel in self._channels for chunk in channel.chunks()]
         step = max(len(places) / MAX_BARS, 1.0)
         points: list[float] = []
         for channel, chunk in (places[int(index * step)] for index in range(min(len(places), MAX_BARS))):
-            runs = [Block(channel.about.opening, channel.layout, run) for run in self._source._runs_of(channel, chunk)]
+            runs = [Block(channel.about.opening, channel.layout, run) for run in self._source.runs_of(channel, chunk)]
             clipped = [block for block in runs if block.run.time_last >= self._start and block.run.time_first < self._stop]
             means = [_mean(self._decode(block)[0]) for block in clipped]
             points += _thin(means, max(1, MAX_BARS // len(places)))
@@ -460,6 +310,11 @@ class RecordedPipe:
 
     def _decoding(self) -> tuple[np.dtype[Any], int, int, tuple[str, ...]]:
         """Return the type of a value, the size of a frame (0: bytes), how many values are in it, and their names in a structured type."""
+        if self._decoded is None:
+            self._decoded = self._find_decoding()
+        return self._decoded
+
+    def _find_decoding(self) -> tuple[np.dtype[Any], int, int, tuple[str, ...]]:
         import numpy as np
 
         if not self.format:
@@ -494,12 +349,12 @@ class RecordedPipe:
         run = block.run
         if not size:
             values = np.empty(run.frames, object)
-            values[:] = _split(run)
+            values[:] = split(run)
             return values, None
         chosen: list[int] | None = None
         data: bytes | memoryview = run.data
         if len(run.sizes) != 1 or run.sizes[0] != size:
-            frames = _split(run)
+            frames = split(run)
             chosen = [index for index, frame in enumerate(frames) if len(frame) == size]
             data = b"".join(frames[index] for index in chosen)
         values = np.frombuffer(data, dtype)
@@ -511,7 +366,7 @@ class RecordedPipe:
         import numpy as np
 
         dtype, _, columns, _ = self._decoding()
-        rows = min(self.frames_about, FIRST_ROWS) if self.is_whole else 1024
+        rows = min(self.frames_about, self._source.size_bytes * MAX_RATIO) if self.is_whole else 1024
         arrays = (
             _Growing((columns,) if columns > 1 else (), dtype, rows) if values else None,
             _Growing((), np.dtype(np.float64), rows) if times else None,
@@ -525,16 +380,21 @@ class RecordedPipe:
             if arrays[0] is not None:
                 arrays[0].add(found)
             if arrays[1] is not None:
-                arrays[1].add(_times_of(run)[pick])
+                arrays[1].add(times_of(run)[pick])
             if arrays[2] is not None:
                 arrays[2].add(np.full(run.frames, run.time_error)[pick])
             if arrays[3] is not None:
                 arrays[3].add(np.arange(run.first, run.first + run.frames, dtype=np.uint64)[pick])
+        if self._source.account():
+            self._count = None
+            warn(
+                PipeDataLostWarning, f"Pipe {self.name!r} of {self.board}: the file is damaged, {describe_losses(self.losses)}."
+            )
         return tuple(array.take() if array is not None else None for array in arrays)  # type: ignore[return-value]
 
 
 class _Growing:
-    """An array that grows in its place, so that nothing is in memory twice."""
+    """An array that grows in its place, where it was not known how large it becomes: nothing is in memory twice."""
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], rows: int):
         import numpy as np
@@ -545,7 +405,7 @@ class _Growing:
     def add(self, rows: Any) -> None:
         count = self._count + len(rows)
         if count > len(self._array):
-            self._array.resize((max(count, 2 * len(self._array)), *self._array.shape[1:]), refcheck=False)
+            self._array.resize((max(count, len(self._array) * 9 // 8), *self._array.shape[1:]), refcheck=False)
         self._array[self._count : count] = rows
         self._count = count
 
@@ -558,55 +418,8 @@ def _fits(run: fmt.Run, size: int) -> bool:
     return not size or (len(run.sizes) == 1 and run.sizes[0] == size)
 
 
-def _split(run: fmt.Run) -> list[bytes]:
-    """Return the frames of a run."""
-    data = bytes(run.data)
-    if len(run.sizes) == 1:
-        size = run.sizes[0]
-        return [data[at : at + size] for at in range(0, len(data), size)] if size else [b""] * run.frames
-    frames, at = [], 0
-    for size in run.sizes:
-        frames.append(data[at : at + size])
-        at += size
-    return frames
-
-
-def _times_of(run: fmt.Run) -> Array:
-    import numpy as np
-
-    if run.frames < 2:
-        return np.full(run.frames, run.time_first)
-    times = np.arange(run.frames, dtype=np.float64)
-    times *= (run.time_last - run.time_first) / (run.frames - 1)
-    times += run.time_first
-    return times
-
-
-def _clip(run: fmt.Run, layout: fmt.Layout, start: float, stop: float) -> fmt.Run | None:
-    """Return of a run what was written from ``start`` on and before ``stop``; None where that is nothing."""
-    if start <= run.time_first and run.time_last < stop:
-        return run
-    if run.time_last < start or run.time_first >= stop:
-        return None
-    import numpy as np
-
-    times = _times_of(run)
-    found = np.flatnonzero((times >= start) & (times < stop))
-    if not len(found):
-        return None
-    first, end = int(found[0]), int(found[-1]) + 1
-    if len(run.sizes) == 1:
-        size = run.sizes[0]
-        sizes: Sequence[int] = run.sizes
-        data = run.data[first * size : end * size]
-    else:
-        sizes = run.sizes[first:end]
-        at = sum(run.sizes[:first])
-        data = run.data[at : at + sum(sizes)]
-    return fmt.Run(run.first + first, end - first, float(times[first]), float(times[end - 1]), run.time_error, sizes, data)
-
-
-def _as_time(time: float | datetime | None, default: float) -> float:
+def as_time(time: float | datetime | None, default: float) -> float:
+    """Return a time as seconds since 1970; for None the default. Raises UsageError."""
     if time is None:
         return default
     if isinstance(time, datetime):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-__all__ = ["DAMAGED", "Loss", "Note", "RecordedOpening", "read_openings"]
+__all__ = ["DAMAGED", "NEXT_PART", "STOPPED", "TORN", "Loss", "Note", "RecordedOpening", "read_openings"]
 
 DAMAGED = "damaged"  # the cause of frames whose chunk cannot be read
 TORN = "recorder killed"  # the end of what nobody has ended
 NEXT_PART = "next part"
+STOPPED = "stopped"  # the recorder was
 
 
 class Loss(NamedTuple):

@@ -88,7 +88,9 @@ def test_a_reader_goes_on_at_the_frame_that_it_wants(board):
 
 def test_what_the_hub_holds_no_more_is_counted_from_the_frame_that_was_wanted(hub, board, small_buffer):
     board.open("adc")
-    opening = next(iter(hub.hub.boards.by_port[KITCHEN].pipes))
+    pipes = hub.hub.boards.by_port[KITCHEN].pipes
+    wait_until(lambda: len(pipes), "the opening")
+    opening = next(iter(pipes))
     count = flood(hub, board, lambda: opening.buffer.start > 100)
     with Watcher() as watcher:
         (here,) = watcher.openings

@@ -5,52 +5,16 @@ from datetime import datetime, timezone
 
 import numpy as np
 import pytest
+from recordingmaker import BEGAN, RecordingMaker
 
 from ukernel.errors import RecordingError, UsageError
 from ukernel.recordings import load
-from ukernel.recordings.order import Meaning
-from ukernel.recordings.sink import Opening
-from ukernel.recordings.writer import RecordingWriter, Rotation
-
-BEGAN = 1_700_000_000.0
-
-
-class Made:
-    """A recording that is written batch by batch."""
-
-    def __init__(self, path, formats=None, names=None, units=None, rotation=None):
-        self.path = path
-        more = {} if rotation is None else {"rotation": rotation}
-        self.writer = RecordingWriter(path, {"notebook": "a.ipynb"}, Meaning(formats or {}, names or {}, units or {}), **more)
-        self.count = 0
-
-    def open(self, pipe, board="kitchen", number=0, unread=0, generation=1):
-        self.count += 1
-        opening = Opening(self.count, pipe, board, f"port of {board}", generation, "1", {"machine": "m"})
-        opening.number = number
-        self.writer.opened(opening, unread)
-        return opening
-
-    def put(self, opening, data, size, began, ended=None, error=0.001):
-        frames = len(data) // size
-        self.writer.take(opening, frames, size, (began, began if ended is None else ended, error), memoryview(data))
-        opening.number += frames
-
-    def lose(self, opening, count, cause="board"):
-        self.writer.lost(opening, count, cause)
-        opening.number += count
-
-    def flush(self):
-        self.writer._part.flush()
-
-    def end(self):
-        self.writer.finish("stopped")
-        return self.path
+from ukernel.recordings.writer import Rotation
 
 
 @pytest.fixture
 def make(tmp_path):
-    return lambda name="x.mcap", **options: Made(tmp_path / name, **options)
+    return lambda name="x.mcap", **options: RecordingMaker(tmp_path / name, **options)
 
 
 def ten_seconds(made, pipe="adc", board="kitchen"):
