@@ -124,6 +124,11 @@ class BatchRow:
         self.frames = frames
         self.size = size
 
+    def part(self, start: int, stop: int) -> "BatchRow":
+        """Return the batches from one place up to another."""
+        stop = min(stop, self.batches)
+        return BatchRow(self._buffer, self._start + start * self._stride, stop - start, self.frames, self.size)
+
     def split(self) -> list[Batch]:
         """Return the batches."""
         size, frames = self.size, self.frames

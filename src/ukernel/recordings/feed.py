@@ -9,14 +9,14 @@ from typing import Any
 from ukernel.pipes.reasons import ENDED_FOR_GOOD, LOST_CONNECTION
 from ukernel.protocol.pipestream import NUMBERS, Batch, BatchRow, PipeStreamDecoder
 
-from .runs import join_row
+from .runs import MAX_RUN_BYTES, join_row
 from .sink import Opening, Sink
 
 __all__ = ["BETWEEN", "Feed"]
 
 RECEIVE_BYTES = 1 << 18  # what one system call may bring
 TURN_BYTES = 1 << 22  # read from one pipe before others have their turn
-LEAST_ROW = 8  # batches that are worth NumPy
+LEAST_ROW, MOST_ROW = 8, 64  # batches that are worth NumPy, and those that are likely to lie on one line
 BETWEEN = "between"  # the cause of a loss: written before the pipe was found again
 
 
@@ -105,10 +105,13 @@ class Feed:
             self._skipped = NUMBERS + 1 - ahead
 
     def _take_row(self, row: BatchRow) -> None:
-        """Take batches as one, where their times lie on one line; else one by one."""
-        joined = join_row(row) if row.batches >= LEAST_ROW and not self._skipped else None
-        for batch in [joined] if joined is not None else row.split():
-            self._take(batch)
+        """Take batches as few, where their times lie on one line; else one by one."""
+        step = max(min(MOST_ROW, MAX_RUN_BYTES // (row.frames * row.size)), 1)
+        for start in range(0, row.batches, step):
+            part = row.part(start, start + step)
+            joined = join_row(part) if part.batches >= LEAST_ROW and not self._skipped else None
+            for batch in [joined] if joined is not None else part.split():
+                self._take(batch)
 
     def _take(self, batch: Batch) -> None:
         frames, data, ends = batch.total, batch.take(batch.total), batch.ends

@@ -16,9 +16,11 @@ from .format import About, Layout
 from .selection import as_patterns, find
 from .sink import Opening
 
-__all__ = ["FLUSH_S", "Meaning", "Order", "Rotation", "make_order"]
+__all__ = ["EVERY_S", "PAUSE_S", "Meaning", "Order", "Rotation", "make_order"]
 
-FLUSH_S = 0.2  # with the follower's pause, a frame is safe a quarter of a second after it came
+# A frame is safe a quarter of a second after it came, unless somebody wants another time: what has come is read five times a second, which costs less
+# than reading it as it comes, and is made safe at once.
+EVERY_S, PAUSE_S = 0.25, 0.2
 MB = 1_000_000
 LEAST_EVERY_S, MAX_EVERY_S = 0.05, 3600.0
 MIN_ROTATE_BYTES, MIN_ROTATE_S = MB // 10, 1.0
@@ -54,8 +56,8 @@ class Rotation(NamedTuple):
 
 
 class Order(NamedTuple):
-    """path: absolute. patterns, board, kernel: as of a `Selection`. formats, names, units: as of a `Meaning`. flush_s, rotate_bytes, rotate_s,
-    keep: as of a `RecordingWriter` and its `Rotation`. seconds: after which it ends by itself; None for never. notebook: in which it was
+    """path: absolute. patterns, board, kernel: as of a `Selection`. formats, names, units: as of a `Meaning`. every_s: what a kill takes at most.
+    rotate_bytes, rotate_s, keep: as of a `Rotation`. seconds: after which it ends by itself; None for never. notebook: in which it was
     asked for; empty for none.
     """
 
@@ -66,7 +68,7 @@ class Order(NamedTuple):
     formats: dict[str, str]
     names: dict[str, tuple[str, ...]]
     units: dict[str, tuple[str, ...]]
-    flush_s: float
+    every_s: float
     rotate_bytes: int | None
     rotate_s: float | None
     keep: int | None
@@ -84,6 +86,11 @@ class Order(NamedTuple):
         content = json.loads(text)
         content["patterns"] = tuple(content["patterns"])
         return cls(**content)
+
+    @property
+    def pause_s(self) -> float:
+        """How long frames may wait to be read."""
+        return min(PAUSE_S, PAUSE_S / EVERY_S * self.every_s)
 
     @property
     def meaning(self) -> Meaning:
@@ -141,7 +148,7 @@ def make_order(
         found_formats,
         found_names,
         found_units,
-        FLUSH_S if every is None else max(_between(every, "every", LEAST_EVERY_S, MAX_EVERY_S) - (0.25 - FLUSH_S), 0.01),
+        EVERY_S if every is None else _between(every, "every", LEAST_EVERY_S, MAX_EVERY_S),
         rotate_bytes,
         rotate_s,
         keep,

@@ -26,6 +26,7 @@ __all__ = ["RECORDING", "STOPPED", "WAITING", "Recorder"]
 
 WAITING, RECORDING = "waiting", "recording"  # states; then `registry.ENDED`
 STOPPED = "stopped"  # the one good reason for an end
+FLUSHING_S = 0.05  # what that may take
 PUBLISH_S = 0.5  # between two words on how it is
 ASK_S = 5.0  # between two questions to the hub about pipes of nearly the same name
 RATE_S = 2.0  # over which frames a second are counted
@@ -35,10 +36,17 @@ SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP")
 class Recorder:
     """Made, its file is open; `run` records until it is stopped. Raises RecordingError where there can be no such file.
 
-    ``on_state(state)`` is called twice a second, with what `state` is.
+    ``on_state(state)`` is called twice a second, with what `state` is. pause_s: how long frames may wait to be read, if not what the order says.
     """
 
-    def __init__(self, order: Order, id: str = "", on_state: Callable[[dict[str, Any]], None] = lambda state: None):
+    def __init__(
+        self,
+        order: Order,
+        id: str = "",
+        on_state: Callable[[dict[str, Any]], None] = lambda state: None,
+        *,
+        pause_s: float | None = None,
+    ):
         self._order = order
         self._entry = Entry(id)
         self.id = self._entry.id
@@ -48,16 +56,18 @@ class Recorder:
             "pipes": json.dumps(order.patterns, ensure_ascii=False),
             "board": order.board or "",
         }
+        pause_s = order.pause_s if pause_s is None else pause_s
+        flush_s = max(order.every_s - order.pause_s - FLUSHING_S, 0.0)
         try:
             self._writer = RecordingWriter(
-                Path(order.path), about, order.meaning, order.rotation, overwrite=order.overwrite, flush_s=order.flush_s
+                Path(order.path), about, order.meaning, order.rotation, overwrite=order.overwrite, flush_s=flush_s
             )
         except BaseException:
             self._entry.release()
             raise
         label = f"the recorder of {Path(order.path).name}"
         selection = Selection(order.patterns, order.board, order.kernel)
-        self._follower = Follower(selection, self._writer, label, replay=order.replay)
+        self._follower = Follower(selection, self._writer, label, replay=order.replay, pause_s=pause_s)
         self._started, self._began = time.time(), time.monotonic()
         self._publish_at = 0.0
         self._marks: deque[tuple[float, int, int]] = deque([(self._began, 0, 0)])  # when, and how many frames and bytes

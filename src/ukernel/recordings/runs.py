@@ -8,7 +8,7 @@ from ukernel.protocol.pipestream import Batch, BatchRow
 
 from .format import Run
 
-__all__ = ["RunJoiner", "join_row"]
+__all__ = ["MAX_RUN_BYTES", "RunJoiner", "join_row"]
 
 MAX_RUN_S = 0.25  # between the two ends of what was joined: a reader of a second looks that much further
 MAX_RUN_BYTES = 1 << 16

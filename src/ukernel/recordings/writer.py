@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from ukernel.errors import RecordingError, describe
 
-from .order import FLUSH_S, Meaning, Rotation
+from .order import Meaning, Rotation
 from .part import Part
 from .sink import Opening
 
@@ -47,7 +47,7 @@ class RecordingWriter:
         rotation: Rotation = _NEVER,
         *,
         overwrite: bool = False,
-        flush_s: float = FLUSH_S,
+        flush_s: float = 0.0,
     ):
         self.frames = self.size_bytes = self._finished_bytes = 0
         self.losses: Counter[str] = Counter()

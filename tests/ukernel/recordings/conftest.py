@@ -45,7 +45,7 @@ class Recording:
 
     def __init__(self, order):
         self.path = Path(order.path)
-        self.recorder = Recorder(order)
+        self.recorder = Recorder(order, pause_s=0.01)
         self.failure = None
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
