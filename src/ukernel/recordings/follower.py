@@ -134,6 +134,8 @@ class Follower:
                 self._find(here, is_new=is_new)
         more = False
         for key, _ in self._selector.select(IDLE_S):
+            if self._selector.get_map().get(key.fd) != key:
+                continue  # what another of these has brought has closed it
             if isinstance(key.data, Feed):
                 more |= self._read(key.data, now)
             elif isinstance(key.data, BoardKeeper):

@@ -1,14 +1,18 @@
 """Every frame that a board wrote is in the file or counted in it, whatever happens to pipe, board and hub meanwhile."""
 
 import itertools
+import time
 
 import pytest
+from heard import Heard
 from patience import wait_until
 from scripted import running_hub
 
 from ukernel.client import connection
 from ukernel.errors import BoardGoneError
 from ukernel.link.clock import Times
+from ukernel.recordings.follower import Follower
+from ukernel.recordings.selection import Selection
 
 KITCHEN = "scripted://kitchen"
 
@@ -152,6 +156,27 @@ def test_a_board_that_restarted_while_the_hub_was_away_has_ended_its_pipes(begin
         contents = recording.stop()
     assert (contents.data(1), contents.data(2)) == ([b"a", b"b"], [b"d"])
     assert contents.ends() == [(1, "hub stopped"), (1, "board restarted"), (2, "stopped")]
+
+
+def test_all_that_a_hub_leaves_at_once_is_taken_in(hub, monkeypatch):
+    follower = Follower(Selection(("*",)), Heard(), "a test", pause_s=0.0)
+    with attach(hub):
+        hub.boards["kitchen"].open("adc")
+        hub.boards["kitchen"].open("imu", id=2)
+        wait_until(
+            lambda: follower._step(time.monotonic()) or (follower._keepers and follower._keepers["scripted://kitchen"].board)
+        )
+        hub.stop()  # the watched hub, the board's connection and two pipes end in one look
+    select = follower._selector.select
+    monkeypatch.setattr(
+        follower._selector,
+        "select",
+        lambda wait_s: sorted(select(wait_s), key=lambda found: found[0].data is not follower._hub),
+    )
+    while follower._hub is not None or follower.is_reading:
+        follower._step(time.monotonic())
+    assert [ended for ended in follower._sink.all if ended[0] == "ended"] == [("ended", 0, "hub stopped")] * 2
+    follower.close()
 
 
 def test_a_hub_that_was_stopped_on_purpose_is_not_started_again(hub, begin):
