@@ -182,7 +182,9 @@ class Subscriber(asyncio.Protocol):
         self._catch_up()
 
     def _write(self, data: bytes) -> None:
-        if self._transport is not None:
+        if (
+            self._transport is not None and not self._transport.is_closing()
+        ):  # asyncio complains of writes to a peer that has left
             self._transport.write(data)
 
     def _send(self, batch: Batch | Gap, data: bytes) -> None:

@@ -5,10 +5,14 @@ from datetime import datetime, timezone
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mcap.reader import make_reader
 from recordingmaker import BEGAN, RecordingMaker
 
 from ukernel.errors import RecordingError, UsageError
 from ukernel.recordings import load
+from ukernel.recordings.partreader import PartReader
 from ukernel.recordings.writer import Rotation
 
 
@@ -143,3 +147,75 @@ def test_a_piece_in_something_else_than_seconds_is_refused_with_a_sentence(make)
     for piece in (slice(0, 1, 2), slice("a", None), slice(-1, None), 3):
         with pytest.raises(UsageError, match="second"):
             pipe[piece]
+
+
+def test_chunks_are_found_as_mcaps_own_reader_finds_them(make):
+    """Their indexes differ in length, by the channels that have something in them."""
+    made = make(formats={"*": "<h"})
+    openings = [made.open(f"p{number}") for number in range(4)]
+    for number in range(300):
+        for place, opening in enumerate(openings):
+            if number % (1, 7, 50, 299)[place] == 0 and (place or number < 200):
+                made.put(opening, struct.pack("<h", number), 2, BEGAN + number)
+        made.flush()
+    path = made.end()
+    with path.open("rb") as stream:
+        summary = make_reader(stream).get_summary()
+    wanted = [
+        (one.chunk_start_offset, one.chunk_length, one.message_start_time, one.message_end_time, set(one.message_index_offsets))
+        for one in summary.chunk_indexes
+    ]
+    reader = PartReader(path)
+    assert [(one.at, one.length, one.first, one.last, one.channels) for one in reader.chunks] == wanted and len(wanted) > 200
+    recording = load(path)
+    assert [len(recording[f"p{number}"].values) for number in range(4)] == [200, 43, 6, 2]
+
+
+def test_a_short_time_is_read_without_the_rest(make, monkeypatch):
+    made = make(formats={"*": "<h"})
+    ten_seconds(made)
+    pipe = load(made.end())["adc"]
+    read = []
+    decompress = PartReader._decompress
+    monkeypatch.setattr(PartReader, "_decompress", lambda self, record: read.append(1) or decompress(self, record))
+    assert pipe.between(BEGAN + 4, BEGAN + 4.5).values.tolist() == list(range(400, 450))
+    assert len(read) <= 3
+
+
+def test_a_plot_shows_the_extremes_of_what_is_too_much_to_draw(make):
+    pytest.importorskip("matplotlib").use("agg")
+    made = make(formats={"*": "<h"}, units={"adc": ["mV"]})
+    values = np.zeros(30_000, "<i2")
+    values[12_345] = 77
+    made.put(made.open("adc"), values.tobytes(), 2, BEGAN, BEGAN + 1)
+    axes = load(made.end())["adc"].plot()
+    (line,) = axes.get_lines()
+    assert len(line.get_ydata()) <= 12_000 and max(line.get_ydata()) == 77 and line.get_label() == "adc [mV]"
+    import matplotlib.pyplot
+
+    matplotlib.pyplot.close(axes.figure)
+
+
+def test_frames_that_come_in_any_sizes_and_times_come_back_the_same(tmp_path_factory):
+    @settings(deadline=None, max_examples=60)
+    @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 20), st.floats(0, 5), st.booleans()), min_size=1, max_size=12))
+    def check(batches):
+        made = RecordingMaker(tmp_path_factory.mktemp("any") / "x.mcap", formats={"*": "<h"})
+        opening = made.open("adc")
+        frames, at = [], BEGAN
+        for size, count, span_s, flushes in batches:
+            new = [bytes([index % 256]) * size for index in range(count if size else 1)]
+            made.writer.take(opening, len(new), size, (at, at + span_s, 0.001), memoryview(b"".join(new)))
+            opening.number += len(new)
+            frames += new
+            at += span_s + 1
+            if flushes:
+                made.flush()
+        pipe = load(made.end())["adc"]
+        assert pipe.frames == frames and len(pipe) == len(frames)
+        assert [value.tobytes() for value in pipe.values] == [frame for frame in frames if len(frame) == 2]
+        assert sorted(pipe.misfits) == sorted(frame for frame in frames if len(frame) != 2)
+        middle = BEGAN + (at - BEGAN) / 2
+        assert pipe.between(None, middle).frames + pipe.between(middle).frames == frames
+
+    check()

@@ -15,6 +15,7 @@ from recordingmaker import BEGAN, RecordingMaker
 
 from ukernel.errors import PipeDataLostWarning, PipeEndedEarlyWarning, PipeEndedError, RecordingError, UsageError
 from ukernel.pipes import collect, pipes, subscribe
+from ukernel.protocol import statefile
 from ukernel.recordings import load, play, record
 
 FAST = math.inf
@@ -179,7 +180,8 @@ def test_pipes_of_several_boards_are_told_apart(make):
         assert cellar.read() == struct.pack("<f", 2) and kitchen.read() == struct.pack("<f", 1)
 
 
-def test_a_recording_of_a_recording_is_the_same(make, tmp_path):
+@pytest.mark.parametrize("board", [None, "kitchen"])
+def test_a_recording_of_a_recording_is_the_same(make, tmp_path, board):
     maker = make(formats={"*": "<f"})
     adc = seconds_of(maker)
     maker.lose(adc, 5, "board")
@@ -187,11 +189,11 @@ def test_a_recording_of_a_recording_is_the_same(make, tmp_path):
     maker.writer.ended(adc, "board gone")
     first = load(maker.end())
     with play(first, speed=FAST, paused=True) as player:
-        again = record("*", tmp_path / "again.mcap", formats="<f")
-        wait_until(lambda: again.state.pipes, "the recorder to read the pipe")
-        player.resume()
-        wait_until(lambda: again.state.frames == 301, f"all frames: {again.state}")
-        again.stop()
+        with record("*", tmp_path / "again.mcap", formats="<f", board=board) as again:
+            wait_until(lambda: again.state.pipes, "the recorder to read the pipe")
+            player.resume()
+            wait_until(lambda: again.state.frames == 301, f"all frames: {again.state}")
+        assert statefile.read() is None, "a hub of boards was started"
     second = load(tmp_path / "again.mcap")
     one, other = first["adc"], second["adc"]
     assert (one.values == other.values).all() and (one.numbers == other.numbers).all()
@@ -212,6 +214,19 @@ def test_a_damaged_chunk_is_a_loss(make):
     with play(path, speed=FAST), subscribe("adc", timeout=PATIENCE_S) as pipe, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert len(list(pipe)) == 200 and pipe.losses == {"damaged": 100}
+
+
+def test_a_reader_that_leaves_in_the_middle_is_not_written_to(make, caplog):
+    maker = make()
+    opening = maker.open("adc")
+    for first in range(0, 200_000, 1000):
+        maker.put(opening, bytes(8000), 8, BEGAN + first / 1e5, BEGAN + (first + 999) / 1e5)
+    with play(maker.end(), speed=FAST) as player:
+        for _ in range(3):
+            with subscribe("adc", timeout=PATIENCE_S) as pipe:
+                pipe.read()
+            player.seek(0)
+    assert not caplog.records
 
 
 def test_another_process_of_this_program_reads_it_too(make):
