@@ -167,7 +167,7 @@ class Follower:
             return
         self._hub, self._is_hub_stopping = hub, False
         self._due.clear()
-        self._known.clear()
+        self._known = {identity: here for identity, here in self._known.items() if identity in self._feeds}
         for keeper in self._keepers.values():
             keeper.resume()
         self._selector.register(hub, selectors.EVENT_READ, hub)
