@@ -134,6 +134,8 @@ class Follower:
                 self._find(here, is_new=is_new)
         more = False
         for key, _ in self._selector.select(IDLE_S):
+            if self._selector.get_map().get(key.fd) != key:
+                continue  # what another of these has brought has closed it
             if isinstance(key.data, Feed):
                 more |= self._read(key.data, now)
             elif isinstance(key.data, BoardKeeper):
@@ -165,7 +167,7 @@ class Follower:
             return
         self._hub, self._is_hub_stopping = hub, False
         self._due.clear()
-        self._known.clear()
+        self._known = {identity: here for identity, here in self._known.items() if identity in self._feeds}
         for keeper in self._keepers.values():
             keeper.resume()
         self._selector.register(hub, selectors.EVENT_READ, hub)

@@ -367,6 +367,8 @@ def _why_not(path: Path, mode: Mode, error: OSError) -> str:
         return f"{path} is a folder: name a file in it, such as {path / 'data.mcap'}."
     if isinstance(error, PermissionError):
         return f"{path} cannot be recorded to: you may not write there. Choose another folder."
+    if error.errno == errno.ENOSPC:
+        return f"{path} cannot be recorded to: the disk is full. At least {RESERVE_BYTES * 2 / 1e6:.0f} MB must be free."
     return f"{path} cannot be recorded to: {describe(error)}."
 
 

@@ -1,14 +1,18 @@
 """Every frame that a board wrote is in the file or counted in it, whatever happens to pipe, board and hub meanwhile."""
 
 import itertools
+import time
 
 import pytest
+from heard import Heard
 from patience import wait_until
 from scripted import running_hub
 
 from ukernel.client import connection
 from ukernel.errors import BoardGoneError
 from ukernel.link.clock import Times
+from ukernel.recordings.follower import Follower
+from ukernel.recordings.selection import Selection
 
 KITCHEN = "scripted://kitchen"
 
@@ -152,6 +156,26 @@ def test_a_board_that_restarted_while_the_hub_was_away_has_ended_its_pipes(begin
         contents = recording.stop()
     assert (contents.data(1), contents.data(2)) == ([b"a", b"b"], [b"d"])
     assert contents.ends() == [(1, "hub stopped"), (1, "board restarted"), (2, "stopped")]
+
+
+def test_all_that_ends_at_once_with_a_hub_is_taken_in(hub, monkeypatch):
+    follower = Follower(Selection(("*",)), Heard(), "a test", pause_s=0.0)
+
+    def is_kept():
+        follower._step(time.monotonic())
+        return follower._hub is not None and follower._keepers and follower._keepers["scripted://kitchen"].board
+
+    with attach(hub):
+        hub.boards["kitchen"].open("adc")
+        wait_until(is_kept)
+        select = follower._selector.select
+        # The watched connection first: what comes after it in the same look has been closed on its account.
+        first = lambda wait_s: sorted(select(wait_s), key=lambda found: found[0].data is not follower._hub)  # noqa: E731
+        monkeypatch.setattr(follower._selector, "select", first)
+        hub.call(lambda: [client._connection.abort() for client in list(hub.hub.boards.clients)])
+        wait_until(lambda: is_kept() is not None and follower._hub is None, "the loss of the hub")
+        wait_until(is_kept, "the way back")
+    follower.close()
 
 
 def test_a_hub_that_was_stopped_on_purpose_is_not_started_again(hub, begin):
