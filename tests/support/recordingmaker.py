@@ -16,10 +16,10 @@ class RecordingMaker:
         self.writer = RecordingWriter(path, {"notebook": "a.ipynb"}, Meaning(formats or {}, names or {}, units or {}), **more)
         self.count = 0
 
-    def open(self, pipe, board="kitchen", number=0, unread=0, generation=1):
+    def open(self, pipe, board="kitchen", number=0, unread=0, generation=1, cell=None):
         self.count += 1
         opening = Opening(self.count, pipe, board, f"port of {board}", generation, "1", {"machine": "m"})
-        opening.number = number
+        opening.number, opening.cell = number, cell
         self.writer.opened(opening, unread)
         return opening
 

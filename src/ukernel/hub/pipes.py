@@ -91,9 +91,9 @@ class BoardPipes:
             self._timestamps = wanted
             self._set_timestamps(wanted)
 
-    def open(self, event: session.PipeOpened) -> Opening:
-        """Take in what the board says of a pipe that opens, and return the opening."""
-        self._opened(event)
+    def open(self, event: session.PipeOpened, unread: int = 0, cell: tuple[str, str] | None = None) -> Opening:
+        """Take in what the board says of a pipe that opens, and return the opening. ``unread``, ``cell``: what is known of it already."""
+        self._opened(event, unread, cell)
         return self._openings[event.id]
 
     def close(self, pipe_id: int, reason: str) -> None:
@@ -101,7 +101,7 @@ class BoardPipes:
         if pipe_id in self._openings:
             self._end(pipe_id, reason)
 
-    def _opened(self, event: session.PipeOpened) -> None:
+    def _opened(self, event: session.PipeOpened, unread: int = 0, cell: tuple[str, str] | None = None) -> None:
         known = self._openings.get(event.id)
         if known is not None:
             self._unconfirmed.discard(event.id)
@@ -119,6 +119,7 @@ class BoardPipes:
             ports=ports,
             replay_buffers=self._replay_buffers,
         )
+        opening.unread, opening.cell = unread, cell
         self._on_opened(opening)
 
     def _end(self, pipe_id: int, reason: str) -> None:

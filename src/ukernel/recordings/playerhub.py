@@ -116,7 +116,7 @@ class PlayerHub:
         """Do what the recording says next."""
         if isinstance(item, Opened):
             if item.opening.key not in self._open:
-                self._begin(item.opening, item.number).unread = item.unread
+                self._begin(item.opening, item.number, item.unread)
         elif isinstance(item, Frames):
             opening = self._find(item.opening, item.first)
             opening.catch_up(item.first, DAMAGED)
@@ -139,9 +139,10 @@ class PlayerHub:
         found = self._open.get(recorded.key)
         return found[1] if found is not None else self._begin(recorded, number)
 
-    def _begin(self, recorded: RecordedOpening, number: int) -> Opening:
+    def _begin(self, recorded: RecordedOpening, number: int, unread: int = 0) -> Opening:
         board = self._by_name[recorded.board]
-        opening = board.pipes.open(PipeOpened(recorded.key, recorded.generation, recorded.pipe, number))
+        cell = (recorded.cell, recorded.code) if recorded.cell else None
+        opening = board.pipes.open(PipeOpened(recorded.key, recorded.generation, recorded.pipe, number), unread, cell)
         self._open[recorded.key] = board, opening
         return opening
 

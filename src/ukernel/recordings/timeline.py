@@ -35,7 +35,7 @@ class RecordedOpening:
     key: from 1 on, in the order of the recording. generation: the board's number for it. began, ended: when the recorder met it and left it, seconds since 1970.
     first: the number of its first frame here. frames: the number of the one that would come next. unread: frames before the first. end_reason: why it ended, as
     in `Pipe.end_reason`, or "stopped" (the recorder was), "recorder killed". losses: what is missing between the two. breaks: times at which it was out of
-    reach for a while, and why.
+    reach for a while, and why. cell, code: whose cell ran on the board when it was opened, and its source; empty where nobody knows.
     """
 
     __slots__ = (
@@ -43,6 +43,7 @@ class RecordedOpening:
         "board",
         "breaks",
         "cell",
+        "code",
         "end_reason",
         "ended",
         "first",
@@ -54,7 +55,7 @@ class RecordedOpening:
         "unread",
     )
 
-    def __init__(self, key: int, board: str, pipe: str, generation: int, first: int, unread: int, began: float, cell: str = ""):
+    def __init__(self, key: int, board: str, pipe: str, generation: int, first: int, unread: int, began: float):
         self.key = key
         self.board = board
         self.pipe = pipe
@@ -62,7 +63,7 @@ class RecordedOpening:
         self.first = self.frames = first
         self.unread = unread
         self.began = self.ended = began
-        self.cell = cell
+        self.cell = self.code = ""
         self.end_reason = ""
         self.losses: list[Loss] = []
         self.breaks: list[tuple[float, str]] = []
@@ -100,16 +101,14 @@ def _heed(event: dict[str, Any], openings: dict[int, RecordedOpening], notes: li
     if kind == "open":
         number = int(event["number"])
         if opening is None:
-            openings[key] = RecordedOpening(
-                key,
+            board, pipe, generation, unread = (
                 str(event["board"]),
                 str(event["pipe"]),
                 int(event["generation"]),
-                number,
                 int(event["unread"]),
-                time,
-                str(event.get("cell", "")),
             )
+            opening = openings[key] = RecordedOpening(key, board, pipe, generation, number, unread, time)
+            opening.cell, opening.code = str(event.get("cell", "")), str(event.get("code", ""))
             return
         opening.frames = max(opening.frames, number)
         if opening.end_reason not in ("", NEXT_PART):

@@ -26,9 +26,9 @@ def make(tmp_path):
     return lambda name="x.mcap", **options: RecordingMaker(tmp_path / name, **options)
 
 
-def seconds_of(maker, pipe="adc", seconds=3, rate=100, board="kitchen"):
+def seconds_of(maker, pipe="adc", seconds=3, rate=100, board="kitchen", **more):
     """So many seconds of a pipe that counts, as float32, a chunk a second."""
-    opening = maker.open(pipe, board)
+    opening = maker.open(pipe, board, **more)
     for second in range(seconds):
         values = np.arange(rate * second, rate * (second + 1), dtype="<f4")
         maker.put(opening, values.tobytes(), 4, BEGAN + second, BEGAN + second + 1 - 1 / rate)
@@ -49,7 +49,7 @@ def test_collect_reads_a_recording_as_a_board(make):
 
 def test_frames_come_with_their_numbers_losses_and_ends(make):
     maker = make()
-    adc = maker.open("adc", number=5)
+    adc = maker.open("adc", number=5, unread=4)
     maker.put(adc, struct.pack("<ff", 1, 2), 4, BEGAN, BEGAN + 1)
     maker.lose(adc, 7, "between")
     maker.put(adc, b"odd", 3, BEGAN + 2)
@@ -60,7 +60,11 @@ def test_frames_come_with_their_numbers_losses_and_ends(make):
             frames = list(pipe)
         assert [frame for frame, _ in frames] == [struct.pack("<f", 1), struct.pack("<f", 2), b"odd"]
         assert [stamp.time for _, stamp in frames] == [BEGAN, BEGAN + 1, BEGAN + 2]
-        assert pipe.opening["number"] == 5 and pipe.losses == {"between": 7} and pipe.end_reason == "board restarted"
+        assert (
+            (pipe.opening["number"], pipe.opening["unread"]) == (5, 4)
+            and pipe.losses == {"between": 7}
+            and pipe.end_reason == "board restarted"
+        )
         assert {warning.category for warning in warned} == {PipeDataLostWarning, PipeEndedEarlyWarning}
 
 
@@ -187,7 +191,7 @@ def test_pipes_of_several_boards_are_told_apart(make):
 
 def test_a_recording_of_a_recording_is_the_same(make, tmp_path):
     maker = make(formats={"*": "<f"})
-    adc = seconds_of(maker)
+    adc = seconds_of(maker, cell=("a.ipynb", "ucore.every(5, read)"))
     maker.lose(adc, 5, "board")
     maker.put(adc, struct.pack("<f", 7), 4, BEGAN + 4)
     maker.writer.ended(adc, "board gone")
@@ -204,6 +208,7 @@ def test_a_recording_of_a_recording_is_the_same(make, tmp_path):
     assert np.allclose(one.times, other.times, atol=1e-6) and np.allclose(one.errors, other.errors, rtol=0.5)
     assert one.losses == other.losses == {"board": 5} and other.openings[0].end_reason == "board gone"
     assert second.boards["kitchen"]["machine"] == "m"
+    assert (other.openings[0].cell, other.openings[0].code) == ("a.ipynb", "ucore.every(5, read)")
 
 
 def test_who_records_a_recording_leaves_the_boards_alone(make, hub, attached, tmp_path):
