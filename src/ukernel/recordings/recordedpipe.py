@@ -46,7 +46,7 @@ class RecordedPipe:
     until they are read. Attributes:
 
     name, board. format: the struct format of a frame, empty where it is not known. names, units: of its columns, as recorded. openings: its
-    `RecordedOpening`s. losses: frames that are missing in the whole recording, per cause.
+    `RecordedOpening`s. losses: frames that are missing in the piece, per cause, by when that was noticed.
     """
 
     def __init__(
@@ -73,17 +73,19 @@ class RecordedPipe:
 
     @property
     def losses(self) -> dict[str, int]:
-        """Frames that are missing in the whole recording, per cause. A chunk is known to be damaged when it has been read."""
+        """Frames that are missing in the piece, per cause, by when that was noticed. A chunk is known to be damaged when it has been read."""
         self._source.account()
         found: dict[str, int] = {}
         for opening in self.openings:
             for loss in opening.losses:
+                if not self.is_whole and not self._start <= loss.time < self._stop:
+                    continue
                 found[loss.cause] = found.get(loss.cause, 0) + loss.frames
         return found
 
     @property
     def lost(self) -> int:
-        """Frames that are missing in the whole recording."""
+        """Frames that are missing in the piece."""
         return sum(self.losses.values())
 
     @property
@@ -291,14 +293,19 @@ class RecordedPipe:
         """Return a line of bars: the first column, here and there; empty for bytes."""
         if not self._decoding()[1]:
             return ""
-        places = [(channel, chunk) for channel in self._channels for chunk in channel.chunks()]
+        places = [
+            (channel, chunk)
+            for channel in self._channels
+            for chunk in self._source.chunks(channel.reader, self._start, self._stop)
+            if chunk.channels is None or channel.id in chunk.channels
+        ]
         step = max(len(places) / MAX_BARS, 1.0)
         points: list[float] = []
         for channel, chunk in (places[int(index * step)] for index in range(min(len(places), MAX_BARS))):
             runs = [Block(channel.about.opening, channel.layout, run) for run in self._source.runs_of(channel, chunk)]
             clipped = [block for block in runs if block.run.time_last >= self._start and block.run.time_first < self._stop]
             means = [_mean(self._decode(block)[0]) for block in clipped]
-            points += _thin(means, max(1, MAX_BARS // len(places)))
+            points += _thin(means, max(1, MAX_BARS // max(len(places), 1)))
         finite = [point for point in points if math.isfinite(point)]
         if not finite:
             return ""

@@ -134,23 +134,18 @@ class Source:
                 continue
 
     def _count_damaged(self, opening: RecordedOpening, channels: Sequence[Channel]) -> None:
-        spans = [(loss.first, loss.first + loss.frames) for loss in opening.losses if loss.cause != DAMAGED]
+        kept = [loss for loss in opening.losses if loss.cause != DAMAGED]
+        spans = [(loss.first, loss.first + loss.frames, loss.time) for loss in kept]
         for channel in channels:
             for chunk in channel.chunks():
-                spans += [(run.first, run.first + run.frames) for run in self.runs_of(channel, chunk)]
+                spans += [(run.first, run.first + run.frames, run.time_first) for run in self.runs_of(channel, chunk)]
+        opening.frames = max(opening.frames, *(stop for _, stop, _ in spans)) if spans else opening.frames
         at = opening.first
-        missing = []
-        for first, stop in sorted(spans):
+        for first, stop, time in sorted([*spans, (opening.frames, opening.frames, opening.ended)]):
             if first > at:
-                missing.append((at, first - at))
+                kept.append(Loss(at, first - at, DAMAGED, time))
             at = max(at, stop)
-        opening.frames = max(opening.frames, at)
-        if opening.frames > at:
-            missing.append((at, opening.frames - at))
-        opening.losses = sorted(
-            [loss for loss in opening.losses if loss.cause != DAMAGED]
-            + [Loss(first, count, DAMAGED, opening.ended) for first, count in missing]
-        )
+        opening.losses = sorted(kept)
 
     def blocks(self, channels: Sequence[Channel], start: float, stop: float) -> Iterator[Block]:
         """Yield what was written from ``start`` on and before ``stop``, in the order of the file."""

@@ -209,6 +209,14 @@ def test_what_cannot_be_exported_is_said_and_nothing_is_left(rig, tmp_path):
     assert export(rig, tmp_path / "x.csv", overwrite=True).rows == 6
 
 
+def test_where_writing_fails_in_the_middle_nothing_is_left(rig, tmp_path, monkeypatch):
+    before = set(tmp_path.iterdir())
+    monkeypatch.setattr("ukernel.recordings.wavfile.MAX_BYTES", 50)
+    with pytest.raises(UsageError, match="4 GB"):
+        export(rig, tmp_path / "x.wav", pipes="adc")
+    assert set(tmp_path.iterdir()) == before
+
+
 def test_a_table_is_read_in_pieces(make, monkeypatch):
     monkeypatch.setattr("ukernel.recordings.alignment.ROWS", 100)
     maker = make(formats={"*": "<f"})

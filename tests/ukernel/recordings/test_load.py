@@ -1,7 +1,9 @@
 """A recording is loaded by pipe, board and time, with exact types, and nothing is read that is not asked for."""
 
 import struct
+import time
 from datetime import datetime, timezone
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -100,6 +102,17 @@ def test_openings_losses_and_ends_are_data(make):
     assert (first.first, first.frames, first.unread, first.end_reason) == (5, 14, 5, "board restarted")
     assert [loss[:3] for loss in first.losses] == [(6, 7, "board")] and pipe.losses == {"board": 7}
     assert second.end_reason == "stopped" and pipe.values.tolist() == [1, 2, 3] and len(pipe) == 3
+
+
+def test_a_piece_has_its_own_losses_and_picture(make, monkeypatch):
+    made = make(formats={"*": "<h"})
+    opening = ten_seconds(made)
+    monkeypatch.setattr("ukernel.recordings.part.time", SimpleNamespace(time=lambda: BEGAN + 10, monotonic=time.monotonic))
+    made.lose(opening, 3)
+    made.put(opening, b"\0\0", 2, BEGAN + 11)
+    pipe = load(made.end())["adc"]
+    assert pipe.lost == 3 and pipe[:9].lost == 0 and pipe[9:11].losses == {"board": 3}
+    assert pipe[2:8].sparkline() == "▁▂▄▅▇█" and len(pipe.sparkline()) > 6
 
 
 def test_the_same_pipe_of_two_boards_must_be_named_with_its_board(make):

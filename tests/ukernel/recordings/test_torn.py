@@ -1,5 +1,8 @@
 """Files that are torn, damaged or none at all: what was safe is read, and what is wrong is said in a sentence."""
 
+import math
+import os
+import signal
 import struct
 import warnings
 
@@ -7,11 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patience import wait_until
 from recordingmaker import BEGAN, RecordingMaker
 
 from ukernel.errors import PipeDataLostWarning, RecordingError
+from ukernel.pipes import collect
 from ukernel.recordings import format as fmt
-from ukernel.recordings import load
+from ukernel.recordings import load, play, record
 from ukernel.recordings.mcapfile import McapFile
 from ukernel.recordings.recovery import recover
 
@@ -128,6 +133,26 @@ def test_a_recording_can_be_loaded_while_it_is_written(tmp_path):
     maker.put(adc, struct.pack("<h", 3), 2, BEGAN + 2)
     maker.end()
     assert load(maker.path)["adc"].values.tolist() == [1, 2, 3] and not load(maker.path).why_torn
+
+
+def test_what_a_killed_recorder_has_written_is_loaded_and_played(board, tmp_path):
+    board.open("adc")
+    recording = record("adc", tmp_path / "x.mcap", formats="<h")
+    board.write(np.arange(500, dtype="<h").tobytes(), 2, 0)
+    wait_until(
+        lambda: recording.state.frames == 500 and load(recording.path).pipes and len(load(recording.path)["adc"]) == 500,
+        "a flush",
+    )
+    pid = recording.state.pid
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: recording.state.is_ended, "the end of the recorder")
+    found = load(tmp_path / "x.mcap")
+    assert found["adc"].values.tolist() == list(range(500)) and "no proper end" in found.why_torn
+    with play(found, speed=math.inf):
+        assert len(collect("adc", n=500, decoder="<h")) == 500
+    recover(tmp_path / "x.mcap")
+    mended = load(tmp_path / "x.mcap")
+    assert not mended.why_torn and mended["adc"].values.tolist() == list(range(500))
 
 
 def test_a_chunk_that_is_damaged_is_counted_as_lost_before_and_after_it_is_mended(made, tmp_path):
