@@ -59,6 +59,10 @@ LONGEST = [
     "endtoend/test_examples.py",
     "endtoend/test_endless_main.py",
     "ukernel/charts/test_chart.py",
+    "ukernel/virtual/test_simulated.py",
+    "ukernel/kernel/test_kernel_process.py",
+    "ukernel/client/test_connection.py",
+    "ukernel/cli/test_repl.py",
     "ukernel/hub/test_full_memory.py",
 ]
 

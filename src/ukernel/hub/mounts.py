@@ -25,6 +25,7 @@ class Mounts:
         self.number = 0  # of the mount, 0 for none
         self._client: Client | None = None
         self._request = 0
+        self._asked: int | None = None  # the board's number for the question that the client has not answered yet
         self._name = name
         self._send = send
         self._new_parent = new_parent
@@ -34,34 +35,47 @@ class Mounts:
         if self._client is not None:
             raise BoardBusyError(f"A folder of {self._client.label} is mounted on the board {self._name()} already.")
         self.number = self._new_parent()
-        self._client, self._request = client, request
+        self._client, self._request, self._asked = client, request, None
         client.send("mounted", request, {"number": self.number})
 
     def ask(self, number: int, question: bytes) -> None:
         """The board asks. Where there is nobody to be asked, the answer is that."""
-        if number == self.number and self._client is not None:
-            self._client.send("remote_request", self._request, {"data": base64.b64encode(question).decode()})
-            return
         try:
             count, *_ = json.loads(question.partition(b"\n")[0])
         except (ValueError, TypeError):
             return
+        if number == self.number and self._client is not None:
+            self._asked = count
+            self._client.send("remote_request", self._request, {"data": base64.b64encode(question).decode()})
+        else:
+            self._refuse(number, count)
+
+    def _refuse(self, number: int, count: int) -> None:
         self._send(wire.REMOTE_REPLY, number, json.dumps([count, ENODEV, None]).encode() + b"\n")
 
     def answer(self, client: Client, request: int, answer: bytes) -> None:
         """The client has answered."""
         if client is self._client and request == self._request:
+            self._asked = None
             self._send(wire.REMOTE_REPLY, self.number, answer)
 
     def end(self, client: Client, request: int) -> None:
         """The client ends its mount."""
         if client is self._client and request == self._request:
+            self._refuse_open()
             self.drop({"status": "ok"})
 
     def leave(self, client: Client) -> None:
         """A client is gone."""
         if client is self._client:
+            self._refuse_open()
             self._client, self.number = None, 0
+
+    def _refuse_open(self) -> None:
+        """The board is not to wait for an answer that does not come."""
+        if self._asked is not None:
+            self._refuse(self.number, self._asked)
+            self._asked = None
 
     def drop(self, reply: dict[str, Any]) -> None:
         """End the mount, with this reply to who has made it."""

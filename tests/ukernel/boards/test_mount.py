@@ -242,7 +242,7 @@ mount.wait()
 """
 
 
-@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("blow", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)])
 def test_a_holder_that_is_killed_or_hangs_is_an_oserror_on_the_board(board, virtual, folder, blow, monkeypatch):
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, virtual.port, str(folder)], stdout=subprocess.PIPE, text=True)
     try:

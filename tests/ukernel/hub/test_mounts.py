@@ -108,3 +108,17 @@ def test_what_ends_a_boards_session_ends_the_mount_and_says_why(attached, board,
 def test_a_reset_ends_the_mount(attached, board, mounted):
     attached.send("reset_request", {})
     assert next_of(attached, "mount_reply")["content"]["ename"] == "BoardRestartedError"
+
+
+@pytest.mark.parametrize("how", ["unmounts", "leaves"])
+def test_a_question_that_is_open_when_the_mount_ends_is_answered_at_once(attached, board, mounted, how):
+    request, number = mounted
+    board.say(wire.REMOTE_REQUEST, QUESTION, number)
+    next_of(attached, "remote_request")
+    if how == "unmounts":
+        attached.send("unmount_request", {"parent": request})
+    else:
+        attached.close()
+    wait_until(lambda: answers(board))
+    ((parent, content),) = answers(board)
+    assert parent == number and says_that_nobody_is_there(content)

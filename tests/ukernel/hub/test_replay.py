@@ -192,8 +192,9 @@ def test_a_reader_that_goes_on_has_been_told_what_was_lost_before(hub, board):
     board.open("adc", drops=True)
     board.write(b"ab", 1, 0)
     board.write(b"f", 1, 5)
-    opening = next(iter(next(iter(hub.hub.boards.by_port.values())).pipes))
-    wait_until(lambda: opening.frames == 6)
+    (here,) = hub.hub.boards.by_port.values()
+    wait_until(lambda: [opening.frames for opening in here.pipes] == [6])
+    (opening,) = here.pipes
     for first, lost in ((0, {}), (3, {"board": 1}), (6, {"board": 3})):
         reader = subscriber.Subscriber("adc", None, frozenset({"batches", "replay"}), first=first)
         reader.join(opening)
