@@ -108,6 +108,18 @@ def test_what_cannot_be_recorded_is_said_at_once_and_leaves_nothing(hub, path):
     assert path.read_bytes() == b"precious" and recordings(ended=True) == []
 
 
+def test_without_mcap_the_way_to_get_it_is_said(path, monkeypatch):
+    monkeypatch.setattr("ukernel.recordings.recording.find_spec", lambda name: None)
+    with pytest.raises(RecordingError, match=r"need mcap, which is not installed: pip install 'ukernel\[record\]'"):
+        record("adc", path)
+
+
+def test_what_cannot_be_understood_is_refused_before_anything_is_started(path):
+    with pytest.raises(RecordingError, match="is not a struct format"):
+        record("adc", path, formats="<zz")
+    assert not path.exists() and registry.read_all() == []
+
+
 def test_two_recorders_never_share_a_file(hub, path):
     with record("adc", path), pytest.raises(RecordingError, match="is just being recorded to by another recorder"):
         record("adc", path, overwrite=True)
