@@ -222,7 +222,7 @@ class RecordedPipe:
     def columns(self) -> dict[str, Array]:
         """Return `values` as a dictionary of columns, after "time": nanoseconds since 1970 as datetime64."""
         values, times = self.read()
-        return {"time": as_datetimes(times), **self.as_columns(values)}
+        return {"time": as_datetimes(times), **dict(map(_native, self.as_columns(values).items()))}
 
     def as_columns(self, values: Array) -> dict[str, Array]:
         """Return values as a dictionary of columns by name."""
@@ -248,7 +248,7 @@ class RecordedPipe:
         library = import_for("polars", "to_polars()")
         columns = self.columns()
         time = library.Series("time", columns.pop("time")).dt.replace_time_zone("UTC")
-        native = {name: array.tolist() if array.dtype.kind == "O" else array for name, array in map(_native, columns.items())}
+        native = {name: array.tolist() if array.dtype.kind == "O" else array for name, array in columns.items()}
         found: polars.DataFrame = library.DataFrame([time, *(library.Series(name, values) for name, values in native.items())])
         return found
 
@@ -259,7 +259,7 @@ class RecordedPipe:
         time = library.array(columns.pop("time"), library.timestamp("ns", "UTC"))
         units = dict(zip(self.column_names, self.units))
         fields, arrays = [library.field("time", time.type)], [time]
-        for name, values in map(_native, columns.items()):
+        for name, values in columns.items():
             arrays.append(
                 library.array(values.tolist(), library.binary()) if values.dtype.kind == "O" else library.array(values)
             )

@@ -122,6 +122,27 @@ def test_polars_and_arrow_get_the_same(rig):
     assert recording.to_polars()["temp"].to_list() == [20, None, None, None, 21, None]
 
 
+def test_any_format_becomes_a_table_of_any_library(make):
+    pytest.importorskip("pandas"), pytest.importorskip("polars"), pytest.importorskip("pyarrow")
+    maker = make(formats={"big": ">dd", "mixed": "<hf", "half": "<e", "flag": "?", "word": "<4s"})
+    for name, data, size in (
+        ("big", struct.pack(">dd", 1, 2), 16),
+        ("mixed", struct.pack("<hf", 3, 0.5), 6),
+        ("half", struct.pack("<e", 1.5), 2),
+        ("flag", b"\1", 1),
+        ("word", b"word", 4),
+    ):
+        maker.put(maker.open(name), data * 2, size, BEGAN, BEGAN + 1)
+    recording = load(maker.end())
+    wanted = {"big": [1.0, 2.0], "mixed": [3, 0.5], "half": [1.5], "flag": [True], "word": [b"word"]}
+    for name, values in wanted.items():
+        pipe = recording[name]
+        assert pipe.to_pandas().iloc[1].tolist() == values and (pipe.to_pandas() == pipe.to_pandas()).all().all()
+        assert list(pipe.to_polars().row(1)[1:]) == values
+        assert [column.to_pylist()[1] for column in pipe.to_arrow().columns[1:]] == values
+    assert recording.to_pandas()["big.0"].tolist() == [1.0, 1.0] and recording.to_polars()["mixed.1"].to_list() == [0.5, 0.5]
+
+
 def test_a_pipe_becomes_a_sound(make, tmp_path):
     maker = make(formats={"mic": "<h", "adc": "<H", "stereo": "<hh", "float": "<f"})
     count = 400
