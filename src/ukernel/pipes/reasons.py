@@ -40,6 +40,7 @@ LOSS_SENTENCES = {
     LossCause.READER.value: "this reader was too slow",
     LossCause.REPLAY.value: "they were written before, and the board hub holds them no more",
     "damaged": "the recording is damaged there",
+    "missing file": "a file of the recording is not there",
     "between": "they were written before the pipe was found again",
 }
 

@@ -19,7 +19,7 @@ from .partreader import PartReader
 from .recordedpipe import RecordedPipe
 from .source import Source, as_times
 from .tables import import_for
-from .timeline import read_openings
+from .timeline import Note, read_openings
 from .times import as_datetimes, as_text_time, as_time
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class LoadedRecording:
     `rec[10:20]` is the same from its 10th to its 20th second, `between(start, stop)` by the clock. Attributes:
 
     files: paths of its parts. pipes: the `RecordedPipe`s. began, ended: times of its first and its last frame, seconds since 1970 (those of the recorder where there is no
-    frame). bounds: of a piece, in the same way. openings: all of them, as `RecordedOpening`s, losses and ends included. notes: what the recorder wrote down. boards: what each board said of itself. about:
+    frame). bounds: of a piece, in the same way. openings: all of them, as `RecordedOpening`s, losses and ends included. notes: what the recorder wrote down, and that the next file is not here, where that is so. boards: what each board said of itself. about:
     what the file says of itself. why_torn: a sentence where a file has no proper end, else empty.
     """
 
@@ -95,6 +95,8 @@ class LoadedRecording:
         self.bounds = -math.inf, math.inf
         self.openings, self.notes = read_openings(self._events())
         self.source = Source(self._readers, self.openings)
+        if self.end.get("next"):
+            self.notes.append(Note(_as_float(self.end.get("ended")), f"It goes on in {self.end['next']}, which is not loaded."))
         self.pipes = [RecordedPipe(self.source, board, name) for board, name in sorted(self.source.channels)]
 
     @property

@@ -71,6 +71,7 @@ class McapFile:
         self.chunks = 0
         self.channels = 0
         self._fd, self._reserve = _open(path, mode)
+        self._has_links = os.fstat(self._fd).st_nlink > 0  # not every file system counts them
         self._compressor = zstandard.ZstdCompressor(LEVEL)
         self._chunk = bytearray()
         self._definitions = bytearray()  # schemas and channels, to be written before the chunk
@@ -214,6 +215,11 @@ class McapFile:
         self._write(b"".join((record.end(), *summary, footer, crc.to_bytes(4, "little"), MCAP0_MAGIC)))
         os.fsync(self._fd)
         self.abandon()
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether somebody has removed it: what is written then is nowhere. One that was only moved goes on."""
+        return self._has_links and os.fstat(self._fd).st_nlink == 0
 
     def abandon(self) -> None:
         """Close the file as it is."""

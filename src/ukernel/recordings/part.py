@@ -68,6 +68,11 @@ class Part:
         return self._file.size_bytes
 
     @property
+    def is_removed(self) -> bool:
+        """Whether somebody has removed the file."""
+        return self._file.is_removed
+
+    @property
     def has_room(self) -> bool:
         """Whether another opening can have its channels here, another chunk its index, and the file its end."""
         file = self._file

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-__all__ = ["DAMAGED", "NEXT_PART", "STOPPED", "TORN", "Loss", "Note", "RecordedOpening", "read_openings"]
+__all__ = ["DAMAGED", "MISSING_FILE", "NEXT_PART", "STOPPED", "TORN", "Loss", "Note", "RecordedOpening", "read_openings"]
 
 DAMAGED = "damaged"  # the cause of frames whose chunk cannot be read
+MISSING_FILE = "missing file"  # that of frames in a part that is not there
 TORN = "recorder killed"  # the end of what nobody has ended
 NEXT_PART = "next part"
 STOPPED = "stopped"  # the recorder was
@@ -110,6 +111,9 @@ def _heed(event: dict[str, Any], openings: dict[int, RecordedOpening], notes: li
             opening = openings[key] = RecordedOpening(key, board, pipe, generation, number, unread, time)
             opening.cell, opening.code = str(event.get("cell", "")), str(event.get("code", ""))
             return
+        # It goes on where it ended, but for a part that somebody has removed.
+        if opening.end_reason and number > opening.frames:
+            opening.losses.append(Loss(opening.frames, number - opening.frames, MISSING_FILE, time))
         opening.frames = max(opening.frames, number)
         if opening.end_reason not in ("", NEXT_PART):
             opening.breaks.append((opening.ended, opening.end_reason))

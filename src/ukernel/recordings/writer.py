@@ -119,7 +119,9 @@ class RecordingWriter:
         try:
             self._part.flush()
             limit_bytes, limit_s, _ = self._rotation
-            if (
+            if self._part.is_removed:
+                self._replace_removed()
+            elif (
                 (limit_bytes is not None and self._part.file_bytes >= limit_bytes)
                 or (limit_s is not None and now - self._part.began >= limit_s)
                 or not self._part.has_room
@@ -167,6 +169,12 @@ class RecordingWriter:
         self._parts.append(path)
         while self._rotation.keep is not None and len(self._parts) > self._rotation.keep:
             self._parts.popleft().unlink(missing_ok=True)
+
+    def _replace_removed(self) -> None:
+        """Go on in another part, which says what is gone. Raises RecordingError where there can be none: its folder is gone, too."""
+        removed = self._part
+        self._begin_next_part()
+        self.note(f"{removed.path} was removed while it was written, and with it {removed.frames:,} frames.")
 
     def _name(self, number: int) -> Path:
         return self._first.with_name(f"{self._first.stem}.{number:04}{self._first.suffix}")

@@ -142,6 +142,29 @@ def test_rotated_files_are_one_recording(make, tmp_path):
     assert len(load(tmp_path / "x.mcap").files) == len(recording.files)
 
 
+@pytest.mark.parametrize("reason", ["", "connection lost"])
+def test_what_a_missing_file_held_is_counted(make, reason):
+    made = make(formats={"*": "<h"}, rotation=Rotation(1, None, None))
+    opening = made.open("adc")
+    for number in range(5):
+        made.put(opening, struct.pack("<h", number), 2, BEGAN + number)
+        if number == 1 and reason:
+            made.writer.ended(opening, reason)
+        made.writer.flush_if_due(float(number))
+        if number == 1 and reason:
+            made.writer.opened(opening, 0)
+    whole = load(made.end())
+    assert whole["adc"].losses == {}
+    assert whole.notes == []
+    whole.files[2].unlink()
+    adc = load(whole.files[0])["adc"]
+    assert adc.values.tolist() == [0, 1, 3, 4] and adc.losses == {"missing file": 1}
+    assert [(loss.first, loss.frames) for loss in adc.openings[0].losses] == [(2, 1)] and adc.openings[0].frames == 5
+    whole.files[-1].unlink()
+    (note,) = load(whole.files[0]).notes
+    assert note.text == f"It goes on in {whole.files[-1].name}, which is not loaded." and note.time > BEGAN
+
+
 def test_a_recording_shows_itself_as_a_table_with_a_picture(make):
     made = make(formats={"*": "<h"}, units={"adc": ["mV"]})
     ten_seconds(made)

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 
 import pytest
 from hubnotebook import Notebook
@@ -178,6 +179,38 @@ def test_another_file_begins_when_it_is_time_to(board, begin, tmp_path, monkeypa
         board.write(b"ab", 1, 0)
         wait_until(lambda: (tmp_path / "x.0002.mcap").exists(), "another file")
         recording.wait_for(2)
+
+
+def test_a_file_that_is_removed_is_followed_by_another_one_that_says_so(board, begin, tmp_path):
+    path = tmp_path / "x.mcap"
+    with begin("adc") as recording:
+        board.open("adc")
+        board.write(b"abc", 1, 0)
+        recording.wait_for(3)
+        path.rename(tmp_path / "moved.mcap")  # which is no harm
+        board.write(b"de", 1, 3)
+        recording.wait_for(5)
+        wait_until(lambda: len(Contents(tmp_path / "moved.mcap").data()) == 5, "what comes after that in the file")
+        (tmp_path / "moved.mcap").unlink()
+        wait_until(lambda: (tmp_path / "x.0002.mcap").exists(), "another file")
+        board.write(b"fg", 1, 5)
+        recording.wait_for(7)
+        recording.stop()
+    contents = Contents(tmp_path / "x.0002.mcap")
+    assert contents.is_finished and contents.data() == [b"f", b"g"]
+    assert [event["number"] for event in contents.events_of("open")] == [5]
+    (note,) = recording.state["notes"]
+    assert note == f"{path} was removed while it was written, and with it 5 frames."
+    assert [event["text"] for event in contents.events_of("note")] == [note]
+
+
+def test_a_folder_that_is_removed_ends_the_recording_with_a_sentence(board, begin, tmp_path):
+    (tmp_path / "run1").mkdir()
+    with begin("adc", name="run1/x.mcap") as recording:
+        board.open("adc")
+        shutil.rmtree(tmp_path / "run1")
+        recording.join()
+    assert recording.state["state"] == "ended" and "there is no folder" in recording.state["error"]
 
 
 def test_what_it_waits_for_is_said(board, begin):
