@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from .alignment import Alignment, Rows
-from .recordedpipe import as_datetimes, import_for
+from .tables import import_for
+from .times import as_datetimes
 
 __all__ = ["load_pyarrow", "write_arrow"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ukernel.errors import UsageError
 
 from .alignment import Alignment, Rows
-from .recordedpipe import as_datetimes
+from .times import as_datetimes
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -16,9 +16,11 @@ from ukernel.tables import format_table
 
 from . import format as fmt
 from .partreader import PartReader
-from .recordedpipe import RecordedPipe, as_datetimes, as_text_time, as_time, import_for
+from .recordedpipe import RecordedPipe
 from .source import Source, as_times
+from .tables import import_for
 from .timeline import Note, read_openings
+from .times import as_datetimes, as_text_time, as_time
 
 if TYPE_CHECKING:
     import pandas

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ukernel.errors import PipeDataLostWarning, UsageError
@@ -12,7 +12,10 @@ from ukernel.pipes.decoders import value_fields
 from ukernel.pipes.reasons import describe_losses, warn
 
 from . import format as fmt
+from .drawing import as_bars, extremes, mean, thin
 from .source import Block, Source, as_times, split, times_of
+from .tables import as_native, import_for, make_arrow, make_pandas, make_polars
+from .times import as_datetimes, as_text_time, as_time
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,12 +27,10 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
-__all__ = ["RecordedPipe", "RecordedSamples", "as_datetimes", "as_text_time", "as_time", "import_for"]
+__all__ = ["RecordedPipe", "RecordedSamples"]
 
 MAX_RATIO = 100  # of frames to bytes of the file, up to which it is believed how many there are
-BARS = "▁▂▃▄▅▆▇█"
 MAX_BARS = 24
-MAX_DRAWN = 4000  # points of a plot: the least and the greatest of each of so many pieces
 
 
 class RecordedSamples(NamedTuple):
@@ -208,8 +209,6 @@ class RecordedPipe:
                 times = times_of(block.run)
                 yield RecordedSamples(values, times if chosen is None else times[np.asarray(chosen)])
 
-    # For other libraries
-
     @property
     def column_names(self) -> tuple[str, ...]:
         """Names of the columns of a table of `values`: those that were recorded, else made of the pipe's."""
@@ -222,7 +221,7 @@ class RecordedPipe:
     def columns(self) -> dict[str, Array]:
         """Return `values` as a dictionary of columns, after "time": nanoseconds since 1970 as datetime64."""
         values, times = self.read()
-        return {"time": as_datetimes(times), **dict(map(_native, self.as_columns(values).items()))}
+        return {"time": as_datetimes(times), **{name: as_native(column) for name, column in self.as_columns(values).items()}}
 
     def as_columns(self, values: Array) -> dict[str, Array]:
         """Return values as a dictionary of columns by name."""
@@ -236,49 +235,30 @@ class RecordedPipe:
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return a DataFrame: a column for each value of a frame, the index being the time (UTC). `attrs["units"]` has the units."""
-        library = import_for("pandas", "to_pandas()")
-        columns = self.columns()
-        index = library.DatetimeIndex(columns.pop("time"), name="time").tz_localize("UTC")
-        frame: pandas.DataFrame = library.DataFrame(columns, index=index)
-        frame.attrs["units"] = dict(zip(self.column_names, self.units))
-        return frame
+        return make_pandas(self.columns(), self._units())
 
     def to_polars(self) -> polars.DataFrame:
         """Return a polars DataFrame, "time" (UTC) being its first column."""
-        library = import_for("polars", "to_polars()")
-        columns = self.columns()
-        time = library.Series("time", columns.pop("time")).dt.replace_time_zone("UTC")
-        native = {name: array.tolist() if array.dtype.kind == "O" else array for name, array in columns.items()}
-        found: polars.DataFrame = library.DataFrame([time, *(library.Series(name, values) for name, values in native.items())])
-        return found
+        return make_polars(self.columns())
 
     def to_arrow(self) -> pyarrow.Table:
         """Return an Arrow table, "time" (UTC) being its first column; units are the fields' metadata."""
-        library = import_for("pyarrow", "to_arrow()")
-        columns = self.columns()
-        time = library.array(columns.pop("time"), library.timestamp("ns", "UTC"))
-        units = dict(zip(self.column_names, self.units))
-        fields, arrays = [library.field("time", time.type)], [time]
-        for name, values in columns.items():
-            arrays.append(
-                library.array(values.tolist(), library.binary()) if values.dtype.kind == "O" else library.array(values)
-            )
-            fields.append(library.field(name, arrays[-1].type, metadata={"unit": units[name]} if units.get(name) else None))
-        found: pyarrow.Table = library.Table.from_arrays(arrays, schema=library.schema(fields))
-        return found
+        return make_arrow(self.columns(), self._units())
+
+    def _units(self) -> dict[str, str]:
+        return dict(zip(self.column_names, self.units))
 
     def plot(self, axes: Axes | None = None) -> Axes:
         """Draw it with matplotlib, over the seconds since its beginning; returns the axes. Of many values those are drawn that are seen."""
-        import numpy as np
 
         plt = import_for("matplotlib.pyplot", "plot()")
         values, times = self.read()
         if values.dtype.kind == "O":
             raise UsageError(f"The pipe {self.name!r} was recorded as bytes: pipe.as_format('<f').plot() says what they are.")
         axes = plt.subplots()[1] if axes is None else axes
-        units = dict(zip(self.column_names, self.units))
+        units = self._units()
         for name, column in self.as_columns(values).items():
-            chosen = _extremes(column, np)
+            chosen = extremes(column)
             axes.plot(
                 times[chosen] - (times[0] if len(times) else 0.0),
                 column[chosen],
@@ -304,16 +284,9 @@ class RecordedPipe:
         for channel, chunk in (places[int(index * step)] for index in range(min(len(places), MAX_BARS))):
             runs = [Block(channel.about.opening, channel.layout, run) for run in self._source.runs_of(channel, chunk)]
             clipped = [block for block in runs if block.run.time_last >= self._start and block.run.time_first < self._stop]
-            means = [_mean(self._decode(block)[0]) for block in clipped]
-            points += _thin(means, max(1, MAX_BARS // max(len(places), 1)))
-        finite = [point for point in points if math.isfinite(point)]
-        if not finite:
-            return ""
-        low, high = min(finite), max(finite)
-        scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
-        return "".join(BARS[round((point - low) * scale)] if math.isfinite(point) else " " for point in points[: 2 * MAX_BARS])
-
-    # Reading
+            means = [mean(self._decode(block)[0]) for block in clipped]
+            points += thin(means, max(1, MAX_BARS // max(len(places), 1)))
+        return as_bars(points[: 2 * MAX_BARS])
 
     def _decoding(self) -> tuple[np.dtype[Any], int, int, tuple[str, ...]]:
         """Return the type of a value, the size of a frame (0: bytes), how many values are in it, and their names in a structured type."""
@@ -423,72 +396,3 @@ class _Growing:
 
 def _fits(run: fmt.Run, size: int) -> bool:
     return not size or (len(run.sizes) == 1 and run.sizes[0] == size)
-
-
-def as_time(time: float | datetime | None, default: float) -> float:
-    """Return a time as seconds since 1970; for None the default. Raises UsageError."""
-    if time is None:
-        return default
-    if isinstance(time, datetime):
-        return time.timestamp()
-    try:
-        return float(time)
-    except (TypeError, ValueError):
-        raise UsageError(f"A time is in seconds since 1970, or a datetime, not {time!r}.") from None
-
-
-def as_datetimes(times: Array) -> Array:
-    """Return times as NumPy's datetime64, in nanoseconds, UTC."""
-    import numpy as np
-
-    whole = np.floor(times)
-    nanoseconds = whole.astype(np.int64) * 1_000_000_000 + np.rint((times - whole) * 1e9).astype(np.int64)
-    return nanoseconds.view("datetime64[ns]")
-
-
-def as_text_time(time: float) -> str:
-    """Return a time as ISO 8601 has it, UTC."""
-    try:
-        return datetime.fromtimestamp(time, timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    except (OverflowError, OSError, ValueError):
-        return f"{time:g} s"
-
-
-def import_for(name: str, what: str) -> Any:
-    """Import a library that is there only where somebody has asked for it. Raises UsageError where it is not."""
-    import importlib
-
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        package = name.partition(".")[0]
-        raise UsageError(f"{what} needs {package}, and there is none here: pip install {package}") from error
-
-
-def _native(item: tuple[str, Array]) -> tuple[str, Array]:
-    """Other libraries know numbers in this computer's byte order only."""
-    name, array = item
-    return name, array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
-
-
-def _mean(values: Array) -> float:
-    if not len(values):
-        return math.nan
-    first = values[values.dtype.names[0]] if values.dtype.names else values[:, 0] if values.ndim > 1 else values
-    return float(first.astype(float).mean())
-
-
-def _thin(points: list[float], count: int) -> list[float]:
-    step = max(len(points) / count, 1.0)
-    return [points[int(index * step)] for index in range(min(len(points), count))]
-
-
-def _extremes(column: Array, np: Any) -> Any:
-    """Return which values to draw so that it looks as if all were."""
-    if len(column) <= 2 * MAX_DRAWN:
-        return slice(None)
-    size = len(column) // MAX_DRAWN
-    table = column[: size * MAX_DRAWN].reshape(MAX_DRAWN, size)
-    base = np.arange(MAX_DRAWN) * size
-    both = np.sort(np.stack([base + table.argmin(1), base + table.argmax(1)], axis=1), axis=1).ravel()
-    return np.concatenate([both, np.arange(size * MAX_DRAWN, len(column))])

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ucore.wire import BUILD
 from ukernel.errors import UsageError
 
-from .recordedpipe import RecordedPipe, RecordedSamples, as_datetimes
+from .recordedpipe import RecordedPipe, RecordedSamples
+from .times import as_datetimes
 
 if TYPE_CHECKING:
     import numpy as np
