@@ -89,7 +89,9 @@ def _write(path: Path, write: Callable[[Path], tuple[int, tuple[str, ...]]], not
         rows, more = write(draft)
         os.replace(draft, path)
     except OSError as error:
-        raise RecordingError(f"{path} cannot be written: {describe(error)}.") from error
+        error.filename = None  # that of the draft, which nobody has heard of
+        why = describe(error) if path.parent.is_dir() else f"there is no folder {path.parent}. Make it first"
+        raise RecordingError(f"{path} cannot be written: {why}.") from error
     finally:
         draft.unlink(missing_ok=True)
     return Exported(path, rows, path.stat().st_size, (*more, *notes))

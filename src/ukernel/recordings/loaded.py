@@ -46,22 +46,29 @@ def open_files(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) 
 
 
 def _following(first: PartReader) -> Iterator[PartReader]:
-    """Yield the parts after the first one of a recording, as far as they are there."""
+    """Yield the parts after the first one that is there of a recording (`keep` removes old ones), as far as they are there."""
     about = first.about(fmt.RECORDING)
-    if about.get("part") != "1":
+    is_first, suffix = about.get("part") == "1", first.path.suffix
+    stem = first.path.stem if is_first else first.path.stem.rpartition(".")[0]
+    if not stem:
         return
-    stem, suffix = first.path.stem, first.path.suffix
-    found = []
+    found = [] if is_first else [(1, first.path.with_name(f"{stem}{suffix}"))]
     for path in first.path.parent.glob(f"{_escape(stem)}.*{_escape(suffix)}"):
         number = path.name[len(stem) + 1 : len(path.name) - len(suffix)]
         if number.isdecimal():
             found.append((int(number), path))
+    is_met = is_first
     for _, path in sorted(found):
+        if path == first.path:
+            is_met = True
+            continue
         try:
             part = PartReader(path)
         except RecordingError:
-            continue  # it only has such a name
+            continue  # it only has such a name, or is not there
         if part.about(fmt.RECORDING).get("recording") == about.get("recording"):
+            if not is_met:
+                return  # an earlier one is there: this one is wanted by itself
             yield part
 
 

@@ -17,7 +17,7 @@ __all__ = ["load"]
 def load(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> LoadedRecording:
     """Open a recording: its pipes' values and times are read when they are asked for, and only what is asked for.
 
-    path: the file. Where it is the first of several (`rotate_mb`, `rotate_s`) all that are there are taken as one; a list of files is taken as it is. A file that
+    path: the file. Where it is the first that is there of several (`rotate_mb`, `rotate_s`, `keep`) all of them are taken as one; a list of files is taken as it is. A file that
     is torn (its recorder was killed, or is at work) is read up to its last whole chunk: `why_torn` says so.
     Raises RecordingError for what is no recording, comes from a newer µcore, or cannot be read.
     """

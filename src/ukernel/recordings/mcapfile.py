@@ -365,12 +365,12 @@ def _why_not(path: Path, mode: Mode, error: OSError) -> str:
         return (
             f"{path} cannot be mended: {'there is no such file' if isinstance(error, FileNotFoundError) else describe(error)}."
         )
+    if path.is_dir():  # a new file in its place is refused as one that exists
+        return f"{path} is a folder: name a file in it, such as {path / 'data.mcap'}."
     if isinstance(error, FileExistsError):
         return f"{path} is there already: choose another name, or say overwrite=True (--overwrite) to replace it."
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return f"{path} cannot be recorded to: there is no folder {path.parent}. Make it first."
-    if isinstance(error, IsADirectoryError):
-        return f"{path} is a folder: name a file in it, such as {path / 'data.mcap'}."
     if isinstance(error, PermissionError):
         return f"{path} cannot be recorded to: you may not write there. Choose another folder."
     if error.errno == errno.ENOSPC:

@@ -218,7 +218,7 @@ def test_what_cannot_be_exported_is_said_and_nothing_is_left(rig, tmp_path):
         ("x.wav", {"pipes": "log"}, UsageError, "sound"),
         ("x.wav", {"pipes": "adc", "rate": 0}, UsageError, "rate"),
         ("x.mcap", {}, UsageError, "recording itself"),
-        ("no folder/x.csv", {}, RecordingError, "cannot be written"),
+        ("no folder/x.csv", {}, RecordingError, r"x.csv cannot be written: there is no folder .*no folder\. Make it first\.$"),
     ):
         with pytest.raises(error, match=words):
             export(rig, tmp_path / to, **options)

@@ -137,6 +137,21 @@ def test_rotated_files_are_one_recording(make, tmp_path):
     assert len(recording.files) > 3 and recording["adc"].values.tolist() == [0, 1, 2, 3, 4]
     assert len(recording["adc"].openings) == 1 and recording["adc"].openings[0].breaks == []
     assert len(load(recording.files[1])["adc"].values) < 5
+    recording.files[0].unlink()
+    recording.files[1].unlink()
+    assert load(recording.files[2]).files == recording.files[2:]  # as `keep` leaves them
+    assert load(recording.files[3]).files == recording.files[3:4]
+    again = make(formats={"*": "<h"})
+    again.end()
+    assert load(recording.files[2]).files == recording.files[2:]
+    assert load(tmp_path / "x.mcap").files == [tmp_path / "x.mcap"]
+
+
+def test_a_file_of_another_recording_is_no_part(make, tmp_path):
+    made = make(rotation=Rotation(1, None, None))
+    made.open("adc")
+    made.writer.flush_if_due(0.0)
+    recording = load(made.end())
     other = make("x.0099.mcap")
     other.end()
     assert len(load(tmp_path / "x.mcap").files) == len(recording.files)
