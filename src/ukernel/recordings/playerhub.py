@@ -23,7 +23,7 @@ from ukernel.protocol.reasons import EndReason
 
 from .loaded import LoadedRecording
 from .schedule import Ended, Frames, Item, Lost, Opened
-from .timeline import DAMAGED, NEXT_PART, STOPPED, RecordedOpening
+from .timeline import DAMAGED, MISSING_FILE, NEXT_PART, STOPPED, RecordedOpening
 
 __all__ = ["PlayerHub"]
 
@@ -117,6 +117,8 @@ class PlayerHub:
         if isinstance(item, Opened):
             if item.opening.key not in self._open:
                 self._begin(item.opening, item.number, item.unread)
+            else:  # in the next part, before which one may be missing
+                self._find(item.opening, item.number).catch_up(item.number, MISSING_FILE)
         elif isinstance(item, Frames):
             opening = self._find(item.opening, item.first)
             opening.catch_up(item.first, DAMAGED)

@@ -168,7 +168,11 @@ class RecordingWriter:
             self._tell_opened(opening, 0)
         self._parts.append(path)
         while self._rotation.keep is not None and len(self._parts) > self._rotation.keep:
-            self._parts.popleft().unlink(missing_ok=True)
+            old = self._parts.popleft()
+            try:
+                old.unlink(missing_ok=True)
+            except OSError as error:  # no reason to record no more
+                self.note(f"{old} could not be removed: {describe(error)}.")
 
     def _replace_removed(self) -> None:
         """Go on in another part, which says what is gone. Raises RecordingError where there can be none: its folder is gone, too."""

@@ -17,6 +17,7 @@ from ukernel.errors import PipeDataLostWarning, PipeEndedEarlyWarning, PipeEnded
 from ukernel.pipes import collect, pipes, subscribe
 from ukernel.protocol import statefile
 from ukernel.recordings import load, play, record
+from ukernel.recordings.writer import Rotation
 
 FAST = math.inf
 
@@ -234,6 +235,19 @@ def test_a_damaged_chunk_is_a_loss(make):
     with play(path, speed=FAST), subscribe("adc", timeout=PATIENCE_S) as pipe, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert len(list(pipe)) == 200 and pipe.losses == {"damaged": 100}
+
+
+def test_a_missing_file_is_a_loss(make):
+    maker = make(rotation=Rotation(1, None, None))
+    adc = maker.open("adc")
+    for number in range(4):
+        maker.put(adc, struct.pack("<f", number), 4, BEGAN + number)
+        maker.writer.flush_if_due(float(number))
+    path = maker.end()
+    load(path).files[2].unlink()
+    with play(path, speed=FAST), subscribe("adc", timeout=PATIENCE_S) as pipe, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert len(list(pipe)) == 3 and pipe.losses == {"missing file": 1}
 
 
 def test_a_reader_that_leaves_in_the_middle_is_not_written_to(make, caplog):

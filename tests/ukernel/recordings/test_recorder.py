@@ -13,7 +13,7 @@ from recordingfile import Contents
 from ukernel.errors import RecordingError
 from ukernel.recordings import mcapfile, registry
 from ukernel.recordings.format import BOARD, END, RECORDING
-from ukernel.recordings.order import Meaning, make_order
+from ukernel.recordings.order import Meaning, Rotation, make_order
 from ukernel.recordings.recorder import Recorder
 from ukernel.recordings.sink import Opening
 from ukernel.recordings.writer import NoRoomError, RecordingWriter
@@ -155,6 +155,18 @@ def test_the_latest_files_are_kept(board, begin, tmp_path, monkeypatch):
         recording.stop()
     kept = sorted(name for name in os.listdir(tmp_path) if name.endswith(".mcap"))
     assert len(kept) == 2 and "x.mcap" not in kept
+
+
+def test_an_old_file_that_cannot_be_removed_is_no_reason_to_end(tmp_path, monkeypatch):
+    def refuse(*args, **options):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("pathlib.Path.unlink", refuse)
+    writer = RecordingWriter(tmp_path / "x.mcap", {}, Meaning({}, {}, {}), Rotation(1, None, 1))
+    writer.flush_if_due(0.0)
+    writer.finish("stopped")
+    assert list(writer.notes) == [f"{tmp_path / 'x.mcap'} could not be removed: Operation not permitted."]
+    assert Contents(tmp_path / "x.0002.mcap").is_finished
 
 
 def test_a_part_does_not_replace_what_is_there(board, begin, tmp_path, monkeypatch):
