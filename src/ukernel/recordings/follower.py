@@ -66,6 +66,8 @@ class Follower:
         self._known: dict[Identity, Description] = {}  # those that are read, as the hub describes them
         # To be found, again: when, and whether they are new.
         self._due: dict[Identity, tuple[float, Description, bool]] = {}
+        # Those that are to be read once the one before, of the same identity, has been read to its end; the first is next.
+        self._waiting: dict[Identity, deque[Description]] = {}
         # Perhaps of the board that was asked for, whose name the hub has yet to say.
         self._others: deque[tuple[Description, bool]] = deque(maxlen=MAX_OTHERS)
         self._keepers: dict[str, BoardKeeper] = {}  # by the board's port; "" for the one that was asked for
@@ -167,6 +169,7 @@ class Follower:
             return
         self._hub, self._is_hub_stopping = hub, False
         self._due.clear()
+        self._waiting.clear()
         self._known = {identity: here for identity, here in self._known.items() if identity in self._feeds}
         for keeper in self._keepers.values():
             keeper.resume()
@@ -270,11 +273,9 @@ class Follower:
             if self._selection.board is not None and not self._own_boards:
                 self._others.append((here, is_new))
             return
-        self._due.pop(identity, None)
-        if identity in self._feeds:
-            if self._known[identity]["id"] != here["id"]:  # that has ended, which is still to be read
-                self._due[identity] = time.monotonic(), here, is_new
+        if not self._is_next(identity, here):
             return
+        self._due.pop(identity, None)
         self._end_former_lives(opening)
         known = self._openings.get(identity)
         replay = known is not None or is_new or self._replay
@@ -290,6 +291,8 @@ class Follower:
         except PipeEndedError as error:
             self._sink.note(f"{opening.board}: {error}")
             self._openings.pop(identity, None)
+            self._begun(identity)
+            self._call_next(identity, time.monotonic())
             return
         except (UcoreError, OSError) as error:
             self._obstacle = str(error)
@@ -303,10 +306,32 @@ class Follower:
         else:
             known.board, known.port, known.facts, goes_on = opening.board, opening.port, opening.facts, True
         self._obstacle = ""
+        self._begun(identity)
         feed = self._feeds[identity] = Feed(known, connected, self._sink, goes_on=goes_on)
         self._known[identity] = here
         self._selector.register(feed, selectors.EVENT_READ, feed)
         self._keep(known)
+
+    def _is_next(self, identity: Identity, here: Description) -> bool:
+        """Whether this is to be read now; else it waits for those before it, whose end is still to be read."""
+        is_read = identity in self._feeds
+        if is_read and self._known[identity]["id"] == here["id"]:
+            return False
+        waiting = self._waiting.setdefault(identity, deque())
+        if all(one["id"] != here["id"] for one in waiting):
+            waiting.append(here)
+        return not is_read and waiting[0]["id"] == here["id"]
+
+    def _begun(self, identity: Identity) -> None:
+        """The first of those that wait does no more."""
+        waiting = self._waiting[identity]
+        waiting.popleft()
+        if not waiting:
+            del self._waiting[identity]
+
+    def _call_next(self, identity: Identity, now: float) -> None:
+        if waiting := self._waiting.get(identity):
+            self._due[identity] = now, waiting[0], True
 
     def _end_former_lives(self, here: Opening) -> None:
         """What the board had open before it restarted, while it was out of reach, will not go on."""
@@ -352,6 +377,7 @@ class Follower:
             self._due.setdefault(identity, (now + GONE_S, here, False))
         elif self._hub is not None and here is not None:  # else the next hub says which ones there are
             self._due.setdefault(identity, (now + AGAIN_S, here, False))
+        self._call_next(identity, now)
 
 
 def _has_own_boards() -> bool:

@@ -27,12 +27,12 @@ def make(tmp_path):
     return lambda name="x.mcap", **options: RecordingMaker(tmp_path / name, **options)
 
 
-def seconds_of(maker, pipe="adc", seconds=3, rate=100, board="kitchen", **more):
+def seconds_of(maker, pipe="adc", seconds=3, rate=100, board="kitchen", began=BEGAN, **more):
     """So many seconds of a pipe that counts, as float32, a chunk a second."""
     opening = maker.open(pipe, board, **more)
     for second in range(seconds):
         values = np.arange(rate * second, rate * (second + 1), dtype="<f4")
-        maker.put(opening, values.tobytes(), 4, BEGAN + second, BEGAN + second + 1 - 1 / rate)
+        maker.put(opening, values.tobytes(), 4, began + second, began + second + 1 - 1 / rate)
         maker.flush()
     return opening
 
@@ -210,6 +210,24 @@ def test_a_recording_of_a_recording_is_the_same(make, tmp_path):
     assert one.losses == other.losses == {"board": 5} and other.openings[0].end_reason == "board gone"
     assert second.boards["kitchen"]["machine"] == "m"
     assert (other.openings[0].cell, other.openings[0].code) == ("a.ipynb", "ucore.every(5, read)")
+
+
+def test_an_opening_that_breaks_off_again_and_again_and_the_board_s_next_life_are_all_recorded(make, tmp_path):
+    maker = make(formats={"*": "<f"})
+    adc = seconds_of(maker)
+    for _ in range(4):  # the hub was killed, and goes on
+        maker.writer.ended(adc, "connection lost")
+        maker.writer.opened(adc, 0)
+        maker.put(adc, struct.pack("<f", 1), 4, BEGAN + 4)
+    maker.writer.ended(adc, "board restarted")
+    seconds_of(maker, began=BEGAN + 10)
+    first = load(maker.end())["adc"]
+    with play(maker.path, speed=FAST, paused=True) as player, record("*", tmp_path / "again.mcap", formats="<f") as again:
+        wait_until(lambda: again.state.pipes, "the recorder to read the pipe")
+        player.resume()
+        wait_until(lambda: again.state.frames == 604, f"all frames: {again.state}")
+    second = load(tmp_path / "again.mcap")["adc"]
+    assert (first.values == second.values).all() and first.losses == second.losses == {}
 
 
 def test_who_records_a_recording_leaves_the_boards_alone(make, hub, attached, tmp_path):
