@@ -26,6 +26,8 @@ SLOW = {
         "ukernel/charts/test_picture.py",
         "ukernel/hub/test_full_memory.py",
         "ukernel/install/test_pack.py",
+        "ukernel/recordings/test_recording.py",
+        "ukernel/recordings/test_with_a_board.py",
         "ukernel/test_leftovers.py",
         "ukernel/virtual/test_boot.py",
         "ukernel/virtual/test_firmware.py",
