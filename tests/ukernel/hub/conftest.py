@@ -1,10 +1,9 @@
 """What tests of the hub share: a hub with scripted boards, in a thread, and who uses it."""
 
 import pytest
-from hubnotebook import KITCHEN, Notebook
-from scripted import running_hub
+from hubfixtures import attached, board, hub  # noqa: F401 - fixtures
+from hubnotebook import Notebook
 
-from ukernel.client import connection as client
 from ukernel.hub import replay
 
 
@@ -14,27 +13,9 @@ def _own_state(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def hub():
-    with running_hub() as thread:
-        yield thread
-
-
-@pytest.fixture
-def attached(hub):
-    with client.connect(start=False) as attached:
-        attached.request("attach_request", {"board": KITCHEN, "client": "a notebook"})
-        yield attached
-
-
-@pytest.fixture
-def board(hub, attached):
-    return hub.boards["kitchen"]
-
-
-@pytest.fixture
-def notebook(hub):
-    with Notebook() as attached:
-        yield attached
+def notebook(hub):  # noqa: F811
+    with Notebook() as notebook:
+        yield notebook
 
 
 @pytest.fixture

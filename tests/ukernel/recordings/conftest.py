@@ -4,15 +4,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from hubfixtures import attached, board, hub  # noqa: F401 - fixtures
 from patience import PATIENCE_S, wait_until
 from recordingfile import Contents
-from scripted import running_hub
 
-from ukernel.client import connection
 from ukernel.recordings.order import make_order
 from ukernel.recordings.recorder import Recorder
-
-KITCHEN = "scripted://kitchen"
 
 
 @pytest.fixture(autouse=True)
@@ -20,24 +17,6 @@ def _own_state(tmp_path, monkeypatch):
     monkeypatch.setenv("UCORE_STATE_PATH", str(tmp_path / "run" / "hub.json"))
     for name in ("UCORE_PIPE_PORT", "UCORE_BOARD", "UCORE_KERNEL_ID", "JPY_SESSION_NAME"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def hub():
-    with running_hub() as thread:
-        yield thread
-
-
-@pytest.fixture
-def attached(hub):
-    with connection.connect(start=False) as attached:
-        attached.request("attach_request", {"board": KITCHEN, "client": "a notebook"})
-        yield attached
-
-
-@pytest.fixture
-def board(hub, attached):
-    return hub.boards["kitchen"]
 
 
 class Recording:
