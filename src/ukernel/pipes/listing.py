@@ -1,12 +1,11 @@
 """What the hub knows of its pipes."""
 
-import html
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from ukernel.errors import HubUnreachableError, UcoreError
 from ukernel.protocol.reasons import EndReason
-from ukernel.tables import format_table
+from ukernel.tables import Table
 
 from .reasons import END_SENTENCES
 
@@ -14,12 +13,6 @@ __all__ = ["PipeState", "PipeStates", "did_you_mean", "pipes", "why_not_open"]
 
 ANSWER_S = 2.0  # for the hub to answer: it knows without asking a board
 MAX_NAMED = 10  # pipes that a sentence names
-
-
-class _Printer(Protocol):
-    """What IPython lets objects write their own text to."""
-
-    def text(self, text: str) -> None: ...
 
 
 class PipeState(NamedTuple):
@@ -44,10 +37,11 @@ class PipeState(NamedTuple):
     ended: str
 
 
-class PipeStates(list[PipeState]):
+class PipeStates(Table[PipeState]):
     """A list of `PipeState`, which a notebook shows as a table."""
 
     COLUMNS = ("pipe", "board", "state", "frames", "per second", "lost", "readers")
+    NONE = "No pipe is open."
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return the table's rows as text, in the order of `COLUMNS`."""
@@ -58,22 +52,6 @@ class PipeStates(list[PipeState]):
             state = "open" if pipe.open else f"ended: {pipe.ended}"
             found.append((pipe.name, pipe.board, state, f"{pipe.frames:,}", rate, lost, str(pipe.readers)))
         return found
-
-    def table(self) -> str:
-        """Return it as a text of columns."""
-        if not self:
-            return "No pipe is open."
-        return format_table(self.COLUMNS, self.rows())
-
-    def _repr_pretty_(self, printer: _Printer, cycle: bool) -> None:
-        printer.text("[]" if cycle else self.table())
-
-    def _repr_html_(self) -> str:
-        if not self:
-            return html.escape(self.table())
-        head = "".join(f"<th>{name}</th>" for name in self.COLUMNS)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in row) + "</tr>" for row in self.rows())
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def pipes() -> PipeStates:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from ukernel import settings
 from ukernel.client.detachedprocess import DetachedProcess
 from ukernel.errors import RecordingError, describe
 from ukernel.pipes.reasons import describe_losses
-from ukernel.tables import format_table
+from ukernel.tables import Table
 
 from . import registry
 from .order import make_order
@@ -174,30 +173,15 @@ class Recording:
         return Recordings([self])._repr_html_()
 
 
-class Recordings(list[Recording]):
+class Recordings(Table[Recording]):
     """A list of recordings, which a notebook shows as a table."""
 
     COLUMNS = ("id", "pipes", "boards", "state", "frames", "per second", "lost", "size", "free", "file")
+    NONE = "Nothing is being recorded."
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return the table's rows as text, in the order of `COLUMNS`."""
         return [recording.state.row() for recording in self]
-
-    def table(self) -> str:
-        """Return it as a text of columns."""
-        if not self:
-            return "Nothing is being recorded."
-        return format_table(self.COLUMNS, self.rows())
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text("[]" if cycle else self.table())
-
-    def _repr_html_(self) -> str:
-        if not self:
-            return html.escape(self.table())
-        head = "".join(f"<th>{name}</th>" for name in self.COLUMNS)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in row) + "</tr>" for row in self.rows())
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def record(
